@@ -1,0 +1,17 @@
+"""Tasks whose algorithm is known."""
+
+from interpbench_jax.cases.case import Case, Value
+from interpbench_jax.cases.inputs import all_sequences, n_sequences, sample_sequences, sequences
+from interpbench_jax.cases.registry import case, case_names, get_case
+
+__all__ = [
+    "Case",
+    "Value",
+    "all_sequences",
+    "case",
+    "case_names",
+    "get_case",
+    "n_sequences",
+    "sample_sequences",
+    "sequences",
+]

@@ -1,0 +1,1 @@
+"""The programs of InterpBench's cases, by theme; each module registers its own."""

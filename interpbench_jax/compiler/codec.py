@@ -1,0 +1,71 @@
+"""Between a program's values and a model's token ids and logits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from interpbench_jax.cases import Case, Value
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Encodes inputs and decodes outputs of a case's models, compiled and trained.
+
+    Attributes:
+      case: whose vocabulary and length it is.
+      bos: id of the token that starts every sequence.
+      token_ids: ids of `case.vocab`, in its order.
+      outputs: what each logit stands for; empty for a regression.
+    """
+
+    case: Case
+    bos: int
+    token_ids: tuple[int, ...]
+    outputs: tuple[Value, ...]
+
+    def encode(self, inputs: Sequence[Sequence[Value]]) -> Int[np.ndarray, "batch pos"]:
+        """Token ids of sequences of one length, BOS put in front.
+
+        Raises:
+          ValueError: a token is not in the vocabulary, a sequence is empty or too long, or the
+            lengths differ.
+        """
+        if not inputs:
+            raise ValueError("no sequences to encode")
+        places = {token: place for place, token in enumerate(self.case.vocab)}
+        longest = self.case.n_ctx - 1
+        for sequence in inputs:
+            if not 0 < len(sequence) <= longest:
+                raise ValueError(
+                    f"sequence of {len(sequence)} tokens; case {self.case.name} takes 1 to "
+                    f"{longest}: {list(sequence)}"
+                )
+            if len(sequence) != len(inputs[0]):
+                raise ValueError(
+                    f"sequences of one batch must have one length, got {len(inputs[0])} and "
+                    f"{len(sequence)}"
+                )
+            for token in sequence:
+                if token not in places:
+                    raise ValueError(
+                        f"token {token!r} is not in the vocabulary of case {self.case.name}: "
+                        f"{list(self.case.vocab)}"
+                    )
+        return self.encode_indices(np.array([[places[t] for t in s] for s in inputs]))
+
+    def encode_indices(
+        self, indices: Int[np.ndarray, "batch length"]
+    ) -> Int[np.ndarray, "batch pos"]:
+        """Token ids of sequences given as indices into the vocabulary, BOS put in front."""
+        ids = np.array(self.token_ids, np.int32)
+        return np.pad(ids[indices], ((0, 0), (1, 0)), constant_values=self.bos)
+
+    def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Value]]:
+        """The program's values at every position after BOS."""
+        after_bos = np.asarray(logits)[:, 1:]
+        if not self.outputs:
+            return after_bos[..., 0].tolist()
+        return [[self.outputs[i] for i in row] for row in after_bos.argmax(-1)]

@@ -1,0 +1,92 @@
+"""A case, compiled: weights that compute its algorithm exactly, and the circuit they do it through."""
+
+import functools
+from dataclasses import dataclass, field
+
+import jax
+
+from interpbench_jax.cases import Case, get_case, sequences
+from interpbench_jax.compiler.codec import Codec
+from interpbench_jax.compiler.ground_truth import ground_truth
+from interpbench_jax.compiler.haiku_to_params import haiku_to_params, output_directions
+from interpbench_jax.compiler.tracr_stages import BOS, TracrModel, compile_with_tracr
+from interpbench_jax.compiler.variables import Variable, find_variables
+from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
+
+# Over how many inputs the circuit is read off, when there are more.
+_CIRCUIT_INPUTS = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledCase:
+    """The high-level model of a case.
+
+    Attributes:
+      case: the case it was compiled from.
+      params: weights, ported from Tracr.
+      config: their shape.
+      codec: from sequences to token ids and from logits to values.
+      variables: what each of its nodes computes.
+      circuit: the edges that carry information.
+    """
+
+    case: Case
+    params: Params = field(repr=False)
+    config: TransformerConfig
+    codec: Codec = field(repr=False)
+    variables: tuple[Variable, ...]
+    circuit: Circuit = field(repr=False)
+
+    @property
+    def graph(self) -> Graph:
+        """Writers and readers of the compiled model."""
+        return Graph.of(self.config)
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the output is one of several values rather than a number."""
+        return bool(self.codec.outputs)
+
+    @property
+    def encode(self):
+        """See `Codec.encode`."""
+        return self.codec.encode
+
+    @property
+    def decode(self):
+        """See `Codec.decode`."""
+        return self.codec.decode
+
+
+def compile_case(case: Case | str | int) -> CompiledCase:
+    """Compiles a case, or returns what an earlier call in this process made of it.
+
+    Args:
+      case: the case or its name.
+
+    Raises:
+      ValueError: there is no such case, or Tracr cannot compile it.
+    """
+    return _compile(case if isinstance(case, Case) else get_case(case))
+
+
+@functools.cache
+def _compile(case: Case) -> CompiledCase:
+    tracr = compile_with_tracr(case)
+    params, config = haiku_to_params(tracr)
+    codec = _codec(case, tracr)
+    tokens = codec.encode_indices(sequences(case, _CIRCUIT_INPUTS, jax.random.key(0)))
+    return CompiledCase(
+        case=case,
+        params=params,
+        config=config,
+        codec=codec,
+        variables=find_variables(tracr),
+        circuit=ground_truth(params, config, tokens),
+    )
+
+
+def _codec(case: Case, tracr: TracrModel) -> Codec:
+    ids = tracr.assembled.input_encoder.encoding_map
+    outputs = [d.value for d in output_directions(tracr)] if tracr.categorical else []
+    return Codec(case, ids[BOS], tuple(ids[token] for token in case.vocab), tuple(outputs))

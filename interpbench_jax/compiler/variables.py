@@ -1,0 +1,59 @@
+"""High-level variables: what the program computes on the way, and which node writes it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracr.craft import bases, transformers
+
+from interpbench_jax.compiler.tracr_stages import TracrModel
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Everything that one node of the compiled model writes; interchanged as a whole.
+
+    Attributes:
+      node: the writer in the compiled model.
+      values: labels of the RASP expressions it holds, as in `("bools_open_5", "bools_close_7")`.
+    """
+
+    node: str
+    values: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The values, joined."""
+        return "+".join(self.values)
+
+
+def find_variables(tracr: TracrModel) -> tuple[Variable, ...]:
+    """Reads off each component of the compiled model which directions it writes.
+
+    Components that write the same direction (a selector width's MLP cleans up after its head)
+    both list it.
+    """
+    found = []
+    for node, space in _written_spaces(tracr.craft):
+        labels = dict.fromkeys(str(direction.name) for direction in space.basis)
+        found.append(Variable(node, tuple(labels)))
+    return tuple(found)
+
+
+def _written_spaces(
+    craft: transformers.SeriesWithResiduals,
+) -> Iterator[tuple[str, bases.VectorSpaceWithBasis]]:
+    """Each component's node name and output space, in the order Tracr places them.
+
+    Half-layers alternate attention, MLP, attention, ...; a block goes to the next one of its kind.
+    """
+    half_layer = 0
+    for block in craft.blocks:
+        is_mlp = isinstance(block, transformers.MLP)
+        half_layer += half_layer % 2 != is_mlp
+        layer = half_layer // 2
+        if isinstance(block, transformers.MLP):
+            yield f"m{layer}", block.snd.output_space
+        elif isinstance(block, transformers.MultiAttentionHead):
+            for head, part in enumerate(block.heads()):
+                yield f"a{layer}.h{head}", part.w_ov.output_space
+        half_layer += 1

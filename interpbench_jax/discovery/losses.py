@@ -1,0 +1,47 @@
+"""Losses for discovery: `(logits, batch) -> scalar`, mean over the batch and counted positions."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+
+Logits = Float[Array, "batch pos d_vocab_out"]
+
+
+def kl_to_clean(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
+    """KL divergence from the unpatched model's output, in nats."""
+    clean = jax.nn.log_softmax(batch.clean_logits)
+    divergence = (jnp.exp(clean) * (clean - jax.nn.log_softmax(logits))).sum(-1)
+    return _mean(divergence, batch)
+
+
+def cross_entropy(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
+    """Cross entropy to the labels, in nats."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.target)
+    return _mean(losses, batch)
+
+
+def squared_error_to_clean(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
+    """Squared distance to the unpatched model's output, mean over outputs."""
+    return _mean(((logits - batch.clean_logits) ** 2).mean(-1), batch)
+
+
+def absolute_error(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
+    """Absolute distance to the target values."""
+    return _mean(jnp.abs(logits[..., 0] - batch.target), batch)
+
+
+def loss_to_target(categorical: bool) -> Loss:
+    """The loss against the right answer that fits the task; used by gradient methods."""
+    return cross_entropy if categorical else absolute_error
+
+
+def loss_to_clean(categorical: bool) -> Loss:
+    """The loss against the unpatched model that fits the task; used by ACDC."""
+    return kl_to_clean if categorical else squared_error_to_clean
+
+
+def _mean(values: Float[Array, "batch pos"], batch: ContrastBatch) -> Float[Array, ""]:
+    return values.mean(0) @ batch.positions / batch.positions.sum()

@@ -1,0 +1,6 @@
+"""Does a model follow its circuit."""
+
+from interpbench_jax.evaluation.node_effects import NodeEffects, node_effects
+from interpbench_jax.siit import Scores, agreement, validate
+
+__all__ = ["NodeEffects", "Scores", "agreement", "node_effects", "validate"]

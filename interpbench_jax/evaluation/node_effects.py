@@ -1,0 +1,87 @@
+"""How much each node matters: its effect on the output when it is replaced from another input."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.siit import TOLERANCE, SiitProblem
+
+Reduction = Literal["ratio_of_means", "mean_of_ratios"]
+Logits = Float[Array, "pair pos d_vocab_out"]
+PerPosition = Float[Array, "pair pos"]
+
+
+class NodeEffects(NamedTuple):
+    """Effects per writer, over the positions where base and source have different targets.
+
+    Attributes:
+      accuracy: share of these positions whose output misses the base's target once the node is
+        patched.
+      kl: rise of the divergence from the target, as a share of its rise when everything comes
+        from the source; NaN for a regression.
+      kl_self: the same against the model's own unpatched output; NaN for a regression.
+    """
+
+    accuracy: Float[Array, " writer"]
+    kl: Float[Array, " writer"]
+    kl_self: Float[Array, " writer"]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "reduction"))
+def node_effects(
+    params: Params,
+    config: TransformerConfig,
+    problem: SiitProblem,
+    *,
+    reduction: Reduction = "ratio_of_means",
+) -> NodeEffects:
+    """Patches one node at a time from the source and compares with the target on the base.
+
+    Args:
+      params: weights.
+      config: their shape.
+      problem: pairs of inputs and their targets.
+      reduction: one ratio of mean divergences, or the original's mean over positions of a ratio
+        each, which small denominators can dominate.
+
+    Source: Gupta et al. 2024, InterpBench, section 4.
+    """
+    target = problem.base_target
+    categorical = jnp.issubdtype(target.dtype, jnp.integer)
+    differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
+    counted = differs & (problem.positions > 0)
+
+    clean, _ = forward(params, config, problem.base)
+    full, source = forward(params, config, problem.source)
+
+    def mean(values: PerPosition) -> Float[Array, ""]:
+        return jnp.where(counted, values, 0).sum() / counted.sum()
+
+    def share(divergence: Callable[[Logits], PerPosition], patched: Logits) -> Float[Array, ""]:
+        rise = divergence(patched) - divergence(clean)
+        full_rise = divergence(full) - divergence(clean)
+        if reduction == "mean_of_ratios":
+            return mean(rise / full_rise)
+        return mean(rise) / mean(full_rise)
+
+    def from_target(logits: Logits) -> PerPosition:
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[..., None], -1)[..., 0]
+
+    def from_clean(logits: Logits) -> PerPosition:
+        log_clean = jax.nn.log_softmax(clean)
+        return (jnp.exp(log_clean) * (log_clean - jax.nn.log_softmax(logits))).sum(-1)
+
+    def effects(mask: Float[Array, " writer"]) -> NodeEffects:
+        patched, _ = forward(params, config, problem.base, NodePatch(mask, source))
+        if not categorical:
+            missed = jnp.abs(patched[..., 0] - target) > TOLERANCE
+            return NodeEffects(mean(missed), jnp.array(jnp.nan), jnp.array(jnp.nan))
+        missed = patched.argmax(-1) != target
+        return NodeEffects(mean(missed), share(from_target, patched), share(from_clean, patched))
+
+    return jax.lax.map(effects, jnp.eye(Graph.of(config).n_writers))

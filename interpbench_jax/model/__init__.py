@@ -1,0 +1,20 @@
+"""The transformer, its graph, and interventions on it."""
+
+from interpbench_jax.model.circuit import Circuit
+from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+from interpbench_jax.model.transformer import Params, Transformer, forward, init_params
+
+__all__ = [
+    "Circuit",
+    "EdgePatch",
+    "Graph",
+    "NodePatch",
+    "Params",
+    "Patch",
+    "Transformer",
+    "TransformerConfig",
+    "forward",
+    "init_params",
+]

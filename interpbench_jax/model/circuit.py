@@ -1,0 +1,127 @@
+"""A circuit: a set of edges of a model's graph."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from interpbench_jax.model.graph import Graph, edge_name
+
+Edge = tuple[str, str]
+"""Names of a writer and a reader."""
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Edges by name, at q/k/v level; immutable and hashable.
+
+    Supports `|`, `&`, `-`, `<=`, `len`, `in` and iteration (in graph order).
+    """
+
+    graph: Graph
+    edges: frozenset[Edge]
+
+    def __post_init__(self) -> None:
+        """Checks that every edge exists in the graph."""
+        for writer, reader in self.edges:
+            w, r = self.graph.writer_index(writer), self.graph.reader_index(reader)
+            if not self.graph.valid[w, r]:
+                raise ValueError(f"{edge_name(writer, reader)} is no edge: the reader comes first")
+
+    @classmethod
+    def from_mask(cls, graph: Graph, mask: Bool[np.ndarray, "writer reader"]) -> "Circuit":
+        """The circuit of all edges where the mask is true."""
+        chosen = np.argwhere(np.asarray(mask) & graph.valid)
+        return cls(graph, frozenset((graph.writers[w], graph.readers[r]) for w, r in chosen))
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "writer reader"]:
+        """True at the circuit's edges."""
+        mask = np.zeros(self.graph.valid.shape, bool)
+        for writer, reader in self.edges:
+            mask[self.graph.writer_index(writer), self.graph.reader_index(reader)] = True
+        return mask
+
+    @property
+    def head_mask(self) -> Bool[np.ndarray, "writer head_reader"]:
+        """True at the circuit's edges with q, k and v merged."""
+        return self.graph.to_head_level(self.mask)
+
+    @property
+    def head_edges(self) -> frozenset[Edge]:
+        """The edges with q, k and v of a head merged, as in `("a0.h1", "a1.h0")`."""
+        return frozenset((writer, reader.split("<")[0]) for writer, reader in self.edges)
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Every writer and (head-level) reader that an edge touches."""
+        return frozenset(name for edge in self.head_edges for name in edge)
+
+    def to_json(self) -> str:
+        """Text from which `from_json` makes an equal circuit."""
+        return json.dumps(
+            {
+                "n_layers": self.graph.n_layers,
+                "n_heads": self.graph.n_heads,
+                "edges": [edge_name(*edge) for edge in self],
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "Circuit":
+        """Reads what `to_json` wrote.
+
+        Raises:
+          ValueError: the text is not of that form, or names an edge that does not exist.
+        """
+        try:
+            data = json.loads(text)
+            graph = Graph(int(data["n_layers"]), int(data["n_heads"]))
+            pairs = [edge.split("->") for edge in data["edges"]]
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a circuit: {error!r} in {text[:80]!r}") from error
+        for pair in pairs:
+            if len(pair) != 2:
+                raise ValueError(f"edge {'->'.join(pair)!r} is not of the form 'writer->reader'")
+        return cls(graph, frozenset((writer, reader) for writer, reader in pairs))
+
+    def __iter__(self) -> Iterator[Edge]:
+        """Edges in graph order."""
+        return iter(
+            sorted(
+                self.edges,
+                key=lambda e: (self.graph.writer_index(e[0]), self.graph.reader_index(e[1])),
+            )
+        )
+
+    def __len__(self) -> int:
+        """Number of edges."""
+        return len(self.edges)
+
+    def __contains__(self, edge: Edge) -> bool:
+        """Whether the edge belongs to the circuit."""
+        return edge in self.edges
+
+    def __or__(self, other: "Circuit") -> "Circuit":
+        """Edges in either."""
+        return self._combined(other, self.edges | other.edges)
+
+    def __and__(self, other: "Circuit") -> "Circuit":
+        """Edges in both."""
+        return self._combined(other, self.edges & other.edges)
+
+    def __sub__(self, other: "Circuit") -> "Circuit":
+        """Edges of this one that the other lacks."""
+        return self._combined(other, self.edges - other.edges)
+
+    def __le__(self, other: "Circuit") -> bool:
+        """Whether every edge is in the other."""
+        return self.graph == other.graph and self.edges <= other.edges
+
+    def _combined(self, other: "Circuit", edges: Iterable[Edge]) -> "Circuit":
+        if self.graph != other.graph:
+            raise ValueError(f"circuits of different graphs: {self.graph} and {other.graph}")
+        return Circuit(self.graph, frozenset(edges))

@@ -1,0 +1,38 @@
+"""Interventions as data: what to replace, and by what.
+
+A patch is a pytree of arrays, so that many of them are one `vmap` over masks. A mask is 1 where the
+source is used and 0 where the model runs on as it is; values between interpolate, and gradients
+flow through. Resample, mean, zero and optimal ablation differ only in the source.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+
+class NodePatch(NamedTuple):
+    """Writer w becomes `out[w] + mask[w] * (source[w] - out[w])` for every reader after it.
+
+    Attributes:
+      mask: `[writer]`, or `[batch, writer]` for one intervention per row, or
+        `[batch, pos, writer]` for one per row and position.
+      source: what each writer is replaced by; same shape as the second result of `forward`.
+    """
+
+    mask: Float[Array, "*rows writer"]
+    source: Float[Array, "batch pos writer d_model"]
+
+
+class EdgePatch(NamedTuple):
+    """Reader r sees `sum_w out[w] + mask[w, r] * (source[w] - out[w])`.
+
+    Attributes:
+      mask: `[writer, reader]`; entries that are no edges have no effect.
+      source: what each writer is replaced by; same shape as the second result of `forward`.
+    """
+
+    mask: Float[Array, "writer reader"]
+    source: Float[Array, "batch pos writer d_model"]
+
+
+Patch = NodePatch | EdgePatch

@@ -1,0 +1,60 @@
+"""The residual stream during one run: what was written so far, and what each reader sees of it."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+
+
+class ResidualStream:
+    """Collects what is written and applies the patch; lives only while a run is traced.
+
+    Arrays have features first and the batch last, as everywhere inside the model.
+    """
+
+    def __init__(self, graph: Graph, patch: Patch | None) -> None:
+        """An empty stream."""
+        self.graph = graph
+        self._patch = patch
+        self._written: list[Array] = []
+        self._replacements: list[Array] = []
+        self._sum = jnp.zeros(())
+        if patch is not None:
+            self._source = patch.source.transpose(2, 3, 1, 0)
+        if isinstance(patch, NodePatch):
+            self._node_mask = _rows_last(patch.mask)
+
+    def write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
+        """Takes what the next writers put into the stream."""
+        start = sum(len(w) for w in self._written)
+        here = slice(start, start + len(outputs))
+        if isinstance(self._patch, NodePatch):
+            outputs += self._node_mask[here] * (self._source[here] - outputs)
+        elif isinstance(self._patch, EdgePatch):
+            self._replacements.append(self._source[here] - outputs)
+        self._written.append(outputs)
+        self._sum += outputs.sum(0) if len(outputs) > 1 else outputs[0]
+
+    def add_constant(self, bias: Float[Array, " d_model"]) -> None:
+        """Adds what belongs to no writer and is never patched."""
+        self._sum += bias[:, None, None]
+
+    def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
+        """What these readers see; a leading axis of 1 when all of them see the same."""
+        if not isinstance(self._patch, EdgePatch):
+            return self._sum[None]
+        replacements = jnp.concatenate(self._replacements)
+        mask = self._patch.mask[: len(replacements), readers]
+        return self._sum[None] + jnp.einsum("wr,wdpb->rdpb", mask, replacements)
+
+    def writers(self) -> Float[Array, "writer d_model pos batch"]:
+        """All that was written, patched where it was."""
+        return jnp.concatenate(self._written)
+
+
+def _rows_last(mask: Float[Array, "*rows writer"]) -> Float[Array, "writer 1 #pos #batch"]:
+    """Brings a node mask from `[writer]`, `[batch, writer]` or `[batch, pos, writer]` in line."""
+    if mask.ndim == 3:
+        return mask.transpose(2, 1, 0)[:, None]
+    return mask.T.reshape(mask.shape[-1], 1, 1, -1)

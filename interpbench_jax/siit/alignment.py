@@ -1,0 +1,81 @@
+"""Where the algorithm shall live in the trained model: its sizes, aligned nodes and circuit."""
+
+from dataclasses import dataclass
+
+from interpbench_jax.compiler import CompiledCase
+from interpbench_jax.model import Circuit, Graph, TransformerConfig
+
+_MIN_LAYERS, _MIN_HEADS = 2, 4
+_INIT_STD = 0.8
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """From the compiled model to the model to be trained.
+
+    Attributes:
+      config: the trained model's shape.
+      nodes: per variable of the compiled model, the node of the trained model that holds it.
+      circuit: the ground truth in the trained model.
+    """
+
+    config: TransformerConfig
+    nodes: tuple[str, ...]
+    circuit: Circuit
+
+    @property
+    def graph(self) -> Graph:
+        """Writers and readers of the trained model."""
+        return Graph.of(self.config)
+
+    @property
+    def free_nodes(self) -> tuple[str, ...]:
+        """Heads and MLPs that hold no variable: nothing may flow through them."""
+        return tuple(w for w in self.graph.writers[1:] if w not in self.nodes)
+
+
+def align(compiled: CompiledCase) -> Alignment:
+    """Lays a compiled case over a small realistic transformer, as InterpBench does.
+
+    Nodes keep their names except where the case says otherwise; the model has room to spare (at
+    least 2 layers and 4 heads) and a narrower residual stream.
+
+    Source: Gupta et al. 2024, InterpBench, appendix; the sizes per case are its published ones.
+    """
+    config = trained_config(compiled)
+    moved = dict(compiled.case.realign)
+
+    def place(name: str) -> str:
+        node, bracket, kind = name.partition("<")
+        return moved.get(node, node) + bracket + kind
+
+    edges = frozenset((place(writer), place(reader)) for writer, reader in compiled.circuit.edges)
+    return Alignment(
+        config=config,
+        nodes=tuple(place(variable.node) for variable in compiled.variables),
+        circuit=Circuit(Graph.of(config), edges),
+    )
+
+
+def trained_config(compiled: CompiledCase) -> TransformerConfig:
+    """The shape of the model trained on a case."""
+    case, tracr = compiled.case, compiled.config
+    n_heads = max(_MIN_HEADS, tracr.n_heads)
+    if case.sized_by == "d_model":
+        d_model = max(2, int(tracr.d_model // case.compression))
+        d_head = max(1, d_model // n_heads)
+    else:
+        d_head = max(1, int(tracr.d_head // case.compression))
+        d_model = n_heads * d_head
+    return TransformerConfig(
+        n_layers=max(_MIN_LAYERS, tracr.n_layers),
+        n_heads=n_heads,
+        d_model=d_model,
+        d_head=d_head,
+        d_mlp=4 * d_model,
+        n_ctx=tracr.n_ctx,
+        d_vocab=tracr.d_vocab,
+        d_vocab_out=tracr.d_vocab_out,
+        causal=tracr.causal,
+        init_std=_INIT_STD / tracr.d_model**0.5,
+    )

@@ -1,0 +1,86 @@
+"""What SIIT minimises, and the agreement it is judged by."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Num
+
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+
+# How close a regression output must be to count as right.
+TOLERANCE = 0.05
+
+
+def task_loss(
+    logits: Float[Array, "pair pos d_vocab_out"],
+    target: Num[Array, "pair pos"],
+    positions: Float[Array, " pos"],
+) -> Float[Array, ""]:
+    """Cross entropy for integer targets, squared error for float ones; mean over positions.
+
+    Args:
+      logits: the model's outputs.
+      target: labels or values.
+      positions: weight of each position.
+    """
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
+    else:
+        losses = (logits[..., 0] - target) ** 2
+    return losses.mean(0) @ positions / positions.sum()
+
+
+def agreement(
+    logits: Float[Array, "pair pos d_vocab_out"],
+    target: Num[Array, "pair pos"],
+    positions: Float[Array, " pos"],
+) -> Float[Array, ""]:
+    """Share of positions where the model says what the target says.
+
+    For labels its argmax is the label; for values it is within 0.05.
+
+    Args:
+      logits: the model's outputs.
+      target: labels or values.
+      positions: weight of each position.
+    """
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        right = logits.argmax(-1) == target
+    else:
+        right = jnp.abs(logits[..., 0] - target) <= TOLERANCE
+    return right.mean(0) @ positions / positions.sum()
+
+
+def interchange_losses(
+    params: Params,
+    model: TransformerConfig,
+    base: Int[Array, "pair pos"],
+    source: Int[Array, "pair pos"],
+    masks: Float[Array, "intervention writer"],
+    targets: Num[Array, "intervention pair pos"],
+    positions: Float[Array, " pos"],
+) -> Float[Array, " intervention"]:
+    """The task loss under several interchanges of one batch, run as one.
+
+    A zero mask with the base target is the behaviour loss; a variable's nodes with its target the
+    IIT loss; nodes outside the circuit with the base target the strict loss. No gradient flows
+    into the source run.
+
+    Args:
+      params: weights.
+      model: their shape.
+      base: inputs to run on.
+      source: inputs from which the masked nodes take their values.
+      masks: per intervention, 1 at the nodes that are patched.
+      targets: per intervention, what the algorithm says.
+      positions: weight of each position.
+
+    Source: Gupta et al. 2024, InterpBench, section 3; IIT is Geiger et al. 2022.
+    """
+    n, rows = masks.shape[0], base.shape[0]
+    written = jax.lax.stop_gradient(forward(params, model, source)[1])
+    patch = NodePatch(jnp.repeat(masks, rows, 0), jnp.tile(written, (n, 1, 1, 1)))
+    logits, _ = forward(params, model, jnp.tile(base, (n, 1)), patch)
+    return jax.vmap(task_loss, (0, 0, None))(
+        logits.reshape(n, rows, *logits.shape[1:]), targets, positions
+    )

@@ -1,0 +1,154 @@
+"""A training problem as arrays: inputs, targets under every interchange, and where variables live."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from interpbench_jax.cases import all_sequences, n_sequences, sample_sequences
+from interpbench_jax.compiler import CompiledCase
+from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.siit.alignment import Alignment
+
+# Rows per call of the compiled model when targets are made.
+_CHUNK = 2_048
+
+
+class SiitProblem(NamedTuple):
+    """Everything the trainer needs to know of a task; it knows nothing else.
+
+    Targets that are integers are labels (cross entropy, argmax); floats are values to be met
+    (mean squared error).
+
+    Attributes:
+      base: token ids of the inputs to run on.
+      source: token ids of the inputs from which nodes take their values.
+      base_target: what the algorithm says on the base.
+      source_target: what it says on the source.
+      variable_targets: what it says on the base when one variable has its value on the source.
+      variable_nodes: 1 at the node(s) of the trained model that hold a variable.
+      free_nodes: one row per node outside the circuit, 1 at that node.
+      positions: weight of every position in losses and accuracies.
+    """
+
+    base: Int[Array, "pair pos"]
+    source: Int[Array, "pair pos"]
+    base_target: Num[Array, "pair pos"]
+    source_target: Num[Array, "pair pos"]
+    variable_targets: Num[Array, "variable pair pos"]
+    variable_nodes: Float[Array, "variable writer"]
+    free_nodes: Float[Array, "free writer"]
+    positions: Float[Array, " pos"]
+
+    @property
+    def n_pairs(self) -> int:
+        """How many (base, source) pairs there are."""
+        return self.base.shape[0]
+
+    def take(self, pairs: slice) -> "SiitProblem":
+        """The same problem on some of the pairs."""
+        return self._replace(
+            base=self.base[pairs],
+            source=self.source[pairs],
+            base_target=self.base_target[pairs],
+            source_target=self.source_target[pairs],
+            variable_targets=self.variable_targets[:, pairs],
+        )
+
+    def split(self, held_out: float) -> tuple["SiitProblem", "SiitProblem"]:
+        """The pairs to train on and those held out, the given share of all.
+
+        Raises:
+          ValueError: a side would be empty.
+        """
+        first = self.n_pairs - round(self.n_pairs * held_out)
+        if not 0 < first < self.n_pairs:
+            raise ValueError(f"holding out {held_out} of {self.n_pairs} pairs leaves a side empty")
+        return self.take(slice(first)), self.take(slice(first, None))
+
+
+def make_problem(
+    compiled: CompiledCase, alignment: Alignment, key: Array, *, n_pairs: int = 100_000
+) -> SiitProblem:
+    """Draws distinct (base, source) pairs of a case and asks the compiled model for all targets.
+
+    Where the case has few sequences (case 3 has 256) every pair is used once, in random order, so
+    that pairs held out were never trained on.
+
+    Args:
+      compiled: the high-level model.
+      alignment: where its variables live in the model to be trained.
+      key: a JAX random key.
+      n_pairs: at most so many pairs.
+    """
+    base, source = (compiled.codec.encode_indices(s) for s in _pairs(compiled, n_pairs, key))
+    graph, aligned = alignment.graph, alignment.nodes
+    targets = compiled_targets(compiled, base, source)
+    n_pos = base.shape[1]
+    return SiitProblem(
+        base=jnp.asarray(base),
+        source=jnp.asarray(source),
+        base_target=targets[0],
+        source_target=targets[-1],
+        variable_targets=targets[1:-1],
+        variable_nodes=_one_hot(graph, aligned),
+        free_nodes=_one_hot(graph, alignment.free_nodes),
+        positions=jnp.ones(n_pos).at[0].set(0),  # BOS
+    )
+
+
+def compiled_targets(
+    compiled: CompiledCase, base: Int[np.ndarray, "pair pos"], source: Int[np.ndarray, "pair pos"]
+) -> Num[Array, "intervention pair pos"]:
+    """What the compiled model says on the base, under the interchange of each variable, and of all.
+
+    The last, every node taken from the source, is what it says on the source.
+    """
+    graph = compiled.graph
+    variables = _one_hot(graph, tuple(v.node for v in compiled.variables))
+    nothing, everything = jnp.zeros((1, graph.n_writers)), jnp.ones((1, graph.n_writers))
+    masks = jnp.concatenate([nothing, variables, everything])
+    chunks = []
+    for start in range(0, len(base), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        short = _CHUNK - len(base[rows])  # padded, so that one compiled function serves all
+        padded = [np.pad(x[rows], ((0, short), (0, 0)), mode="edge") for x in (base, source)]
+        chunk = _interchanged(compiled.params, compiled.config, *padded, masks)
+        chunks.append(chunk[:, : _CHUNK - short])
+    return jnp.concatenate(chunks, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _interchanged(
+    params: Params, config: TransformerConfig, base: Array, source: Array, masks: Array
+) -> Num[Array, "mask pair pos"]:
+    _, writers = forward(params, config, source)
+
+    def run(mask: Float[Array, " writer"]) -> Num[Array, "pair pos"]:
+        logits, _ = forward(params, config, base, NodePatch(mask, writers))
+        return logits[..., 0] if config.d_vocab_out == 1 else logits.argmax(-1)
+
+    return jax.lax.map(run, masks)
+
+
+def _pairs(compiled: CompiledCase, n_pairs: int, key: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct pairs of sequences, in random order."""
+    case = compiled.case
+    everything = n_sequences(case) ** 2
+    if everything <= n_pairs:
+        order = np.asarray(jax.random.permutation(key, everything))
+        sequences = all_sequences(case)
+        return sequences[order // len(sequences)], sequences[order % len(sequences)]
+    drawn = sample_sequences(case, 2 * n_pairs, key).reshape(n_pairs, -1)
+    _, first = np.unique(drawn, axis=0, return_index=True)
+    distinct = drawn[np.sort(first)]
+    return distinct[:, : case.n_ctx - 1], distinct[:, case.n_ctx - 1 :]
+
+
+def _one_hot(graph: Graph, nodes: tuple[str, ...]) -> Float[Array, "node writer"]:
+    return jnp.array([[float(w == node) for w in graph.writers] for node in nodes]).reshape(
+        len(nodes), graph.n_writers
+    )

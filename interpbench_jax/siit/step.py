@@ -1,0 +1,127 @@
+"""One batch of SIIT: draw pairs and interventions, then one or three optimizer updates."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Num
+
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.siit.config import Steps, StrictSampling
+from interpbench_jax.siit.losses import interchange_losses
+from interpbench_jax.siit.problem import SiitProblem
+
+BEHAVIOUR, IIT, STRICT = range(3)
+"""Order of the three losses wherever they stand side by side."""
+
+
+class SiitBatch(NamedTuple):
+    """A batch with its three interventions: none, one variable, nodes outside the circuit.
+
+    Attributes:
+      base: inputs to run on.
+      source: inputs from which nodes take their values.
+      masks: which nodes each intervention patches; the first none.
+      targets: what the algorithm says under each.
+      positions: weight of each position.
+    """
+
+    base: Int[Array, "pair pos"]
+    source: Int[Array, "pair pos"]
+    masks: Float[Array, "3 writer"]
+    targets: Num[Array, "3 pair pos"]
+    positions: Float[Array, " pos"]
+
+
+def draw_batch(
+    problem: SiitProblem, key: Array, *, batch_size: int, strict_sampling: StrictSampling
+) -> SiitBatch:
+    """Draws pairs with replacement, one variable uniformly, and nodes outside the circuit.
+
+    Args:
+      problem: what to draw from.
+      key: a JAX random key.
+      batch_size: number of pairs.
+      strict_sampling: how many nodes outside the circuit to patch at once.
+    """
+    pair_key, variable_key, free_key = jax.random.split(key, 3)
+    pairs = jax.random.randint(pair_key, (batch_size,), 0, problem.n_pairs)
+    variable = jax.random.randint(variable_key, (), 0, len(problem.variable_nodes))
+    target = problem.base_target[pairs]
+    strict = _draw_free(problem.free_nodes, free_key, strict_sampling)
+    return SiitBatch(
+        base=problem.base[pairs],
+        source=problem.source[pairs],
+        masks=jnp.stack([jnp.zeros_like(strict), problem.variable_nodes[variable], strict]),
+        targets=jnp.stack([target, problem.variable_targets[variable, pairs], target]),
+        positions=problem.positions,
+    )
+
+
+def _draw_free(
+    free_nodes: Float[Array, "free writer"], key: Array, sampling: StrictSampling
+) -> Float[Array, " writer"]:
+    n_free = len(free_nodes)
+    if sampling == "all" or n_free == 0:
+        return free_nodes.sum(0)
+    if sampling == "individual":
+        return free_nodes[jax.random.randint(key, (), 0, n_free)]
+    return jax.random.bernoulli(key, 0.5, (n_free,)).astype(free_nodes.dtype) @ free_nodes
+
+
+def make_optimizer(*, clip_norm: float, beta1: float, beta2: float) -> optax.GradientTransformation:
+    """Clipping by global norm, then Adam's direction; `update` applies the learning rate."""
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm), optax.scale_by_adam(b1=beta1, b2=beta2)
+    )
+
+
+def update(
+    params: Params,
+    optimizer_state: optax.OptState,
+    batch: SiitBatch,
+    weights: Float[Array, "3"],
+    learning_rate: Float[Array, ""],
+    *,
+    model: TransformerConfig,
+    optimizer: optax.GradientTransformation,
+    steps: Steps,
+) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
+    """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
+
+    Args:
+      params: weights.
+      optimizer_state: of `optimizer`.
+      batch: inputs, interventions and targets.
+      weights: of the behaviour, IIT and strict loss.
+      learning_rate: of this batch.
+      model: the model's shape.
+      optimizer: gives directions, to be scaled by the learning rate.
+      steps: `joint`, or `separate` in the original's order: IIT, strict, behaviour.
+
+    Returns:
+      New weights and optimizer state, and the three losses, unweighted, each before its step.
+    """
+    groups = ((BEHAVIOUR, IIT, STRICT),) if steps == "joint" else ((IIT,), (STRICT,), (BEHAVIOUR,))
+    losses = jnp.zeros(3)
+    for group in groups:
+        chosen = jnp.array(group)
+
+        def weighted(params: Params, chosen: Array = chosen) -> tuple[Array, Array]:
+            found = interchange_losses(
+                params,
+                model,
+                batch.base,
+                batch.source,
+                batch.masks[chosen],
+                batch.targets[chosen],
+                batch.positions,
+            )
+            return found @ weights[chosen], found
+
+        gradient, found = jax.grad(weighted, has_aux=True)(params)
+        directions, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        params = jax.tree.map(lambda p, d: p - learning_rate * d, params, directions)
+        losses = losses.at[chosen].set(found)
+    return params, optimizer_state, losses
