@@ -1,0 +1,104 @@
+"""Transformers with known circuits, and circuit discovery methods to test on them, in JAX.
+
+Everything that users need at first is here by name; it is loaded when it is first used, so that
+importing the package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interpbench_jax import (
+        benchmark,
+        cases,
+        compiler,
+        discovery,
+        evaluation,
+        model,
+        scoring,
+        siit,
+        zoo,
+    )
+    from interpbench_jax.cases import Case, case, case_names, get_case
+    from interpbench_jax.compiler import CompiledCase, compile_case
+    from interpbench_jax.model import (
+        Circuit,
+        EdgePatch,
+        Graph,
+        NodePatch,
+        TransformerConfig,
+        forward,
+        init_params,
+    )
+    from interpbench_jax.siit import SiitConfig, SiitProblem, align, make_problem, train_siit
+    from interpbench_jax.zoo import BenchmarkModel, load_model
+
+_MODULES = {
+    "benchmark",
+    "cases",
+    "compiler",
+    "discovery",
+    "evaluation",
+    "model",
+    "scoring",
+    "siit",
+    "zoo",
+}
+_HOME = {
+    **dict.fromkeys(("Case", "case", "case_names", "get_case"), "cases"),
+    **dict.fromkeys(("CompiledCase", "compile_case"), "compiler"),
+    **dict.fromkeys(
+        (
+            "Circuit",
+            "EdgePatch",
+            "Graph",
+            "NodePatch",
+            "TransformerConfig",
+            "forward",
+            "init_params",
+        ),
+        "model",
+    ),
+    **dict.fromkeys(("SiitConfig", "SiitProblem", "align", "make_problem", "train_siit"), "siit"),
+    **dict.fromkeys(("BenchmarkModel", "load_model"), "zoo"),
+}
+
+__all__ = [  # noqa: F822 (loaded on first use)
+    "BenchmarkModel",
+    "Case",
+    "Circuit",
+    "CompiledCase",
+    "EdgePatch",
+    "Graph",
+    "NodePatch",
+    "SiitConfig",
+    "SiitProblem",
+    "TransformerConfig",
+    "align",
+    "benchmark",
+    "case",
+    "case_names",
+    "cases",
+    "compile_case",
+    "compiler",
+    "discovery",
+    "evaluation",
+    "forward",
+    "get_case",
+    "init_params",
+    "load_model",
+    "make_problem",
+    "model",
+    "scoring",
+    "siit",
+    "train_siit",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"interpbench_jax.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"interpbench_jax.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

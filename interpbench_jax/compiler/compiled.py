@@ -13,8 +13,8 @@ from interpbench_jax.compiler.tracr_stages import BOS, TracrModel, compile_with_
 from interpbench_jax.compiler.variables import Variable, find_variables
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
 
-# Over how many inputs the circuit is read off, when there are more.
-_CIRCUIT_INPUTS = 2_000
+# Over how many inputs of each length the circuit is read off, when there are more.
+_CIRCUIT_INPUTS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,14 @@ def _compile(case: Case) -> CompiledCase:
     params, config = haiku_to_params(tracr)
     codec = _codec(case, tracr)
     tokens = codec.encode_indices(sequences(case, _CIRCUIT_INPUTS, jax.random.key(0)))
+    shorter = tokens[:, : 1 + case.n_ctx // 2]  # so that what depends on the length varies
     return CompiledCase(
         case=case,
         params=params,
         config=config,
         codec=codec,
         variables=find_variables(tracr),
-        circuit=ground_truth(params, config, tokens),
+        circuit=ground_truth(params, config, [tokens, shorter]),
     )
 
 

@@ -1,6 +1,7 @@
 """The circuit of a compiled model, read off its weights and what its writers write."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ _VISIBLE = 1e-3
 
 
 def ground_truth(
-    params: Params, config: TransformerConfig, tokens: Int[np.ndarray, "batch pos"]
+    params: Params, config: TransformerConfig, inputs: Sequence[Int[np.ndarray, "batch pos"]]
 ) -> Circuit:
     """Finds the edges that carry information in a compiled model.
 
@@ -25,10 +26,15 @@ def ground_truth(
     Args:
       params: compiled weights.
       config: the compiled model's shape.
-      tokens: the inputs over which writers are looked at; all there are, if possible.
+      inputs: what writers are looked at on: batches of token ids, of several lengths if what
+        depends on the length shall count as varying.
     """
     graph = Graph.of(config)
-    spread = np.asarray(_spread(params, config, jnp.asarray(tokens)))
+    written = [_written_after_bos(params, config, jnp.asarray(tokens)) for tokens in inputs]
+    places = np.concatenate(written, 1)
+    # The R of a QR decomposition spans the same rows as the data: what is visible in one is in
+    # the other.
+    spread = np.linalg.qr(places - places.mean(1, keepdims=True), mode="r")
     mask = np.zeros(graph.valid.shape, bool)
     for reader, input_map in enumerate(_input_maps(params, config)):
         seen = np.einsum("wij,jk->wik", spread, input_map)
@@ -36,29 +42,20 @@ def ground_truth(
     return Circuit.from_mask(graph, mask)
 
 
-@jax.jit(static_argnames="config")
-def _spread(
+@functools.partial(jax.jit, static_argnames="config")
+def _written_after_bos(
     params: Params, config: TransformerConfig, tokens: Int[Array, "batch pos"]
-) -> Float[Array, "writer d_model d_model"]:
-    """Per writer a square root of the covariance of what it writes after BOS."""
+) -> Float[Array, "writer place d_model"]:
+    """What every writer writes at each place (input, position) after BOS."""
     _, writers = forward(params, config, tokens)
-    places = writers[:, 1:].transpose(2, 0, 1, 3).reshape(writers.shape[2], -1, config.d_model)
-    centred = places - places.mean(1, keepdims=True)
-    # R of QR has the same row space as the data: a direction is visible in one iff in the other.
-    return jnp.linalg.qr(centred, mode="r")
+    return writers[:, 1:].transpose(2, 0, 1, 3).reshape(writers.shape[2], -1, config.d_model)
 
 
 def _input_maps(params: Params, config: TransformerConfig) -> Iterator[np.ndarray]:
-    """For each reader, in graph order, the matrix its input is multiplied with.
-
-    Queries and keys act only together, so each is seen through the product of both maps.
-    """
+    """For each reader, in graph order, the matrix its input is multiplied with."""
     for layer in range(config.n_layers):
         block = params[f"blocks_{layer}"]
-        attention = {name: np.asarray(block["attn"][f"W_{name}"]) for name in "QKVO"}
-        query_key = attention["Q"] @ attention["K"].swapaxes(-1, -2)
-        yield from query_key
-        yield from query_key.swapaxes(-1, -2)
-        yield from attention["V"] @ attention["O"]
+        for name in ("W_Q", "W_K", "W_V"):
+            yield from np.asarray(block["attn"][name])
         yield np.asarray(block["mlp"]["W_in"])
     yield np.asarray(params["unembed"]["W_U"])

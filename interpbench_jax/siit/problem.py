@@ -1,4 +1,4 @@
-"""A training problem as arrays: inputs, targets under every interchange, and where variables live."""
+"""A training problem as arrays: inputs, targets under every interchange, aligned nodes."""
 
 import functools
 from typing import NamedTuple

@@ -125,7 +125,7 @@ def train_siit(
         state = advance(state, training, validation, model=model, config=config)
         if on_round is not None:
             on_round(state)
-    scores = _validate_all(state.best_params, model, held_out)
+    scores = jax.vmap(lambda params: validate(params, model, held_out))(state.best_params)
     return TrainResult(state.best_params, scores, state.history, state.round)
 
 
@@ -276,12 +276,3 @@ def _round(
         best_score=jnp.where(better, scores.worst(), state.best_score),
         history=history,
     )
-
-
-@functools.partial(jax.jit, static_argnames="model")
-def _validate_all(params: Params, model: TransformerConfig, problem: SiitProblem) -> Scores:
-    """Scores of every member; in slices of pairs, so that memory does not grow with their number.
-
-    Pairs beyond a whole number of slices are scored apart and weighted by their number.
-    """
-    return jax.vmap(lambda p: validate(p, model, problem))(params)

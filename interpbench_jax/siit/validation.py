@@ -1,5 +1,6 @@
 """Does the model follow its circuit, node by node? Accuracy, IIA and SIIA."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -32,6 +33,7 @@ class Scores(NamedTuple):
         return jnp.minimum(self.accuracy, both.min(initial=1.0))
 
 
+@functools.partial(jax.jit, static_argnames="model")
 def validate(params: Params, model: TransformerConfig, problem: SiitProblem) -> Scores:
     """Scores a model on every pair of a problem.
 

@@ -1,4 +1,4 @@
-"""TransformerLens state dicts <-> our parameters. Names and shapes agree; only the nesting differs."""
+"""TransformerLens state dicts <-> our parameters: names and shapes agree, the nesting differs."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def from_transformer_lens(
     """
     weights = {name: np.asarray(w) for name, w in state.items() if not _NOT_WEIGHTS.match(name)}
     config = _read_config(weights, causal, activation, layer_norm_eps)
-    params = unflatten_dict({_our_path(name): w for name, w in weights.items()})
+    params = nest(weights)
     check_shapes(params, config)
     return params, config
 
@@ -45,6 +45,11 @@ def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
     """The inverse of `from_transformer_lens`: arrays by TransformerLens name."""
     flat = flatten_dict(params, sep=".")
     return {name.replace("blocks_", "blocks."): np.asarray(w) for name, w in flat.items()}
+
+
+def nest(weights: Mapping[str, np.ndarray]) -> Params:
+    """Nests weights by their dotted names."""
+    return unflatten_dict({_our_path(name): w for name, w in weights.items()})
 
 
 def check_shapes(params: Params, config: TransformerConfig) -> None:

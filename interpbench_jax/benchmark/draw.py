@@ -1,0 +1,94 @@
+"""Draws circuits: layers from bottom to top, one arrow per head-level edge."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model.circuit import Edge
+
+# Colour-blind safe, and told apart by line style and width too.
+_STYLES: dict[str, dict] = {
+    "true": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2},
+    "missed": {"color": "#D55E00", "linestyle": (0, (5, 3)), "linewidth": 1.8},
+    "false": {"color": "#7A7A7A", "linestyle": (0, (1, 1.6)), "linewidth": 1.6},
+}
+
+
+def draw_comparison(
+    truth: Circuit, found: Mapping[str, Circuit], file: Path, *, title: str
+) -> None:
+    """Writes a picture of the true circuit next to found ones; the format follows the suffix.
+
+    Args:
+      truth: the circuit to be found.
+      found: circuits by the name of what found them.
+      file: where to write.
+      title: put above.
+    """
+    panels = 1 + len(found)
+    height = 1.2 + 1.25 * (2 * truth.graph.n_layers + 2)
+    figure = Figure(figsize=(4.2 * panels, height), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    _draw(axes[0], truth.graph, {"true": truth.head_edges}, "true circuit")
+    for axis, (name, circuit) in zip(axes[1:], found.items(), strict=True):
+        kinds = {
+            "false": circuit.head_edges - truth.head_edges,
+            "missed": truth.head_edges - circuit.head_edges,
+            "true": circuit.head_edges & truth.head_edges,
+        }
+        _draw(axis, truth.graph, kinds, f"{name}: {_counts(kinds)}")
+    handles = [Line2D([], [], label=kind, **style) for kind, style in _STYLES.items()]
+    figure.suptitle(title)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(file, dpi=110)
+
+
+def _counts(kinds: Mapping[str, Iterable[Edge]]) -> str:
+    return ", ".join(f"{len(list(kinds[kind]))} {kind}" for kind in ("true", "missed", "false"))
+
+
+def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: str) -> None:
+    places = _places(graph)
+    for kind, edges in kinds.items():
+        for writer, reader in sorted(edges):
+            straight = places[writer][0] == places[reader][0]
+            axis.add_patch(
+                FancyArrowPatch(
+                    places[writer],
+                    places[reader],
+                    arrowstyle="-|>",
+                    mutation_scale=13,
+                    shrinkA=15,
+                    shrinkB=15,
+                    connectionstyle=f"arc3,rad={0.32 if straight else 0.06}",
+                    **_STYLES[kind],
+                )
+            )
+    used = {name for edges in kinds.values() for edge in edges for name in edge}
+    for name, (x, y) in places.items():
+        box = {
+            "boxstyle": "round,pad=0.32",
+            "facecolor": "white",
+            "edgecolor": "black" if name in used else "#BBBBBB",
+        }
+        colour = "black" if name in used else "#888888"
+        axis.text(x, y, name, ha="center", va="center", fontsize=10, color=colour, bbox=box)
+    axis.set_xlim(-0.7, graph.n_heads - 0.3)
+    axis.set_ylim(-0.6, 2 * graph.n_layers + 1.6)
+    axis.set_title(title, fontsize=11)
+    axis.set_axis_off()
+
+
+def _places(graph: Graph) -> dict[str, tuple[float, float]]:
+    middle = (graph.n_heads - 1) / 2
+    places = {"input": (middle, 0.0), "logits": (middle, 2.0 * graph.n_layers + 1)}
+    for layer in range(graph.n_layers):
+        for head in range(graph.n_heads):
+            places[f"a{layer}.h{head}"] = (float(head), 2.0 * layer + 1)
+        places[f"m{layer}"] = (middle, 2.0 * layer + 2)
+    return places

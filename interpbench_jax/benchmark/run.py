@@ -1,0 +1,141 @@
+"""Runs discovery methods on a model and scores what they find."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from interpbench_jax.benchmark.draw import draw_comparison
+from interpbench_jax.cases import sample_sequences
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.discovery import ContrastBatch, contrast_batch, get_method, usual_loss
+from interpbench_jax.model import Circuit
+from interpbench_jax.scoring import edge_roc, node_roc
+from interpbench_jax.siit import compiled_targets
+from interpbench_jax.zoo import BenchmarkModel, replacing
+
+N_INPUTS = 1_000
+
+
+class Finding(NamedTuple):
+    """What one method found in one model.
+
+    Attributes:
+      case: name of the model's case.
+      method: name of the method.
+      scores: per edge.
+      edge_auroc: with q, k and v of a head merged.
+      edge_auroc_qkv: with them apart.
+      node_auroc: over heads and MLPs.
+      seconds: of a run, compiled.
+      compile_seconds: what the first run took longer.
+    """
+
+    case: str
+    method: str
+    scores: Float[np.ndarray, "writer reader"]
+    edge_auroc: float
+    edge_auroc_qkv: float
+    node_auroc: float
+    seconds: float
+    compile_seconds: float
+
+
+def make_contrast(
+    model: BenchmarkModel, key: jax.Array, *, n_inputs: int = N_INPUTS
+) -> ContrastBatch:
+    """Draws clean and corrupted inputs of the model's case, with what is right on the clean ones.
+
+    Args:
+      model: the model to be looked at.
+      key: a JAX random key.
+      n_inputs: how many of each.
+    """
+    compiled = compile_case(model.case)
+    drawn = sample_sequences(compiled.case, 2 * n_inputs, key)
+    tokens = compiled.codec.encode_indices(drawn)
+    clean, corrupted = tokens[:n_inputs], tokens[n_inputs:]
+    target = compiled_targets(compiled, clean, corrupted)[0]
+    positions = jnp.ones(clean.shape[1]).at[0].set(0)  # BOS
+    return contrast_batch(
+        model.params,
+        model.config,
+        jnp.asarray(clean),
+        jnp.asarray(corrupted),
+        target,
+        positions,
+    )
+
+
+def run_methods(
+    model: BenchmarkModel, methods: Sequence[str], batch: ContrastBatch
+) -> list[Finding]:
+    """Runs each method twice, so that compilation is told apart, and scores the edges.
+
+    Args:
+      model: the model to be looked at.
+      methods: names in `discovery.METHODS`.
+      batch: inputs.
+
+    Raises:
+      ValueError: a method is not known.
+    """
+    functions = [get_method(name) for name in methods]  # all looked up before any runs
+    categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
+    findings = []
+    for name, function in zip(methods, functions, strict=True):
+        loss = usual_loss(name, categorical)
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            scores = np.asarray(function(model.params, model.config, batch, loss))
+            seconds.append(time.perf_counter() - start)
+        findings.append(
+            Finding(
+                case=model.case,
+                method=name,
+                scores=scores,
+                edge_auroc=edge_roc(scores, model.circuit).auroc,
+                edge_auroc_qkv=edge_roc(scores, model.circuit, level="qkv").auroc,
+                node_auroc=node_roc(scores, model.circuit).auroc,
+                seconds=seconds[1],
+                compile_seconds=seconds[0] - seconds[1],
+            )
+        )
+    return findings
+
+
+def found_circuit(finding: Finding, truth: Circuit) -> Circuit:
+    """The found circuit of the true size: as many edges as the truth has, by size of score.
+
+    Edges tied with the last one are all taken.
+    """
+    sizes = np.where(truth.graph.valid, np.abs(finding.scores), -1.0)
+    threshold = np.sort(sizes, axis=None)[-len(truth)]
+    return Circuit.from_mask(truth.graph, (sizes >= threshold) & (sizes > 0))
+
+
+def write_findings(model: BenchmarkModel, findings: Sequence[Finding], directory: Path) -> None:
+    """Writes scores (`scores.npz`), figures (`findings.json`) and a drawing (`circuits.png`).
+
+    Args:
+      model: the model that was looked at.
+      findings: one per method.
+      directory: where to write; made if missing.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with replacing(directory / "scores.npz") as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, **{finding.method: finding.scores for finding in findings})
+    figures = [{k: v for k, v in f._asdict().items() if k != "scores"} for f in findings]
+    with replacing(directory / "findings.json") as partial:
+        partial.write_text(json.dumps(figures, indent=1))
+    found = {f.method: found_circuit(f, model.circuit) for f in findings}
+    title = f"case {model.case}: {model.card['title']}"
+    with replacing(directory / "circuits.png") as partial:
+        draw_comparison(model.circuit, found, partial, title=title)

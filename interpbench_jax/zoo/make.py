@@ -1,0 +1,105 @@
+"""From a case to a trained model with its card."""
+
+import datetime
+import importlib.metadata
+import platform
+import time
+from dataclasses import asdict
+from typing import Any
+
+import jax
+import numpy as np
+
+from interpbench_jax.cases import Case
+from interpbench_jax.compiler import CompiledCase, compile_case
+from interpbench_jax.model import Params
+from interpbench_jax.siit import Alignment, Scores, SiitConfig, align, make_problem, train_siit
+from interpbench_jax.siit.train import OnRound
+from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+
+_PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
+_PROBLEM_KEY = 0
+
+
+def make_model(
+    case: Case | str,
+    config: SiitConfig,
+    *,
+    seeds: tuple[int, ...] = (0,),
+    on_round: OnRound | None = None,
+) -> BenchmarkModel:
+    """Compiles a case, trains one model per seed, and returns the best with its card.
+
+    The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node),
+    on the pairs held out, is largest; the card lists all.
+
+    Args:
+      case: the case or its name.
+      config: settings of training.
+      seeds: one model each, trained together.
+      on_round: called with the training state after every round.
+    """
+    compiled = compile_case(case)
+    alignment = align(compiled)
+    problem = make_problem(
+        compiled, alignment, jax.random.key(_PROBLEM_KEY), n_pairs=config.n_pairs
+    )
+    started = time.perf_counter()
+    result = train_siit(problem, alignment.config, config, seeds=seeds, on_round=on_round)
+    worst = np.array(jax.vmap(Scores.worst)(result.scores))
+    seconds = time.perf_counter() - started
+    best = int(worst.argmax())
+    rounds = int(result.rounds[best])
+    card = {
+        "case": compiled.case.name,
+        "title": compiled.case.title,
+        "metrics": metrics(jax.tree.map(lambda x: x[best], result.scores)),
+        "reached_threshold": bool(worst[best] >= config.threshold),
+        "config": asdict(config),
+        "seed": seeds[best],
+        "seeds": {str(seed): float(score) for seed, score in zip(seeds, worst, strict=True)},
+        "batches": rounds * config.round_batches,
+        "seconds": round(seconds, 2),
+        "batches_per_second": round(rounds * config.round_batches / seconds, 1),
+        **provenance(),
+    }
+    params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
+    return assemble_model(compiled, alignment, params, card)
+
+
+def assemble_model(
+    compiled: CompiledCase, alignment: Alignment, params: Params, card: dict[str, Any]
+) -> BenchmarkModel:
+    """Puts weights and what is known about them together."""
+    variables = tuple(
+        AlignedVariable(values=v.values, compiled_node=v.node, node=node)
+        for v, node in zip(compiled.variables, alignment.nodes, strict=True)
+    )
+    return BenchmarkModel(
+        case=compiled.case.name,
+        params=params,
+        config=alignment.config,
+        variables=variables,
+        circuit=alignment.circuit,
+        card=card,
+    )
+
+
+def metrics(scores: Scores) -> dict[str, float]:
+    """Scores of one model as they stand in a card; all are fractions."""
+    return {
+        "accuracy": float(scores.accuracy),
+        "iia": float(scores.iia.mean()),
+        "siia": float(scores.siia.mean()) if len(scores.siia) else 1.0,
+        "iia_worst": float(scores.iia.min()),
+        "siia_worst": float(scores.siia.min(initial=1.0)),
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Where, when and with what a result was made."""
+    return {
+        "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }

@@ -1,0 +1,132 @@
+"""Models on disk: one directory each, plain data only.
+
+`model.safetensors` holds the weights under TransformerLens names, `config.json` the shape and the
+variables, `circuit.json` the ground truth, `card.json` the record of training. Nothing here can
+run code when it is read.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from interpbench_jax.model import Circuit, Graph, TransformerConfig
+from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.zoo.transformer_lens import check_shapes, nest, to_transformer_lens
+
+BUNDLED = Path(__file__).parent / "models"
+_T = TypeVar("_T")
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    names = [path.name for path in BUNDLED.iterdir() if path.is_dir()] if BUNDLED.exists() else []
+    return tuple(sorted(names, key=lambda n: (len(n), n)))
+
+
+def load_model(name: str | Path) -> BenchmarkModel:
+    """Loads a bundled model by name, or any model by the path of its directory.
+
+    Raises:
+      ValueError: there is no such model, or a file is missing, truncated, or not what it should
+        be; the message names the file.
+    """
+    directory = BUNDLED / str(name) if str(name) in bundled_names() else Path(name)
+    if not directory.is_dir():
+        known = ", ".join(bundled_names())
+        raise ValueError(f"no model {str(name)!r}: neither bundled ({known}) nor a directory")
+    described = _read(directory / "config.json", json.loads)
+    circuit = _read(directory / "circuit.json", Circuit.from_json)
+    card = _read(directory / "card.json", json.loads)
+    try:
+        config = TransformerConfig(**described["model"])
+        case = str(described["case"])
+        variables = tuple(
+            AlignedVariable(**{**v, "values": tuple(v["values"])}) for v in described["variables"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{directory / 'config.json'} does not describe a model: {error}"
+        ) from error
+    if circuit.graph != Graph.of(config):
+        raise ValueError(
+            f"{directory / 'circuit.json'} is for {circuit.graph}, the model has {Graph.of(config)}"
+        )
+    weights_file = directory / "model.safetensors"
+    try:
+        params = nest(safetensors.numpy.load_file(weights_file))
+        check_shapes(params, config)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{weights_file} does not hold this model's weights: {error}") from error
+    return BenchmarkModel(
+        case=case, params=params, config=config, variables=variables, circuit=circuit, card=card
+    )
+
+
+def save_model(model: BenchmarkModel, directory: str | Path) -> None:
+    """Writes a model to a directory; an older model there is replaced, at the last moment.
+
+    Raises:
+      ValueError: the directory exists and is something other than a model.
+    """
+    directory = Path(directory)
+    if directory.exists() and not (directory / "config.json").exists():
+        raise ValueError(f"{directory} exists and is not a model; will not replace it")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        safetensors.numpy.save_file(to_transformer_lens(model.params), fresh / "model.safetensors")
+        described = {
+            "case": model.case,
+            "model": asdict(model.config),
+            "variables": [asdict(variable) for variable in model.variables],
+        }
+        (fresh / "config.json").write_text(json.dumps(described, indent=1))
+        (fresh / "circuit.json").write_text(model.circuit.to_json())
+        (fresh / "card.json").write_text(json.dumps(model.card, indent=1))
+        fresh.chmod(0o755)
+        _swap(fresh, directory)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _swap(fresh: Path, directory: Path) -> None:
+    """Puts `fresh` where `directory` is; what was there is deleted afterwards."""
+    if not directory.exists():
+        os.rename(fresh, directory)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    os.rename(directory, old / "old")
+    os.rename(fresh, directory)
+    shutil.rmtree(old)
+
+
+def _read(file: Path, parse: Callable[[str], _T]) -> _T:
+    try:
+        return parse(file.read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"{file} is missing") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A temporary name beside `file`, renamed to it if the block succeeds, removed if it fails."""
+    handle, name = tempfile.mkstemp(prefix=".", suffix=file.suffix, dir=file.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

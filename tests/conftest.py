@@ -1,0 +1,89 @@
+"""Shape checks at run time, and the tiny models that several folders of tests share."""
+
+import sys
+from pathlib import Path
+
+import hypothesis
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from absl import logging as absl_logging
+
+jaxtyping.install_import_hook("interpbench_jax", "beartype.beartype")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+absl_logging.set_verbosity(absl_logging.ERROR)
+hypothesis.settings.register_profile("tests", deadline=None, database=None, max_examples=50)
+hypothesis.settings.load_profile("tests")
+sys.path.append(str(Path(__file__).parent / "model"))  # numpy_reference, for every folder
+
+from interpbench_jax.model import TransformerConfig, forward, init_params  # noqa: E402
+
+TINY = {
+    **{"n_layers": 2, "n_heads": 2, "d_model": 6, "d_head": 3, "d_mlp": 8},
+    **{"n_ctx": 5, "d_vocab": 4, "d_vocab_out": 3},
+}
+VARIANTS = {
+    "causal": TransformerConfig(**TINY, causal=True, activation="gelu"),
+    "bidirectional": TransformerConfig(**TINY, causal=False, activation="relu"),
+    "layer_norm": TransformerConfig(**TINY, causal=True, activation="gelu_tanh", layer_norm=True),
+}
+
+
+@pytest.fixture(scope="session")
+def variants():
+    """The tiny models' configs by name; between them every activation."""
+    return VARIANTS
+
+
+@pytest.fixture(scope="session", params=VARIANTS)
+def config(request):
+    """Each of the tiny models' configs in turn."""
+    return VARIANTS[request.param]
+
+
+@pytest.fixture(scope="session")
+def make_params():
+    """A function that draws weights large enough for every part of a model to matter."""
+
+    def draw(config, seed=0):
+        rng = np.random.default_rng(seed)
+        shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
+
+        def leaf(path, shape):
+            centre = 1.0 if path[-1].key == "w" else 0.0  # LayerNorm's scale
+            return jax.numpy.asarray(centre + 0.5 * rng.standard_normal(shape.shape), "float32")
+
+        return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def params(config, make_params):
+    """Weights for `config`."""
+    return make_params(config)
+
+
+@pytest.fixture(scope="session")
+def tokens():
+    """Three sequences of five tokens; no two are equal."""
+    return jax.numpy.array([[0, 1, 2, 3, 1], [0, 3, 3, 2, 1], [0, 2, 1, 1, 3]])
+
+
+@pytest.fixture(scope="session")
+def other_tokens():
+    """Sequences to patch from; each differs from its row of `tokens` in several places."""
+    return jax.numpy.array([[0, 3, 1, 1, 2], [0, 1, 0, 3, 2], [0, 3, 2, 0, 0]])
+
+
+@pytest.fixture(scope="session")
+def run():
+    """`forward`, compiled once per configuration and kind of patch for all tests."""
+    return jax.jit(forward, static_argnums=1)
+
+
+@pytest.fixture
+def no_shape_checks(monkeypatch):
+    """Runs a test as users run the package, so that the package's own checks come to bear."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

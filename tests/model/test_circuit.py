@@ -1,0 +1,186 @@
+"""Circuits are sets of edges: set algebra, masks, merged heads, and their file format."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interpbench_jax.model import Circuit, Graph
+
+SMALL = Graph(1, 2)
+
+
+def circuit(*edges, graph=SMALL):
+    """A circuit from edges written `writer->reader`."""
+    return Circuit(graph, frozenset(tuple(edge.split("->")) for edge in edges))
+
+
+@st.composite
+def masks(draw, graph):
+    """Any subset of a graph's edges, as a mask."""
+    mask = np.zeros(graph.valid.shape, bool)
+    n_edges = len(graph.edges)
+    mask[graph.valid] = draw(st.lists(st.booleans(), min_size=n_edges, max_size=n_edges))
+    return mask
+
+
+@st.composite
+def circuits(draw):
+    """Any circuit of a model of up to three layers and heads."""
+    graph = Graph(draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    return Circuit.from_mask(graph, draw(masks(graph)))
+
+
+def test_set_algebra_by_hand():
+    left = circuit("input->a0.h0<q>", "a0.h0->m0", "m0->logits")
+    right = circuit("a0.h0->m0", "input->logits")
+    assert left | right == circuit(
+        "input->a0.h0<q>", "a0.h0->m0", "m0->logits", "input->logits"
+    )
+    assert left & right == circuit("a0.h0->m0")
+    assert left - right == circuit("input->a0.h0<q>", "m0->logits")
+    assert (left & right) <= left
+    assert not left <= right
+    assert len(left) == 3
+    assert ("a0.h0", "m0") in left
+    assert ("input", "logits") not in left
+
+
+def test_iteration_is_in_graph_order():
+    """By writer, then by reader, whatever order the edges were given in."""
+    edges = ["m0->logits", "a0.h1->logits", "a0.h1->m0", "input->m0", "input->a0.h1<k>"]
+    assert list(circuit(*edges)) == [
+        ("input", "a0.h1<k>"),
+        ("input", "m0"),
+        ("a0.h1", "m0"),
+        ("a0.h1", "logits"),
+        ("m0", "logits"),
+    ]
+
+
+def test_head_level_merges_q_k_v():
+    found = circuit("input->a0.h1<q>", "input->a0.h1<v>", "a0.h1->logits")
+    assert found.head_edges == {("input", "a0.h1"), ("a0.h1", "logits")}
+    assert found.nodes == {"input", "a0.h1", "logits"}
+    # Writers input, a0.h0, a0.h1, m0; head-level readers a0.h0, a0.h1, m0, logits.
+    expected = np.zeros((4, 4), bool)
+    expected[0, 1] = expected[2, 3] = True
+    np.testing.assert_array_equal(found.head_mask, expected)
+
+
+def test_mask_by_hand():
+    """Readers of one layer of two heads: q q k k v v m0 logits."""
+    expected = np.zeros((4, 8), bool)
+    expected[0, 3] = expected[2, 6] = expected[3, 7] = True
+    found = circuit("input->a0.h1<k>", "a0.h1->m0", "m0->logits")
+    np.testing.assert_array_equal(found.mask, expected)
+
+
+def test_from_mask_ignores_pairs_that_are_no_edges():
+    everything = Circuit.from_mask(SMALL, np.ones(SMALL.valid.shape, bool))
+    assert len(everything) == SMALL.valid.sum()
+    np.testing.assert_array_equal(everything.mask, SMALL.valid)
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (8, 4), (1, 8), (4, 1), (1, 1)])
+def test_from_mask_of_another_graph(shape):
+    """Shapes that NumPy would broadcast are refused like any other."""
+    with pytest.raises(ValueError, match=rf"\({shape[0]}, ?{shape[1]}\)"):
+        Circuit.from_mask(SMALL, np.ones(shape, bool))
+
+
+def test_equal_circuits_hash_equal():
+    one = circuit("input->m0", "m0->logits")
+    same = circuit("m0->logits", "input->m0")
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != circuit("input->m0")
+    assert circuit("input->m0", graph=Graph(1, 2)) != circuit("input->m0", graph=Graph(2, 2))
+
+
+@given(circuits())
+def test_json_round_trip(found):
+    text = found.to_json()
+    assert Circuit.from_json(text) == found
+    assert Circuit.from_json(text).to_json() == text
+    names = [f"{writer}->{reader}" for writer, reader in found]
+    assert json.loads(text)["edges"] == names
+
+
+@given(circuits())
+def test_mask_round_trip(found):
+    assert Circuit.from_mask(found.graph, found.mask) == found
+    assert found.mask.sum() == len(found) == len(list(found))
+
+
+@given(circuits())
+def test_both_head_level_views_agree(found):
+    pairs = np.argwhere(found.head_mask)
+    names = {(found.graph.writers[w], found.graph.head_readers[r]) for w, r in pairs}
+    assert names == found.head_edges
+    assert found.nodes == {name for edge in names for name in edge}
+
+
+@given(masks(Graph(2, 1)), masks(Graph(2, 1)))
+def test_set_algebra_is_that_of_the_masks(left, right):
+    graph = Graph(2, 1)
+    a, b = Circuit.from_mask(graph, left), Circuit.from_mask(graph, right)
+    np.testing.assert_array_equal((a | b).mask, left | right)
+    np.testing.assert_array_equal((a & b).mask, left & right)
+    np.testing.assert_array_equal((a - b).mask, left & ~right)
+    assert (a <= b) == (not (left & ~right).any())
+    assert all((edge in b) == (edge in (a & b)) for edge in a)
+
+
+@pytest.mark.parametrize(
+    ("edge", "message"),
+    [
+        ("a7.h0->logits", "no writer 'a7.h0'"),
+        ("input->a0.h0", "no reader 'a0.h0'"),
+        ("m0->a0.h0<q>", "m0->a0.h0<q> is no edge"),
+        ("a0.h0->a0.h1<v>", "a0.h0->a0.h1<v> is no edge"),
+    ],
+)
+def test_edges_that_do_not_exist(edge, message):
+    with pytest.raises(ValueError, match=message):
+        circuit(edge)
+    text = json.dumps({"n_layers": 1, "n_heads": 2, "edges": [edge]})
+    with pytest.raises(ValueError, match=message):
+        Circuit.from_json(text)
+
+
+@pytest.mark.parametrize("operation", ["__or__", "__and__", "__sub__"])
+def test_circuits_of_different_graphs_do_not_mix(operation):
+    one = circuit("input->m0")
+    other = circuit("input->m0", graph=Graph(3, 2))
+    with pytest.raises(ValueError, match=r"n_layers=1.*n_layers=3"):
+        getattr(one, operation)(other)
+    assert not one <= other
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a circuit"),
+        ("circuit.json", "circuit.json"),
+        ("[1, 2]", r"\[1, 2\]"),
+        ("null", "null"),
+        ('{"n_layers": 1, "edges": []}', "n_heads"),
+        ('{"n_layers": 1, "n_heads": 2}', "edges"),
+        ('{"n_layers": null, "n_heads": 2, "edges": []}', "null"),
+        ('{"n_layers": "two", "n_heads": 2, "edges": []}', "two"),
+        ('{"n_layers": 1.5, "n_heads": 2, "edges": []}', r"1\.5"),
+        ('{"n_layers": Infinity, "n_heads": 2, "edges": []}', "(?i)inf"),
+        ('{"n_layers": -1, "n_heads": 2, "edges": []}', "-1"),
+        ('{"n_layers": 1, "n_heads": 0, "edges": []}', "0"),
+        ('{"n_layers": 1, "n_heads": 2, "edges": 3}', "not a circuit"),
+        ('{"n_layers": 1, "n_heads": 2, "edges": [3]}', "not a circuit"),
+        ('{"n_layers": 1, "n_heads": 2, "edges": ["input"]}', "'input' is not of the form"),
+        ('{"n_layers": 1, "n_heads": 2, "edges": ["input->m0->logits"]}', "input->m0->logits"),
+    ],
+)
+def test_text_that_is_no_circuit(text, message):
+    with pytest.raises(ValueError, match=message):
+        Circuit.from_json(text)
