@@ -1,5 +1,6 @@
 """Shape checks at run time, and the tiny models that several folders of tests share."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -46,15 +47,18 @@ def config(request):
 def make_params():
     """A function that draws weights large enough for every part of a model to matter."""
 
+    @functools.cache
+    def shapes(config):
+        return jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
+
     def draw(config, seed=0):
         rng = np.random.default_rng(seed)
-        shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
 
         def leaf(path, shape):
             centre = 1.0 if path[-1].key == "w" else 0.0  # LayerNorm's scale
             return jax.numpy.asarray(centre + 0.5 * rng.standard_normal(shape.shape), "float32")
 
-        return jax.tree_util.tree_map_with_path(leaf, shapes)
+        return jax.tree_util.tree_map_with_path(leaf, shapes(config))
 
     return draw
 

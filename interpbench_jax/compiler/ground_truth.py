@@ -15,7 +15,7 @@ _VISIBLE = 1e-3
 
 
 def ground_truth(
-    params: Params, config: TransformerConfig, inputs: Sequence[Int[np.ndarray, "batch pos"]]
+    params: Params, config: TransformerConfig, inputs: Sequence[np.ndarray]
 ) -> Circuit:
     """Finds the edges that carry information in a compiled model.
 
@@ -26,7 +26,7 @@ def ground_truth(
     Args:
       params: compiled weights.
       config: the compiled model's shape.
-      inputs: what writers are looked at on: batches of token ids, of several lengths if what
+      inputs: batches of token ids, `[batch, pos]`, to look at writers on; of several lengths if what
         depends on the length shall count as varying.
     """
     graph = Graph.of(config)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
 from interpbench_jax.siit import TOLERANCE, SiitProblem
@@ -54,12 +54,12 @@ def node_effects(
     target = problem.base_target
     categorical = jnp.issubdtype(target.dtype, jnp.integer)
     differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
-    counted = differs & (problem.positions > 0)
+    counted = differs & (problem.positions > 0)[None]
 
     clean, _ = forward(params, config, problem.base)
     full, source = forward(params, config, problem.source)
 
-    def mean(values: PerPosition) -> Float[Array, ""]:
+    def mean(values: Shaped[Array, "pair pos"]) -> Float[Array, ""]:
         return jnp.where(counted, values, 0).sum() / counted.sum()
 
     def share(divergence: Callable[[Logits], PerPosition], patched: Logits) -> Float[Array, ""]:

@@ -4,7 +4,13 @@ from interpbench_jax.model.circuit import Circuit
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
-from interpbench_jax.model.transformer import Params, Transformer, forward, init_params
+from interpbench_jax.model.transformer import (
+    Params,
+    Transformer,
+    forward,
+    forward_as_source,
+    init_params,
+)
 
 __all__ = [
     "Circuit",
@@ -16,5 +22,6 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "forward",
+    "forward_as_source",
     "init_params",
 ]

@@ -54,8 +54,27 @@ def forward(
       ValueError: tokens or patch do not fit the model.
     """
     _check_shapes(config, tokens, patch)
-    logits, writers = Transformer(config).apply({"params": params}, tokens, patch)
+    logits, writers = _apply(Transformer(config), params, tokens, patch)
     return logits.transpose(2, 1, 0), writers.transpose(3, 2, 0, 1)
+
+
+def forward_as_source(
+    params: Params, config: TransformerConfig, tokens: Int[Array, "batch pos"]
+) -> Float[Array, "batch pos writer d_model"]:
+    """What every writer writes, cut off from the weights it comes from.
+
+    For interchanges in training: the patched values are given, so no gradient flows back into
+    the source run. Only each MLP's output map is live, as in the original, which patches MLPs
+    between activation and output map.
+
+    Args:
+      params: weights.
+      config: the model's shape; static.
+      tokens: token ids, BOS first.
+    """
+    _check_shapes(config, tokens, None)
+    _, writers = _apply(Transformer(config, detached=True), params, tokens, None)
+    return writers.transpose(3, 2, 0, 1)
 
 
 def init_params(config: TransformerConfig, key: Array) -> Params:
@@ -69,9 +88,15 @@ def init_params(config: TransformerConfig, key: Array) -> Params:
 
 
 class Transformer(nn.Module):
-    """Embedding, blocks and unembedding around one residual stream; features first, batch last."""
+    """Embedding, blocks and unembedding around one residual stream; features first, batch last.
+
+    Attributes:
+      config: the shape.
+      detached: whether gradients stop at every head and at every MLP's hidden units.
+    """
 
     config: TransformerConfig
+    detached: bool = False
 
     @nn.compact
     def __call__(
@@ -81,10 +106,11 @@ class Transformer(nn.Module):
         config, graph = self.config, Graph.of(self.config)
         embedded = Embed(config, name="embed")(tokens.T)
         embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]
+        embedded = jax.lax.stop_gradient(embedded) if self.detached else embedded
         stream = ResidualStream(graph, patch)
         stream.write(embedded[None])
         for layer in range(config.n_layers):
-            Block(config, name=f"blocks_{layer}")(stream, layer)
+            Block(config, self.detached, name=f"blocks_{layer}")(stream, layer)
         final = stream.read(slice(graph.n_readers - 1, graph.n_readers))[0]
         if config.layer_norm:
             final = LayerNorm(config, name="ln_final")(final)
@@ -95,6 +121,7 @@ class Block(nn.Module):
     """One layer: attention reads and writes the stream, then the MLP does."""
 
     config: TransformerConfig
+    detached: bool
 
     @nn.compact
     def __call__(self, stream: ResidualStream, layer: int) -> None:
@@ -104,13 +131,13 @@ class Block(nn.Module):
         if config.layer_norm:
             seen = LayerNorm(config, name="ln1")(seen)
         heads, bias = Attention(config, name="attn")(seen)
-        stream.write(heads)
+        stream.write(jax.lax.stop_gradient(heads) if self.detached else heads)
         stream.add_constant(bias)
         reader = graph.mlp_reader(layer)
         seen = stream.read(slice(reader, reader + 1))[0]
         if config.layer_norm:
             seen = LayerNorm(config, name="ln2")(seen)
-        stream.write(Mlp(config, name="mlp")(seen)[None])
+        stream.write(Mlp(config, self.detached, name="mlp")(seen)[None])
 
 
 class Embed(nn.Module):
@@ -174,6 +201,7 @@ class Mlp(nn.Module):
     """Two linear maps with an activation between."""
 
     config: TransformerConfig
+    detached: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "d_model pos batch"]) -> Float[Array, "d_model pos batch"]:
@@ -186,6 +214,7 @@ class Mlp(nn.Module):
         b_out = self.param("b_out", zeros, (c.d_model,))
         hidden = jnp.einsum("dm,dpb->mpb", w_in, x) + b_in[:, None, None]
         hidden = _ACTIVATIONS[c.activation](hidden)
+        hidden = jax.lax.stop_gradient(hidden) if self.detached else hidden
         return jnp.einsum("md,mpb->dpb", w_out, hidden) + b_out[:, None, None]
 
 
@@ -221,6 +250,14 @@ class Unembed(nn.Module):
         weight = self.param("W_U", normal, (c.d_model, c.d_vocab_out))
         bias = self.param("b_U", nn.initializers.zeros, (c.d_vocab_out,))
         return jnp.einsum("dv,dpb->vpb", weight, x) + bias[:, None, None]
+
+
+def _apply(
+    module: Transformer, params: Params, tokens: Array, patch: Patch | None
+) -> tuple[Array, Array]:
+    on_device = jax.tree.map(jnp.asarray, params)  # loaded weights are NumPy arrays
+    logits, writers = module.apply({"params": on_device}, tokens, patch)
+    return logits, writers
 
 
 def _check_shapes(config: TransformerConfig, tokens: Array, patch: Patch | None) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward, forward_as_source
 
 # How close a regression output must be to count as right.
 TOLERANCE = 0.05
@@ -63,8 +63,8 @@ def interchange_losses(
     """The task loss under several interchanges of one batch, run as one.
 
     A zero mask with the base target is the behaviour loss; a variable's nodes with its target the
-    IIT loss; nodes outside the circuit with the base target the strict loss. No gradient flows
-    into the source run.
+    IIT loss; nodes outside the circuit with the base target the strict loss. The source run is
+    given: see `forward_as_source` for what little gradient it passes on.
 
     Args:
       params: weights.
@@ -78,7 +78,7 @@ def interchange_losses(
     Source: Gupta et al. 2024, InterpBench, section 3; IIT is Geiger et al. 2022.
     """
     n, rows = masks.shape[0], base.shape[0]
-    written = jax.lax.stop_gradient(forward(params, model, source)[1])
+    written = forward_as_source(params, model, source)
     patch = NodePatch(jnp.repeat(masks, rows, 0), jnp.tile(written, (n, 1, 1, 1)))
     logits, _ = forward(params, model, jnp.tile(base, (n, 1)), patch)
     return jax.vmap(task_loss, (0, 0, None))(

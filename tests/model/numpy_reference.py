@@ -11,9 +11,7 @@ ERF = np.vectorize(math.erf)
 ACTIVATIONS = {
     "relu": lambda x: np.where(x > 0, x, 0),
     "gelu": lambda x: x * (1 + ERF(x / math.sqrt(2))) / 2,
-    "gelu_tanh": lambda x: (
-        x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
-    ),
+    "gelu_tanh": lambda x: x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
 }
 
 

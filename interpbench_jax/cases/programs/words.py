@@ -97,7 +97,7 @@ def vowels_per_consonant() -> rasp.SOp:
     return rasp.Map(ratio, rasp.tokens)
 
 
-@case("35", vocab=WORDS, causal=True, compression=3, sized_by="d_model")
+@case("35", vocab=WORDS, causal=True, compression=3.0, sized_by="d_model")
 def alternate_case() -> rasp.SOp:
     """Letters of each word in upper and lower case by turns, upper first."""
 

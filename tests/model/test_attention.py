@@ -1,0 +1,93 @@
+"""Both forms of attention compute one function, and its gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_reference
+import pytest
+from jax.test_util import check_grads
+
+from interpbench_jax.model.attention import _matmul, _unrolled, attend
+
+forms = pytest.mark.parametrize("form", [_matmul, _unrolled])
+directions = pytest.mark.parametrize("causal", [True, False])
+# (head, d_head, pos, batch), all different so that no two axes can be mistaken for one another.
+SHAPE = (2, 3, 5, 4)
+
+
+def draw(shape, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    return [jnp.asarray(scale * rng.standard_normal(shape), jnp.float32) for _ in range(3)]
+
+
+def by_the_reference(q, k, v, causal):
+    """Head by head; the package has `[head, d_head, pos, batch]`, the reference the opposite."""
+    heads = zip(*(np.asarray(x, np.float64) for x in (q, k, v)), strict=True)
+    mixed = [numpy_reference.attention(*(x.T for x in head), causal=causal).T for head in heads]
+    return np.stack(mixed)
+
+
+@forms
+@directions
+def test_forms_agree_with_the_reference(form, causal):
+    q, k, v = draw(SHAPE)
+    found = jax.jit(form, static_argnums=0)(causal, q, k, v)
+    np.testing.assert_allclose(found, by_the_reference(q, k, v, causal), atol=1e-5)
+
+
+@directions
+@pytest.mark.parametrize("shape", [SHAPE, (1, 17, 2, 2), (1, 2, 17, 2)])
+def test_attend_agrees_with_the_reference(shape, causal):
+    """Small heads, wide heads and long sequences; the latter two are not unrolled."""
+    q, k, v = draw(shape, seed=1)
+    found = attend(q, k, v, causal=causal)
+    np.testing.assert_allclose(found, by_the_reference(q, k, v, causal), atol=1e-5)
+
+
+@directions
+def test_forms_agree_in_gradient(causal):
+    inputs, (cotangent, *_) = draw(SHAPE, seed=2), draw(SHAPE, seed=3)
+
+    def gradients(form):
+        return jax.jit(lambda *x: jax.vjp(lambda *y: form(causal, *y), *x)[1](cotangent))(*inputs)
+
+    for by_autodiff, by_hand in zip(gradients(_matmul), gradients(_unrolled), strict=True):
+        assert np.abs(by_autodiff).max() > 0.1
+        np.testing.assert_allclose(by_hand, by_autodiff, atol=1e-5)
+
+
+@directions
+def test_hand_written_gradient_agrees_with_differences(causal):
+    """In float64, against finite differences of the function itself."""
+    with jax.enable_x64(True):
+        inputs = [x.astype(jnp.float64) for x in draw((2, 2, 3, 2), seed=4)]
+        unrolled = jax.jit(lambda *x: _unrolled(causal, *x))
+        check_grads(unrolled, inputs, order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+
+
+@forms
+def test_the_first_position_sees_only_itself_if_causal(form):
+    q, k, v = draw(SHAPE, seed=5)
+    np.testing.assert_allclose(form(True, q, k, v)[:, :, 0], v[:, :, 0], atol=1e-6)
+
+
+@forms
+@directions
+def test_equal_keys_give_the_mean_of_the_values_seen(form, causal):
+    q, k, v = draw(SHAPE, seed=6)
+    k = jnp.broadcast_to(k[:, :, :1], k.shape)
+    last = form(causal, q, k, v)[:, :, -1]
+    np.testing.assert_allclose(last, v.mean(2), atol=1e-6)
+    first_seen = v[:, :, :2] if causal else v
+    second = form(causal, q, k, v)[:, :, 1]
+    np.testing.assert_allclose(second, first_seen.mean(2), atol=1e-6)
+
+
+@forms
+@directions
+def test_huge_scores_neither_overflow_nor_blur(form, causal):
+    """Scores of thousands: every query picks one value, and gradients stay finite."""
+    q, k, v = draw(SHAPE, seed=7, scale=100.0)
+    out, pullback = jax.vjp(lambda *x: form(causal, *x), q, k, v)
+    np.testing.assert_allclose(out, by_the_reference(q, k, v, causal), rtol=1e-4, atol=1e-2)
+    assert all(np.isfinite(gradient).all() for gradient in pullback(jnp.ones_like(out)))

@@ -1,0 +1,142 @@
+"""The plain forward pass, against a slow reference and against itself."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_reference
+import pytest
+
+from interpbench_jax.model import Graph, TransformerConfig, forward, init_params
+
+
+@pytest.mark.parametrize("n_pos", [5, 3])
+def test_agrees_with_the_reference(config, params, tokens, run, n_pos):
+    """Logits and every writer, at full length and shorter."""
+    logits, writers = run(params, config, tokens[:, :n_pos])
+    expected_logits, written = numpy_reference.forward(params, config, tokens[:, :n_pos])
+    assert tuple(written) == Graph.of(config).writers
+    np.testing.assert_allclose(logits, expected_logits, atol=1e-4)
+    np.testing.assert_allclose(writers, numpy_reference.stacked(written), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("activation", "causal", "layer_norm"),
+    [
+        ("relu", True, True),
+        ("gelu", False, True),
+        ("gelu_tanh", False, False),
+        ("relu", True, False),
+    ],
+)
+def test_other_choices_agree_with_the_reference(make_params, run, activation, causal, layer_norm):
+    """One layer of another shape: one wide head, one output, and inputs far from zero."""
+    config = TransformerConfig(
+        **{"n_layers": 1, "n_heads": 1, "d_model": 4, "d_head": 7, "d_mlp": 5},
+        **{"n_ctx": 6, "d_vocab": 3, "d_vocab_out": 1, "layer_norm_eps": 0.1},
+        **{"causal": causal, "layer_norm": layer_norm, "activation": activation},
+    )
+    params = make_params(config, seed=1)
+    tokens = jnp.array([[0, 1, 2, 1], [0, 2, 2, 0]])
+    expected, _ = numpy_reference.forward(params, config, tokens)
+    np.testing.assert_allclose(run(params, config, tokens)[0], expected, atol=1e-5)
+
+
+def test_large_vocabulary_agrees_with_the_reference(variants, make_params, run):
+    """Above 128 tokens the embedding is looked up and no product with one-hot vectors."""
+    config = dataclasses.replace(variants["causal"], n_layers=1, d_vocab=130)
+    params = make_params(config)
+    tokens = jnp.array([[0, 129, 64, 128], [0, 1, 127, 129]])
+    expected, _ = numpy_reference.forward(params, config, tokens)
+    np.testing.assert_allclose(run(params, config, tokens)[0], expected, atol=1e-5)
+
+
+def test_writers_and_output_biases_add_up_to_the_final_residual(config, params, tokens, run):
+    logits, writers = run(params, config, tokens)
+    biases = sum(params[f"blocks_{layer}"]["attn"]["b_O"] for layer in range(config.n_layers))
+    final = np.asarray(writers.sum(2) + biases[None, None])
+    if config.layer_norm:
+        final = numpy_reference.layer_norm(final, params["ln_final"], config.layer_norm_eps)
+    unembedded = final @ params["unembed"]["W_U"] + params["unembed"]["b_U"][None, None]
+    np.testing.assert_allclose(logits, unembedded, atol=1e-5)
+
+
+def test_rows_do_not_mix(config, params, tokens, run):
+    """A row among its own copies gives what it gives among others."""
+    together = run(params, config, tokens)
+    for row in range(len(tokens)):
+        alone = run(params, config, tokens[jnp.array([row] * len(tokens))])
+        for one, all_rows in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one[0], all_rows[row], atol=1e-6)
+
+
+def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, run):
+    whole = run(params, config, tokens)[0][:, :3]
+    start = run(params, config, tokens[:, :3])[0]
+    if config.causal:
+        np.testing.assert_allclose(start, whole, atol=1e-5)
+    else:
+        assert np.abs(start - whole).max() > 1e-2
+
+
+def test_jit_agrees_with_eager(config, params, tokens, run):
+    with jax.disable_jit():
+        eager = forward(params, config, tokens)
+    for compiled, plain in zip(run(params, config, tokens), eager, strict=True):
+        np.testing.assert_allclose(compiled, plain, atol=1e-5)
+
+
+def test_vmap_over_models_agrees_with_a_loop(variants, make_params, tokens, run):
+    config = variants["layer_norm"]
+    models = [make_params(config, seed) for seed in (0, 1)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+    together = jax.jit(jax.vmap(lambda params: forward(params, config, tokens)[0]))(stacked)
+    one_by_one = [run(params, config, tokens)[0] for params in models]
+    assert np.abs(one_by_one[0] - one_by_one[1]).max() > 0.1
+    np.testing.assert_allclose(together, jnp.stack(one_by_one), atol=1e-5)
+
+
+def test_second_call_does_not_recompile(variants, make_params, tokens, other_tokens):
+    """Neither for other weights and tokens nor for an equal config made anew."""
+    config = variants["causal"]
+    compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
+    compiled(make_params(config, 0), config, tokens)
+    compiled(make_params(config, 1), dataclasses.replace(config), other_tokens)
+    assert compiled._cache_size() == 1
+    compiled(make_params(config, 0), dataclasses.replace(config, causal=False), tokens)
+    assert compiled._cache_size() == 2
+
+
+def test_initial_weights(variants):
+    """Normal with the given deviation, biases zero, scales one, and drawn from the key alone."""
+    sizes = {"n_layers": 1, "d_model": 64, "d_mlp": 256, "init_std": 0.3}
+    wide = dataclasses.replace(variants["layer_norm"], **sizes)
+    draw = jax.jit(init_params, static_argnums=0)
+    weights, same, other = [draw(wide, jax.random.key(seed)) for seed in (0, 0, 1)]
+    attention = weights["blocks_0"]["attn"]
+    assert np.abs(attention["W_Q"] - attention["W_K"]).max() > 0.1
+    leaves = [jax.tree.leaves(model) for model in (same, other)]
+    with_paths = jax.tree_util.tree_leaves_with_path(weights)
+    for (path, weight), again, elsewhere in zip(with_paths, *leaves, strict=True):
+        name = path[-1].key
+        np.testing.assert_array_equal(weight, again)
+        if name.startswith("W_"):
+            assert np.abs(weight - elsewhere).max() > 0.1
+            # Five standard errors of a standard deviation.
+            assert abs(weight.std() - 0.3) < 0.3 * 5 / np.sqrt(2 * weight.size)
+        else:
+            np.testing.assert_array_equal(weight, np.full_like(weight, name == "w"))
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 2, 5)])
+def test_tokens_without_batch(variants, make_params, shape, no_shape_checks):
+    config = variants["causal"]
+    with pytest.raises(ValueError, match=rf"tokens must be \[batch, pos\].*\({shape[0]}"):
+        forward(make_params(config), config, jnp.zeros(shape, int))
+
+
+def test_tokens_longer_than_the_context(variants, make_params):
+    config = variants["causal"]
+    with pytest.raises(ValueError, match="sequence of 6 positions.*at most 5"):
+        forward(make_params(config), config, jnp.zeros((1, 6), int))

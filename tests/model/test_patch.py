@@ -1,0 +1,230 @@
+"""Interventions: identities between patches, and each against the slow reference."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_reference
+import pytest
+
+from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+
+
+@pytest.fixture(scope="module")
+def source(config, params, other_tokens, run):
+    """What every writer writes on the other input."""
+    return run(params, config, other_tokens)[1]
+
+
+@pytest.fixture(scope="module")
+def rng():
+    return np.random.default_rng(0)
+
+
+def close(found, expected, atol=1e-5):
+    """Whether logits and writers agree."""
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=atol)
+
+
+def no_edges(config):
+    return np.zeros(Graph.of(config).valid.shape, np.float32)
+
+
+def no_nodes(config):
+    return np.zeros(Graph.of(config).n_writers, np.float32)
+
+
+@pytest.mark.parametrize("patch", [NodePatch, EdgePatch])
+def test_zero_mask_is_the_model_itself(config, params, tokens, run, source, patch):
+    mask = no_nodes(config) if patch is NodePatch else no_edges(config)
+    patched = run(params, config, tokens, patch(jnp.asarray(mask), source))
+    close(patched, run(params, config, tokens))
+
+
+def test_entries_that_are_no_edges_have_no_effect(config, params, tokens, run, source):
+    mask = jnp.asarray(~Graph.of(config).valid, jnp.float32)
+    close(run(params, config, tokens, EdgePatch(mask, source)), run(params, config, tokens))
+
+
+def test_all_nodes_patched_is_the_model_on_the_other_input(
+    config, params, tokens, other_tokens, run, source
+):
+    patched = run(params, config, tokens, NodePatch(jnp.ones(source.shape[2]), source))
+    assert np.abs(patched[0] - run(params, config, tokens)[0]).max() > 0.1
+    close(patched, run(params, config, other_tokens))
+
+
+def test_all_edges_patched_is_the_model_on_the_other_input(
+    config, params, tokens, other_tokens, run, source
+):
+    """Every reader sees the source, so all but the input writes what it writes there."""
+    patched, writers = run(
+        params, config, tokens, EdgePatch(jnp.ones_like(no_edges(config)), source)
+    )
+    logits, other_writers = run(params, config, other_tokens)
+    np.testing.assert_allclose(patched, logits, atol=1e-5)
+    np.testing.assert_allclose(writers[:, :, 1:], other_writers[:, :, 1:], atol=1e-5)
+    clean_input = run(params, config, tokens)[1][:, :, 0]
+    np.testing.assert_allclose(writers[:, :, 0], clean_input, atol=1e-5)
+
+
+def test_one_edge_agrees_with_the_reference(config, params, tokens, run, source):
+    """Each edge in turn, patched by a share other than 1, and the writers under the patch."""
+    graph = Graph.of(config)
+    named = numpy_reference.by_name(graph, source)
+    for w, r in graph.edges[:: 3 if config.layer_norm else 5]:
+        mask = no_edges(config)
+        mask[w, r] = 0.75
+        found = run(params, config, tokens, EdgePatch(jnp.asarray(mask), source))
+        edge = {(graph.writers[w], graph.readers[r]): 0.75}
+        logits, written = numpy_reference.forward(params, config, tokens, edges=edge, source=named)
+        close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
+
+
+def test_many_edges_agree_with_the_reference(config, params, tokens, run, source, rng):
+    """A random share on every edge; a source that no input gives."""
+    graph = Graph.of(config)
+    mask = rng.uniform(size=graph.valid.shape).astype(np.float32)
+    source = jnp.asarray(rng.standard_normal(source.shape), jnp.float32)
+    found = run(params, config, tokens, EdgePatch(jnp.asarray(mask), source))
+    edges = {(graph.writers[w], graph.readers[r]): mask[w, r] for w, r in graph.edges}
+    named = numpy_reference.by_name(graph, source)
+    logits, written = numpy_reference.forward(params, config, tokens, edges=edges, source=named)
+    close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
+
+
+def test_patching_a_node_is_patching_all_edges_from_it(config, params, tokens, run, source):
+    """For every reader after it; the node itself still writes what it wrote."""
+    for writer in range(source.shape[2]):
+        nodes, edges = no_nodes(config), no_edges(config)
+        nodes[writer] = edges[writer] = 1
+        by_node = run(params, config, tokens, NodePatch(jnp.asarray(nodes), source))
+        by_edge = run(params, config, tokens, EdgePatch(jnp.asarray(edges), source))
+        np.testing.assert_allclose(by_node[0], by_edge[0], atol=1e-5)
+        others = np.arange(source.shape[2]) != writer
+        np.testing.assert_allclose(by_node[1][:, :, others], by_edge[1][:, :, others], atol=1e-5)
+        np.testing.assert_allclose(by_node[1][:, :, writer], source[:, :, writer], atol=1e-5)
+
+
+def test_node_masks_agree_with_the_reference(config, params, tokens, run, source, rng):
+    """One share per writer; per row too; per row and position too."""
+    graph = Graph.of(config)
+    named = numpy_reference.by_name(graph, source)
+    for shape in [(graph.n_writers,), (3, graph.n_writers), (3, 5, graph.n_writers)]:
+        mask = rng.uniform(size=shape).astype(np.float32)
+        found = run(params, config, tokens, NodePatch(jnp.asarray(mask), source))
+        per_row = mask[:, None] if mask.ndim == 2 else mask
+        nodes = {name: per_row[..., w] for w, name in enumerate(graph.writers)}
+        logits, written = numpy_reference.forward(params, config, tokens, nodes=nodes, source=named)
+        close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
+
+
+def test_mask_per_row_agrees_with_a_loop_over_rows(config, params, tokens, run, source, rng):
+    masks = jnp.asarray(rng.integers(0, 2, (len(tokens), source.shape[2])), jnp.float32)
+    together = run(params, config, tokens, NodePatch(masks, source))
+    for row in range(len(tokens)):
+        alone = run(params, config, tokens, NodePatch(masks[row], source))
+        close((alone[0][row], alone[1][row]), (together[0][row], together[1][row]))
+
+
+def test_causal_patch_at_a_position_leaves_earlier_ones(variants, make_params, tokens, run):
+    """And changes this one: the mask's position axis is the sequence's."""
+    config = variants["causal"]
+    params = make_params(config)
+    source = run(params, config, tokens)[1] + 1.0
+    plain = run(params, config, tokens)[0]
+    mask = jnp.zeros((*tokens.shape, source.shape[2])).at[1, 2, 0].set(1.0)
+    patched = run(params, config, tokens, NodePatch(mask, source))[0]
+    change = np.abs(patched - plain).max(-1)
+    assert (change[1, 2:] > 1e-3).all()
+    np.testing.assert_allclose(change[[0, 2]], 0, atol=1e-6)
+    np.testing.assert_allclose(change[1, :2], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("patch", [NodePatch, EdgePatch])
+def test_vmap_over_masks_agrees_with_a_loop(variants, make_params, tokens, run, rng, patch):
+    config = variants["layer_norm"]
+    params = make_params(config)
+    source = run(params, config, tokens[::-1])[1]
+    shape = no_nodes(config).shape if patch is NodePatch else no_edges(config).shape
+    masks = jnp.asarray(rng.uniform(size=(3, *shape)), jnp.float32)
+    together = jax.jit(jax.vmap(lambda m: forward(params, config, tokens, patch(m, source))))(masks)
+    for index, mask in enumerate(masks):
+        alone = run(params, config, tokens, patch(mask, source))
+        close((together[0][index], together[1][index]), alone)
+
+
+@pytest.mark.parametrize("patch", [NodePatch, EdgePatch])
+def test_jit_agrees_with_eager(variants, make_params, tokens, run, rng, patch):
+    config = variants["layer_norm"]
+    params = make_params(config)
+    source = run(params, config, tokens[::-1])[1]
+    shape = no_nodes(config).shape if patch is NodePatch else no_edges(config).shape
+    given = patch(jnp.asarray(rng.uniform(size=shape), jnp.float32), source)
+    with jax.disable_jit():
+        eager = forward(params, config, tokens, given)
+    close(run(params, config, tokens, given), eager)
+
+
+def test_second_patch_does_not_recompile(variants, make_params, tokens, other_tokens, run):
+    config = variants["causal"]
+    params = make_params(config)
+    compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
+    for inputs, share in [(tokens, 0.0), (other_tokens, 1.0)]:
+        mask = jnp.full(no_edges(config).shape, share)
+        compiled(params, config, inputs, EdgePatch(mask, run(params, config, inputs)[1]))
+    assert compiled._cache_size() == 1
+
+
+def test_gradient_of_the_mask_agrees_with_differences(variants, make_params, tokens, run, rng):
+    """Along a random direction, by the float64 reference; what gradient methods rest on."""
+    config = variants["layer_norm"]
+    params, graph = make_params(config), Graph.of(config)
+    source = run(params, config, tokens[::-1])[1]
+    direction = rng.standard_normal(graph.valid.shape) * graph.valid
+    weights = rng.standard_normal((3, 5, 3))
+
+    def loss(mask):
+        return (forward(params, config, tokens, EdgePatch(mask, source))[0] * weights).sum()
+
+    at = np.full(graph.valid.shape, 0.3)
+    slope = (jax.jit(jax.grad(loss))(jnp.asarray(at, jnp.float32)) * direction).sum()
+
+    def reference(mask):
+        edges = {(graph.writers[w], graph.readers[r]): mask[w, r] for w, r in graph.edges}
+        named = numpy_reference.by_name(graph, source)
+        logits, _ = numpy_reference.forward(params, config, tokens, edges=edges, source=named)
+        return (logits * weights).sum()
+
+    step = 1e-4
+    difference = (reference(at + step * direction) - reference(at - step * direction)) / (2 * step)
+    assert abs(difference) > 1
+    np.testing.assert_allclose(slope, difference, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("patch", "mask", "source", "message"),
+    [
+        (NodePatch, (6,), (3, 5, 7, 6), r"mask has shape \(6,\).*\(7,\)"),
+        (NodePatch, (2, 7), (3, 5, 7, 6), r"mask has shape \(2, 7\).*\(3, 7\)"),
+        (NodePatch, (3, 4, 7), (3, 5, 7, 6), r"mask has shape \(3, 4, 7\).*\(3, 5, 7\)"),
+        (NodePatch, (), (3, 5, 7, 6), r"mask has shape \(\)"),
+        (NodePatch, (7,), (3, 4, 7, 6), r"source has shape \(3, 4, 7, 6\).*\(3, 5, 7, 6\)"),
+        (NodePatch, (7,), (1, 5, 7, 6), r"source has shape \(1, 5, 7, 6\)"),
+        (EdgePatch, (15, 7), (3, 5, 7, 6), r"mask has shape \(15, 7\).*\(7, 15\)"),
+        (EdgePatch, (3, 7, 15), (3, 5, 7, 6), r"mask has shape \(3, 7, 15\).*\(7, 15\)"),
+        (EdgePatch, (7, 15), (3, 5, 6, 6), r"source has shape \(3, 5, 6, 6\)"),
+    ],
+)
+def test_patch_that_does_not_fit(variants, make_params, tokens, patch, mask, source, message):
+    config = variants["causal"]
+    given = patch(jnp.zeros(mask), jnp.zeros(source))
+    with pytest.raises(ValueError, match=message):
+        forward(make_params(config), config, tokens, given)
+
+
+def test_patch_of_unknown_kind(variants, make_params, tokens, no_shape_checks):
+    config = variants["causal"]
+    given = (jnp.zeros(7), jnp.zeros((3, 5, 7, 6)))
+    with pytest.raises(ValueError, match="NodePatch, an EdgePatch or None.*tuple"):
+        forward(make_params(config), config, tokens, given)
