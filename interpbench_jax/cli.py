@@ -3,11 +3,10 @@
 Modules are imported inside the commands, so that `--help` and `cases` answer at once.
 """
 
-import dataclasses
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,19 +126,20 @@ def evaluate(
     from interpbench_jax.benchmark import verify_model
     from interpbench_jax.zoo import load_model
 
-    results = []
-    for model in [load_model(name) for name in models]:
-        found = verify_model(model, n_pairs=n_pairs, seed=seed)
-        rows = found.rows(model)
-        results.append({"case": model.case, "metrics": found.metrics, "node_effects": rows})
+    loaded = [load_model(name) for name in models]
+    found = [verify_model(model, n_pairs=n_pairs, seed=seed) for model in loaded]
+    effects = [one.rows(model) for one, model in zip(found, loaded, strict=True)]
     if as_json:
-        print(json.dumps(results, indent=1))
+        rows = zip(loaded, found, effects, strict=True)
+        keys = ("case", "metrics", "node_effects")
+        values = [(model.case, one.metrics, by_node) for model, one, by_node in rows]
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in values], indent=1))
         return
-    _print_metrics([(result["case"], result["metrics"]) for result in results])
-    for result in results:
-        rows = [tuple("" if v is None else v for v in r.values()) for r in result["node_effects"]]
-        headers = ("node", "in circuit", "accuracy", "KL", "KL-self")
-        _print_table(f"Effect of patching each node, case {result['case']}", headers, rows)
+    _print_metrics([(model.case, one.metrics) for model, one in zip(loaded, found, strict=True)])
+    headers = ("node", "in circuit", "accuracy", "KL", "KL-self")
+    for model, by_node in zip(loaded, effects, strict=True):
+        cells = [tuple("" if v is None else v for v in row.values()) for row in by_node]
+        _print_table(f"Effect of patching each node, case {model.case}", headers, cells)
 
 
 def discover(
@@ -196,9 +196,8 @@ def demo(*, train: bool = False, out: Path = _OUT / "demo") -> None:
       train: also train case 3 from scratch, and use that model.
       out: directory for models and drawings.
     """
-    from interpbench_jax.zoo import bundled_names, load_model
-
     from interpbench_jax.benchmark import verify_model
+    from interpbench_jax.zoo import bundled_names, load_model
 
     models = {name: load_model(name) for name in bundled_names()}
     if train:
@@ -246,7 +245,7 @@ def _print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any
     _console.print(table)
 
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "cases": cases,
     "train": train,
     "evaluate": evaluate,

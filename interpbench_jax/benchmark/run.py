@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -131,7 +131,8 @@ def write_findings(model: BenchmarkModel, findings: Sequence[Finding], directory
     """
     directory.mkdir(parents=True, exist_ok=True)
     with replacing(directory / "scores.npz") as partial, partial.open("wb") as stream:
-        np.savez_compressed(stream, **{finding.method: finding.scores for finding in findings})
+        arrays: dict[str, Any] = {finding.method: finding.scores for finding in findings}
+        np.savez_compressed(stream, **arrays)
     figures = [{k: v for k, v in f._asdict().items() if k != "scores"} for f in findings]
     with replacing(directory / "findings.json") as partial:
         partial.write_text(json.dumps(figures, indent=1))

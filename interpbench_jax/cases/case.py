@@ -44,7 +44,7 @@ class Case:
             )
         if self.n_ctx < 2:
             raise ValueError(
-                f"case {self.name!r}: n_ctx must be at least 2 (BOS and one token), got {self.n_ctx}"
+                f"case {self.name!r}: n_ctx must be at least 2, BOS and one token, got {self.n_ctx}"
             )
         if self.compression <= 0:
             raise ValueError(

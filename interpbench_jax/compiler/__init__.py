@@ -1,6 +1,7 @@
 """From a RASP program to weights, variables and a ground-truth circuit."""
 
+from interpbench_jax.compiler.codec import Codec, compiled_labels
 from interpbench_jax.compiler.compiled import CompiledCase, compile_case
 from interpbench_jax.compiler.variables import Variable
 
-__all__ = ["CompiledCase", "Variable", "compile_case"]
+__all__ = ["Codec", "CompiledCase", "Variable", "compile_case", "compiled_labels"]

@@ -2,12 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.cases import Case, Value
+
+# Compiled outputs are 0 or 1 up to rounding of about 1e-6.
+_NOTHING = 1e-2
+
+
+def compiled_labels(logits: Float[Array, "*rows d_vocab_out"]) -> Int[Array, "*rows"]:
+    """The value a compiled categorical model says, as an index into its outputs.
+
+    Where the program is undefined (nothing was selected), Tracr's output is the zero vector up to
+    rounding; that counts as index 0, on every machine. The original takes the argmax of the
+    rounding errors.
+    """
+    return jnp.where(jnp.abs(logits) < _NOTHING, 0, logits).argmax(-1)
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Codec:
 
     def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Value]]:
         """The program's values at every position after BOS."""
-        after_bos = np.asarray(logits)[:, 1:]
         if not self.outputs:
-            return after_bos[..., 0].tolist()
-        return [[self.outputs[i] for i in row] for row in after_bos.argmax(-1)]
+            return np.asarray(logits)[:, 1:, 0].tolist()
+        labels = np.asarray(compiled_labels(logits))[:, 1:]
+        return [[self.outputs[i] for i in row] for row in labels]

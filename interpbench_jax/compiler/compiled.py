@@ -1,4 +1,4 @@
-"""A case, compiled: weights that compute its algorithm exactly, and the circuit they do it through."""
+"""A case, compiled: weights that compute its algorithm exactly, and their circuit."""
 
 import functools
 from dataclasses import dataclass, field

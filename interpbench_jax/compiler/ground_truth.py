@@ -26,7 +26,7 @@ def ground_truth(
     Args:
       params: compiled weights.
       config: the compiled model's shape.
-      inputs: batches of token ids, `[batch, pos]`, to look at writers on; of several lengths if what
+      inputs: batches of token ids, `[batch, pos]`, to look at; of several lengths if what
         depends on the length shall count as varying.
     """
     graph = Graph.of(config)

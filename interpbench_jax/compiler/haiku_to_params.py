@@ -29,7 +29,7 @@ def haiku_to_params(tracr: TracrModel) -> tuple[Params, TransformerConfig]:
         causal=shape.causal,
         activation="relu",
     )
-    params = {
+    params: dict[str, Params] = {
         "embed": {"W_E": token_embed},
         "pos_embed": {"W_pos": pos_embed},
         "unembed": {"W_U": unembed, "b_U": np.zeros(unembed.shape[1], np.float32)},

@@ -1,4 +1,4 @@
-"""What discovery works on: clean and corrupted inputs, a loss, and the loss as a function of a mask."""
+"""What discovery works on: pairs of inputs, and the loss as a function of an edge mask."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -7,7 +7,7 @@ the order is the usual `[batch, pos, ...]`; the transposes cancel when calls are
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -256,8 +256,7 @@ def _apply(
     module: Transformer, params: Params, tokens: Array, patch: Patch | None
 ) -> tuple[Array, Array]:
     on_device = jax.tree.map(jnp.asarray, params)  # loaded weights are NumPy arrays
-    logits, writers = module.apply({"params": on_device}, tokens, patch)
-    return logits, writers
+    return cast(tuple[Array, Array], module.apply({"params": on_device}, tokens, patch))
 
 
 def _check_shapes(config: TransformerConfig, tokens: Array, patch: Patch | None) -> None:

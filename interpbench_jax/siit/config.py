@@ -39,8 +39,8 @@ class SiitConfig:
     strict_sampling: StrictSampling = "sample_all"
     steps: Steps = "joint"
     batch_size: int = 256
-    learning_rate: float = 5e-3
-    final_learning_rate: float = 5e-4
+    learning_rate: float = 1e-2
+    final_learning_rate: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.9
     clip_norm: float = 0.1

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.cases import all_sequences, n_sequences, sample_sequences
-from interpbench_jax.compiler import CompiledCase
+from interpbench_jax.compiler import CompiledCase, compiled_labels
 from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
 from interpbench_jax.siit.alignment import Alignment
 
@@ -129,7 +129,7 @@ def _interchanged(
 
     def run(mask: Float[Array, " writer"]) -> Num[Array, "pair pos"]:
         logits, _ = forward(params, config, base, NodePatch(mask, writers))
-        return logits[..., 0] if config.d_vocab_out == 1 else logits.argmax(-1)
+        return logits[..., 0] if config.d_vocab_out == 1 else compiled_labels(logits)
 
     return jax.lax.map(run, masks)
 

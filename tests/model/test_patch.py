@@ -15,7 +15,7 @@ def source(config, params, other_tokens, run):
     return run(params, config, other_tokens)[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

@@ -1,0 +1,145 @@
+"""ACDC against a slow loop over edges, and on a model whose effects are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_reference
+import pytest
+
+from interpbench_jax.discovery import ContrastBatch, acdc, acdc_circuits, removal_order
+from interpbench_jax.discovery.losses import kl_to_clean, squared_error_to_clean
+from interpbench_jax.model import Graph, TransformerConfig
+
+LEVELS = (0.003, 0.01, 0.03, 0.1)
+# No decision may be closer than this, or rounding would make it.
+MARGIN = 1e-5
+
+
+def kl_reference(logits, batch):
+    """Divergence from the clean output over counted positions, in NumPy."""
+
+    def log_softmax(x):
+        x = np.asarray(x, np.float64)
+        return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+    clean, patched = log_softmax(batch.clean_logits), log_softmax(logits)
+    divergence = (np.exp(clean) * (clean - patched)).sum(-1)
+    positions = np.asarray(batch.positions)
+    return (divergence * positions).sum() / (len(divergence) * positions.sum())
+
+
+def slow_acdc(params, config, batch, threshold, order):
+    """The edges kept, as names; one edge after another by the slow reference."""
+    graph = Graph.of(config)
+    source = numpy_reference.forward(params, config, batch.corrupted)[1]
+    removed = {}
+
+    def loss(edges):
+        logits, _ = numpy_reference.forward(params, config, batch.clean, edges=edges, source=source)
+        return kl_reference(logits, batch)
+
+    current = loss(removed)
+    for w, r in order:
+        tried = removed | {(graph.writers[w], graph.readers[r]): 1.0}
+        value = loss(tried)
+        assert abs(value - current - threshold) > MARGIN, "choose another seed"
+        if value - current < threshold:
+            removed, current = tried, value
+    return {(graph.writers[w], graph.readers[r]) for w, r in graph.edges} - set(removed)
+
+
+def names(graph, kept):
+    return {(graph.writers[w], graph.readers[r]) for w, r in np.argwhere(kept)}
+
+
+def test_removal_order_of_one_layer():
+    """Last reader first, and of what it reads the last written first."""
+    graph = Graph(1, 1)
+    order = [f"{graph.writers[w]}->{graph.readers[r]}" for w, r in removal_order(graph)]
+    assert order == [
+        *("m0->logits", "a0.h0->logits", "input->logits", "a0.h0->m0", "input->m0"),
+        *("input->a0.h0<v>", "input->a0.h0<k>", "input->a0.h0<q>"),
+    ]
+
+
+def test_removal_order_has_every_edge_once():
+    graph = Graph(2, 3)
+    order = sorted(tuple(edge) for edge in removal_order(graph).tolist())
+    assert order == [tuple(edge) for edge in graph.edges.tolist()]
+
+
+@pytest.fixture(scope="module")
+def task(small, make_params, make_batch):
+    """Weights and inputs, and ACDC's circuits at each level."""
+    params = make_params(small, seed=1)
+    batch = make_batch(params)
+    order = removal_order(Graph.of(small))
+    levels = jnp.array(LEVELS)
+    return params, batch, acdc_circuits(params, small, batch, kl_to_clean, levels, order)
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+def test_agrees_with_a_slow_loop(small, task, level):
+    params, batch, kept = task
+    graph = Graph.of(small)
+    expected = slow_acdc(params, small, batch, LEVELS[level], removal_order(graph))
+    assert 0 < len(expected) < len(graph.edges)
+    assert names(graph, kept[level]) == expected
+
+
+def test_agrees_with_a_slow_loop_in_another_order(small, task):
+    """Given as an argument; the circuits differ from those of the usual order."""
+    params, batch, usual = task
+    graph = Graph.of(small)
+    kept = acdc_circuits(
+        params, small, batch, kl_to_clean, jnp.array(LEVELS), removal_order(graph)[::-1]
+    )
+    expected = slow_acdc(params, small, batch, LEVELS[1], removal_order(graph)[::-1])
+    assert names(graph, kept[1]) == expected != names(graph, usual[1])
+
+
+def test_score_is_the_smallest_level_that_removes(small, task):
+    """The larger the score, the more removing the edge costs; infinity if no level removes it."""
+    params, batch, kept = task
+    scores = acdc(params, small, batch, kl_to_clean, thresholds=LEVELS)
+    graph = Graph.of(small)
+    for w, r in graph.edges:
+        removing = [level for level, circuit in zip(LEVELS, kept, strict=True) if not circuit[w, r]]
+        assert scores[w, r] == np.float32(min(removing, default=np.inf))
+    assert {np.inf, *np.float32(LEVELS)} <= set(np.unique(scores))
+
+
+def test_one_edge_of_known_effect(make_params):
+    """Heads and MLP ignore what they read, so only input->logits costs anything: 4 exactly.
+
+    The input writes 1 where the token is 1 and 3 where it is 3, and that is the output.
+    """
+    config = TransformerConfig(
+        **{"n_layers": 1, "n_heads": 1, "d_model": 1, "d_head": 1, "d_mlp": 1},
+        **{"n_ctx": 3, "d_vocab": 4, "d_vocab_out": 1},
+    )
+    params = jax.tree.map(jnp.zeros_like, dict(make_params(config)))
+    params["embed"]["W_E"] = jnp.array([[0.0], [1.0], [0.0], [3.0]])
+    params["unembed"]["W_U"] = jnp.ones((1, 1))
+    batch = ContrastBatch(
+        clean=jnp.array([[0, 1, 1]]),
+        corrupted=jnp.array([[0, 3, 3]]),
+        target=jnp.zeros((1, 3)),
+        clean_logits=jnp.array([[[0.0], [1.0], [1.0]]]),
+        positions=jnp.array([0.0, 1.0, 1.0]),
+    )
+    graph = Graph.of(config)
+    for levels, at_input in [((0.0, 0.5, 3.5, 4.5), 4.5), ((0.0, 0.5, 3.0, 4.0), np.inf)]:
+        scores = acdc(params, config, batch, squared_error_to_clean, thresholds=levels)
+        # Neither does a threshold of 4 remove what costs 4, nor one of 0 what costs nothing.
+        expected = np.where(graph.valid, 0.5, 0.0)
+        expected[0, -1] = at_input
+        np.testing.assert_array_equal(scores, expected)
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.1, 0.0), (0.0, 0.5, 0.5), (0.3, 0.7, 0.2)])
+def test_thresholds_ascend(small, make_params, make_batch, thresholds):
+    params = make_params(small)
+    text = str(thresholds).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=f"ascending and distinct, got {text}"):
+        acdc(params, small, make_batch(params), kl_to_clean, thresholds=thresholds)

@@ -1,0 +1,118 @@
+"""Batches, the loss as a function of a mask, and the losses by hand."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.discovery import ContrastBatch, contrast_batch, edge_masked_loss, usual_loss
+from interpbench_jax.discovery.losses import (
+    absolute_error,
+    cross_entropy,
+    kl_to_clean,
+    squared_error_to_clean,
+)
+from interpbench_jax.model import Graph, forward
+
+LOG3 = math.log(3)
+
+
+def batch_of(clean_logits, target, positions):
+    """A batch for losses that look at no tokens."""
+    tokens = jnp.zeros(np.shape(target), int)
+    arrays = [jnp.array(x) for x in (target, clean_logits, positions)]
+    return ContrastBatch(tokens, tokens, *arrays)
+
+
+def test_mask_goes_from_clean_to_corrupted(small, make_params, make_batch):
+    params = make_params(small)
+    batch = make_batch(params)
+    shape = Graph.of(small).valid.shape
+    masked = edge_masked_loss(params, small, batch, cross_entropy)
+    for mask, tokens in [(jnp.zeros(shape), batch.clean), (jnp.ones(shape), batch.corrupted)]:
+        expected = cross_entropy(forward(params, small, tokens)[0], batch)
+        np.testing.assert_allclose(masked(mask), expected, atol=1e-5)
+
+
+def test_batch_holds_what_the_model_says(small, make_params, make_batch):
+    params = make_params(small)
+    batch = make_batch(params)
+    expected, _ = forward(params, small, batch.clean)
+    np.testing.assert_array_equal(batch.clean_logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"corrupted": (2, 2)}, r"\(2, 3\) and \(2, 2\)"),
+        ({"corrupted": (1, 3)}, r"\(2, 3\) and \(1, 3\)"),
+        ({"target": (2, 2)}, r"target has shape \(2, 2\).*\(2, 3\)"),
+        ({"target": (2,)}, r"target has shape \(2,\).*\(2, 3\)"),
+        ({"positions": (2,)}, r"positions has shape \(2,\).*\(3,\)"),
+        ({"positions": (2, 3)}, r"positions has shape \(2, 3\).*\(3,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit(small, make_params, changed, message, no_shape_checks):
+    shapes = {"clean": (2, 3), "corrupted": (2, 3), "target": (2, 3), "positions": (3,)} | changed
+    arrays = {
+        name: jnp.zeros(s, float if name == "positions" else int) for name, s in shapes.items()
+    }
+    with pytest.raises(ValueError, match=message):
+        contrast_batch(make_params(small), small, **arrays)
+
+
+# Two rows, three positions; the first counts nothing and the last three times the middle.
+POSITIONS = [0.0, 1.0, 3.0]
+EVEN, ODDS = [0.0, 0.0], [0.0, LOG3]  # probabilities 1/2, 1/2 and 1/4, 3/4
+LOGITS = [[ODDS, ODDS, EVEN], [ODDS, EVEN, EVEN]]
+
+
+def test_kl_by_hand():
+    """Only one cell that counts differs from the even clean output; it is one of 2 x 4."""
+    batch = batch_of([[EVEN] * 3] * 2, [[0] * 3] * 2, POSITIONS)
+    expected = (0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)) / 8
+    np.testing.assert_allclose(kl_to_clean(jnp.array(LOGITS), batch), expected, rtol=1e-5)
+    np.testing.assert_allclose(kl_to_clean(batch.clean_logits, batch), 0, atol=1e-7)
+
+
+def test_kl_is_from_clean_to_patched():
+    """The clean output is the first argument of the divergence."""
+    batch = batch_of([[ODDS]], [[0]], [1.0])
+    expected = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    np.testing.assert_allclose(kl_to_clean(jnp.array([[EVEN]]), batch), expected, rtol=1e-5)
+
+
+def test_cross_entropy_by_hand():
+    """Weights 1 at the middle, 3 at the end; labels 1 and 0 there in both rows."""
+    batch = batch_of([[EVEN] * 3] * 2, [[0, 1, 0], [0, 1, 0]], POSITIONS)
+    expected = (-math.log(0.75) - math.log(0.5) + 2 * 3 * math.log(2)) / 8
+    np.testing.assert_allclose(cross_entropy(jnp.array(LOGITS), batch), expected, rtol=1e-5)
+
+
+def test_squared_error_by_hand():
+    """Mean over the outputs: (1 + 9) / 2 at the middle of the first row, 4 / 2 at the end."""
+    zero = [0.0, 0.0]
+    batch = batch_of([[zero] * 3] * 2, [[0] * 3] * 2, POSITIONS)
+    logits = jnp.array([[[7.0, 7.0], [1.0, -3.0], [0.0, 2.0]], [zero] * 3])
+    assert squared_error_to_clean(logits, batch) == (1 * 5 + 3 * 2) / 8
+
+
+def test_absolute_error_by_hand():
+    """Off by 0.5 at the middle of the first row and by 2 at the end of the second."""
+    batch = batch_of([[[0.0]] * 3] * 2, [[9.0, 1.0, 2.0], [9.0, 3.0, 4.0]], POSITIONS)
+    logits = jnp.array([[[0.0], [0.5], [2.0]], [[0.0], [3.0], [6.0]]])
+    assert absolute_error(logits, batch) == (1 * 0.5 + 3 * 2) / 8
+
+
+@pytest.mark.parametrize(
+    ("method", "categorical", "loss"),
+    [
+        ("eap", True, cross_entropy),
+        ("eap_ig_masks", False, absolute_error),
+        ("acdc", True, kl_to_clean),
+        ("acdc", False, squared_error_to_clean),
+    ],
+)
+def test_usual_losses(method, categorical, loss):
+    assert usual_loss(method, categorical) is loss

@@ -1,0 +1,60 @@
+"""The shape of the package: imports point up, files stay short."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "interpbench_jax"
+# A folder may import from itself and from those before it.
+ORDER = (
+    "model",
+    "cases",
+    "compiler",
+    "siit",
+    "evaluation",
+    "discovery",
+    "scoring",
+    "zoo",
+    "benchmark",
+    "cli",
+)
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def folder(module: str) -> str | None:
+    """`interpbench_jax.model.graph` -> `model`; None for other packages."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "interpbench_jax" and len(parts) > 1 else None
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_point_up(file: Path) -> None:
+    place = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if place == "__init__":
+        return
+    for node in ast.walk(ast.parse(file.read_text())):
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for module in modules:
+            if (imported := folder(module)) is not None:
+                assert ORDER.index(imported) <= ORDER.index(place), f"line {node.lineno}: {module}"
+
+
+def test_every_folder_has_its_place() -> None:
+    folders = {f.name for f in PACKAGE.iterdir() if f.is_dir() and (f / "__init__.py").exists()}
+    assert folders == set(ORDER) - {"cli"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_files_are_short(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= 300
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    program = "import sys, interpbench_jax; print('jax' in sys.modules, 'tracr' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout.split() == ["False", "False"], found.stderr
