@@ -1,8 +1,6 @@
 """Shape checks at run time, and the tiny models that several folders of tests share."""
 
 import functools
-import sys
-from pathlib import Path
 
 import hypothesis
 import jax
@@ -16,7 +14,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 absl_logging.set_verbosity(absl_logging.ERROR)
 hypothesis.settings.register_profile("tests", deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("tests")
-sys.path.append(str(Path(__file__).parent / "model"))  # numpy_reference, for every folder
 
 from interpbench_jax.model import TransformerConfig, forward, init_params  # noqa: E402
 

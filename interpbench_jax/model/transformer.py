@@ -6,12 +6,15 @@ the order is the usual `[batch, pos, ...]`; the transposes cancel when calls are
 `jit`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.attention import attend
@@ -29,6 +32,8 @@ _ACTIVATIONS = {
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
+# `init_params` fills the weights in.
+_BLANK = nn.initializers.zeros
 # Up to here a product with one-hot tokens is faster than a gather and its scattered gradient.
 _ONE_HOT_VOCAB = 128
 
@@ -78,13 +83,25 @@ def forward_as_source(
 
 
 def init_params(config: TransformerConfig, key: Array) -> Params:
-    """Draws initial weights: normal with `config.init_std`, biases zero.
+    """Draws initial weights: normal with `config.init_std`; biases zero, LayerNorm scales one.
+
+    All weights come from one draw: a draw for each takes seconds to compile.
 
     Args:
       config: the model's shape.
       key: a JAX random key.
     """
-    return Transformer(config).init(key, jnp.zeros((1, 1), int), None)["params"]
+    blank = jax.eval_shape(Transformer(config).init, key, jnp.zeros((1, 1), int), None)["params"]
+    weights = {name: w for name, w in flatten_dict(blank).items() if name[-1].startswith("W_")}
+    ends = np.cumsum([math.prod(w.shape) for w in weights.values()])
+    drawn = jnp.split(config.init_std * jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
+    params = {
+        name: jnp.ones(w.shape) if name[-1] == "w" else jnp.zeros(w.shape)
+        for name, w in flatten_dict(blank).items()
+    }
+    for (name, weight), values in zip(weights.items(), drawn, strict=True):
+        params[name] = values.reshape(weight.shape)
+    return unflatten_dict(params)
 
 
 class Transformer(nn.Module):
@@ -149,7 +166,7 @@ class Embed(nn.Module):
     def __call__(self, tokens: Int[Array, "pos batch"]) -> Float[Array, "d_model pos batch"]:
         """Looks the tokens up."""
         c = self.config
-        table = self.param("W_E", nn.initializers.normal(c.init_std), (c.d_vocab, c.d_model))
+        table = self.param("W_E", _BLANK, (c.d_vocab, c.d_model))
         if c.d_vocab <= _ONE_HOT_VOCAB:
             one_hot = jax.nn.one_hot(tokens, c.d_vocab, axis=0, dtype=table.dtype)
             return jnp.einsum("vd,vpb->dpb", table, one_hot, precision="highest")
@@ -165,7 +182,7 @@ class PositionEmbed(nn.Module):
     def __call__(self, n_pos: int) -> Float[Array, "d_model pos"]:
         """The embeddings of the first positions."""
         c = self.config
-        table = self.param("W_pos", nn.initializers.normal(c.init_std), (c.n_ctx, c.d_model))
+        table = self.param("W_pos", _BLANK, (c.n_ctx, c.d_model))
         return table[:n_pos].T
 
 
@@ -184,17 +201,16 @@ class Attention(nn.Module):
           seen: the inputs of all q, k and v of the layer, or a single one that all of them see.
         """
         c = self.config
-        normal, zeros = nn.initializers.normal(c.init_std), nn.initializers.zeros
         inputs = jnp.split(seen, 3) if seen.shape[0] > 1 else [seen[0]] * 3
         projected = []
         for x, name in zip(inputs, "QKV", strict=True):
-            weight = self.param(f"W_{name}", normal, (c.n_heads, c.d_model, c.d_head))
-            bias = self.param(f"b_{name}", zeros, (c.n_heads, c.d_head))
+            weight = self.param(f"W_{name}", _BLANK, (c.n_heads, c.d_model, c.d_head))
+            bias = self.param(f"b_{name}", _BLANK, (c.n_heads, c.d_head))
             spec = "hde,dpb->hepb" if x.ndim == 3 else "hde,hdpb->hepb"
             projected.append(jnp.einsum(spec, weight, x) + bias[:, :, None, None])
         z = attend(*projected, causal=c.causal)
-        weight = self.param("W_O", normal, (c.n_heads, c.d_head, c.d_model))
-        return jnp.einsum("hed,hepb->hdpb", weight, z), self.param("b_O", zeros, (c.d_model,))
+        weight = self.param("W_O", _BLANK, (c.n_heads, c.d_head, c.d_model))
+        return jnp.einsum("hed,hepb->hdpb", weight, z), self.param("b_O", _BLANK, (c.d_model,))
 
 
 class Mlp(nn.Module):
@@ -207,11 +223,10 @@ class Mlp(nn.Module):
     def __call__(self, x: Float[Array, "d_model pos batch"]) -> Float[Array, "d_model pos batch"]:
         """What the MLP writes."""
         c = self.config
-        normal, zeros = nn.initializers.normal(c.init_std), nn.initializers.zeros
-        w_in = self.param("W_in", normal, (c.d_model, c.d_mlp))
-        b_in = self.param("b_in", zeros, (c.d_mlp,))
-        w_out = self.param("W_out", normal, (c.d_mlp, c.d_model))
-        b_out = self.param("b_out", zeros, (c.d_model,))
+        w_in = self.param("W_in", _BLANK, (c.d_model, c.d_mlp))
+        b_in = self.param("b_in", _BLANK, (c.d_mlp,))
+        w_out = self.param("W_out", _BLANK, (c.d_mlp, c.d_model))
+        b_out = self.param("b_out", _BLANK, (c.d_model,))
         hidden = jnp.einsum("dm,dpb->mpb", w_in, x) + b_in[:, None, None]
         hidden = _ACTIVATIONS[c.activation](hidden)
         hidden = jax.lax.stop_gradient(hidden) if self.detached else hidden
@@ -227,8 +242,8 @@ class LayerNorm(nn.Module):
     def __call__(self, x: Float[Array, "*reader d_model pos batch"]) -> Array:
         """Works on the `d_model` axis, third from the end."""
         c = self.config
-        scale = self.param("w", nn.initializers.ones, (c.d_model,))
-        shift = self.param("b", nn.initializers.zeros, (c.d_model,))
+        scale = self.param("w", _BLANK, (c.d_model,))
+        shift = self.param("b", _BLANK, (c.d_model,))
         x = x - x.mean(-3, keepdims=True)
         x = x / jnp.sqrt((x * x).mean(-3, keepdims=True) + c.layer_norm_eps)
         fit = (1,) * (x.ndim - 3) + (c.d_model, 1, 1)
@@ -246,9 +261,8 @@ class Unembed(nn.Module):
     ) -> Float[Array, "d_vocab_out pos batch"]:
         """Logits."""
         c = self.config
-        normal = nn.initializers.normal(c.init_std)
-        weight = self.param("W_U", normal, (c.d_model, c.d_vocab_out))
-        bias = self.param("b_U", nn.initializers.zeros, (c.d_vocab_out,))
+        weight = self.param("W_U", _BLANK, (c.d_model, c.d_vocab_out))
+        bias = self.param("b_U", _BLANK, (c.d_vocab_out,))
         return jnp.einsum("dv,dpb->vpb", weight, x) + bias[:, None, None]
 
 

@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_reference
 import pytest
 
 from interpbench_jax.discovery import ContrastBatch, acdc, acdc_circuits, removal_order
 from interpbench_jax.discovery.losses import kl_to_clean, squared_error_to_clean
 from interpbench_jax.model import Graph, TransformerConfig
+from tests.model import numpy_reference
 
 LEVELS = (0.003, 0.01, 0.03, 0.1)
 # No decision may be closer than this, or rounding would make it.

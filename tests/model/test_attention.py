@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_reference
 import pytest
 from jax.test_util import check_grads
 
 from interpbench_jax.model.attention import _matmul, _unrolled, attend
+from tests.model import numpy_reference
 
 forms = pytest.mark.parametrize("form", [_matmul, _unrolled])
 directions = pytest.mark.parametrize("causal", [True, False])

@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_reference
 import pytest
 
-from interpbench_jax.model import Graph, TransformerConfig, forward, init_params
+from interpbench_jax.model import Graph, TransformerConfig, forward, forward_as_source, init_params
+from tests.model import numpy_reference
 
 
 @pytest.mark.parametrize("n_pos", [5, 3])
@@ -71,6 +71,17 @@ def test_rows_do_not_mix(config, params, tokens, run):
             np.testing.assert_allclose(one[0], all_rows[row], atol=1e-6)
 
 
+def test_weights_may_be_numpy_arrays(variants, make_params, tokens, run):
+    """As they are when loaded from a file."""
+    config = variants["causal"]
+    params = make_params(config)
+    loaded = jax.tree.map(np.asarray, params)
+    for one, other in zip(
+        forward(loaded, config, tokens), run(params, config, tokens), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, run):
     whole = run(params, config, tokens)[0][:, :3]
     start = run(params, config, tokens[:, :3])[0]
@@ -95,6 +106,35 @@ def test_vmap_over_models_agrees_with_a_loop(variants, make_params, tokens, run)
     one_by_one = [run(params, config, tokens)[0] for params in models]
     assert np.abs(one_by_one[0] - one_by_one[1]).max() > 0.1
     np.testing.assert_allclose(together, jnp.stack(one_by_one), atol=1e-5)
+
+
+def test_source_run_writes_the_same(config, params, tokens, run):
+    writers = jax.jit(forward_as_source, static_argnums=1)(params, config, tokens)
+    np.testing.assert_allclose(writers, run(params, config, tokens)[1], atol=1e-6)
+
+
+def test_source_run_is_live_in_mlp_output_maps_alone(variants, make_params, tokens):
+    """There it is linear in the map, which fixes the gradient's product with the map's weights."""
+    config = variants["layer_norm"]
+    params, graph = make_params(config), Graph.of(config)
+    shape = (*tokens.shape, graph.n_writers, config.d_model)
+    weights = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+
+    @jax.jit
+    def weighted_and_gradient(params):
+        weighted = lambda p: (forward_as_source(p, config, tokens) * weights).sum((0, 1, 3))  # noqa: E731
+        return weighted(params), jax.grad(lambda p: weighted(p).sum())(params)
+
+    weighted, gradient = weighted_and_gradient(params)
+    for layer in range(config.n_layers):
+        writer = graph.mlp_writer(layer)
+        live, maps = gradient[f"blocks_{layer}"]["mlp"], params[f"blocks_{layer}"]["mlp"]
+        d_out, d_bias = live.pop("W_out"), live.pop("b_out")
+        np.testing.assert_allclose(d_bias, weights[:, :, writer].sum((0, 1)), atol=1e-5)
+        product = (d_out * maps["W_out"]).sum() + (d_bias * maps["b_out"]).sum()
+        np.testing.assert_allclose(product, weighted[writer], rtol=1e-4, atol=1e-4)
+    for path, rest in jax.tree_util.tree_leaves_with_path(gradient):
+        np.testing.assert_array_equal(rest, 0, err_msg=str(path))
 
 
 def test_second_call_does_not_recompile(variants, make_params, tokens, other_tokens):

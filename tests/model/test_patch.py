@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_reference
 import pytest
 
 from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+from tests.model import numpy_reference
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,55 @@
+"""Pairs and targets made from a compiled case."""
+
+import jax
+import numpy as np
+
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.siit import align, make_problem
+
+
+def test_pairs_of_a_small_case_are_all_pairs_once() -> None:
+    compiled = compile_case("3")
+    problem = make_problem(compiled, align(compiled), jax.random.key(0))
+    assert problem.n_pairs == 256**2
+    pairs = np.concatenate([problem.base, problem.source], 1)
+    assert len(np.unique(pairs, axis=0)) == 256**2
+    assert (pairs[:, 0] == compiled.codec.bos).all()
+
+
+def test_targets_are_what_the_program_says_under_interchange() -> None:
+    """Case 3: the fraction of x so far; its variables are `is_x` and the fraction itself."""
+    compiled = compile_case("3")
+    problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=3_000)
+    x = compiled.codec.token_ids[compiled.case.vocab.index("x")]
+    counts = np.arange(1, 5)
+
+    def fraction(tokens: np.ndarray) -> np.ndarray:
+        return (tokens[:, 1:] == x).cumsum(1) / counts[None]
+
+    base, source = np.asarray(problem.base), np.asarray(problem.source)
+    np.testing.assert_allclose(problem.base_target[:, 1:], fraction(base), atol=1e-5)
+    np.testing.assert_allclose(problem.source_target[:, 1:], fraction(source), atol=1e-5)
+    for variable in (0, 1):  # both decide the output alone
+        np.testing.assert_allclose(
+            problem.variable_targets[variable][:, 1:], fraction(source), atol=1e-5
+        )
+
+
+def test_training_and_held_out_pairs_are_disjoint() -> None:
+    compiled = compile_case("3")
+    problem = make_problem(compiled, align(compiled), jax.random.key(0))
+    training, held_out = problem.split(0.2)
+    sides = [
+        {tuple(row) for row in np.concatenate([side.base, side.source], 1).tolist()}
+        for side in (training, held_out)
+    ]
+    assert not sides[0] & sides[1]
+    assert held_out.n_pairs == round(256**2 * 0.2)
+
+
+def test_where_an_output_is_undefined_the_label_is_zero() -> None:
+    """Case 13 compares with the next token: the last position has none."""
+    compiled = compile_case("13")
+    problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=500)
+    assert (problem.base_target[:, -1] == 0).all()
+    assert (problem.base_target[:, 1:-1] != 0).any()

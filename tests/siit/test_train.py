@@ -1,0 +1,204 @@
+"""The training loop, on a problem small enough to train in a second."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.model import Graph, TransformerConfig, init_params
+from interpbench_jax.siit import (
+    SiitConfig,
+    SiitProblem,
+    draw_batch,
+    interchange_losses,
+    make_optimizer,
+    task_loss,
+    train_siit,
+    update,
+    validate,
+)
+from interpbench_jax.siit import train as loop
+
+MODEL = TransformerConfig(
+    n_layers=1,
+    n_heads=2,
+    d_model=6,
+    d_head=3,
+    d_mlp=8,
+    n_ctx=3,
+    d_vocab=3,
+    d_vocab_out=3,
+    init_std=0.5,
+)
+QUICK = SiitConfig(
+    max_batches=30, round_batches=10, batch_size=16, validation_pairs=8, held_out=0.25
+)
+
+
+def copy_problem(n_pairs: int = 64) -> SiitProblem:
+    """The output is the token; the MLP holds it, the heads are free."""
+    graph = Graph.of(MODEL)
+    base, source = jax.random.randint(jax.random.key(0), (2, n_pairs, 3), 0, 3)
+    one_hot = jnp.eye(graph.n_writers)
+    return SiitProblem(
+        base=base,
+        source=source,
+        base_target=base,
+        source_target=source,
+        variable_targets=source[None],
+        variable_nodes=one_hot[graph.writer_index("m0")][None],
+        free_nodes=one_hot[jnp.array([1, 2])],
+        positions=jnp.array([0.0, 1.0, 1.0]),
+    )
+
+
+def test_reaches_the_threshold_and_stops_early() -> None:
+    config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20)
+    result = train_siit(copy_problem(), MODEL, config)
+    rounds = int(result.rounds[0])
+    assert 0 < rounds < config.n_rounds
+    assert result.scores.accuracy[0] >= config.threshold
+    assert result.scores.iia.min() >= config.threshold
+    assert result.scores.siia.min() >= config.threshold
+    losses = result.history.losses[0]
+    assert np.isfinite(losses[:rounds]).all() and np.isnan(losses[rounds:]).all()
+    assert losses[rounds - 1].sum() < losses[0].sum()
+
+
+def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
+    together = train_siit(copy_problem(), MODEL, QUICK, seeds=(3, 4))
+    losses = together.history.losses
+    for place, seed in enumerate((3, 4)):
+        alone = train_siit(copy_problem(), MODEL, QUICK, seeds=(seed,))
+        np.testing.assert_allclose(losses[place], alone.history.losses[0], rtol=1e-3)
+    assert not np.allclose(losses[0], losses[1], rtol=1e-2)
+
+
+def test_leaving_the_loop_after_each_round_changes_nothing() -> None:
+    problem = copy_problem()
+    training, held_out = problem.split(QUICK.held_out)
+    keys = jax.random.key(0)[None]
+    stepwise = at_once = loop.init_states(keys, problem, MODEL, QUICK)
+    for _ in range(3):
+        stepwise = loop.advance(stepwise, training, held_out, model=MODEL, config=QUICK)
+    at_once = loop.advance(at_once, training, held_out, model=MODEL, config=QUICK, rounds=3)
+    assert int(at_once.round[0]) == 3
+    for ours, expected in zip(
+        jax.tree.leaves(stepwise.params), jax.tree.leaves(at_once.params), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_second_round_and_other_rates_do_not_recompile() -> None:
+    train_siit(copy_problem(), MODEL, QUICK)
+    compiled = loop._advance._cache_size()
+    train_siit(
+        copy_problem(), MODEL, dataclasses.replace(QUICK, learning_rate=1e-3, iit_weight=2.0)
+    )
+    assert loop._advance._cache_size() == compiled
+
+
+def test_a_member_whose_loss_is_not_finite_stops() -> None:
+    config = dataclasses.replace(QUICK, learning_rate=1e30, final_learning_rate=1e30)
+    result = train_siit(copy_problem(), MODEL, config)
+    assert int(result.rounds[0]) == 1
+
+
+def test_the_best_weights_are_returned_not_the_last() -> None:
+    config = dataclasses.replace(QUICK, max_batches=400, round_batches=20, threshold=0.9999)
+    result = train_siit(copy_problem(), MODEL, config, seeds=(0, 1))
+    held_out = copy_problem().split(config.held_out)[1].take(slice(config.validation_pairs))
+    history = result.history.scores
+    worst = np.fmin(
+        np.asarray(history.accuracy),
+        np.fmin(history.iia.min(-1), history.siia.min(-1)),
+    )
+    for place in range(2):
+        params = jax.tree.map(lambda x, place=place: x[place], result.params)
+        best = validate(params, MODEL, held_out).worst()
+        np.testing.assert_allclose(best, np.nanmax(worst[place]), atol=1e-6)
+
+
+def test_one_run_of_three_interventions_equals_three_runs() -> None:
+    problem = copy_problem()
+    params = init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="sample_all")
+    rest = (batch.base, batch.source)
+    losses = jax.jit(interchange_losses, static_argnums=1)
+    together = losses(params, MODEL, *rest, batch.masks, batch.targets, batch.positions)
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = losses(params, MODEL, *rest, batch.masks[one], batch.targets[one], batch.positions)
+        np.testing.assert_allclose(together[i], alone[0], rtol=1e-5)
+
+
+def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
+    """Separate steps on losses of weight 0 have no gradient, so Adam does not move."""
+    problem = copy_problem()
+    params = init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
+    optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
+    step = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
+    rates = (jnp.array([0.0, 1.0, 0.0]), jnp.array(1e-3))  # IIT alone, the first separate step
+    losses = [
+        step(
+            params,
+            optimizer.init(params),
+            batch,
+            *rates,
+            model=MODEL,
+            optimizer=optimizer,
+            steps=steps,
+        )[2]
+        for steps in ("joint", "separate")
+    ]
+    np.testing.assert_allclose(losses[0][1], losses[1][1], rtol=1e-5)
+    assert losses[0][0] != losses[1][0]  # the behaviour loss comes after that step
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sizes"), [("individual", {1}), ("all", {2}), ("sample_all", {0, 1, 2})]
+)
+def test_strict_sampling(sampling: str, sizes: set[int]) -> None:
+    problem = copy_problem()
+    seen = set()
+    for seed in range(30):
+        batch = draw_batch(problem, jax.random.key(seed), batch_size=2, strict_sampling=sampling)
+        assert not batch.masks[0].any()
+        np.testing.assert_array_equal(batch.masks[1], problem.variable_nodes[0])
+        assert not (batch.masks[2] * (1 - problem.free_nodes.sum(0))).any()
+        seen.add(int(batch.masks[2].sum()))
+    assert seen == sizes
+
+
+def test_task_loss_by_hand() -> None:
+    logits = jnp.log(jnp.array([[[0.5, 0.5], [0.25, 0.75]]]))
+    target = jnp.array([[0, 1]])
+    found = task_loss(logits, target, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(found, -np.log(0.75), rtol=1e-6)
+    values = jnp.array([[[1.0], [3.0]]])
+    found = task_loss(values, jnp.array([[0.0, 1.0]]), jnp.array([1.0, 1.0]))
+    np.testing.assert_allclose(found, (1 + 4) / 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("strict_weight", -1.0),
+        ("learning_rate", 0.0),
+        ("batch_size", 0),
+        ("held_out", 1.0),
+        ("strict_sampling", "some"),
+        ("steps", "twice"),
+    ],
+)
+def test_bad_settings_are_named(field: str, value: object) -> None:
+    with pytest.raises((ValueError, TypeError), match=field):
+        SiitConfig(**{field: value})
+
+
+def test_splitting_needs_pairs_on_both_sides() -> None:
+    with pytest.raises(ValueError, match="leaves a side empty"):
+        copy_problem(2).split(0.1)
