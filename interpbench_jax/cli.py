@@ -63,6 +63,7 @@ def train(
     """
     from interpbench_jax.cases import get_case
 
+    _need_some(names, "case")
     for case in [get_case(name) for name in names]:  # all names are checked before any work
         _train_one(case.name, config, seeds, out)
 
@@ -126,6 +127,7 @@ def evaluate(
     from interpbench_jax.benchmark import verify_model
     from interpbench_jax.zoo import load_model
 
+    _need_some(models, "model")
     loaded = [load_model(name) for name in models]
     found = [verify_model(model, n_pairs=n_pairs, seed=seed) for model in loaded]
     effects = [one.rows(model) for one, model in zip(found, loaded, strict=True)]
@@ -162,6 +164,8 @@ def discover(
     from interpbench_jax.discovery import get_method
     from interpbench_jax.zoo import load_model
 
+    _need_some(models, "model")
+    _need_some(methods, "method")
     for method in methods:
         get_method(method)  # all names are checked before any work
     _discover([load_model(name) for name in models], methods, n_inputs, seed, out)
@@ -207,6 +211,11 @@ def demo(*, train: bool = False, out: Path = _OUT / "demo") -> None:
     _discover(list(models.values()), ("eap", "eap_ig_masks", "acdc"), 1_000, 0, out)
 
 
+def _need_some(names: Sequence[str], kind: str) -> None:
+    if not names:
+        raise ValueError(f"give at least one {kind}")
+
+
 def _print_metrics(rows: Sequence[tuple[str, dict[str, float]]]) -> None:
     headers = ("case", "accuracy", "IIA", "SIIA", "worst IIA", "worst SIIA")
     table = [(name, *(f"{share:.4f}" for share in found.values())) for name, found in rows]
@@ -217,11 +226,11 @@ def _print_findings(rows: Sequence["Finding"]) -> None:
     headers = (
         "case",
         "method",
-        "edge AUROC",
-        "edge AUROC (q/k/v)",
-        "node AUROC",
+        "edges",
+        "edges q/k/v",
+        "nodes",
         "seconds",
-        "compile",
+        "compiling",
     )
     table = [
         (
@@ -235,7 +244,7 @@ def _print_findings(rows: Sequence["Finding"]) -> None:
         )
         for row in rows
     ]
-    _print_table("How well do methods find the true circuit?", headers, table)
+    _print_table("How well do methods find the true circuit? AUROC", headers, table)
 
 
 def _print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,30 +1,41 @@
 """Shape checks at run time, and the tiny models that several folders of tests share."""
 
 import functools
+import os
+import tempfile
+from dataclasses import replace
 
 import hypothesis
 import jax
 import jaxtyping
 import numpy as np
 import pytest
-from absl import logging as absl_logging
 
+if "INTERPBENCH_CACHE" not in os.environ:  # parallel workers inherit that of the main process
+    _cache = tempfile.TemporaryDirectory()
+    os.environ["INTERPBENCH_CACHE"] = _cache.name
 jaxtyping.install_import_hook("interpbench_jax", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-absl_logging.set_verbosity(absl_logging.ERROR)
 hypothesis.settings.register_profile("tests", deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("tests")
 
 from interpbench_jax.model import TransformerConfig, forward, init_params  # noqa: E402
 
-TINY = {
-    **{"n_layers": 2, "n_heads": 2, "d_model": 6, "d_head": 3, "d_mlp": 8},
-    **{"n_ctx": 5, "d_vocab": 4, "d_vocab_out": 3},
-}
+CAUSAL = TransformerConfig(
+    n_layers=2,
+    n_heads=2,
+    d_model=6,
+    d_head=3,
+    d_mlp=8,
+    n_ctx=5,
+    d_vocab=4,
+    d_vocab_out=3,
+    causal=True,
+)
 VARIANTS = {
-    "causal": TransformerConfig(**TINY, causal=True, activation="gelu"),
-    "bidirectional": TransformerConfig(**TINY, causal=False, activation="relu"),
-    "layer_norm": TransformerConfig(**TINY, causal=True, activation="gelu_tanh", layer_norm=True),
+    "causal": CAUSAL,
+    "bidirectional": replace(CAUSAL, causal=False, activation="relu"),
+    "layer_norm": replace(CAUSAL, layer_norm=True, activation="gelu_tanh"),
 }
 
 

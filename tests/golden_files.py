@@ -11,6 +11,7 @@ import numpy as np
 
 from interpbench_jax.discovery import ContrastBatch, contrast_batch
 from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model.config import Activation
 from interpbench_jax.zoo import from_transformer_lens
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -37,7 +38,7 @@ class GoldenCase:
         return dict(np.load(self.directory / name))
 
     def weights(self, name: str) -> tuple[Params, TransformerConfig]:
-        activation = "relu" if name.startswith("hl") else "gelu"
+        activation: Activation = "relu" if name.startswith("hl") else "gelu"
         state = self.arrays(name)
         return from_transformer_lens(state, causal=self.number == "3", activation=activation)
 

@@ -12,6 +12,7 @@ from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
 
 # Colour-blind safe, and told apart by line style and width too.
+_GAP = 0.6
 _STYLES: dict[str, dict] = {
     "true": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2},
     "missed": {"color": "#D55E00", "linestyle": (0, (5, 3)), "linewidth": 1.8},
@@ -31,8 +32,8 @@ def draw_comparison(
       title: put above.
     """
     panels = 1 + len(found)
-    height = 1.2 + 1.25 * (2 * truth.graph.n_layers + 2)
-    figure = Figure(figsize=(4.2 * panels, height), layout="constrained")
+    height = 1.2 + truth.graph.n_layers * 2.0
+    figure = Figure(figsize=(3.9 * panels, height), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _draw(axes[0], truth.graph, {"true": truth.head_edges}, "true circuit")
     for axis, (name, circuit) in zip(axes[1:], found.items(), strict=True):
@@ -56,7 +57,6 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
     places = _places(graph)
     for kind, edges in kinds.items():
         for writer, reader in sorted(edges):
-            straight = places[writer][0] == places[reader][0]
             axis.add_patch(
                 FancyArrowPatch(
                     places[writer],
@@ -65,7 +65,7 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
                     mutation_scale=13,
                     shrinkA=15,
                     shrinkB=15,
-                    connectionstyle=f"arc3,rad={0.32 if straight else 0.06}",
+                    connectionstyle=f"arc3,rad={_bend(places[writer], places[reader])}",
                     **_STYLES[kind],
                 )
             )
@@ -77,18 +77,26 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
             "edgecolor": "black" if name in used else "#BBBBBB",
         }
         colour = "black" if name in used else "#888888"
-        axis.text(x, y, name, ha="center", va="center", fontsize=10, color=colour, bbox=box)
-    axis.set_xlim(-0.7, graph.n_heads - 0.3)
+        axis.text(x, y, name, ha="center", va="center", fontsize=9, color=colour, bbox=box)
+    axis.set_xlim(-0.6, graph.n_heads - 0.4 + _GAP)
     axis.set_ylim(-0.6, 2 * graph.n_layers + 1.6)
     axis.set_title(title, fontsize=11)
     axis.set_axis_off()
 
 
+def _bend(start: tuple[float, float], end: tuple[float, float]) -> float:
+    """Straight, but around the MLPs that lie between two places of the middle column."""
+    height = end[1] - start[1]
+    return 1.0 / height if start[0] == end[0] and height > 2 else 0.0
+
+
 def _places(graph: Graph) -> dict[str, tuple[float, float]]:
-    middle = (graph.n_heads - 1) / 2
+    """MLPs stand in a gap between the heads, so that edges past a layer cross nothing."""
+    left = (graph.n_heads + 1) // 2
+    middle = left - 1 + (1 + _GAP) / 2
     places = {"input": (middle, 0.0), "logits": (middle, 2.0 * graph.n_layers + 1)}
     for layer in range(graph.n_layers):
         for head in range(graph.n_heads):
-            places[f"a{layer}.h{head}"] = (float(head), 2.0 * layer + 1)
+            places[f"a{layer}.h{head}"] = (head + _GAP * (head >= left), 2.0 * layer + 1)
         places[f"m{layer}"] = (middle, 2.0 * layer + 2)
     return places

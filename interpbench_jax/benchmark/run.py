@@ -1,7 +1,6 @@
 """Runs discovery methods on a model and scores what they find."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interpbench_jax.benchmark.draw import draw_comparison
+from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.cases import sample_sequences
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, contrast_batch, get_method, usual_loss
@@ -33,8 +33,8 @@ class Finding(NamedTuple):
       edge_auroc: with q, k and v of a head merged.
       edge_auroc_qkv: with them apart.
       node_auroc: over heads and MLPs.
-      seconds: of a run, compiled.
-      compile_seconds: what the first run took longer.
+      seconds: wall time of the run, without compilation.
+      compile_seconds: of XLA compilation.
     """
 
     case: str
@@ -56,7 +56,12 @@ def make_contrast(
       model: the model to be looked at.
       key: a JAX random key.
       n_inputs: how many of each.
+
+    Raises:
+      ValueError: `n_inputs` is smaller than 1.
     """
+    if n_inputs < 1:
+        raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
     compiled = compile_case(model.case)
     drawn = sample_sequences(compiled.case, 2 * n_inputs, key)
     tokens = compiled.codec.encode_indices(drawn)
@@ -76,7 +81,7 @@ def make_contrast(
 def run_methods(
     model: BenchmarkModel, methods: Sequence[str], batch: ContrastBatch
 ) -> list[Finding]:
-    """Runs each method twice, so that compilation is told apart, and scores the edges.
+    """Runs each method and scores the edges.
 
     Args:
       model: the model to be looked at.
@@ -91,11 +96,8 @@ def run_methods(
     findings = []
     for name, function in zip(methods, functions, strict=True):
         loss = usual_loss(name, categorical)
-        seconds = []
-        for _ in range(2):
-            start = time.perf_counter()
+        with stopwatch() as time_taken:
             scores = np.asarray(function(model.params, model.config, batch, loss))
-            seconds.append(time.perf_counter() - start)
         findings.append(
             Finding(
                 case=model.case,
@@ -104,8 +106,8 @@ def run_methods(
                 edge_auroc=edge_roc(scores, model.circuit).auroc,
                 edge_auroc_qkv=edge_roc(scores, model.circuit, level="qkv").auroc,
                 node_auroc=node_roc(scores, model.circuit).auroc,
-                seconds=seconds[1],
-                compile_seconds=seconds[0] - seconds[1],
+                seconds=time_taken.total - time_taken.compiling,
+                compile_seconds=time_taken.compiling,
             )
         )
     return findings

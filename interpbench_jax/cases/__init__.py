@@ -3,9 +3,11 @@
 from interpbench_jax.cases.case import Case, Value
 from interpbench_jax.cases.inputs import all_sequences, n_sequences, sample_sequences, sequences
 from interpbench_jax.cases.registry import case, case_names, get_case
+from interpbench_jax.cases.samplers import Mixture
 
 __all__ = [
     "Case",
+    "Mixture",
     "Value",
     "all_sequences",
     "case",

@@ -6,6 +6,8 @@ from typing import Literal
 
 from tracr.rasp import rasp
 
+from interpbench_jax.cases.samplers import Mixture
+
 Value = str | int | float | bool
 """A token, or a value that a RASP expression takes."""
 
@@ -23,6 +25,7 @@ class Case:
       causal: whether attention looks back only.
       compression: how much narrower the trained model is than the compiled one.
       sized_by: whether `compression` divides the compiled model's `d_head` or its `d_model`.
+      sampler: how inputs are drawn where they are not drawn uniformly.
       realign: `(node of the compiled model, node of the trained model)` where these differ.
     """
 
@@ -34,6 +37,7 @@ class Case:
     causal: bool = False
     compression: float = 2.0
     sized_by: Literal["d_head", "d_model"] = "d_head"
+    sampler: Mixture | None = None
     realign: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Int
 
 from interpbench_jax.cases.case import Case
+from interpbench_jax.cases.samplers import draw
 
 
 def n_sequences(case: Case) -> int:
@@ -20,14 +21,17 @@ def all_sequences(case: Case) -> Int[np.ndarray, "sequence pos"]:
 
 
 def sample_sequences(case: Case, n: int, key: jax.Array) -> Int[np.ndarray, "sequence pos"]:
-    """Draws sequences uniformly and with replacement, as indices into `case.vocab` (no BOS).
+    """Draws sequences with replacement, as indices into `case.vocab` (no BOS).
+
+    They are uniform, or what `case.sampler` says; each is drawn on its own, so that any part of
+    them is a sample too.
 
     Args:
       case: the case.
       n: how many.
       key: a JAX random key.
     """
-    return np.asarray(jax.random.randint(key, (n, case.n_ctx - 1), 0, len(case.vocab)))
+    return np.asarray(draw(case.sampler, key, n, case.n_ctx - 1, len(case.vocab)))
 
 
 def sequences(case: Case, at_most: int, key: jax.Array) -> Int[np.ndarray, "sequence pos"]:

@@ -1,15 +1,25 @@
 """A case, compiled: weights that compute its algorithm exactly, and their circuit."""
 
+import ast
 import functools
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from interpbench_jax.cases import Case, get_case, sequences
+from interpbench_jax.compiler import cache
 from interpbench_jax.compiler.codec import Codec
 from interpbench_jax.compiler.ground_truth import ground_truth
 from interpbench_jax.compiler.haiku_to_params import haiku_to_params, output_directions
-from interpbench_jax.compiler.tracr_stages import BOS, TracrModel, compile_with_tracr
+from interpbench_jax.compiler.tracr_stages import (
+    BOS,
+    TracrModel,
+    compile_with_tracr,
+    numbered_program,
+)
 from interpbench_jax.compiler.variables import Variable, find_variables
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
 
@@ -59,7 +69,7 @@ class CompiledCase:
 
 
 def compile_case(case: Case | str | int) -> CompiledCase:
-    """Compiles a case, or returns what an earlier call in this process made of it.
+    """Compiles a case, or returns what an earlier call, in this or another process, made of it.
 
     Args:
       case: the case or its name.
@@ -72,6 +82,20 @@ def compile_case(case: Case | str | int) -> CompiledCase:
 
 @functools.cache
 def _compile(case: Case) -> CompiledCase:
+    program = numbered_program(case)
+    try:
+        key = cache.content_key(case, program)
+    except NotImplementedError as error:
+        raise ValueError(f"case {case.name!r} cannot be compiled: {error}") from error
+    stored = cache.read(key)
+    if stored is not None:
+        return _from_stored(case, *stored)
+    compiled = _compile_anew(case)
+    cache.write(key, *_to_stored(compiled))
+    return compiled
+
+
+def _compile_anew(case: Case) -> CompiledCase:
     tracr = compile_with_tracr(case)
     params, config = haiku_to_params(tracr)
     codec = _codec(case, tracr)
@@ -91,3 +115,33 @@ def _codec(case: Case, tracr: TracrModel) -> Codec:
     ids = tracr.assembled.input_encoder.encoding_map
     outputs = [d.value for d in output_directions(tracr)] if tracr.categorical else []
     return Codec(case, ids[BOS], tuple(ids[token] for token in case.vocab), tuple(outputs))
+
+
+def _to_stored(compiled: CompiledCase) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    arrays = {name: np.asarray(w) for name, w in flatten_dict(compiled.params, sep="/").items()}
+    return arrays, {
+        "config": asdict(compiled.config),
+        "bos": compiled.codec.bos,
+        "token_ids": compiled.codec.token_ids,
+        "outputs": repr(compiled.codec.outputs),  # tuples stay tuples
+        "variables": [asdict(variable) for variable in compiled.variables],
+        "circuit": compiled.circuit.to_json(),
+    }
+
+
+def _from_stored(
+    case: Case, arrays: dict[str, np.ndarray], description: dict[str, Any]
+) -> CompiledCase:
+    return CompiledCase(
+        case=case,
+        params=unflatten_dict(arrays, sep="/"),
+        config=TransformerConfig(**description["config"]),
+        codec=Codec(
+            case,
+            description["bos"],
+            tuple(description["token_ids"]),
+            ast.literal_eval(description["outputs"]),
+        ),
+        variables=tuple(Variable(v["node"], tuple(v["values"])) for v in description["variables"]),
+        circuit=Circuit.from_json(description["circuit"]),
+    )

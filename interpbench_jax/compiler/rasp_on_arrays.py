@@ -14,24 +14,26 @@ The rules are those of the compiled model, of which RASP's interpreter knows onl
 - Functions of numbers are Tracr's MLPs, with their slopes between steps; selector widths too.
 
 Not modelled is vagueness: where Tracr's steps are not sharp (a width of 9 is written as 0.56 of 9
-and 0.44 of 8) the most likely value is taken. So are no averages of several values of a
-categorical expression, which are an error.
+and 0.44 of 8) the most likely value is taken. Nor are averages of different values of a
+categorical expression: they are an error.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Int, Num
 from tracr.compiler import nodes
 from tracr.craft import bases, transformers
 from tracr.rasp import rasp
 
-from interpbench_jax.cases import Case, Value
+from interpbench_jax.cases import Case
 from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.compiler.variables import Variable
 
@@ -39,8 +41,8 @@ from interpbench_jax.compiler.variables import Variable
 _CHUNK = 4_096
 _ONE = bases.BasisDirection("one")
 
-Tables = dict[str, tuple[np.ndarray, ...]]
-"""What defines each step, by its label."""
+Expressions = dict[str, Array]
+"""The expressions on one input by label, `[pos]` each, BOS first."""
 
 
 class Step(NamedTuple):
@@ -57,31 +59,19 @@ class Step(NamedTuple):
     args: tuple[str, ...] = ()
 
 
-class Plan(NamedTuple):
-    """The program without its tables; hashable.
-
-    Attributes:
-      steps: in an order in which they can be computed.
-      output: label of the program's output.
-      causal: whether attention looks back only.
-    """
-
-    steps: tuple[Step, ...]
-    output: str
-    causal: bool
-
-
 @dataclass(frozen=True)
 class RaspArrays:
     """A program as lookup tables.
 
     Attributes:
-      plan: what is computed from what.
-      tables: the tables of each step.
+      steps: in an order in which they can be computed; the last one is the output.
+      tables: what defines each step, by its label.
+      causal: whether attention looks back only.
     """
 
-    plan: Plan
-    tables: Tables
+    steps: tuple[Step, ...]
+    tables: dict[str, tuple[np.ndarray, ...]]
+    causal: bool
 
 
 def rasp_on_arrays(tracr: TracrModel, case: Case) -> RaspArrays:
@@ -91,19 +81,12 @@ def rasp_on_arrays(tracr: TracrModel, case: Case) -> RaspArrays:
       tracr: the compiled program.
       case: the case it was compiled from.
     """
-    steps: list[Step] = []
-    tables: Tables = {}
-    waiting = set(tracr.graph.nodes)
-    while waiting:
-        ready = [n for n in tracr.graph.nodes if n in waiting]
-        ready = [n for n in ready if waiting.isdisjoint(tracr.graph.predecessors(n))]
-        for node in ready:
-            for step, table in _steps(tracr, case, node):
-                steps.append(step)
-                tables[step.label] = table
-        waiting -= set(ready)
-    output = next(node for node, degree in tracr.graph.out_degree() if degree == 0)
-    return RaspArrays(Plan(tuple(steps), output, case.causal), tables)
+    steps, tables = [], {}
+    for label in nx.topological_sort(tracr.graph):
+        for step, *table in _steps(tracr, case, tracr.graph.nodes[label]):
+            steps.append(step)
+            tables[step.label] = tuple(table)
+    return RaspArrays(tuple(steps), tables, case.causal)
 
 
 def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array, "batch length"]:
@@ -120,9 +103,7 @@ def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
-    values, mixed = _evaluate(program.plan, program.tables, jnp.asarray(inputs))
-    _check_unmixed(mixed)
-    return values
+    return _checked(*_say(program.steps, program.causal, program.tables, jnp.asarray(inputs)))
 
 
 def interchange(
@@ -145,105 +126,84 @@ def interchange(
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
-    labels = [step.label for step in program.plan.steps]
+    labels = [step.label for step in program.steps]
     swapped = [[label in variable.values for label in labels] for variable in variables]
     masks = jnp.array([[False] * len(labels), *swapped, [True] * len(labels)])
-    values, mixed = _interchange(
-        program.plan, program.tables, jnp.asarray(base), jnp.asarray(source), masks
-    )
-    _check_unmixed(mixed)
-    return values.swapaxes(0, 1)
+    rows = jnp.asarray(base), jnp.asarray(source)
+    said = _checked(*_say(program.steps, program.causal, program.tables, *rows, masks))
+    return said.swapaxes(0, 1)
 
 
-@functools.partial(jax.jit, static_argnames="plan")
-def _evaluate(plan: Plan, tables: Any, inputs: Array) -> tuple[Array, dict[str, Array]]:
-    def run(row: Array) -> tuple[Array, dict[str, Array]]:
-        values, mixed = _run(plan, tables, row)
-        return _said(values[plan.output]), mixed
-
-    return _in_chunks(run, inputs)
-
-
-@functools.partial(jax.jit, static_argnames="plan")
-def _interchange(
-    plan: Plan, tables: Any, base: Array, source: Array, masks: Array
+@functools.partial(jax.jit, static_argnames=("steps", "causal"))
+def _say(
+    steps: tuple[Step, ...],
+    causal: bool,
+    tables: Any,
+    base: Array,
+    source: Array | None = None,
+    masks: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    def run(pair: tuple[Array, Array]) -> tuple[Array, dict[str, Array]]:
-        there, _ = _run(plan, tables, pair[1])
+    """Outputs after BOS, of each mask if there are some, and which expressions were averaged."""
+    run = functools.partial(_run, steps, causal, tables)
 
-        def under(mask: Bool[Array, " step"]) -> tuple[Array, dict[str, Array]]:
-            values, mixed = _run(plan, tables, pair[0], there, mask)
-            return _said(values[plan.output]), mixed
+    def say(row: Array, *swap: Any) -> tuple[Array, dict[str, Array]]:
+        values, mixed = run(row, *swap)
+        said = values[steps[-1].label][1:]
+        # Undefined is 0, as the argmax of a zero vector is.
+        return said if said.dtype == jnp.float32 else jnp.maximum(said, 0), mixed
 
-        said, mixed = jax.vmap(under)(masks)
-        return said, {label: flags.any() for label, flags in mixed.items()}
+    def say_all(rows: tuple[Array, Array]) -> tuple[Array, dict[str, Array]]:
+        there, _ = run(rows[1])
+        return jax.vmap(lambda mask: say(rows[0], there, mask))(masks)
 
-    return _in_chunks(run, (base, source))
-
-
-def _in_chunks(run: Callable[[Any], Any], rows: Any) -> tuple[Array, dict[str, Array]]:
-    values, mixed = jax.lax.map(run, rows, batch_size=_CHUNK)
-    return values, {label: flags.any() for label, flags in mixed.items()}
-
-
-def _said(values: Num[Array, " pos"]) -> Num[Array, " length"]:
-    """The output after BOS; undefined is 0, as the argmax of a zero vector is."""
-    return values[1:] if values.dtype == jnp.float32 else jnp.maximum(values[1:], 0)
+    each, rows = (say, base) if source is None else (say_all, (base, source))
+    said, mixed = jax.lax.map(each, rows, batch_size=_CHUNK)
+    return said, jax.tree.map(jnp.any, mixed)
 
 
-def _check_unmixed(mixed: dict[str, Array]) -> None:
-    for label, happens in mixed.items():
-        if happens:
-            raise ValueError(
-                f"{label!r} selects positions with different values and would average them; "
-                "run the compiled model instead"
-            )
+def _checked(said: Array, mixed: dict[str, Array]) -> Array:
+    if averaged := [label for label, happens in mixed.items() if happens]:
+        raise ValueError(
+            f"different values would be averaged in {averaged}; run the compiled model instead"
+        )
+    return said
 
 
 def _run(
-    plan: Plan,
+    steps: tuple[Step, ...],
+    causal: bool,
     tables: Any,
     row: Int[Array, " length"],
-    there: dict[str, Array] | None = None,
+    there: Expressions | None = None,
     swapped: Bool[Array, " step"] | None = None,
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """All expressions on one input, `[pos]` each, BOS first.
-
-    Args:
-      plan: the program.
-      tables: its tables.
-      row: indices into the vocabulary.
-      there: the expressions on another input.
-      swapped: which of them to take from there.
-
-    Returns:
-      The expressions, and for each aggregate of categorical values whether it met several.
-    """
-    values: dict[str, Array] = {}
+) -> tuple[Expressions, dict[str, Bool[Array, ""]]]:
+    """All expressions on one input, the swapped ones from `there`; which aggregates averaged."""
+    values: Expressions = {}
     mixed: dict[str, Array] = {}
-    for number, step in enumerate(plan.steps):
+    for number, step in enumerate(steps):
         args, table = [values[label] for label in step.args], tables[step.label]
-        match step.operation:
-            case "tokens":
-                here = jnp.pad(table[0][row], (1, 0), constant_values=-1)
-            case "indices":
-                here = jnp.arange(-1, len(row))
-            case "lookup":
-                here = table[0][tuple(args)]
-            case "mlp":
-                here = _through_mlp(args[0], *table)
-            case "linear":
-                here = table[0][0] * args[0] + table[0][1] * args[1]
-            case "count":
-                here = _selected(args[0], args[1], table[0], plan.causal)[:, 1:].sum(1)
-                here = here.at[0].set(-1)  # an MLP clears it
-            case "mean":
-                selected = _selected(args[0], args[1], table[0], plan.causal)
+        if step.operation == "tokens":
+            here = jnp.pad(table[0][row], (1, 0), constant_values=-1)
+        elif step.operation == "indices":
+            here = jnp.arange(-1, len(row))
+        elif step.operation == "lookup":
+            here = table[0][tuple(args)]
+        elif step.operation == "mlp":
+            slope, offset, out = table
+            hidden = jax.nn.relu(args[0][:, None] * slope[None] + offset[None])
+            here = jnp.dot(hidden, out, precision="highest")
+            here = here if here.ndim == 1 else here.argmax(1)
+        elif step.operation == "linear":
+            here = table[0][0] * args[0] + table[0][1] * args[1]
+        else:
+            selected = _selected(args[0], args[1], table[0], causal)
+            if step.operation == "count":
+                here = selected[:, 1:].sum(1).at[0].set(-1)  # at BOS an MLP clears it
+            elif step.operation == "mean":
                 here = jnp.where(selected, args[2], 0).sum(1) / selected.sum(1)
-            case "select":
-                selected = _selected(args[0], args[1], table[0], plan.causal)
+            else:
                 here = jnp.where(selected, args[2], -1).max(1)
-                least = jnp.where(selected, args[2], jnp.iinfo(args[2].dtype).max).min(1)
+                least = jnp.where(selected, args[2], jnp.iinfo(jnp.int32).max).min(1)
                 mixed[step.label] = (least != here).any()
         if there is not None and swapped is not None:
             here = jnp.where(swapped[number], there[step.label], here)
@@ -263,63 +223,63 @@ def _selected(
     return jnp.where(to_bos[:, None], np.arange(len(keys))[None] == 0, others)
 
 
-def _through_mlp(
-    number: Float[Array, " pos"], slope: Array, offset: Array, out: Array
-) -> Num[Array, " pos"]:
-    hidden = jax.nn.relu(number[:, None] * slope[None] + offset[None])
-    written = jnp.dot(hidden, out, precision="highest")
-    return written if written.ndim == 1 else written.argmax(1)
-
-
-def _steps(tracr: TracrModel, case: Case, node: str) -> list[tuple[Step, tuple[np.ndarray, ...]]]:
-    """The steps of one node of the expression graph; none for a selector."""
-    expr = tracr.graph.nodes[node][nodes.EXPR]
-    if isinstance(expr, rasp.Selector):
-        return []
+def _steps(tracr: TracrModel, case: Case, node: Any) -> Iterator[tuple[Any, ...]]:
+    """The steps of one node of the graph, each with its tables; none for a selector."""
+    expr: Any = node[nodes.EXPR]
+    label, reads = expr.label, tuple(child.label for child in expr.children)
     if isinstance(expr, rasp.TokensType):
-        places = _places(tracr, expr)
-        return [(Step(node, "tokens"), (np.array([places[t] for t in case.vocab], np.int32),))]
-    if isinstance(expr, rasp.IndicesType):
-        return [(Step(node, "indices"), ())]
-    if isinstance(expr, rasp.LinearSequenceMap):
-        factors = np.array([expr.fst_fac, expr.snd_fac], np.float32)
-        return [(Step(node, "linear", (expr.fst.label, expr.snd.label)), (factors,))]
-    if isinstance(expr, rasp.Map) and rasp.is_numerical(expr.inner):
-        block = tracr.graph.nodes[node][nodes.MODEL_BLOCK]
-        slope, offset, out = _mlp(block, expr.inner.label)
+        places = {token: place for place, token in enumerate(_values(tracr, expr))}
+        yield Step(label, "tokens"), np.array([places[token] for token in case.vocab], np.int32)
+    elif isinstance(expr, rasp.IndicesType):
+        yield (Step(label, "indices"),)
+    elif isinstance(expr, rasp.LinearSequenceMap):
+        yield Step(label, "linear", reads), np.array([expr.fst_fac, expr.snd_fac], np.float32)
+    elif isinstance(expr, rasp.Map) and rasp.is_numerical(expr.inner):
+        slope, offset, out = _mlp(node[nodes.MODEL_BLOCK], reads[0])
         out = out[:, 0] if rasp.is_numerical(expr) else out
-        return [(Step(node, "mlp", (expr.inner.label,)), (slope, offset, out))]
-    if isinstance(expr, rasp.Map | rasp.SequenceMap):
-        args = [expr.inner] if isinstance(expr, rasp.Map) else [expr.fst, expr.snd]
-        return [(Step(node, "lookup", tuple(a.label for a in args)), (_table(tracr, expr, args),))]
-    if isinstance(expr, rasp.Aggregate):
-        keys, queries = expr.selector.keys, expr.selector.queries
-        operation = "mean" if rasp.is_numerical(expr) else "select"
-        step = Step(node, operation, (keys.label, queries.label, expr.sop.label))
-        return [(step, (_selector(tracr, expr.selector),))]
-    if isinstance(expr, rasp.SelectorWidth):
-        return _width(tracr, case, node, expr)
-    raise ValueError(f"{node!r}: no rule for a {type(expr).__name__}")
+        yield Step(label, "mlp", reads), slope, offset, out
+    elif isinstance(expr, rasp.Map | rasp.SequenceMap):
+        yield Step(label, "lookup", reads), _table(tracr, expr)
+    elif isinstance(expr, rasp.Aggregate | rasp.SelectorWidth):
+        keys_queries = tuple(child.label for child in expr.selector.children)
+        table = _selector(tracr, expr.selector)
+        if isinstance(expr, rasp.Aggregate):
+            operation: Any = "mean" if rasp.is_numerical(expr) else "select"
+            yield Step(label, operation, (*keys_queries, expr.sop.label)), table
+            return
+        attention, mlp = node[nodes.MODEL_BLOCK].blocks
+        (written,) = attention.w_ov.output_space.basis  # 1 / (1 + count); the MLP reads it
+        yield Step(written.name, "count", keys_queries), table
+        columns = [mlp.snd.output_space.index_by_direction[d] for d in node[nodes.OUTPUT_BASIS]]
+        slope, offset, out = _mlp(mlp, written.name)
+        shares = 1 / np.arange(1, case.n_ctx + 1)
+        values = np.maximum(shares[:, None] * slope + offset, 0) @ out[:, columns]
+        values = values[:, 0] if rasp.is_numerical(expr) else values.argmax(1)
+        yield Step(label, "lookup", (written.name,)), _with_undefined(values, expr)
+    elif not isinstance(expr, rasp.Select):
+        raise ValueError(f"{label!r}: no rule for a {type(expr).__name__}")
 
 
-def _values(tracr: TracrModel, expr: rasp.SOp) -> list[Value]:
+def _values(tracr: TracrModel, expr: rasp.SOp) -> list[Any]:
+    """What a categorical expression can be; tuples too."""
     return [direction.value for direction in tracr.graph.nodes[expr.label][nodes.OUTPUT_BASIS]]
 
 
-def _places(tracr: TracrModel, expr: rasp.SOp) -> dict[Value, int]:
-    return {value: place for place, value in enumerate(_values(tracr, expr))}
+def _table(tracr: TracrModel, expr: Any) -> np.ndarray:
+    """A function's results for all values of its arguments, numbers or places."""
+    domains = [_values(tracr, arg) for arg in expr.children]
+    results = [expr.f(*values) for values in itertools.product(*domains)]
+    if rasp.is_categorical(expr):
+        places = {value: place for place, value in enumerate(_values(tracr, expr))}
+        results = [places.get(result, -1) for result in results]
+    return _with_undefined(np.reshape(results, [len(domain) for domain in domains]), expr)
 
 
-def _table(tracr: TracrModel, expr: rasp.Map | rasp.SequenceMap, args: list) -> np.ndarray:
-    """The function's result for all values of its arguments; the last entry is for undefined."""
-    domains = [_values(tracr, arg) for arg in args]
-    shape = [len(domain) + 1 for domain in domains]
-    numerical, places = rasp.is_numerical(expr), _places(tracr, expr)
-    table = np.zeros(shape, np.float32) if numerical else np.full(shape, -1, np.int32)
-    for index in np.ndindex(*(len(domain) for domain in domains)):
-        result = expr.f(*(domain[i] for domain, i in zip(domains, index, strict=True)))
-        table[index] = result if numerical else places.get(result, -1)
-    return table
+def _with_undefined(table: np.ndarray, expr: rasp.SOp) -> np.ndarray:
+    """Appends what becomes of undefined arguments, which have index -1."""
+    if rasp.is_numerical(expr):
+        return np.pad(table.astype(np.float32), (0, 1))
+    return np.pad(table.astype(np.int32), (0, 1), constant_values=-1)
 
 
 def _selector(tracr: TracrModel, select: rasp.Select) -> np.ndarray:
@@ -329,34 +289,9 @@ def _selector(tracr: TracrModel, select: rasp.Select) -> np.ndarray:
     return np.pad(np.array(table), (0, 1))
 
 
-def _mlp(block: transformers.MLP, label: str) -> tuple[np.ndarray, ...]:
+def _mlp(block: transformers.MLP, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slopes and offsets of the hidden units of a function of one number, and what they write."""
     places = block.fst.input_space.index_by_direction
     slope = block.fst.matrix[places[bases.BasisDirection(label)]]
     offset = block.fst.matrix[places[_ONE]]
-    return tuple(m.astype(np.float32) for m in (slope, offset, block.snd.matrix))
-
-
-def _width(
-    tracr: TracrModel, case: Case, node: str, expr: rasp.SelectorWidth
-) -> list[tuple[Step, tuple[np.ndarray, ...]]]:
-    """A head counts (it writes 1 / (1 + n)), and an MLP makes a value of that."""
-    attention, mlp = tracr.graph.nodes[node][nodes.MODEL_BLOCK].blocks
-    (direction,) = attention.w_ov.output_space.basis
-    keys, queries = expr.selector.keys, expr.selector.queries
-    count = Step(direction.name, "count", (keys.label, queries.label))
-    slope, offset, out = _mlp(mlp, direction.name)
-    columns = [
-        mlp.snd.output_space.index_by_direction[d]
-        for d in tracr.graph.nodes[node][nodes.OUTPUT_BASIS]
-    ]
-    shares = 1 / (1 + np.arange(case.n_ctx))
-    written = np.maximum(shares[:, None] * slope + offset, 0) @ out[:, columns]
-    if rasp.is_numerical(expr):
-        table = np.append(written[:, 0], 0).astype(np.float32)
-    else:
-        table = np.append(written.argmax(1), -1).astype(np.int32)
-    return [
-        (count, (_selector(tracr, expr.selector),)),
-        (Step(node, "lookup", (direction.name,)), (table,)),
-    ]
+    return slope.astype(np.float32), offset.astype(np.float32), block.snd.matrix.astype(np.float32)

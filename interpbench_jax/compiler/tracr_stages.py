@@ -52,8 +52,7 @@ def compile_with_tracr(case: Case) -> TracrModel:
     Raises:
       ValueError: Tracr cannot compile the program; the message names the expression.
     """
-    program = case.program()
-    _number_expressions(program)
+    program = numbered_program(case)
     unsupported = validating.static_validate(program)
     if unsupported:
         reasons = "; ".join(f"{u.expr.name}: {u.reason}" for u in unsupported)
@@ -83,8 +82,9 @@ def compile_with_tracr(case: Case) -> TracrModel:
     return TracrModel(graph, craft, assembled, rasp.is_categorical(program))
 
 
-def _number_expressions(program: rasp.SOp) -> None:
-    """Numbers expressions 1, 2, ... breadth first, as Tracr would in a fresh process."""
+def numbered_program(case: Case) -> rasp.SOp:
+    """The case's program, expressions numbered breadth first as Tracr would in a fresh process."""
+    program = case.program()
     seen: dict[int, rasp.RASPExpr] = {}
     waiting: deque[rasp.RASPExpr] = deque([program])
     while waiting:
@@ -96,3 +96,4 @@ def _number_expressions(program: rasp.SOp) -> None:
                 found.__dict__["unique_id"] = len(seen) + 1
                 seen[id(found)] = found
         waiting.extend(expression.children)
+    return program

@@ -1,6 +1,7 @@
 """Automated circuit discovery: greedy removal of edges, every threshold in one call."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,14 @@ def removal_order(graph: Graph) -> Int[np.ndarray, "edge 2"]:
     return graph.edges[by_reader[::-1]]
 
 
+class _State(NamedTuple):
+    """Where every threshold stands: edges patched, loss accepted last, and whom it follows."""
+
+    masks: Float[Array, "threshold writer reader"]
+    accepted: Float[Array, " threshold"]
+    leader: Int[Array, " threshold"]
+
+
 @functools.partial(jax.jit, static_argnames=("config", "loss"))
 def acdc_circuits(
     params: Params,
@@ -59,7 +68,7 @@ def acdc_circuits(
     batch: ContrastBatch,
     loss: Loss,
     thresholds: Float[Array, " threshold"],
-    order: Int[Array, "edge 2"],
+    order: Int[Array | np.ndarray, "edge 2"],
 ) -> Bool[Array, "threshold writer reader"]:
     """Runs ACDC at every threshold: edges are patched one by one and stay so if it costs little.
 
@@ -78,18 +87,31 @@ def acdc_circuits(
     """
     masked_loss = edge_masked_loss(params, config, batch, loss)
     valid = jnp.asarray(Graph.of(config).valid)
-    nothing = jnp.zeros(valid.shape)
-    at_start = masked_loss(nothing)
+    n = len(thresholds)
+    everyone = jnp.arange(n)
+    at_start = _State(
+        masks=jnp.zeros((n, *valid.shape)),
+        accepted=jnp.full(n, masked_loss(jnp.zeros(valid.shape))),
+        leader=jnp.zeros(n, int),
+    )
 
-    def run(threshold: Float[Array, ""]) -> Bool[Array, "writer reader"]:
-        def attempt(state: tuple[Array, Array], edge: Array) -> tuple[tuple[Array, Array], None]:
-            mask, accepted = state
-            tried = mask.at[edge[0], edge[1]].set(1.0)
-            value = masked_loss(tried)
-            remove = value - accepted < threshold
-            return (jnp.where(remove, tried, mask), jnp.where(remove, value, accepted)), None
+    def attempt(state: _State, edge: Int[Array, "2"]) -> tuple[_State, None]:
+        tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
+        # Thresholds that have decided alike so far share one evaluation, made by their leader.
+        by_leader = jax.lax.map(
+            lambda t: jax.lax.cond(
+                state.leader[t] == t, lambda: masked_loss(tried[t]), lambda: jnp.zeros(())
+            ),
+            everyone,
+        )
+        value = by_leader[state.leader]
+        remove = value - state.accepted < thresholds
+        alike = (state.leader[:, None] == state.leader[None]) & (remove[:, None] == remove[None])
+        return _State(
+            masks=jnp.where(remove[:, None, None], tried, state.masks),
+            accepted=jnp.where(remove, value, state.accepted),
+            leader=alike.argmax(1),  # the first that is alike
+        ), None
 
-        (mask, _), _ = jax.lax.scan(attempt, (nothing, at_start), order)
-        return (mask == 0) & valid
-
-    return jax.vmap(run)(thresholds)
+    at_end, _ = jax.lax.scan(attempt, at_start, jnp.asarray(order))
+    return (at_end.masks == 0) & valid[None]

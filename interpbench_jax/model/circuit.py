@@ -32,7 +32,13 @@ class Circuit:
 
     @classmethod
     def from_mask(cls, graph: Graph, mask: Bool[np.ndarray, "writer reader"]) -> "Circuit":
-        """The circuit of all edges where the mask is true."""
+        """The circuit of all edges where the mask is true.
+
+        Raises:
+          ValueError: the mask does not fit the graph.
+        """
+        if mask.shape != graph.valid.shape:
+            raise ValueError(f"mask has shape {mask.shape}, expected {graph.valid.shape}")
         chosen = np.argwhere(np.asarray(mask) & graph.valid)
         return cls(graph, frozenset((graph.writers[w], graph.readers[r]) for w, r in chosen))
 
@@ -79,14 +85,17 @@ class Circuit:
         """
         try:
             data = json.loads(text)
-            graph = Graph(int(data["n_layers"]), int(data["n_heads"]))
+            sizes = data["n_layers"], data["n_heads"]
             pairs = [edge.split("->") for edge in data["edges"]]
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a circuit: {error!r} in {text[:80]!r}") from error
+        for size in sizes:
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"a circuit needs whole positive sizes, got {json.dumps(size)}")
         for pair in pairs:
             if len(pair) != 2:
                 raise ValueError(f"edge {'->'.join(pair)!r} is not of the form 'writer->reader'")
-        return cls(graph, frozenset((writer, reader) for writer, reader in pairs))
+        return cls(Graph(*sizes), frozenset((writer, reader) for writer, reader in pairs))
 
     def __iter__(self) -> Iterator[Edge]:
         """Edges in graph order."""

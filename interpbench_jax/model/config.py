@@ -50,7 +50,7 @@ class TransformerConfig:
             raise ValueError(
                 f"activation must be one of {get_args(Activation)}, got {self.activation!r}"
             )
-        if self.init_std <= 0 or self.layer_norm_eps <= 0:
+        if not (self.init_std > 0 and self.layer_norm_eps > 0):
             raise ValueError(
                 f"init_std and layer_norm_eps must be positive, got {self.init_std} and "
                 f"{self.layer_norm_eps}"

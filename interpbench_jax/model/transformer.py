@@ -41,7 +41,7 @@ _ONE_HOT_VOCAB = 128
 def forward(
     params: Params,
     config: TransformerConfig,
-    tokens: Int[Array, "batch pos"],
+    tokens: Int[Array | np.ndarray, "batch pos"],
     patch: Patch | None = None,
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
     """Runs the model, under an intervention if one is given.
@@ -267,13 +267,16 @@ class Unembed(nn.Module):
 
 
 def _apply(
-    module: Transformer, params: Params, tokens: Array, patch: Patch | None
+    module: Transformer, params: Params, tokens: Array | np.ndarray, patch: Patch | None
 ) -> tuple[Array, Array]:
     on_device = jax.tree.map(jnp.asarray, params)  # loaded weights are NumPy arrays
-    return cast(tuple[Array, Array], module.apply({"params": on_device}, tokens, patch))
+    said = module.apply({"params": on_device}, jnp.asarray(tokens), patch)
+    return cast(tuple[Array, Array], said)
 
 
-def _check_shapes(config: TransformerConfig, tokens: Array, patch: Patch | None) -> None:
+def _check_shapes(
+    config: TransformerConfig, tokens: Array | np.ndarray, patch: Patch | None
+) -> None:
     if tokens.ndim != 2:
         raise ValueError(f"tokens must be [batch, pos], got shape {tokens.shape}")
     n_batch, n_pos = tokens.shape
@@ -281,6 +284,8 @@ def _check_shapes(config: TransformerConfig, tokens: Array, patch: Patch | None)
         raise ValueError(f"sequence of {n_pos} positions; the model takes at most {config.n_ctx}")
     if patch is None:
         return
+    if not isinstance(patch, NodePatch | EdgePatch):
+        raise ValueError(f"patch must be a NodePatch, an EdgePatch or None, got {type(patch)}")
     graph = Graph.of(config)
     expected = (n_batch, n_pos, graph.n_writers, config.d_model)
     if patch.source.shape != expected:
@@ -288,9 +293,7 @@ def _check_shapes(config: TransformerConfig, tokens: Array, patch: Patch | None)
     rows = (n_batch, n_pos, graph.n_writers)
     if isinstance(patch, NodePatch):
         allowed = [rows[2:], (rows[0], rows[2]), rows]
-    elif isinstance(patch, EdgePatch):
-        allowed = [(graph.n_writers, graph.n_readers)]
     else:
-        raise ValueError(f"patch must be a NodePatch, an EdgePatch or None, got {type(patch)}")
+        allowed = [(graph.n_writers, graph.n_readers)]
     if patch.mask.shape not in allowed:
         raise ValueError(f"patch mask has shape {patch.mask.shape}, expected one of {allowed}")

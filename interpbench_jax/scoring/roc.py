@@ -62,7 +62,7 @@ def node_roc(scores: Float[Array | np.ndarray, "writer reader"], truth: Circuit)
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
     graph = truth.graph
-    values = graph.to_head_level(_checked_sizes(scores, truth) * graph.valid)
+    values = graph.to_head_level(np.where(graph.valid, _checked_sizes(scores, truth), 0.0))
     inner = graph.writers[1:]
     # Heads and MLPs are all writers but the first and all head-level readers but the last.
     strongest = np.maximum(values[1:].max(1), values[:, :-1].max(0))

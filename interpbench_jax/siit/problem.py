@@ -83,7 +83,12 @@ def make_problem(
       alignment: where its variables live in the model to be trained.
       key: a JAX random key.
       n_pairs: at most so many pairs.
+
+    Raises:
+      ValueError: `n_pairs` is smaller than 1.
     """
+    if n_pairs < 1:
+        raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
     base, source = (compiled.codec.encode_indices(s) for s in _pairs(compiled, n_pairs, key))
     graph, aligned = alignment.graph, alignment.nodes
     targets = compiled_targets(compiled, base, source)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
-from interpbench_jax.zoo.transformer_lens import check_shapes, nest, to_transformer_lens
+from interpbench_jax.zoo.transformer_lens import nested_params, to_transformer_lens
 
 BUNDLED = Path(__file__).parent / "models"
 _T = TypeVar("_T")
@@ -62,8 +62,7 @@ def load_model(name: str | Path) -> BenchmarkModel:
         )
     weights_file = directory / "model.safetensors"
     try:
-        params = nest(safetensors.numpy.load_file(weights_file))
-        check_shapes(params, config)
+        params = nested_params(safetensors.numpy.load_file(weights_file), config)
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{weights_file} does not hold this model's weights: {error}") from error
     return BenchmarkModel(

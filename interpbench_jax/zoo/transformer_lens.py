@@ -36,47 +36,41 @@ def from_transformer_lens(
     """
     weights = {name: np.asarray(w) for name, w in state.items() if not _NOT_WEIGHTS.match(name)}
     config = _read_config(weights, causal, activation, layer_norm_eps)
-    params = nest(weights)
-    check_shapes(params, config)
-    return params, config
+    return nested_params(weights, config), config
 
 
 def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
     """The inverse of `from_transformer_lens`: arrays by TransformerLens name."""
-    flat = flatten_dict(params, sep=".")
-    return {name.replace("blocks_", "blocks."): np.asarray(w) for name, w in flat.items()}
+    return {_their_name(path): np.asarray(w) for path, w in flatten_dict(params).items()}
 
 
-def nest(weights: Mapping[str, np.ndarray]) -> Params:
-    """Nests weights by their dotted names."""
-    return unflatten_dict({_our_path(name): w for name, w in weights.items()})
-
-
-def check_shapes(params: Params, config: TransformerConfig) -> None:
-    """Compares names and shapes of weights with what a model of this shape has.
+def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) -> Params:
+    """Nests weights under TransformerLens names, after holding them against a model's shape.
 
     Raises:
-      ValueError: they differ; the message names the first weight that does.
+      ValueError: a weight is missing, unknown or of another shape; the message names it.
     """
-    found = {name: tuple(w.shape) for name, w in flatten_dict(params, sep="/").items()}
-    for name, shape in expected_shapes(config).items():
-        if name not in found:
-            raise ValueError(f"weight {name!r} is missing; expected shape {shape}")
-        if found.pop(name) != shape:
-            got = np.shape(flatten_dict(params, sep="/")[name])
-            raise ValueError(f"weight {name!r} has shape {got}, expected {shape}")
-    if found:
-        raise ValueError(f"unknown weight {min(found)!r} of shape {found[min(found)]}")
-
-
-def expected_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of every weight of a model, by its path joined with slashes."""
-    params = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
-    return {name: tuple(w.shape) for name, w in flatten_dict(params, sep="/").items()}
+    blank = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
+    expected = {name: leaf.shape for name, leaf in flatten_dict(blank).items()}
+    named = {_our_path(name): name for name in weights}
+    for path, shape in expected.items():
+        if path not in named:
+            raise ValueError(f"weight {_their_name(path)!r} is missing; expected shape {shape}")
+        if np.shape(weights[named[path]]) != shape:
+            found = np.shape(weights[named[path]])
+            raise ValueError(f"weight {named[path]!r} has shape {found}, expected {shape}")
+    for path, name in named.items():
+        if path not in expected:
+            raise ValueError(f"unknown weight {name!r} of shape {np.shape(weights[name])}")
+    return unflatten_dict({path: weights[name] for path, name in named.items()})
 
 
 def _our_path(name: str) -> tuple[str, ...]:
     return tuple(_BLOCK.sub(r"blocks_\1.", name).split("."))
+
+
+def _their_name(path: tuple[str, ...]) -> str:
+    return ".".join(path).replace("blocks_", "blocks.")
 
 
 def _read_config(

@@ -72,7 +72,7 @@ def test_removal_order_has_every_edge_once():
 def task(small, make_params, make_batch):
     """Weights and inputs, and ACDC's circuits at each level."""
     params = make_params(small, seed=1)
-    batch = make_batch(params)
+    batch = make_batch(params, small)
     order = removal_order(Graph.of(small))
     levels = jnp.array(LEVELS)
     return params, batch, acdc_circuits(params, small, batch, kl_to_clean, levels, order)
@@ -142,4 +142,4 @@ def test_thresholds_ascend(small, make_params, make_batch, thresholds):
     params = make_params(small)
     text = str(thresholds).replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ValueError, match=f"ascending and distinct, got {text}"):
-        acdc(params, small, make_batch(params), kl_to_clean, thresholds=thresholds)
+        acdc(params, small, make_batch(params, small), kl_to_clean, thresholds=thresholds)

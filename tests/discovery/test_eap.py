@@ -63,19 +63,19 @@ def test_eap_attributes_nothing_to_equal_inputs(linear_task):
 
 
 @pytest.fixture(scope="module")
-def along_the_path(small, make_params, make_batch):
+def along_the_path(one_layer, make_params, make_batch):
     """Gradients with all edges patched by a share of 0, 1/STEPS, ..., 1, and IG's scores."""
-    params = make_params(small, seed=1)
-    batch = make_batch(params)
-    graph = Graph.of(small)
+    params = make_params(one_layer, seed=1)
+    batch = make_batch(params, one_layer)
+    graph = Graph.of(one_layer)
 
     @jax.jit
     def gradient(share):
-        loss = edge_masked_loss(params, small, batch, cross_entropy)
+        loss = edge_masked_loss(params, one_layer, batch, cross_entropy)
         return jax.grad(loss)(jnp.full(graph.valid.shape, share)) * graph.valid
 
     gradients = np.stack([gradient(share) for share in np.linspace(0, 1, STEPS + 1)])
-    return gradients, eap_ig_masks(params, small, batch, cross_entropy, steps=STEPS)
+    return gradients, eap_ig_masks(params, one_layer, batch, cross_entropy, steps=STEPS)
 
 
 def test_integrated_gradients_are_the_mean_along_the_path(along_the_path):
@@ -83,15 +83,15 @@ def test_integrated_gradients_are_the_mean_along_the_path(along_the_path):
     np.testing.assert_allclose(scores, gradients.mean(0), atol=1e-5)
 
 
-def test_integrated_gradients_add_up(small, make_params, make_batch, along_the_path):
+def test_integrated_gradients_add_up(one_layer, make_params, make_batch, along_the_path):
     """To the loss on the corrupted input minus that on the clean one.
 
     Step k of 0..n lies in the k-th of n + 1 equal parts of the path, so the mean is off by at most
     the slope's total variation over n + 1. On the grid itself, the trapezoid sum is much closer.
     """
-    params = make_params(small, seed=1)
-    batch = make_batch(params)
-    corrupted, _ = numpy_reference.forward(params, small, batch.corrupted)
+    params = make_params(one_layer, seed=1)
+    batch = make_batch(params, one_layer)
+    corrupted, _ = numpy_reference.forward(params, one_layer, batch.corrupted)
     rise = cross_entropy(jnp.asarray(corrupted, jnp.float32), batch) - cross_entropy(
         batch.clean_logits, batch
     )
@@ -106,15 +106,15 @@ def test_integrated_gradients_add_up(small, make_params, make_batch, along_the_p
     np.testing.assert_allclose(trapezoid, rise, rtol=0, atol=bend + 1e-5)
 
 
-def test_integrated_gradients_attribute_nothing_to_equal_inputs(small, make_params, make_batch):
-    params = make_params(small, seed=1)
-    batch = make_batch(params)
+def test_integrated_gradients_attribute_nothing_to_equal_inputs(one_layer, make_params, make_batch):
+    params = make_params(one_layer, seed=1)
+    batch = make_batch(params, one_layer)
     batch = batch._replace(corrupted=batch.clean)
-    scores = eap_ig_masks(params, small, batch, cross_entropy, steps=STEPS)
+    scores = eap_ig_masks(params, one_layer, batch, cross_entropy, steps=STEPS)
     np.testing.assert_allclose(scores, 0, atol=1e-6)
 
 
-def test_integration_needs_a_step(small, make_params, make_batch):
-    params = make_params(small)
+def test_integration_needs_a_step(one_layer, make_params, make_batch):
+    params = make_params(one_layer)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
-        eap_ig_masks(params, small, make_batch(params), cross_entropy, steps=0)
+        eap_ig_masks(params, one_layer, make_batch(params, one_layer), cross_entropy, steps=0)

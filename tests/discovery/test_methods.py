@@ -1,6 +1,5 @@
 """What holds for every discovery method: one signature, one kind of result, pure, compiled once."""
 
-import dataclasses
 import inspect
 
 import jax
@@ -15,7 +14,7 @@ from interpbench_jax.model import Graph
 # Cheap settings for methods that have any; a new method runs with its own defaults.
 KNOBS = {"acdc": {"thresholds": (0.0, 0.02, 0.3)}, "eap_ig_masks": {"steps": 3}}
 
-traces = []
+traces: list[tuple[int, ...]] = []
 
 
 def counted_loss(logits, batch):
@@ -24,20 +23,14 @@ def counted_loss(logits, batch):
     return cross_entropy(logits, batch)
 
 
-@pytest.fixture(scope="module")
-def config(small):
-    """One layer: what is tested here does not depend on depth, and compiles twice as fast."""
-    return dataclasses.replace(small, n_layers=1)
-
-
 @pytest.fixture(scope="module", params=METHODS)
-def score(request, config, make_batch):
+def score(request, one_layer, make_batch):
     """Each method as a function of the weights alone."""
 
     def run(params):
         knobs = KNOBS.get(request.param, {})
-        batch = make_batch(params, config)
-        return METHODS[request.param](params, config, batch, counted_loss, **knobs)
+        batch = make_batch(params, one_layer)
+        return METHODS[request.param](params, one_layer, batch, counted_loss, **knobs)
 
     return run
 
@@ -64,34 +57,35 @@ def test_unknown_method():
         get_method("eapp")
 
 
-def test_result(score, config, make_params):
+def test_result(score, one_layer, make_params):
     """`[writer, reader]`, zero off the graph, numbers on it, and not all of them the same."""
-    scores, graph = np.asarray(score(make_params(config))), Graph.of(config)
+    scores, graph = np.asarray(score(make_params(one_layer))), Graph.of(one_layer)
     assert scores.shape == (graph.n_writers, graph.n_readers)
     np.testing.assert_array_equal(scores[~graph.valid], 0)
     assert (np.isfinite(scores) | (scores == np.inf)).all()
     assert len(np.unique(scores[graph.valid])) > 1
 
 
-def test_same_call_same_result_and_no_second_compilation(score, config, make_params):
+def test_same_call_same_result_and_no_second_compilation(score, one_layer, make_params):
     """Other weights of the same shape neither; and they give another result."""
-    first = score(make_params(config, 0))
+    first = score(make_params(one_layer, 0))
     assert traces
     traces.clear()
-    np.testing.assert_array_equal(score(make_params(config, 0)), first)
-    assert (score(make_params(config, 1)) != first).any()
+    np.testing.assert_array_equal(score(make_params(one_layer, 0)), first)
+    assert (score(make_params(one_layer, 1)) != first).any()
     assert not traces
 
 
-def test_jit_agrees_with_eager(score, config, make_params):
-    params = make_params(config)
+@pytest.mark.slow
+def test_jit_agrees_with_eager(score, one_layer, make_params):
+    params = make_params(one_layer)
     with jax.disable_jit():
         eager = score(params)
     np.testing.assert_allclose(score(params), eager, rtol=1e-4, atol=1e-5)
 
 
-def test_vmap_over_models_agrees_with_a_loop(score, config, make_params):
-    models = [make_params(config, seed) for seed in (0, 1)]
+def test_vmap_over_models_agrees_with_a_loop(score, one_layer, make_params):
+    models = [make_params(one_layer, seed) for seed in (0, 1)]
     together = jax.vmap(score)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *models))
     one_by_one = jnp.stack([score(params) for params in models])
     np.testing.assert_allclose(together, one_by_one, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from interpbench_jax.discovery.losses import (
     kl_to_clean,
     squared_error_to_clean,
 )
-from interpbench_jax.model import Graph, forward
+from interpbench_jax.model import Graph
 
 LOG3 = math.log(3)
 
@@ -25,21 +26,21 @@ def batch_of(clean_logits, target, positions):
     return ContrastBatch(tokens, tokens, *arrays)
 
 
-def test_mask_goes_from_clean_to_corrupted(small, make_params, make_batch):
-    params = make_params(small)
-    batch = make_batch(params)
-    shape = Graph.of(small).valid.shape
-    masked = edge_masked_loss(params, small, batch, cross_entropy)
+def test_mask_goes_from_clean_to_corrupted(one_layer, make_params, make_batch, run):
+    params = make_params(one_layer)
+    batch = make_batch(params, one_layer)
+    shape = Graph.of(one_layer).valid.shape
+    masked = jax.jit(lambda mask: edge_masked_loss(params, one_layer, batch, cross_entropy)(mask))
     for mask, tokens in [(jnp.zeros(shape), batch.clean), (jnp.ones(shape), batch.corrupted)]:
-        expected = cross_entropy(forward(params, small, tokens)[0], batch)
+        expected = cross_entropy(run(params, one_layer, tokens)[0], batch)
         np.testing.assert_allclose(masked(mask), expected, atol=1e-5)
 
 
-def test_batch_holds_what_the_model_says(small, make_params, make_batch):
-    params = make_params(small)
-    batch = make_batch(params)
-    expected, _ = forward(params, small, batch.clean)
-    np.testing.assert_array_equal(batch.clean_logits, expected)
+def test_batch_holds_what_the_model_says(one_layer, make_params, make_batch, run):
+    params = make_params(one_layer)
+    batch = make_batch(params, one_layer)
+    expected, _ = run(params, one_layer, batch.clean)
+    np.testing.assert_allclose(batch.clean_logits, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Both forms of attention compute one function, and its gradient."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,33 +29,42 @@ def by_the_reference(q, k, v, causal):
     return np.stack(mixed)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def value_and_gradients(form, causal, inputs, cotangent):
+    """What a form gives, and the cotangent pulled back to queries, keys and values."""
+    out, pullback = jax.vjp(lambda *x: form(causal, *x), *inputs)
+    return out, pullback(cotangent)
+
+
+def value(form, causal, *inputs):
+    return value_and_gradients(form, causal, inputs, inputs[0])[0]
+
+
 @forms
 @directions
 def test_forms_agree_with_the_reference(form, causal):
-    q, k, v = draw(SHAPE)
-    found = jax.jit(form, static_argnums=0)(causal, q, k, v)
-    np.testing.assert_allclose(found, by_the_reference(q, k, v, causal), atol=1e-5)
+    inputs = draw(SHAPE)
+    found = value(form, causal, *inputs)
+    np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
 
 
 @directions
 @pytest.mark.parametrize("shape", [SHAPE, (1, 17, 2, 2), (1, 2, 17, 2)])
 def test_attend_agrees_with_the_reference(shape, causal):
     """Small heads, wide heads and long sequences; the latter two are not unrolled."""
-    q, k, v = draw(shape, seed=1)
-    found = attend(q, k, v, causal=causal)
-    np.testing.assert_allclose(found, by_the_reference(q, k, v, causal), atol=1e-5)
+    inputs = draw(shape, seed=1)
+    found = jax.jit(attend, static_argnames="causal")(*inputs, causal=causal)
+    np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
 
 
 @directions
 def test_forms_agree_in_gradient(causal):
     inputs, (cotangent, *_) = draw(SHAPE, seed=2), draw(SHAPE, seed=3)
-
-    def gradients(form):
-        return jax.jit(lambda *x: jax.vjp(lambda *y: form(causal, *y), *x)[1](cotangent))(*inputs)
-
-    for by_autodiff, by_hand in zip(gradients(_matmul), gradients(_unrolled), strict=True):
-        assert np.abs(by_autodiff).max() > 0.1
-        np.testing.assert_allclose(by_hand, by_autodiff, atol=1e-5)
+    _, by_autodiff = value_and_gradients(_matmul, causal, tuple(inputs), cotangent)
+    _, by_hand = value_and_gradients(_unrolled, causal, tuple(inputs), cotangent)
+    for one, other in zip(by_hand, by_autodiff, strict=True):
+        assert np.abs(other).max() > 0.1
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @directions
@@ -68,7 +79,7 @@ def test_hand_written_gradient_agrees_with_differences(causal):
 @forms
 def test_the_first_position_sees_only_itself_if_causal(form):
     q, k, v = draw(SHAPE, seed=5)
-    np.testing.assert_allclose(form(True, q, k, v)[:, :, 0], v[:, :, 0], atol=1e-6)
+    np.testing.assert_allclose(value(form, True, q, k, v)[:, :, 0], v[:, :, 0], atol=1e-6)
 
 
 @forms
@@ -76,10 +87,10 @@ def test_the_first_position_sees_only_itself_if_causal(form):
 def test_equal_keys_give_the_mean_of_the_values_seen(form, causal):
     q, k, v = draw(SHAPE, seed=6)
     k = jnp.broadcast_to(k[:, :, :1], k.shape)
-    last = form(causal, q, k, v)[:, :, -1]
+    last = value(form, causal, q, k, v)[:, :, -1]
     np.testing.assert_allclose(last, v.mean(2), atol=1e-6)
     first_seen = v[:, :, :2] if causal else v
-    second = form(causal, q, k, v)[:, :, 1]
+    second = value(form, causal, q, k, v)[:, :, 1]
     np.testing.assert_allclose(second, first_seen.mean(2), atol=1e-6)
 
 
@@ -87,7 +98,7 @@ def test_equal_keys_give_the_mean_of_the_values_seen(form, causal):
 @directions
 def test_huge_scores_neither_overflow_nor_blur(form, causal):
     """Scores of thousands: every query picks one value, and gradients stay finite."""
-    q, k, v = draw(SHAPE, seed=7, scale=100.0)
-    out, pullback = jax.vjp(lambda *x: form(causal, *x), q, k, v)
-    np.testing.assert_allclose(out, by_the_reference(q, k, v, causal), rtol=1e-4, atol=1e-2)
-    assert all(np.isfinite(gradient).all() for gradient in pullback(jnp.ones_like(out)))
+    inputs = tuple(draw(SHAPE, seed=7, scale=100.0))
+    out, gradients = value_and_gradients(form, causal, inputs, jnp.ones(SHAPE))
+    np.testing.assert_allclose(out, by_the_reference(*inputs, causal), rtol=1e-4, atol=1e-2)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)

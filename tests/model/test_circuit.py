@@ -45,10 +45,18 @@ def test_set_algebra_by_hand():
 
 def test_iteration_is_in_graph_order():
     """By writer, then by reader, whatever order the edges were given in."""
-    edges = ["m0->logits", "a0.h1->logits", "a0.h1->m0", "input->m0", "input->a0.h1<k>"]
+    edges = [
+        "m0->logits",
+        "input->logits",
+        "a0.h1->logits",
+        "a0.h1->m0",
+        "input->m0",
+        "input->a0.h1<k>",
+    ]
     assert list(circuit(*edges)) == [
         ("input", "a0.h1<k>"),
         ("input", "m0"),
+        ("input", "logits"),
         ("a0.h1", "m0"),
         ("a0.h1", "logits"),
         ("m0", "logits"),

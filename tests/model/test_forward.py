@@ -1,6 +1,7 @@
 """The plain forward pass, against a slow reference and against itself."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -71,17 +72,6 @@ def test_rows_do_not_mix(config, params, tokens, run):
             np.testing.assert_allclose(one[0], all_rows[row], atol=1e-6)
 
 
-def test_weights_may_be_numpy_arrays(variants, make_params, tokens, run):
-    """As they are when loaded from a file."""
-    config = variants["causal"]
-    params = make_params(config)
-    loaded = jax.tree.map(np.asarray, params)
-    for one, other in zip(
-        forward(loaded, config, tokens), run(params, config, tokens), strict=True
-    ):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-
-
 def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, run):
     whole = run(params, config, tokens)[0][:, :3]
     start = run(params, config, tokens[:, :3])[0]
@@ -91,69 +81,46 @@ def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, ru
         assert np.abs(start - whole).max() > 1e-2
 
 
-def test_jit_agrees_with_eager(config, params, tokens, run):
-    with jax.disable_jit():
-        eager = forward(params, config, tokens)
-    for compiled, plain in zip(run(params, config, tokens), eager, strict=True):
-        np.testing.assert_allclose(compiled, plain, atol=1e-5)
-
-
-def test_vmap_over_models_agrees_with_a_loop(variants, make_params, tokens, run):
-    config = variants["layer_norm"]
-    models = [make_params(config, seed) for seed in (0, 1)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
-    together = jax.jit(jax.vmap(lambda params: forward(params, config, tokens)[0]))(stacked)
-    one_by_one = [run(params, config, tokens)[0] for params in models]
-    assert np.abs(one_by_one[0] - one_by_one[1]).max() > 0.1
-    np.testing.assert_allclose(together, jnp.stack(one_by_one), atol=1e-5)
-
-
-def test_source_run_writes_the_same(config, params, tokens, run):
-    writers = jax.jit(forward_as_source, static_argnums=1)(params, config, tokens)
-    np.testing.assert_allclose(writers, run(params, config, tokens)[1], atol=1e-6)
-
-
-def test_source_run_is_live_in_mlp_output_maps_alone(variants, make_params, tokens):
-    """There it is linear in the map, which fixes the gradient's product with the map's weights."""
+def test_source_run_is_live_in_mlp_output_maps_alone(variants, make_params, tokens, run):
+    """It writes the same; there it is linear in the map, which fixes gradient times weights."""
     config = variants["layer_norm"]
     params, graph = make_params(config), Graph.of(config)
-    shape = (*tokens.shape, graph.n_writers, config.d_model)
-    weights = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+    weights = np.random.default_rng(0).standard_normal((*tokens.shape, graph.n_writers, 6))
 
-    @jax.jit
-    def weighted_and_gradient(params):
-        weighted = lambda p: (forward_as_source(p, config, tokens) * weights).sum((0, 1, 3))  # noqa: E731
-        return weighted(params), jax.grad(lambda p: weighted(p).sum())(params)
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient_and_writers(params):
+        writers = forward_as_source(params, config, tokens)
+        return (writers * weights).sum(), writers
 
-    weighted, gradient = weighted_and_gradient(params)
+    gradient, writers = jax.jit(gradient_and_writers)(params)
+    np.testing.assert_allclose(writers, run(params, config, tokens)[1], atol=1e-5)
     for layer in range(config.n_layers):
         writer = graph.mlp_writer(layer)
         live, maps = gradient[f"blocks_{layer}"]["mlp"], params[f"blocks_{layer}"]["mlp"]
         d_out, d_bias = live.pop("W_out"), live.pop("b_out")
         np.testing.assert_allclose(d_bias, weights[:, :, writer].sum((0, 1)), atol=1e-5)
         product = (d_out * maps["W_out"]).sum() + (d_bias * maps["b_out"]).sum()
-        np.testing.assert_allclose(product, weighted[writer], rtol=1e-4, atol=1e-4)
+        expected = (writers * weights)[:, :, writer].sum()
+        np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-4)
     for path, rest in jax.tree_util.tree_leaves_with_path(gradient):
         np.testing.assert_array_equal(rest, 0, err_msg=str(path))
 
 
 def test_second_call_does_not_recompile(variants, make_params, tokens, other_tokens):
     """Neither for other weights and tokens nor for an equal config made anew."""
-    config = variants["causal"]
+    config = dataclasses.replace(variants["causal"], n_layers=1)
     compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
     compiled(make_params(config, 0), config, tokens)
     compiled(make_params(config, 1), dataclasses.replace(config), other_tokens)
     assert compiled._cache_size() == 1
-    compiled(make_params(config, 0), dataclasses.replace(config, causal=False), tokens)
-    assert compiled._cache_size() == 2
 
 
 def test_initial_weights(variants):
     """Normal with the given deviation, biases zero, scales one, and drawn from the key alone."""
     sizes = {"n_layers": 1, "d_model": 64, "d_mlp": 256, "init_std": 0.3}
     wide = dataclasses.replace(variants["layer_norm"], **sizes)
-    draw = jax.jit(init_params, static_argnums=0)
-    weights, same, other = [draw(wide, jax.random.key(seed)) for seed in (0, 0, 1)]
+    draw = jax.jit(init_params, static_argnums=0)  # with the generator that compiles fastest
+    weights, same, other = [draw(wide, jax.random.key(seed, impl="rbg")) for seed in (0, 0, 1)]
     attention = weights["blocks_0"]["attn"]
     assert np.abs(attention["W_Q"] - attention["W_K"]).max() > 0.1
     leaves = [jax.tree.leaves(model) for model in (same, other)]

@@ -1,5 +1,7 @@
 """Interventions: identities between patches, and each against the slow reference."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,8 +108,11 @@ def test_patching_a_node_is_patching_all_edges_from_it(config, params, tokens, r
         np.testing.assert_allclose(by_node[1][:, :, writer], source[:, :, writer], atol=1e-5)
 
 
-def test_node_masks_agree_with_the_reference(config, params, tokens, run, source, rng):
+def test_node_masks_agree_with_the_reference(variants, make_params, tokens, run, rng):
     """One share per writer; per row too; per row and position too."""
+    config = variants["layer_norm"]
+    params = make_params(config)
+    source = run(params, config, tokens[::-1])[1]
     graph = Graph.of(config)
     named = numpy_reference.by_name(graph, source)
     for shape in [(graph.n_writers,), (3, graph.n_writers), (3, 5, graph.n_writers)]:
@@ -119,7 +124,10 @@ def test_node_masks_agree_with_the_reference(config, params, tokens, run, source
         close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
 
 
-def test_mask_per_row_agrees_with_a_loop_over_rows(config, params, tokens, run, source, rng):
+def test_mask_per_row_agrees_with_a_loop_over_rows(variants, make_params, tokens, run, rng):
+    config = variants["layer_norm"]
+    params = make_params(config)
+    source = run(params, config, tokens[::-1])[1]
     masks = jnp.asarray(rng.integers(0, 2, (len(tokens), source.shape[2])), jnp.float32)
     together = run(params, config, tokens, NodePatch(masks, source))
     for row in range(len(tokens)):
@@ -154,31 +162,31 @@ def test_vmap_over_masks_agrees_with_a_loop(variants, make_params, tokens, run, 
         close((together[0][index], together[1][index]), alone)
 
 
-@pytest.mark.parametrize("patch", [NodePatch, EdgePatch])
-def test_jit_agrees_with_eager(variants, make_params, tokens, run, rng, patch):
-    config = variants["layer_norm"]
-    params = make_params(config)
-    source = run(params, config, tokens[::-1])[1]
-    shape = no_nodes(config).shape if patch is NodePatch else no_edges(config).shape
-    given = patch(jnp.asarray(rng.uniform(size=shape), jnp.float32), source)
-    with jax.disable_jit():
-        eager = forward(params, config, tokens, given)
-    close(run(params, config, tokens, given), eager)
+@pytest.mark.slow
+def test_jit_agrees_with_eager(variants, make_params, tokens, run, rng):
+    """Step by step, and with weights as they are when loaded from a file."""
+    config = dataclasses.replace(variants["layer_norm"], n_layers=1, d_head=1)
+    params, tokens = make_params(config), tokens[:, :2]
+    mask = jnp.asarray(rng.uniform(size=no_edges(config).shape), jnp.float32)
+    source = jnp.ones((*tokens.shape, Graph.of(config).n_writers, config.d_model))
+    loaded = jax.tree.map(np.asarray, params)
+    eager = forward(loaded, config, tokens, EdgePatch(mask, source))
+    close(eager, run(params, config, tokens, EdgePatch(mask, source)))
 
 
-def test_second_patch_does_not_recompile(variants, make_params, tokens, other_tokens, run):
-    config = variants["causal"]
-    params = make_params(config)
+def test_second_patch_does_not_recompile(variants, make_params, tokens, other_tokens):
+    config = dataclasses.replace(variants["causal"], n_layers=1)
+    source = jnp.ones((*tokens.shape, Graph.of(config).n_writers, config.d_model))
     compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
     for inputs, share in [(tokens, 0.0), (other_tokens, 1.0)]:
         mask = jnp.full(no_edges(config).shape, share)
-        compiled(params, config, inputs, EdgePatch(mask, run(params, config, inputs)[1]))
+        compiled(make_params(config), config, inputs, EdgePatch(mask, share * source))
     assert compiled._cache_size() == 1
 
 
 def test_gradient_of_the_mask_agrees_with_differences(variants, make_params, tokens, run, rng):
     """Along a random direction, by the float64 reference; what gradient methods rest on."""
-    config = variants["layer_norm"]
+    config = dataclasses.replace(variants["layer_norm"], n_layers=1)
     params, graph = make_params(config), Graph.of(config)
     source = run(params, config, tokens[::-1])[1]
     direction = rng.standard_normal(graph.valid.shape) * graph.valid

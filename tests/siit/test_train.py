@@ -1,6 +1,7 @@
 """The training loop, on a problem small enough to train in a second."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from interpbench_jax.siit import (
     validate,
 )
 from interpbench_jax.siit import train as loop
+from interpbench_jax.siit.config import StrictSampling
 
 MODEL = TransformerConfig(
     n_layers=1,
@@ -91,13 +93,17 @@ def test_leaving_the_loop_after_each_round_changes_nothing() -> None:
         np.testing.assert_array_equal(ours, expected)
 
 
+def cache_size() -> int:
+    return loop._advance._cache_size()  # type: ignore[attr-defined]
+
+
 def test_a_second_round_and_other_rates_do_not_recompile() -> None:
     train_siit(copy_problem(), MODEL, QUICK)
-    compiled = loop._advance._cache_size()
+    compiled = cache_size()
     train_siit(
         copy_problem(), MODEL, dataclasses.replace(QUICK, learning_rate=1e-3, iit_weight=2.0)
     )
-    assert loop._advance._cache_size() == compiled
+    assert cache_size() == compiled
 
 
 def test_a_member_whose_loss_is_not_finite_stops() -> None:
@@ -161,7 +167,7 @@ def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
 @pytest.mark.parametrize(
     ("sampling", "sizes"), [("individual", {1}), ("all", {2}), ("sample_all", {0, 1, 2})]
 )
-def test_strict_sampling(sampling: str, sizes: set[int]) -> None:
+def test_strict_sampling(sampling: StrictSampling, sizes: set[int]) -> None:
     problem = copy_problem()
     seen = set()
     for seed in range(30):
@@ -194,7 +200,7 @@ def test_task_loss_by_hand() -> None:
         ("steps", "twice"),
     ],
 )
-def test_bad_settings_are_named(field: str, value: object) -> None:
+def test_bad_settings_are_named(field: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=field):
         SiitConfig(**{field: value})
 

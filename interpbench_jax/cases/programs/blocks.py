@@ -111,7 +111,7 @@ def nowhere_zero(flags: rasp.SOp) -> rasp.SOp:
     return rasp.Map(lambda n_zeros: int(n_zeros == 0), count_zeros(flags))
 
 
-def distinct_keys(keys: rasp.SOp, step: float, parts: int = 1) -> rasp.SOp:
+def distinct_keys(keys: rasp.SOp, step: int | float, parts: int = 1) -> rasp.SOp:
     """Breaks ties from left to right: adds `step / parts` per position."""
     return rasp.SequenceMap(lambda key, i: key + step * i / parts, keys, rasp.indices)
 

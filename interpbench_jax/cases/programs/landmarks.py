@@ -4,6 +4,7 @@ from tracr.rasp import rasp
 
 from interpbench_jax.cases.programs.blocks import constant, gather, unnamed_length
 from interpbench_jax.cases.registry import case
+from interpbench_jax.cases.samplers import Mixture, repeated_end
 
 UP_TO_TEN = tuple(range(11))
 
@@ -48,7 +49,7 @@ def mean_of_ends() -> rasp.SOp:
     return rasp.SequenceMap(lambda x, y: (x + y) / 2, first, last).named("average_first_last")
 
 
-@case("109", vocab=UP_TO_TEN)
+@case("109", vocab=UP_TO_TEN, sampler=Mixture(((0.45, repeated_end),)))
 def last_two_equal() -> rasp.SOp:
     """1 everywhere if the last two elements are equal, else 0 everywhere."""
     n_tokens = unnamed_length(rasp.tokens)
@@ -96,7 +97,7 @@ def polynomial() -> rasp.SOp:
 def divide_by_ratio() -> rasp.SOp:
     """Each element times the first over the second; unchanged if one of these two is 0."""
 
-    def ratio(first: int, second: int) -> float:
+    def ratio(first: int, second: int) -> int | float:
         return second / first if first and second else 1
 
     first = gather(rasp.tokens, constant(0), "first_elem_selector").named("first_elem")

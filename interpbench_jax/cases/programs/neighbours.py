@@ -4,12 +4,13 @@ from tracr.rasp import rasp
 
 from interpbench_jax.cases.programs.blocks import next_or_self, previous_or_self, shift_by
 from interpbench_jax.cases.registry import case
+from interpbench_jax.cases.samplers import Mixture, with_period_two
 
 DIGITS = tuple(range(10))
 UP_TO_TEN = tuple(range(11))
 
 
-@case("1", vocab="abcde", causal=True)
+@case("1", vocab="abcde", causal=True, sampler=Mixture(((1 / 6, with_period_two),)))
 def equals_two_before() -> rasp.SOp:
     """Whether each token equals the one two places before; undefined at the first two."""
     two_before = shift_by(2, rasp.tokens)

@@ -4,6 +4,7 @@ from tracr.rasp import rasp
 
 from interpbench_jax.cases.programs.blocks import gather, length, pair_balance, reverse, shift_by
 from interpbench_jax.cases.registry import case
+from interpbench_jax.cases.samplers import Mixture, palindromes, shuffled_brackets
 
 
 @case("4", vocab="()abc", causal=True)
@@ -12,7 +13,13 @@ def bracket_balance() -> rasp.SOp:
     return pair_balance("()")
 
 
-@case("5", vocab="()x{}", compression=1.8, sized_by="d_model")
+@case(
+    "5",
+    vocab="()x{}",
+    compression=1.8,
+    sized_by="d_model",
+    sampler=Mixture(((0.5, shuffled_brackets),)),
+)
 def shuffle_dyck_2() -> rasp.SOp:
     """Whether round and curly brackets are both balanced, each kind on its own; everywhere."""
     round_balance = pair_balance("()").named("balance_()")
@@ -38,7 +45,7 @@ def ends_of_abc() -> rasp.SOp:
     return (a_before & b_before & (rasp.tokens == "c")).named("detect_pattern(abc)")
 
 
-@case("17", vocab="abcdefghij")
+@case("17", vocab="abcdefghij", sampler=Mixture(((0.5, palindromes),)))
 def equals_mirror_image() -> rasp.SOp:
     """Whether each token equals the one at the mirrored position."""
     return rasp.SequenceMap(

@@ -1,0 +1,37 @@
+"""Wall time, with the time that XLA spends compiling told apart."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+_COMPILING = "/jax/core/compile/backend_compile_duration"
+
+
+@dataclass
+class TimeTaken:
+    """Seconds, complete when the block is left."""
+
+    total: float = 0.0
+    compiling: float = 0.0
+
+
+@contextlib.contextmanager
+def stopwatch() -> Iterator[TimeTaken]:
+    """Measures a block; the block must wait for its results itself."""
+    taken = TimeTaken()
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        if event == _COMPILING:
+            taken.compiling += seconds
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    start = time.perf_counter()
+    try:
+        yield taken
+    finally:
+        taken.total = time.perf_counter() - start
+        jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,68 @@
+"""Methods on the bundled models: verification, scores, files."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.benchmark import (
+    Finding,
+    found_circuit,
+    make_contrast,
+    run_methods,
+    verify_model,
+    write_findings,
+)
+from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.zoo import load_model
+
+
+@pytest.mark.parametrize("name", ["3", "13"])
+def test_bundled_models_are_as_good_as_their_cards_say(name: str) -> None:
+    model = load_model(name)
+    found = verify_model(model, n_pairs=2_000)
+    for key, value in model.card["metrics"].items():
+        assert found.metrics[key] == pytest.approx(value, abs=0.01), key
+    assert model.card["reached_threshold"]
+    by_node = {row["node"]: row for row in found.rows(model)}
+    aligned = {variable.node for variable in model.variables}
+    for node, row in by_node.items():
+        assert row["in_circuit"] == (node in aligned)
+        assert row["accuracy"] > 0.3 if node in aligned else row["accuracy"] < 0.02
+
+
+def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
+    model = load_model("3")
+    batch = make_contrast(model, jax.random.key(0), n_inputs=100)
+    findings = run_methods(model, ("eap", "acdc"), batch)
+    assert [f.method for f in findings] == ["eap", "acdc"]
+    for finding in findings:
+        assert finding.edge_auroc > 0.9
+    write_findings(model, findings, tmp_path / "new" / "3")
+    written = {f.name for f in (tmp_path / "new" / "3").iterdir()}
+    assert written == {"scores.npz", "findings.json", "circuits.png"}
+    scores = np.load(tmp_path / "new" / "3" / "scores.npz")
+    np.testing.assert_array_equal(scores["eap"], findings[0].scores)
+    figures = json.loads((tmp_path / "new" / "3" / "findings.json").read_text())
+    assert figures[1]["edge_auroc"] == findings[1].edge_auroc
+    assert (tmp_path / "new" / "3" / "circuits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_methods_are_looked_up_before_any_runs() -> None:
+    model = load_model("3")
+    batch = make_contrast(model, jax.random.key(0), n_inputs=4)
+    with pytest.raises(ValueError, match="unknown method 'guess'; known: eap"):
+        run_methods(model, ("eap", "guess"), batch)
+
+
+def test_found_circuit_has_the_true_size() -> None:
+    graph = Graph(1, 1)
+    truth = Circuit(graph, frozenset({("input", "m0"), ("m0", "logits")}))
+    scores = np.zeros(graph.valid.shape)
+    scores[graph.writer_index("input"), graph.reader_index("m0")] = -3
+    scores[graph.writer_index("a0.h0"), graph.reader_index("m0")] = 2
+    scores[graph.writer_index("m0"), graph.reader_index("logits")] = 1
+    finding = Finding("x", "y", scores, 0, 0, 0, 0, 0)
+    assert found_circuit(finding, truth).edges == {("input", "m0"), ("a0.h0", "m0")}

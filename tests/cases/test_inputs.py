@@ -1,0 +1,155 @@
+"""Inputs: all of them where they are few, drawn ones otherwise, balanced where a case says so."""
+
+import functools
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.cases import (
+    Mixture,
+    all_sequences,
+    case_names,
+    get_case,
+    n_sequences,
+    sample_sequences,
+    samplers,
+    sequences,
+)
+
+KEY = jax.random.key(3)
+BALANCED = ("1", "5", "17", "89", "94", "108", "109", "124", "125", "129")
+# (case, kind of input, the program's answer wherever it is defined)
+KINDS = [
+    ("1", samplers.with_period_two, True),
+    ("5", samplers.shuffled_brackets, True),
+    ("17", samplers.palindromes, True),
+    ("89", samplers.ascending, 1),
+    ("94", samplers.descending, 1),
+    ("108", samplers.all_distinct, 0),
+    ("108", samplers.one_repeat, 1),
+    ("109", samplers.repeated_end, 1),
+    ("124", samplers.all_same, 1),
+    ("125", samplers.alternating_parity, 1),
+    ("129", samplers.only_even, 1),
+    ("129", samplers.one_odd, 0),
+]
+# Share of 1 or True among defined outputs: what the mixture gives, and what uniform inputs give.
+SHARES = {
+    "1": (1 / 6 + 5 / 6 / 5, 1 / 5),
+    "5": (1 / 2, 0.0047),
+    "17": (1 / 2 + 1 / 2 * (1 / 9 + 8 / 90), 1 / 9 + 8 / 90),
+    "89": (1 / 2, 7e-6),
+    "94": (1 / 2, 4e-5),
+    "108": (1 / 2 * 0.9915, 0.9915),
+    "109": (1 / 2, 1 / 11),
+    "124": (1 / 2, 5e-9),
+    "125": (1 / 2, 0.004),
+    "129": (1 / 2, 0.002),
+}
+
+
+@functools.cache
+def answers(name: str, uniform: bool = False) -> np.ndarray:
+    """The program's defined outputs on 400 drawn inputs, as numbers."""
+    case = get_case(name)
+    drawn = sample_sequences(case, 400, KEY)
+    if uniform:
+        drawn = np.asarray(jax.random.randint(KEY, drawn.shape, 0, len(case.vocab)))
+    return said(name, drawn)
+
+
+def said(name: str, rows: np.ndarray) -> np.ndarray:
+    case = get_case(name)
+    program = case.program()
+    outputs = [program([case.vocab[i] for i in row]) for row in rows]
+    return np.array([value for output in outputs for value in output if value is not None], float)
+
+
+@pytest.mark.parametrize("name", ["3", "13", "119"])
+def test_all_sequences_are_all_and_distinct(name: str) -> None:
+    case = get_case(name)
+    found = all_sequences(case)
+    expected = itertools.product(range(len(case.vocab)), repeat=case.n_ctx - 1)
+    assert found.tolist() == [list(row) for row in expected]
+    assert len(found) == n_sequences(case)
+
+
+def test_sequences_are_drawn_where_they_are_many() -> None:
+    case = get_case("3")
+    assert (sequences(case, 256, KEY) == all_sequences(case)).all()
+    assert (sequences(case, 255, KEY) == sample_sequences(case, 255, KEY)).all()
+    assert sequences(case, 255, KEY).shape == (255, 4)
+
+
+@pytest.mark.parametrize("name", case_names())
+def test_samples_are_deterministic_and_in_the_vocabulary(name: str) -> None:
+    case = get_case(name)
+    drawn = sample_sequences(case, 200, KEY)
+    assert drawn.shape == (200, case.n_ctx - 1)
+    assert np.issubdtype(drawn.dtype, np.integer)
+    assert drawn.min() >= 0 and drawn.max() < len(case.vocab)
+    assert (drawn == sample_sequences(case, 200, KEY)).all()
+    assert (drawn != sample_sequences(case, 200, jax.random.key(4))).any()
+
+
+def test_which_cases_are_balanced() -> None:
+    assert tuple(n for n in case_names() if get_case(n).sampler is not None) == BALANCED
+
+
+def test_samples_are_uniform_without_a_sampler() -> None:
+    """Every token is as frequent as any other at every position, and so are pairs of them."""
+    drawn = sample_sequences(get_case("3"), 40_000, KEY)
+    for place in range(4):
+        counts = np.bincount(drawn[:, place], minlength=4)
+        assert abs(counts - 10_000).max() < 350  # 4 standard deviations
+    pairs = np.bincount(drawn[:, 0] * 4 + drawn[:, 1], minlength=16)
+    assert abs(pairs - 2_500).max() < 200
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_samples_are_balanced(name: str) -> None:
+    """The share of positive answers is the declared one; uniform inputs give another."""
+    mixture, uniform = SHARES[name]
+    assert answers(name).mean() == pytest.approx(mixture, abs=0.075)
+    assert answers(name, uniform=True).mean() == pytest.approx(uniform, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "answer"), KINDS, ids=[make.__name__ for _, make, _ in KINDS]
+)
+def test_each_kind_of_input_gets_its_answer(name: str, make, answer) -> None:
+    case = get_case(name)
+    drawn = jax.random.randint(KEY, (100, case.n_ctx - 1), 0, len(case.vocab))
+    made = np.asarray(make(KEY, drawn, len(case.vocab)))
+    assert made.shape == drawn.shape
+    assert made.min() >= 0 and made.max() < len(case.vocab)
+    assert len(np.unique(made, axis=0)) > (8 if make is samplers.all_same else 20)
+    assert (said(name, made) == answer).all()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_shuffled_brackets_are_uniform(length: int) -> None:
+    """Each balanced sequence is drawn as often as any other."""
+    program, vocab = get_case("5").program(), get_case("5").vocab
+    every = itertools.product(range(5), repeat=length)
+    balanced = [row for row in every if all(program([vocab[i] for i in row]))]
+    drawn = jax.random.randint(KEY, (20_000, length), 0, 5)
+    made = np.asarray(samplers.shuffled_brackets(KEY, drawn, 5))
+    found, counts = np.unique(made, axis=0, return_counts=True)
+    assert found.tolist() == [list(row) for row in balanced]
+    expected = len(drawn) / len(balanced)
+    assert abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_neighbouring_samples_are_independent() -> None:
+    """Pairs of (base, source) are made of rows that follow each other."""
+    even = (sample_sequences(get_case("129"), 20_000, KEY) % 2 == 0).all(1).reshape(-1, 2)
+    assert np.corrcoef(even.T)[0, 1] == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("shares", [(), (0.0,), (0.7, 0.4), (-0.1, 0.2)])
+def test_probabilities_are_checked(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="probabilities must be positive"):
+        Mixture(tuple((share, samplers.all_same) for share in shares))

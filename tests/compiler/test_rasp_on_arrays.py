@@ -1,0 +1,180 @@
+"""The evaluator on arrays against the compiled model and RASP's interpreter."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tracr.rasp import rasp
+
+from interpbench_jax.cases import Case, case_names, get_case, sequences
+from interpbench_jax.compiler import compile_case, compiled_labels
+from interpbench_jax.compiler.rasp_on_arrays import (
+    RaspArrays,
+    evaluate,
+    interchange,
+    rasp_on_arrays,
+)
+from interpbench_jax.compiler.tracr_stages import compile_with_tracr
+from interpbench_jax.model import forward
+from interpbench_jax.siit.problem import compiled_targets
+
+# Four of these are compiled for `test_compiled` anyway.
+FAST = ("3", "4", "13", "19", "21")
+NAMES = [
+    pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in case_names()
+]
+
+
+def frequency() -> rasp.SOp:
+    return rasp.SelectorWidth(rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.EQ))
+
+
+def number_of_numbers() -> rasp.SOp:
+    """Numbers from numbers, by an MLP and by a sum, and a width that is a number."""
+    width = rasp.numerical(frequency())
+    inverse = rasp.numerical(rasp.Map(lambda n: 1 / n, width))
+    return rasp.numerical(rasp.LinearSequenceMap(width, inverse, 0.5, -2.0))
+
+
+def count_undefined() -> rasp.SOp:
+    """Keys and queries are undefined at the first position and after x; keys lie ahead, too."""
+    before = rasp.Select(rasp.indices, rasp.indices, lambda key, query: key == query - 1)
+    shifted = rasp.Aggregate(before, rasp.tokens)
+    not_x = rasp.Map(lambda token: None if token == "x" else token, shifted, simplify=False)
+    return rasp.SelectorWidth(rasp.Select(not_x, not_x, lambda key, query: key == query))
+
+
+def found_at_bos() -> rasp.SOp:
+    """A function of a number is true at BOS, where the number is 0; BOS is read in two ways.
+
+    It is all that the first position finds before itself, and where it is selected it outweighs
+    the other positions, so that these are not counted.
+    """
+    so_far = rasp.Select(rasp.indices, rasp.indices, rasp.Comparison.LEQ)
+    share_of_x = rasp.Aggregate(so_far, rasp.numerical(rasp.tokens == "x"), default=0)
+    no_x = rasp.numerical(share_of_x) == 0
+    before = rasp.Select(rasp.indices, rasp.indices, lambda key, query: key == query - 1)
+    count = rasp.SelectorWidth(rasp.Select(no_x, no_x, rasp.Comparison.EQ))
+    return rasp.SequenceMap(lambda n, flag: 10 * n + flag, count, rasp.Aggregate(before, no_x))
+
+
+def average() -> rasp.SOp:
+    """Different values of a categorical expression are averaged."""
+    everywhere = rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.TRUE)
+    return rasp.Aggregate(everywhere, rasp.tokens).named("average")
+
+
+def made(program, vocab: str = "abx", **fields) -> Case:
+    return Case(name=program.__name__, title="", program=program, vocab=tuple(vocab), **fields)
+
+
+HAND_MADE = [
+    made(frequency, "ax", n_ctx=12),  # Tracr's MLP takes a width of 10 for 9, and 11 for 10
+    made(number_of_numbers, n_ctx=5),
+    made(count_undefined, n_ctx=5, causal=True),
+    made(found_at_bos, n_ctx=5),
+]
+
+
+@functools.cache
+def tabulated(case: Case) -> RaspArrays:
+    return rasp_on_arrays(compile_with_tracr(case), case)
+
+
+@functools.cache
+def pairs(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Every input where there are at most 10,000, else 2,000 drawn ones, and one to swap with."""
+    found = sequences(case, 10_000, jax.random.key(1))
+    found = found if len(found) < 10_000 else found[:2_000]
+    return found, np.random.default_rng(0).permutation(found)
+
+
+@functools.cache
+def on_arrays(case: Case) -> np.ndarray:
+    return np.asarray(evaluate(tabulated(case), pairs(case)[0]))
+
+
+@functools.cache
+def by_the_compiled_model(case: Case) -> np.ndarray:
+    """`[intervention, pair, length]`: outputs after BOS, the plain ones first."""
+    compiled = compile_case(case)
+    tokens = (compiled.codec.encode_indices(rows) for rows in pairs(case))
+    return np.asarray(compiled_targets(compiled, *tokens))[:, :, 1:]
+
+
+def check_equal(case: Case, ours, expected) -> None:
+    if compile_case(case).categorical:
+        np.testing.assert_array_equal(ours, expected)
+    else:
+        np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def check_interchanges(case: Case) -> None:
+    ours = interchange(tabulated(case), compile_case(case).variables, *pairs(case))
+    check_equal(case, ours, by_the_compiled_model(case))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_the_compiled_model(name: str) -> None:
+    case = get_case(name)
+    check_equal(case, on_arrays(case), by_the_compiled_model(case)[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interchanges_equal_those_of_the_compiled_model(name: str) -> None:
+    check_interchanges(get_case(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_the_interpreter_where_that_is_defined(name: str) -> None:
+    case = get_case(name)
+    program, outputs = case.program(), compile_case(case).codec.outputs
+    some = np.random.default_rng(1).permutation(len(on_arrays(case)))
+    for i in some[: 40 if name in FAST else 300]:
+        expected = program([case.vocab[token] for token in pairs(case)[0][i]])
+        for ours, value in zip(on_arrays(case)[i], expected, strict=True):
+            if value is not None:
+                said = outputs[ours] if outputs else pytest.approx(float(ours), abs=1e-3)
+                assert said == value
+
+
+@pytest.mark.parametrize("case", HAND_MADE, ids=lambda case: case.name)
+def test_what_only_the_compiled_model_defines(case: Case) -> None:
+    check_interchanges(case)
+
+
+def test_where_the_interpreter_differs() -> None:
+    long, _, causal, at_bos = HAND_MADE
+
+    def says(case: Case, word: str) -> list:
+        (row,) = evaluate(tabulated(case), np.array([[case.vocab.index(token) for token in word]]))
+        return [compile_case(case).codec.outputs[label] for label in row]
+
+    # The first position finds `True` at BOS; wherever `no_x` holds BOS is selected and no other.
+    assert says(at_bos, "abxa") == [1, 1, 21, 20]
+    assert at_bos.program()("abxa") == [None, 21, 21, 20]
+    # Shifted, with x left out: ?, a, a, ?.
+    assert says(causal, "aaxb") == [0, 1, 2, 0]
+    assert causal.program()("aaxb") == [2, 2, 2, 2]
+    assert says(long, "a" * 10 + "x") == [9] * 10 + [1]
+    assert long.program()("a" * 10 + "x") == [10] * 10 + [1]
+
+
+def test_shorter_sequences() -> None:
+    case = get_case("13")
+    compiled, rows = compile_case(case), pairs(case)[0][:500, :4]
+    tokens = jnp.asarray(compiled.codec.encode_indices(rows))
+    logits, _ = jax.jit(forward, static_argnums=1)(compiled.params, compiled.config, tokens)
+    check_equal(case, evaluate(tabulated(case), rows), compiled_labels(logits)[:, 1:])
+
+
+def test_averaging_different_values_is_an_error() -> None:
+    case = made(average, n_ctx=4)
+    program = tabulated(case)
+    assert evaluate(program, np.array([[1, 1, 1]])).tolist() == [[1, 1, 1]]
+    with pytest.raises(ValueError, match="averaged in .'average_1'."):
+        evaluate(program, np.array([[1, 1, 1], [0, 1, 1]]))
+    with pytest.raises(ValueError, match="averaged in .'average_1'."):
+        interchange(program, (), np.array([[0, 1, 1]]), np.array([[1, 1, 1]]))

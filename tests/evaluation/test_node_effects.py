@@ -1,0 +1,49 @@
+"""Node effects on a model whose effects are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.evaluation import node_effects
+from interpbench_jax.siit import align, make_problem
+
+
+@pytest.mark.parametrize("name", ["3", "13"])
+def test_in_the_compiled_model_the_last_node_decides_and_empty_ones_do_nothing(name: str) -> None:
+    compiled = compile_case(name)
+    problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=500)
+    found = node_effects(compiled.params, compiled.config, problem)
+    graph = compiled.graph
+    last = {"3": "a1.h0", "13": "m0"}[name]
+    assert found.accuracy[graph.writer_index(last)] == 1
+    aligned = {variable.node for variable in compiled.variables}
+    for node in set(graph.writers[1:]) - aligned:
+        assert found.accuracy[graph.writer_index(node)] == 0
+    if compiled.categorical:
+        assert found.kl[graph.writer_index(last)] == pytest.approx(1, abs=1e-5)
+        assert found.kl_self[graph.writer_index(last)] == pytest.approx(1, abs=1e-5)
+    else:
+        assert np.isnan(found.kl).all()
+
+
+def test_pairs_with_equal_targets_do_not_count() -> None:
+    compiled = compile_case("13")
+    problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=500)
+    same = problem._replace(source=problem.base, source_target=problem.base_target)
+
+    def join(first: jnp.ndarray, second: jnp.ndarray, axis: int = 0) -> jnp.ndarray:
+        return jnp.concatenate([first, second], axis)
+
+    doubled = problem._replace(
+        base=join(problem.base, same.base),
+        source=join(problem.source, same.source),
+        base_target=join(problem.base_target, same.base_target),
+        source_target=join(problem.source_target, same.source_target),
+        variable_targets=join(problem.variable_targets, same.variable_targets, 1),
+    )
+    found = node_effects(compiled.params, compiled.config, doubled)
+    expected = node_effects(compiled.params, compiled.config, problem)
+    np.testing.assert_allclose(found.accuracy, expected.accuracy, atol=1e-6)
+    np.testing.assert_allclose(found.kl, expected.kl, atol=1e-5)

@@ -1,0 +1,74 @@
+"""The command line, in process; what it prints and how it exits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interpbench_jax.cli import main
+from interpbench_jax.zoo import load_model
+
+
+def test_cases_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["cases", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) >= 129
+    assert rows[2]["case"] == "3"
+    main(["cases"])
+    assert "129 cases" in capsys.readouterr().out
+
+
+def test_train_writes_a_model_and_says_when_it_misses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["--max-batches", "4", "--round-batches", "2", "--batch-size", "8"]
+    main(["train", "3", "--out", str(tmp_path), "--n-pairs", "2000", *settings])
+    assert "did NOT reach the threshold 0.995 after 4 batches" in capsys.readouterr().out
+    card = load_model(tmp_path / "3").card
+    assert not card["reached_threshold"]
+    assert card["config"]["batch_size"] == 8
+    assert card["metrics"]["accuracy"] < 0.995
+
+
+def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", "3", "--n-pairs", "500", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["metrics"]["iia"] > 0.99
+    assert len(found["node_effects"]) == 10
+
+
+def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["discover", "3", "--methods", "eap", "--n-inputs", "50", "--out", str(tmp_path)])
+    assert "eap" in capsys.readouterr().out
+    assert (tmp_path / "3" / "circuits.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "16"], "unknown case '16'"),
+        (["train"], "at least one"),
+        (["train", "3", "--strict-weight", "-1"], "strict_weight must not be negative, got -1"),
+        (["evaluate", "nowhere"], "no model 'nowhere'"),
+        (["discover", "3", "--methods", "guess"], "unknown method 'guess'"),
+        (["discover", "3", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
+        (["evaluate", "3", "--n-pairs", "0"], "n_pairs must be at least 1, got 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["cases", "train", "evaluate", "discover", "demo"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main([command, "--help"])
+    assert exit_info.value.code == 0
+    assert "--out" in (out := capsys.readouterr().out) or "--json" in out

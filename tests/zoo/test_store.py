@@ -1,0 +1,126 @@
+"""Models on disk: what is written is read back, and bad files are refused by name."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.model import forward
+from interpbench_jax.zoo import bundled_names, load_model, replacing, save_model
+from tests.models import untrained_model
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    save_model(untrained_model(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_round_trip(stored: Path) -> None:
+    model, loaded = untrained_model(), load_model(stored)
+    assert loaded.config == model.config
+    assert loaded.circuit == model.circuit
+    assert loaded.variables == model.variables
+    assert loaded.card == model.card
+    for ours, expected in zip(
+        jax.tree.leaves(loaded.params), jax.tree.leaves(model.params), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+    assert {f.name for f in stored.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "circuit.json",
+        "card.json",
+    }
+
+
+def test_saving_again_replaces(stored: Path) -> None:
+    save_model(untrained_model("4"), stored)
+    assert load_model(stored).case == "4"
+    assert [f.name for f in stored.parent.iterdir()] == ["model"]
+
+
+def test_a_directory_that_is_no_model_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("...")
+    with pytest.raises(ValueError, match="is not a model; will not replace it"):
+        save_model(untrained_model(), tmp_path / "precious")
+    assert (tmp_path / "precious" / "thesis.tex").exists()
+
+
+def test_a_save_that_fails_leaves_the_old_model(stored: Path, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(untrained_model("4"), stored)
+    assert load_model(stored).case == "3"
+    assert [f.name for f in stored.parent.iterdir()] == ["model"]
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def foreign(file: Path) -> None:
+    if file.suffix == ".json":
+        file.write_text('{"hello": 1}')
+    else:
+        file.write_bytes(b"\x80\x04\x95 a pickle")
+
+
+@pytest.mark.parametrize("damage", [truncate, remove, foreign])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "circuit.json"])
+def test_damaged_files_are_named(stored: Path, name: str, damage) -> None:
+    damage(stored / name)
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        load_model(stored)
+
+
+def test_weights_of_another_model_are_refused(stored: Path, tmp_path: Path) -> None:
+    save_model(untrained_model("4"), tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.safetensors", stored)
+    with pytest.raises(ValueError, match=r"weight '.*' has shape .* expected"):
+        load_model(stored)
+
+
+def test_circuit_of_another_graph_is_refused(stored: Path) -> None:
+    circuit = json.loads((stored / "circuit.json").read_text())
+    (stored / "circuit.json").write_text(json.dumps(circuit | {"n_layers": 3}))
+    with pytest.raises(ValueError, match="circuit.json is for Graph"):
+        load_model(stored)
+
+
+def test_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no model 'nowhere': neither bundled"):
+        load_model("nowhere")
+
+
+def test_replacing_leaves_nothing_behind_when_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("old")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "kept.txt") as partial:
+        partial.write_text("new, half")
+        raise RuntimeError
+    assert (tmp_path / "kept.txt").read_text() == "old"
+    assert [f.name for f in tmp_path.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_bundled_models_load_and_run(name: str) -> None:
+    model = load_model(name)
+    tokens = np.zeros((2, model.config.n_ctx), np.int32)
+    logits, _ = forward(model.params, model.config, tokens)
+    assert logits.shape == (2, model.config.n_ctx, model.config.d_vocab_out)
+    assert {"accuracy", "iia", "siia"} <= model.card["metrics"].keys()
+
+
+def test_cases_3_and_13_are_bundled() -> None:
+    assert {"3", "13"} <= set(bundled_names())
