@@ -146,8 +146,9 @@ def test_three_training_steps(golden: GoldenCase) -> None:
     optimizer = make_optimizer(clip_norm=0.1, beta1=0.9, beta2=0.9)
     state = optimizer.init(params)
     weights = jnp.array([1.0, 1.0, 0.4**2])  # behaviour, IIT, strict: applied twice there
+    train_step = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
     for step, expected in enumerate(record["steps"], start=1):
-        params, state, losses = update(
+        params, state, losses = train_step(
             params,
             state,
             batch,

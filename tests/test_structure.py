@@ -36,9 +36,8 @@ def test_imports_point_up(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):
         modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        for module in modules:
-            if (imported := folder(module)) is not None:
-                assert ORDER.index(imported) <= ORDER.index(place), f"line {node.lineno}: {module}"
+        for imported in filter(None, map(folder, modules)):
+            assert ORDER.index(imported) <= ORDER.index(place), ast.unparse(node)
 
 
 def test_every_folder_has_its_place() -> None:

@@ -24,9 +24,9 @@ def stopwatch() -> Iterator[TimeTaken]:
     """Measures a block; the block must wait for its results itself."""
     taken = TimeTaken()
 
-    def listen(event: str, seconds: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILING:
-            taken.compiling += seconds
+            taken.compiling += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     start = time.perf_counter()

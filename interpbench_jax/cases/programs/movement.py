@@ -99,7 +99,7 @@ def zeros_between() -> rasp.SOp:
 def swap_halves() -> rasp.SOp:
     """The two halves swapped; in a sequence of odd length the middle element stays."""
 
-    def target(i: int, half: int | float) -> int | float:
+    def target(i: int, half: float) -> int | float:
         middle = half - 0.5
         if i == middle:
             return i

@@ -1,0 +1,28 @@
+"""The README's example runs and prints what the README says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_example_prints_what_stands_below_it() -> None:
+    match = re.search(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", README, re.DOTALL)
+    assert match
+    program, printed = match.groups()
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout == printed, found.stderr
+
+
+def test_every_command_named_is_there() -> None:
+    from interpbench_jax import cli
+
+    assert set(re.findall(r"`interpbench ([a-z]+)", README)) == set(cli._COMMANDS)
+
+
+def test_every_method_is_described() -> None:
+    from interpbench_jax.discovery import METHODS
+
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE)) == set(METHODS)
