@@ -19,7 +19,7 @@ def test_the_example_prints_what_stands_below_it() -> None:
 def test_every_command_named_is_there() -> None:
     from interpbench_jax import cli
 
-    assert set(re.findall(r"`interpbench ([a-z]+)", README)) == set(cli._COMMANDS)
+    assert set(re.findall(r"`interpbench ([a-z]+)", README)) == set(cli.COMMANDS)
 
 
 def test_every_method_is_described() -> None:

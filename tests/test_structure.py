@@ -42,7 +42,7 @@ def test_imports_point_up(file: Path) -> None:
 
 def test_every_folder_has_its_place() -> None:
     folders = {f.name for f in PACKAGE.iterdir() if f.is_dir() and (f / "__init__.py").exists()}
-    assert folders == set(ORDER) - {"cli"}
+    assert folders == set(ORDER)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))

@@ -1,11 +1,14 @@
 """Tasks whose algorithm is known."""
 
 from interpbench_jax.cases.case import Case, Value
+from interpbench_jax.cases.groups import PAPER, PUBLISHED
 from interpbench_jax.cases.inputs import all_sequences, n_sequences, sample_sequences, sequences
 from interpbench_jax.cases.registry import case, case_names, get_case
 from interpbench_jax.cases.samplers import Mixture
 
 __all__ = [
+    "PAPER",
+    "PUBLISHED",
     "Case",
     "Mixture",
     "Value",

@@ -2,6 +2,7 @@
 
 from interpbench_jax.compiler.codec import Codec, compiled_labels
 from interpbench_jax.compiler.compiled import CompiledCase, compile_case
+from interpbench_jax.compiler.program_text import program_text
 from interpbench_jax.compiler.variables import Variable
 
-__all__ = ["Codec", "CompiledCase", "Variable", "compile_case", "compiled_labels"]
+__all__ = ["Codec", "CompiledCase", "Variable", "compile_case", "compiled_labels", "program_text"]

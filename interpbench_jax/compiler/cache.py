@@ -98,7 +98,9 @@ def write(key: str, arrays: dict[str, np.ndarray], description: dict[str, Any]) 
     except OSError:
         return
     os.close(handle)
-    safetensors.numpy.save_file(arrays, partial, {_HEADER: json.dumps(description)})
+    # safetensors writes the memory as it lies, whatever the strides.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    safetensors.numpy.save_file(contiguous, partial, {_HEADER: json.dumps(description)})
     os.replace(partial, file)
 
 

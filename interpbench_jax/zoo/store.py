@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
@@ -82,7 +83,10 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        safetensors.numpy.save_file(to_transformer_lens(model.params), fresh / "model.safetensors")
+        # safetensors writes the memory as it lies, whatever the strides.
+        weights = to_transformer_lens(model.params)
+        contiguous = {name: np.ascontiguousarray(weight) for name, weight in weights.items()}
+        safetensors.numpy.save_file(contiguous, fresh / "model.safetensors")
         described = {
             "case": model.case,
             "model": asdict(model.config),

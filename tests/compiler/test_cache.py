@@ -48,13 +48,23 @@ def test_what_is_read_back_is_what_was_compiled(
 ) -> None:
     monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
     compiled._compile.cache_clear()
-    fresh = compile_case("13")
+    fresh = compile_case("38")
     compiled._compile.cache_clear()
     monkeypatch.setattr(compiled, "compile_with_tracr", None)  # must not be needed again
-    again = compile_case("13")
+    again = compile_case("38")
     for field in ("config", "codec", "variables", "circuit"):
         assert getattr(again, field) == getattr(fresh, field), field
     jax.tree.map(np.testing.assert_array_equal, again.params, fresh.params)
+
+
+def test_arrays_that_do_not_lie_in_order_are_stored_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
+    array = np.arange(6.0).reshape(2, 3).T
+    cache.write("k", {"w": array}, {})
+    arrays, _ = cache.read("k") or ({}, {})
+    np.testing.assert_array_equal(arrays["w"], array)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 a pickle", b"{}"])

@@ -22,9 +22,23 @@ from interpbench_jax.siit.problem import compiled_targets
 
 # Four of these are compiled for `test_compiled` anyway.
 FAST = ("3", "4", "13", "19", "21")
-NAMES = [
-    pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in case_names()
-]
+# Where the compiled model says something else than the program.
+DEFECTS = {
+    "113": "Tracr writes a length of 9 as 0.56 of 9 and 0.44 of 8. The sum of two values made of "
+    "it is 0.56 + 0.56 - 1 = 0.11 of the right one, too little for the last head, which attends to "
+    "BOS by all but 0.003; `compiled_labels` takes that for nothing.",
+}
+
+
+def names(marks=lambda name: []) -> list:
+    slow = {name: [] if name in FAST else [pytest.mark.slow] for name in case_names()}
+    return [pytest.param(name, marks=slow[name] + marks(name)) for name in slow]
+
+
+def defects(name: str) -> list:
+    if name not in DEFECTS:
+        return []
+    return [pytest.mark.xfail(raises=AssertionError, strict=True, reason=DEFECTS[name])]
 
 
 def frequency() -> rasp.SOp:
@@ -105,10 +119,15 @@ def by_the_compiled_model(case: Case) -> np.ndarray:
 
 
 def check_equal(case: Case, ours, expected) -> None:
+    """Labels are equal; numbers are up to what leaks to BOS, 0.0017 in case 39 and else nothing.
+
+    BOS scores 50 and what is selected 100, both over the square root of the head's width.
+    """
     if compile_case(case).categorical:
         np.testing.assert_array_equal(ours, expected)
     else:
-        np.testing.assert_allclose(ours, expected, atol=1e-3)
+        leak = 1 / (1 + np.exp(50 / np.sqrt(compile_case(case).config.d_head)))
+        np.testing.assert_allclose(ours, expected, atol=1e-5 + leak, rtol=0)
 
 
 def check_interchanges(case: Case) -> None:
@@ -116,18 +135,18 @@ def check_interchanges(case: Case) -> None:
     check_equal(case, ours, by_the_compiled_model(case))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names(defects))
 def test_equals_the_compiled_model(name: str) -> None:
     case = get_case(name)
     check_equal(case, on_arrays(case), by_the_compiled_model(case)[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names(defects))
 def test_interchanges_equal_those_of_the_compiled_model(name: str) -> None:
     check_interchanges(get_case(name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_equals_the_interpreter_where_that_is_defined(name: str) -> None:
     case = get_case(name)
     program, outputs = case.program(), compile_case(case).codec.outputs

@@ -1,5 +1,6 @@
 """Models on disk: what is written is read back, and bad files are refused by name."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_round_trip(stored: Path) -> None:
         "circuit.json",
         "card.json",
     }
+
+
+def test_weights_that_do_not_lie_in_order_are_stored_in_order(tmp_path: Path) -> None:
+    model = untrained_model()
+    params = jax.tree.map(np.asfortranarray, model.params)
+    save_model(dataclasses.replace(model, params=params), tmp_path / "model")
+    jax.tree.map(np.testing.assert_array_equal, load_model(tmp_path / "model").params, params)
 
 
 def test_saving_again_replaces(stored: Path) -> None:

@@ -1,0 +1,55 @@
+"""Sizes of every built-in case, so that listing them needs no compilation.
+
+`catalogue.json` is made from the compiled cases by `python -m interpbench_jax.siit.catalogue`; a
+slow test compares the two.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["one MLP", "MLPs", "attention"]
+
+CATALOGUE = Path(__file__).with_name("catalogue.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """What a case compiles to and what is trained on it.
+
+    Attributes:
+      kind: `attention` if the circuit has a head; else `one MLP`, which any method finds, or
+        several `MLPs`.
+      compiled_params: numbers in the compiled model's weights.
+      n_layers: of the trained model, as all that follows.
+      n_heads: per layer.
+      d_model: width of the residual stream.
+      n_variables: aligned nodes.
+      n_nodes: nodes of the graph, input and logits included.
+      n_edges: edges of the graph at head level, without `input->logits`.
+      circuit_edges: edges of the true circuit at head level.
+      circuit_edges_qkv: with queries, keys and values apart.
+    """
+
+    kind: Kind
+    compiled_params: int
+    n_layers: int
+    n_heads: int
+    d_model: int
+    n_variables: int
+    n_nodes: int
+    n_edges: int
+    circuit_edges: int
+    circuit_edges_qkv: int
+
+    @property
+    def shape(self) -> str:
+        """Cases of one shape can be trained in one compiled program."""
+        return f"{self.n_layers} x {self.n_heads}, width {self.d_model}"
+
+
+def read_catalogue() -> dict[str, CatalogueEntry]:
+    """Entries of the built-in cases by name; compiles nothing."""
+    stored = json.loads(CATALOGUE.read_text())
+    return {name: CatalogueEntry(**entry) for name, entry in stored.items()}

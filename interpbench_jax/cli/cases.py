@@ -1,0 +1,127 @@
+"""`interpbench cases`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from interpbench_jax.cli.output import OUT, console, print_table
+
+Words = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[show CASE...]")]
+
+
+def cases(
+    words: Words = (),
+    *,
+    attention: bool = False,
+    max_params: int | None = None,
+    paper: bool = False,
+    published: bool = False,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    out: Path = OUT / "cases",
+) -> None:
+    """List the cases, or show some of them: program, variables and circuit.
+
+    Args:
+      words: nothing to list; `show` and names to show.
+      attention: only cases whose circuit has attention heads.
+      max_params: only cases whose compiled model has at most so many parameters.
+      paper: only the 16 cases of the paper's main table.
+      published: only the 84 cases of which InterpBench published trained models.
+      as_json: print JSON.
+      out: directory for the drawings of `show`.
+    """
+    if words and (words[0] != "show" or len(words) == 1):
+        raise ValueError(f"expected nothing or 'show CASE...', got {' '.join(words)!r}")
+    if words:
+        shown = [_facts(name, out) for name in words[1:]]
+        if as_json:
+            print(json.dumps(shown, indent=1))
+        else:
+            for facts in shown:
+                _print_facts(facts)
+        return
+    rows = _rows(attention, max_params, paper, published)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        headers = tuple(rows[0]) if rows else ("case",)
+        print_table(f"{len(rows)} cases", headers, [tuple(row.values()) for row in rows])
+
+
+def _rows(
+    attention: bool, max_params: int | None, paper: bool, published: bool
+) -> list[dict[str, Any]]:
+    from interpbench_jax.cases import PAPER, PUBLISHED, case_names, get_case
+    from interpbench_jax.cases.catalogue import read_catalogue
+
+    catalogue = read_catalogue()
+    rows = []
+    for name in case_names():
+        case, entry = get_case(name), catalogue.get(name)
+        if entry is None:  # a user's own case: nothing is known before it is compiled
+            rows.append({"case": name, "computes": case.title, "tokens": len(case.vocab)})
+            continue
+        if attention and entry.kind != "attention":
+            continue
+        if max_params is not None and entry.compiled_params > max_params:
+            continue
+        if (paper and name not in PAPER) or (published and name not in PUBLISHED):
+            continue
+        rows.append(
+            {
+                "case": name,
+                "computes": case.title,
+                "tokens": len(case.vocab),
+                "length": case.n_ctx - 1,
+                "kind": entry.kind,
+                "nodes": entry.n_variables,
+                "edges": f"{entry.circuit_edges}/{entry.n_edges}",
+                "shape": entry.shape,
+                "parameters": entry.compiled_params,
+            }
+        )
+    return rows
+
+
+def _facts(name: str, out: Path) -> dict[str, Any]:
+    from interpbench_jax.benchmark import draw_comparison
+    from interpbench_jax.cases import get_case
+    from interpbench_jax.compiler import compile_case, program_text
+    from interpbench_jax.siit import align
+    from interpbench_jax.zoo import replacing
+
+    case = get_case(name)
+    compiled = compile_case(case)
+    alignment = align(compiled)
+    drawings = [out / f"{name}.png", out / f"{name}.svg"]
+    out.mkdir(parents=True, exist_ok=True)
+    for file in drawings:
+        with replacing(file) as partial:
+            draw_comparison(alignment.circuit, {}, partial, title=f"case {name}: {case.title}")
+    return {
+        "case": name,
+        "computes": case.title,
+        "vocabulary": list(case.vocab),
+        "length": case.n_ctx - 1,
+        "causal": case.causal,
+        "program": program_text(case),
+        "variables": {
+            node: list(variable.values)
+            for variable, node in zip(compiled.variables, alignment.nodes, strict=True)
+        },
+        "circuit": [f"{writer}->{reader}" for writer, reader in alignment.circuit],
+        "drawings": [str(file) for file in drawings],
+    }
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    lines = [f"case {facts['case']}: {facts['computes']}", "", "program"]
+    lines += [f"  {line}" for line in facts["program"]]
+    lines += ["", "variables"]
+    lines += [f"  {node}: {', '.join(values)}" for node, values in facts["variables"].items()]
+    lines += ["", "circuit"]
+    lines += [f"  {edge}" for edge in facts["circuit"]]
+    lines += ["", f"drawn in {', '.join(facts['drawings'])}", ""]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,62 @@
+"""`interpbench discover`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from interpbench_jax.cli.output import OUT, console, need_some, print_findings
+
+if TYPE_CHECKING:
+    from interpbench_jax.zoo import BenchmarkModel
+
+
+def discover(
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
+    *,
+    methods: tuple[str, ...] = ("eap", "eap_ig_masks", "acdc"),
+    n_inputs: int = 1_000,
+    seed: int = 0,
+    out: Path = OUT / "discover",
+) -> None:
+    """Run circuit discovery methods on models, score and draw what they find.
+
+    Args:
+      models: bundled models by name, or directories.
+      methods: what to run.
+      n_inputs: clean and corrupted inputs to draw.
+      seed: which inputs.
+      out: directory for scores and drawings.
+    """
+    from interpbench_jax.discovery import get_method
+    from interpbench_jax.zoo import load_model
+
+    need_some(models, "model")
+    need_some(methods, "method")
+    for method in methods:
+        get_method(method)  # all names are checked before any work
+    search([load_model(name) for name in models], methods, n_inputs, seed, out)
+
+
+def search(
+    models: Sequence["BenchmarkModel"],
+    methods: tuple[str, ...],
+    n_inputs: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Runs methods on models, writes what they find below `out`, and prints a table."""
+    import jax
+
+    from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
+
+    findings = []
+    for model in models:
+        batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs)
+        found = run_methods(model, methods, batch)
+        write_findings(model, found, out / model.case)
+        findings += found
+    print_findings(findings)
+    pictures = ", ".join(str(out / model.case / "circuits.png") for model in models)
+    console.print(f"true and found circuits side by side: {pictures}", highlight=False)

@@ -1,0 +1,61 @@
+"""What all commands print with, and where they write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from interpbench_jax.benchmark import Finding
+
+console = Console()
+OUT = Path("out")
+
+
+def need_some(names: Sequence[str], kind: str) -> None:
+    """Refuses an empty list of names."""
+    if not names:
+        raise ValueError(f"give at least one {kind}")
+
+
+def print_metrics(rows: Sequence[tuple[str, dict[str, float]]]) -> None:
+    """A table of models and how well they follow their circuits."""
+    headers = ("case", "accuracy", "IIA", "SIIA", "worst IIA", "worst SIIA")
+    table = [(name, *(f"{share:.4f}" for share in found.values())) for name, found in rows]
+    print_table("Do the models follow their circuits?", headers, table)
+
+
+def print_findings(rows: Sequence["Finding"]) -> None:
+    """A table of what methods found."""
+    headers = (
+        "case",
+        "method",
+        "edges",
+        "edges q/k/v",
+        "nodes",
+        "seconds",
+        "compiling",
+    )
+    table = [
+        (
+            row.case,
+            row.method,
+            f"{row.edge_auroc:.3f}",
+            f"{row.edge_auroc_qkv:.3f}",
+            f"{row.node_auroc:.3f}",
+            f"{row.seconds:.2f}",
+            f"{row.compile_seconds:.1f}",
+        )
+        for row in rows
+    ]
+    print_table("How well do methods find the true circuit? AUROC", headers, table)
+
+
+def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on the terminal."""
+    table = Table(*headers, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)

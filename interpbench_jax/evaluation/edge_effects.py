@@ -1,0 +1,58 @@
+"""Which edges of a compiled model are used: exact patching, one edge at a time."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from interpbench_jax.compiler import compiled_labels
+from interpbench_jax.model import EdgePatch, Graph, Params, TransformerConfig, forward
+from interpbench_jax.siit import TOLERANCE
+
+
+def edge_effects(
+    params: Params,
+    config: TransformerConfig,
+    base: Int[Array, "pair pos"],
+    source: Int[Array, "pair pos"],
+    edges: Int[np.ndarray, "edge 2"],
+) -> Float[Array, " edge"]:
+    """Share of outputs after BOS that change when one edge alone carries the source's value.
+
+    Args:
+      params: weights of a compiled model.
+      config: their shape.
+      base: inputs to run on.
+      source: inputs from which the edges take their values.
+      edges: (writer, reader) indices; those into q, k and v of one head can be told apart.
+
+    Returns:
+      Per edge the share of positions whose label changes, or whose value moves by over 0.05.
+    """
+    masks = np.zeros((len(edges), *Graph.of(config).valid.shape), np.float32)
+    masks[np.arange(len(edges)), edges[:, 0], edges[:, 1]] = 1
+    return _effects(params, config, base, source, jnp.asarray(masks))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _effects(
+    params: Params,
+    config: TransformerConfig,
+    base: Int[Array, "pair pos"],
+    source: Int[Array, "pair pos"],
+    masks: Float[Array, "edge writer reader"],
+) -> Float[Array, " edge"]:
+    clean, _ = forward(params, config, base)
+    _, written = forward(params, config, source)
+
+    def effect(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
+        patched, _ = forward(params, config, base, EdgePatch(mask, written))
+        if config.d_vocab_out == 1:
+            changed = jnp.abs(patched - clean)[..., 0] > TOLERANCE
+        else:
+            changed = compiled_labels(patched) != compiled_labels(clean)
+        return changed[:, 1:].mean()
+
+    return jax.lax.map(effect, masks)
