@@ -18,6 +18,32 @@ def test_cases_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert "129 cases" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("filters", "number"), [(["--paper"], 16), (["--published"], 84), (["--max-params", "900"], 7)]
+)
+def test_cases_can_be_filtered(
+    filters: list[str], number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["cases", "--json", *filters])
+    assert len(json.loads(capsys.readouterr().out)) == number
+
+
+def test_a_case_is_shown_with_program_and_circuit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["cases", "show", "3", "--out", str(tmp_path)])
+    shown = capsys.readouterr().out
+    for line in (
+        "is_x_3 = Map(tokens): a -> False, b -> False, c -> False, x -> True",
+        "frac_prevs_1 = Aggregate(select_2, is_x_3, default 0)",
+        "a1.h2: frac_prevs_1",
+        "m0->a1.h2<v>",
+    ):
+        assert f"  {line}\n" in shown
+    assert (tmp_path / "3.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "3.svg").read_text()
+
+
 def test_train_writes_a_model_and_says_when_it_misses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,6 +73,7 @@ def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "message"),
     [
         (["train", "16"], "unknown case '16'"),
+        (["cases", "describe", "3"], "expected nothing or 'show CASE...', got 'describe 3'"),
         (["train"], "at least one"),
         (["train", "3", "--strict-weight", "-1"], "strict_weight must not be negative, got -1"),
         (["evaluate", "nowhere"], "no model 'nowhere'"),

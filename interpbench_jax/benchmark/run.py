@@ -17,7 +17,7 @@ from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, contrast_batch, get_method, usual_loss
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring import edge_roc, node_roc
-from interpbench_jax.siit import compiled_targets
+from interpbench_jax.siit import algorithm_targets
 from interpbench_jax.zoo import BenchmarkModel, replacing
 
 N_INPUTS = 1_000
@@ -64,15 +64,15 @@ def make_contrast(
         raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
     compiled = compile_case(model.case)
     drawn = sample_sequences(compiled.case, 2 * n_inputs, key)
-    tokens = compiled.codec.encode_indices(drawn)
+    target = algorithm_targets(compiled, drawn[:n_inputs], drawn[n_inputs:])[0]
+    tokens = jnp.asarray(compiled.codec.encode_indices(drawn))
     clean, corrupted = tokens[:n_inputs], tokens[n_inputs:]
-    target = compiled_targets(compiled, clean, corrupted)[0]
     positions = jnp.ones(clean.shape[1]).at[0].set(0)  # BOS
     return contrast_batch(
         model.params,
         model.config,
-        jnp.asarray(clean),
-        jnp.asarray(corrupted),
+        clean,
+        corrupted,
         target,
         positions,
     )

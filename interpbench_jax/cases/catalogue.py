@@ -45,8 +45,8 @@ class CatalogueEntry:
 
     @property
     def shape(self) -> str:
-        """Cases of one shape can be trained in one compiled program."""
-        return f"{self.n_layers} x {self.n_heads}, width {self.d_model}"
+        """Layers x heads x width; cases of one shape can be trained in one compiled program."""
+        return f"{self.n_layers}x{self.n_heads}x{self.d_model}"
 
 
 def read_catalogue() -> dict[str, CatalogueEntry]:

@@ -46,8 +46,9 @@ def cases(
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
-        headers = tuple(rows[0]) if rows else ("case",)
-        print_table(f"{len(rows)} cases", headers, [tuple(row.values()) for row in rows])
+        headers = ("case", "computes", "tokens", "length", "kind", "edges", "shape")
+        cells = [tuple(row.get(header, "") for header in headers) for row in rows]
+        print_table(f"{len(rows)} cases", headers, cells)
 
 
 def _rows(
@@ -56,9 +57,9 @@ def _rows(
     from interpbench_jax.cases import PAPER, PUBLISHED, case_names, get_case
     from interpbench_jax.cases.catalogue import read_catalogue
 
-    catalogue = read_catalogue()
+    names, catalogue = case_names(), read_catalogue()
     rows = []
-    for name in case_names():
+    for name in names:
         case, entry = get_case(name), catalogue.get(name)
         if entry is None:  # a user's own case: nothing is known before it is compiled
             rows.append({"case": name, "computes": case.title, "tokens": len(case.vocab)})
@@ -78,7 +79,7 @@ def _rows(
                 "kind": entry.kind,
                 "nodes": entry.n_variables,
                 "edges": f"{entry.circuit_edges}/{entry.n_edges}",
-                "shape": entry.shape,
+                "shape": entry.shape,  # layers x heads x width
                 "parameters": entry.compiled_params,
             }
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark import Finding
@@ -55,7 +55,8 @@ def print_findings(rows: Sequence["Finding"]) -> None:
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on the terminal."""
-    table = Table(*headers, title=title, title_justify="left")
+    columns = [Column(header, no_wrap=header != "computes") for header in headers]
+    table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console.print(table)

@@ -1,6 +1,5 @@
 """A training problem as arrays: inputs, targets under every interchange, aligned nodes."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -9,12 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.cases import all_sequences, n_sequences, sample_sequences
-from interpbench_jax.compiler import CompiledCase, compiled_labels
-from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.compiler import CompiledCase
 from interpbench_jax.siit.alignment import Alignment
-
-# Rows per call of the compiled model when targets are made.
-_CHUNK = 2_048
+from interpbench_jax.siit.targets import algorithm_targets, one_hot_nodes
 
 
 class SiitProblem(NamedTuple):
@@ -73,7 +69,7 @@ class SiitProblem(NamedTuple):
 def make_problem(
     compiled: CompiledCase, alignment: Alignment, key: Array, *, n_pairs: int = 100_000
 ) -> SiitProblem:
-    """Draws distinct (base, source) pairs of a case and asks the compiled model for all targets.
+    """Draws distinct (base, source) pairs of a case and asks its algorithm for all targets.
 
     Where the case has few sequences (case 3 has 256) every pair is used once, in random order, so
     that pairs held out were never trained on.
@@ -89,54 +85,19 @@ def make_problem(
     """
     if n_pairs < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
-    base, source = (compiled.codec.encode_indices(s) for s in _pairs(compiled, n_pairs, key))
+    base, source = _pairs(compiled, n_pairs, key)
     graph, aligned = alignment.graph, alignment.nodes
-    targets = compiled_targets(compiled, base, source)
-    n_pos = base.shape[1]
+    targets = algorithm_targets(compiled, base, source)
     return SiitProblem(
-        base=jnp.asarray(base),
-        source=jnp.asarray(source),
+        base=jnp.asarray(compiled.codec.encode_indices(base)),
+        source=jnp.asarray(compiled.codec.encode_indices(source)),
         base_target=targets[0],
         source_target=targets[-1],
         variable_targets=targets[1:-1],
-        variable_nodes=_one_hot(graph, aligned),
-        free_nodes=_one_hot(graph, alignment.free_nodes),
-        positions=jnp.ones(n_pos).at[0].set(0),  # BOS
+        variable_nodes=one_hot_nodes(graph, aligned),
+        free_nodes=one_hot_nodes(graph, alignment.free_nodes),
+        positions=jnp.ones(compiled.config.n_ctx).at[0].set(0),  # BOS
     )
-
-
-def compiled_targets(
-    compiled: CompiledCase, base: Int[np.ndarray, "pair pos"], source: Int[np.ndarray, "pair pos"]
-) -> Num[Array, "intervention pair pos"]:
-    """What the compiled model says on the base, under the interchange of each variable, and of all.
-
-    The last, every node taken from the source, is what it says on the source.
-    """
-    graph = compiled.graph
-    variables = _one_hot(graph, tuple(v.node for v in compiled.variables))
-    nothing, everything = jnp.zeros((1, graph.n_writers)), jnp.ones((1, graph.n_writers))
-    masks = jnp.concatenate([nothing, variables, everything])
-    chunks = []
-    for start in range(0, len(base), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        short = _CHUNK - len(base[rows])  # padded, so that one compiled function serves all
-        padded = [np.pad(x[rows], ((0, short), (0, 0)), mode="edge") for x in (base, source)]
-        chunk = _interchanged(compiled.params, compiled.config, *padded, masks)
-        chunks.append(chunk[:, : _CHUNK - short])
-    return jnp.concatenate(chunks, axis=1)
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _interchanged(
-    params: Params, config: TransformerConfig, base: Array, source: Array, masks: Array
-) -> Num[Array, "mask pair pos"]:
-    _, writers = forward(params, config, source)
-
-    def run(mask: Float[Array, " writer"]) -> Num[Array, "pair pos"]:
-        logits, _ = forward(params, config, base, NodePatch(mask, writers))
-        return logits[..., 0] if config.d_vocab_out == 1 else compiled_labels(logits)
-
-    return jax.lax.map(run, masks)
 
 
 def _pairs(compiled: CompiledCase, n_pairs: int, key: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -151,9 +112,3 @@ def _pairs(compiled: CompiledCase, n_pairs: int, key: Array) -> tuple[np.ndarray
     _, first = np.unique(drawn, axis=0, return_index=True)
     distinct = drawn[np.sort(first)]
     return distinct[:, : case.n_ctx - 1], distinct[:, case.n_ctx - 1 :]
-
-
-def _one_hot(graph: Graph, nodes: tuple[str, ...]) -> Float[Array, "node writer"]:
-    return jnp.array([[float(w == node) for w in graph.writers] for node in nodes]).reshape(
-        len(nodes), graph.n_writers
-    )

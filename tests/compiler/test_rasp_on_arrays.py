@@ -1,6 +1,7 @@
 """The evaluator on arrays against the compiled model and RASP's interpreter."""
 
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from interpbench_jax.compiler.rasp_on_arrays import (
 )
 from interpbench_jax.compiler.tracr_stages import compile_with_tracr
 from interpbench_jax.model import forward
-from interpbench_jax.siit.problem import compiled_targets
+from interpbench_jax.siit import compiled_targets
 
 # Four of these are compiled for `test_compiled` anyway.
 FAST = ("3", "4", "13", "19", "21")
@@ -30,15 +31,23 @@ DEFECTS = {
 }
 
 
-def names(marks=lambda name: []) -> list:
-    slow = {name: [] if name in FAST else [pytest.mark.slow] for name in case_names()}
-    return [pytest.param(name, marks=slow[name] + marks(name)) for name in slow]
+@pytest.fixture(
+    scope="module",  # runs all tests of one case before those of the next
+    params=[pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in case_names()],
+)
+def each_case(request) -> Iterator[Case]:
+    yield get_case(request.param)
+    if request.param not in FAST:
+        jax.clear_caches()  # executables for 129 cases take more than 10 GB
 
 
-def defects(name: str) -> list:
-    if name not in DEFECTS:
-        return []
-    return [pytest.mark.xfail(raises=AssertionError, strict=True, reason=DEFECTS[name])]
+@pytest.fixture
+def faithful(each_case: Case, request) -> Case:
+    """A case whose tests against the compiled model must fail where that is defective."""
+    if reason := DEFECTS.get(each_case.name):
+        mark = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason)
+        request.applymarker(mark)
+    return each_case
 
 
 def frequency() -> rasp.SOp:
@@ -135,23 +144,19 @@ def check_interchanges(case: Case) -> None:
     check_equal(case, ours, by_the_compiled_model(case))
 
 
-@pytest.mark.parametrize("name", names(defects))
-def test_equals_the_compiled_model(name: str) -> None:
-    case = get_case(name)
-    check_equal(case, on_arrays(case), by_the_compiled_model(case)[0])
+def test_equals_the_compiled_model(faithful: Case) -> None:
+    check_equal(faithful, on_arrays(faithful), by_the_compiled_model(faithful)[0])
 
 
-@pytest.mark.parametrize("name", names(defects))
-def test_interchanges_equal_those_of_the_compiled_model(name: str) -> None:
-    check_interchanges(get_case(name))
+def test_interchanges_equal_those_of_the_compiled_model(faithful: Case) -> None:
+    check_interchanges(faithful)
 
 
-@pytest.mark.parametrize("name", names())
-def test_equals_the_interpreter_where_that_is_defined(name: str) -> None:
-    case = get_case(name)
+def test_equals_the_interpreter_where_that_is_defined(each_case: Case) -> None:
+    case = each_case
     program, outputs = case.program(), compile_case(case).codec.outputs
     some = np.random.default_rng(1).permutation(len(on_arrays(case)))
-    for i in some[: 40 if name in FAST else 300]:
+    for i in some[: 40 if case.name in FAST else 300]:
         expected = program([case.vocab[token] for token in pairs(case)[0][i]])
         for ours, value in zip(on_arrays(case)[i], expected, strict=True):
             if value is not None:

@@ -1,0 +1,22 @@
+"""The catalogue says what the compiled cases are."""
+
+import pytest
+
+from interpbench_jax.cases import case_names
+from interpbench_jax.cases.catalogue import read_catalogue
+from interpbench_jax.siit.catalogue import derive_entry
+
+
+def test_it_has_every_case() -> None:
+    assert tuple(read_catalogue()) == case_names()
+
+
+@pytest.mark.parametrize("name", ["3", "13", "33"])
+def test_entries_are_right(name: str) -> None:
+    assert read_catalogue()[name] == derive_entry(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", case_names())
+def test_all_entries_are_right(name: str) -> None:
+    assert read_catalogue()[name] == derive_entry(name)
