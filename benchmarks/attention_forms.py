@@ -1,0 +1,53 @@
+"""The two forms of attention in `interpbench_jax.model.attention`, forward and backward.
+
+Run: `.venv/bin/python benchmarks/attention_forms.py`. Shapes: a training step on case 13, that is
+4 heads of 5, 10 positions, 768 rows. The last line printed is JSON: median seconds per form.
+"""
+
+import functools
+import json
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from interpbench_jax.model import attention
+
+HEADS, D_HEAD, POS, ROWS = 4, 5, 10, 768
+
+
+def median_seconds(function: Callable[..., object], *args: jax.Array, repeats: int = 30) -> float:
+    """Median wall time of a compiled function."""
+    jax.block_until_ready(function(*args))
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*args))
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+def main() -> None:
+    """Measures both forms in one process."""
+    qkv = jax.random.normal(jax.random.key(0), (3, HEADS, D_HEAD, POS, ROWS))
+    results = {}
+    for name, form in (("matmul", attention._matmul), ("unrolled", attention._unrolled)):
+        run = functools.partial(form, False)
+
+        def loss(q: jax.Array, k: jax.Array, v: jax.Array, run=run) -> jax.Array:
+            return jnp.sum(run(q, k, v) ** 2)
+
+        results[name] = {
+            "forward_s": median_seconds(jax.jit(run), *qkv),
+            "forward_backward_s": median_seconds(jax.jit(jax.grad(loss, (0, 1, 2))), *qkv),
+        }
+    results["ratio"] = {
+        key: results["matmul"][key] / results["unrolled"][key] for key in results["unrolled"]
+    }
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
