@@ -96,6 +96,7 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
         (fresh / "circuit.json").write_text(model.circuit.to_json())
         (fresh / "card.json").write_text(json.dumps(model.card, indent=1))
         fresh.chmod(0o755)
+        (fresh / "model.safetensors").chmod(0o644)
         _swap(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
