@@ -1,11 +1,12 @@
 """Our circuits against the original's, edge by edge, with what patching each edge does.
 
-Run: `.venv/bin/python benchmarks/ground_truth.py`. Prints a Markdown table: head-level
-edges that only one side has, and edges of our circuits that no drawn pair of inputs uses. Compiles
-all cases where they are not cached: minutes.
+Run: `.venv/bin/python benchmarks/ground_truth.py`. Prints the table of
+`interpbench_jax/compiler/README.md`: head-level edges that only one side has, and edges of our
+circuits that no drawn pair of inputs uses. Takes a quarter of an hour.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -13,35 +14,56 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from interpbench_jax.cases import case_names, sample_sequences
+from interpbench_jax.cases import case_names, sample_pairs
 from interpbench_jax.compiler import CompiledCase, compile_case
+from interpbench_jax.compiler.ground_truth import visible, written_after_bos
 from interpbench_jax.evaluation import edge_effects
-from interpbench_jax.siit import align
+from interpbench_jax.model import Graph
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "golden" / "circuits.jsonl"
 
+Edge = tuple[str, str]
 
-def used(compiled: CompiledCase, edges: set[tuple[str, str]], n_pairs: int) -> dict[str, float]:
-    """Per head-level edge the largest share of outputs that patching its q, k or v changes."""
-    graph = compiled.graph
-    heads = {(w, r): (w, r.split("<")[0]) for w in graph.writers for r in graph.readers}
-    indices = [
-        (w, r)
-        for w, r in graph.edges.tolist()
-        if heads[graph.writers[w], graph.readers[r]] in edges
-    ]
-    if not indices:
-        return {}
-    drawn = sample_sequences(compiled.case, 2 * n_pairs, jax.random.key(1))
-    tokens = jnp.asarray(compiled.codec.encode_indices(drawn))
-    shares = edge_effects(
-        compiled.params, compiled.config, tokens[:n_pairs], tokens[n_pairs:], np.array(indices)
-    )
-    found: dict[str, float] = {}
-    for (w, r), share in zip(indices, np.asarray(shares), strict=True):
-        name = "->".join(heads[graph.writers[w], graph.readers[r]])
-        found[name] = max(found.get(name, 0.0), float(share))
-    return found
+
+def head_edges(graph: Graph, mask: np.ndarray) -> set[Edge]:
+    """Names of the edges in a mask, q, k and v of a head merged."""
+    merged = graph.to_head_level(mask & graph.valid)
+    return {(graph.writers[w], graph.head_readers[r]) for w, r in np.argwhere(merged)}
+
+
+def rows(compiled: CompiledCase, theirs: set[Edge], n_pairs: int) -> Iterator[str]:
+    """Lines of the table for one case."""
+    params, config, graph = compiled.params, compiled.config, compiled.graph
+    ours = set(compiled.circuit.head_edges)
+    drawn = sample_pairs(compiled.case, n_pairs, jax.random.key(1))
+    base, source = (jnp.asarray(compiled.codec.encode_indices(x)) for x in drawn)
+
+    # What differs between inputs at one position, seen by each reader; and what patching does.
+    written = np.asarray(written_after_bos(params, config, base))
+    places = (written - written.mean(1, keepdims=True)).reshape(graph.n_writers, -1, config.d_model)
+    about_tokens = head_edges(graph, visible(params, config, places))
+    asked = graph.edges
+    asked = np.array([e for e in asked if head_edges(graph, one(graph, e)) & (ours | theirs)])
+    effects = np.zeros(graph.valid.shape)
+    effects[tuple(asked.T)] = edge_effects(params, config, base, source, asked)
+    by_head = graph.to_head_level(effects)
+
+    for writer, reader in sorted(ours | theirs):
+        edge = (writer, reader)
+        share = by_head[graph.writer_index(writer), graph.head_readers.index(reader)]
+        if edge in ours and edge in theirs and share > 0:
+            continue
+        carries = "tokens" if edge in about_tokens else "positions" if edge in ours else "nothing"
+        sides = " | ".join("yes" if edge in side else "no" for side in (ours, theirs))
+        name = compiled.case.name
+        yield f"| {name} | `{writer}->{reader}` | {sides} | {carries} | {share:.1%} |"
+
+
+def one(graph: Graph, edge: np.ndarray) -> np.ndarray:
+    """A mask of a single edge."""
+    mask = np.zeros(graph.valid.shape, bool)
+    mask[tuple(edge)] = True
+    return mask
 
 
 def main(cases: tuple[str, ...] = (), *, n_pairs: int = 1_000) -> None:
@@ -52,26 +74,18 @@ def main(cases: tuple[str, ...] = (), *, n_pairs: int = 1_000) -> None:
       n_pairs: pairs of inputs over which edges are patched.
     """
     reference = {entry["case"]: entry for entry in map(json.loads, REFERENCE.open())}
-    print("| case | edge | ours | original | outputs changed by patching it |")
-    print("|---|---|---|---|---|")
+    print("| case | edge | ours | original | carries | outputs changed by patching it |")
+    print("|---|---|---|---|---|---|")
     for name in cases or case_names():
         compiled = compile_case(name)
         back = {node: moved for moved, node in compiled.case.realign}
         theirs = {
-            tuple(back.get(node, node) for node in edge)
-            for edge in reference[name]["circuit_edges"]
+            (back.get(writer, writer), back.get(reader, reader))
+            for writer, reader in reference[name]["circuit_edges"]
         }
-        ours = set(compiled.circuit.head_edges)
-        assert len(align(compiled).circuit.head_edges) == len(ours)
-        shares = used(compiled, ours | theirs, n_pairs)
-        for edge in sorted(ours | theirs):
-            share = shares["->".join(edge)]
-            if edge in ours and edge in theirs and share > 0:
-                continue
-            sides = ("yes" if edge in side else "no" for side in (ours, theirs))
-            print(
-                f"| {name} | `{'->'.join(edge)}` | {' | '.join(sides)} | {share:.1%} |", flush=True
-            )
+        for row in rows(compiled, theirs, n_pairs):
+            print(row, flush=True)
+        jax.clear_caches()  # executables of all cases take gigabytes
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class GoldenCase:
 
     @property
     def positions(self) -> jnp.ndarray:
-        return jnp.ones(self.tokens("clean").shape[1]).at[0].set(0)
+        return jnp.ones(self.tokens("clean").shape).at[:, 0].set(0)
 
     def batch(self, params: Params, config: TransformerConfig) -> ContrastBatch:
         clean, corrupted = self.tokens("clean"), self.tokens("corrupt")

@@ -12,12 +12,12 @@ from jaxtyping import Float
 
 from interpbench_jax.benchmark.draw import draw_comparison
 from interpbench_jax.benchmark.stopwatch import stopwatch
-from interpbench_jax.cases import sample_sequences
-from interpbench_jax.compiler import compile_case
+from interpbench_jax.cases import sample_pairs
+from interpbench_jax.compiler import algorithm_outputs, compile_case
 from interpbench_jax.discovery import ContrastBatch, contrast_batch, get_method, usual_loss
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring import edge_roc, node_roc
-from interpbench_jax.siit import algorithm_targets
+from interpbench_jax.siit import counted_positions
 from interpbench_jax.zoo import BenchmarkModel, replacing
 
 N_INPUTS = 1_000
@@ -63,18 +63,14 @@ def make_contrast(
     if n_inputs < 1:
         raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
     compiled = compile_case(model.case)
-    drawn = sample_sequences(compiled.case, 2 * n_inputs, key)
-    target = algorithm_targets(compiled, drawn[:n_inputs], drawn[n_inputs:])[0]
-    tokens = jnp.asarray(compiled.codec.encode_indices(drawn))
-    clean, corrupted = tokens[:n_inputs], tokens[n_inputs:]
-    positions = jnp.ones(clean.shape[1]).at[0].set(0)  # BOS
+    clean, corrupted = sample_pairs(compiled.case, n_inputs, key, min_length=model.min_length)
     return contrast_batch(
         model.params,
         model.config,
-        clean,
-        corrupted,
-        target,
-        positions,
+        jnp.asarray(compiled.codec.encode_indices(clean)),
+        jnp.asarray(compiled.codec.encode_indices(corrupted)),
+        algorithm_outputs(compiled, clean),
+        counted_positions(clean),
     )
 
 

@@ -50,5 +50,11 @@ def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) 
 
 def _problem(model: BenchmarkModel, n_pairs: int, seed: int) -> SiitProblem:
     compiled = compile_case(model.case)
-    problem = make_problem(compiled, align(compiled), jax.random.key(seed), n_pairs=n_pairs)
+    problem = make_problem(
+        compiled,
+        align(compiled),
+        jax.random.key(seed),
+        n_pairs=n_pairs,
+        min_length=model.min_length,
+    )
     return problem.take(slice(n_pairs))

@@ -2,11 +2,20 @@
 
 from interpbench_jax.cases.case import Case, Value
 from interpbench_jax.cases.groups import PAPER, PUBLISHED
-from interpbench_jax.cases.inputs import all_sequences, n_sequences, sample_sequences, sequences
+from interpbench_jax.cases.inputs import (
+    PADDING,
+    all_sequences,
+    distinct_pairs,
+    n_sequences,
+    sample_pairs,
+    sample_sequences,
+    sequences,
+)
 from interpbench_jax.cases.registry import case, case_names, get_case
 from interpbench_jax.cases.samplers import Mixture
 
 __all__ = [
+    "PADDING",
     "PAPER",
     "PUBLISHED",
     "Case",
@@ -15,8 +24,10 @@ __all__ = [
     "all_sequences",
     "case",
     "case_names",
+    "distinct_pairs",
     "get_case",
     "n_sequences",
+    "sample_pairs",
     "sample_sequences",
     "sequences",
 ]

@@ -1,4 +1,8 @@
-"""Inputs of a case: every sequence where these are few, drawn ones otherwise."""
+"""Inputs of a case: every sequence where these are few, drawn ones otherwise.
+
+Sequences are rows of indices into `case.vocab`, without BOS. All have the full length, unless
+`min_length` asks for shorter ones too: those are filled up with `PADDING` at the end.
+"""
 
 import jax
 import numpy as np
@@ -7,35 +11,130 @@ from jaxtyping import Int
 from interpbench_jax.cases.case import Case
 from interpbench_jax.cases.samplers import draw
 
+PADDING = -1
 
-def n_sequences(case: Case) -> int:
-    """How many sequences of full length the case has."""
-    return len(case.vocab) ** (case.n_ctx - 1)
-
-
-def all_sequences(case: Case) -> Int[np.ndarray, "sequence pos"]:
-    """Every sequence of full length, in order, as indices into `case.vocab` (no BOS)."""
-    n_tokens, length = len(case.vocab), case.n_ctx - 1
-    place_values = n_tokens ** np.arange(length - 1, -1, -1)
-    return np.arange(n_sequences(case))[:, None] // place_values % n_tokens
+Sequences = Int[np.ndarray, "sequence length"]
 
 
-def sample_sequences(case: Case, n: int, key: jax.Array) -> Int[np.ndarray, "sequence pos"]:
-    """Draws sequences with replacement, as indices into `case.vocab` (no BOS).
+def n_sequences(case: Case, *, min_length: int | None = None) -> int:
+    """How many sequences the case has, of full length or of any from `min_length` on."""
+    return sum(len(case.vocab) ** length for length in _lengths(case, min_length))
+
+
+def all_sequences(case: Case, *, min_length: int | None = None) -> Sequences:
+    """Every sequence, the shortest first, each length in order.
+
+    Args:
+      case: the case.
+      min_length: length of the shortest; full length only where there is none.
+
+    Raises:
+      ValueError: `min_length` is not between 1 and the longest.
+    """
+    return np.concatenate([_every(case, length) for length in _lengths(case, min_length)])
+
+
+def sample_sequences(
+    case: Case, n: int, key: jax.Array, *, min_length: int | None = None
+) -> Sequences:
+    """Draws sequences with replacement.
 
     They are uniform, or what `case.sampler` says; each is drawn on its own, so that any part of
-    them is a sample too.
+    them is a sample too. Where lengths differ, each length is as likely.
 
     Args:
       case: the case.
       n: how many.
       key: a JAX random key.
+      min_length: length of the shortest; full length only where there is none.
+
+    Raises:
+      ValueError: `min_length` is not between 1 and the longest.
     """
-    return np.asarray(draw(case.sampler, key, n, case.n_ctx - 1, len(case.vocab)))
+    return _sample(case, _draw_lengths(case, n, key, min_length), key)
 
 
-def sequences(case: Case, at_most: int, key: jax.Array) -> Int[np.ndarray, "sequence pos"]:
+def sequences(
+    case: Case, at_most: int, key: jax.Array, *, min_length: int | None = None
+) -> Sequences:
     """All sequences where there are no more than `at_most`, else that many drawn ones."""
-    if n_sequences(case) <= at_most:
-        return all_sequences(case)
-    return sample_sequences(case, at_most, key)
+    if n_sequences(case, min_length=min_length) <= at_most:
+        return all_sequences(case, min_length=min_length)
+    return sample_sequences(case, at_most, key, min_length=min_length)
+
+
+def sample_pairs(
+    case: Case, n: int, key: jax.Array, *, min_length: int | None = None
+) -> tuple[Sequences, Sequences]:
+    """Draws (base, source) pairs with replacement, both of one length; see `sample_sequences`."""
+    lengths = np.repeat(_draw_lengths(case, n, key, min_length), 2)
+    drawn = _sample(case, lengths, key)
+    return drawn[::2], drawn[1::2]
+
+
+def distinct_pairs(
+    case: Case, at_most: int, key: jax.Array, *, min_length: int | None = None
+) -> tuple[Sequences, Sequences]:
+    """Distinct (base, source) pairs in random order: all, or about `at_most` drawn ones.
+
+    Args:
+      case: the case.
+      at_most: where there are more pairs, so many are drawn and those drawn twice left out.
+      key: a JAX random key.
+      min_length: length of the shortest; full length only where there is none.
+
+    Raises:
+      ValueError: `min_length` is not between 1 and the longest.
+    """
+    every = [len(case.vocab) ** length for length in _lengths(case, min_length)]
+    if sum(count**2 for count in every) > at_most:
+        pairs = np.stack(sample_pairs(case, at_most, key, min_length=min_length), 1)
+        _, first = np.unique(pairs.reshape(at_most, -1), axis=0, return_index=True)
+        pairs = pairs[np.sort(first)]
+        return pairs[:, 0], pairs[:, 1]
+    rows = [_every(case, length) for length in _lengths(case, min_length)]
+    order = np.asarray(jax.random.permutation(key, sum(count**2 for count in every)))
+    base = np.concatenate([np.repeat(some, len(some), 0) for some in rows])
+    source = np.concatenate([np.tile(some, (len(some), 1)) for some in rows])
+    return base[order], source[order]
+
+
+def _lengths(case: Case, min_length: int | None) -> range:
+    longest = case.n_ctx - 1
+    if min_length is None:
+        return range(longest, longest + 1)
+    if not 1 <= min_length <= longest:
+        raise ValueError(
+            f"min_length must be between 1 and {longest}, the longest sequence of case "
+            f"{case.name}, got {min_length}"
+        )
+    return range(min_length, longest + 1)
+
+
+def _every(case: Case, length: int) -> Sequences:
+    n_tokens = len(case.vocab)
+    place_values = n_tokens ** np.arange(length - 1, -1, -1)
+    return _padded(case, np.arange(n_tokens**length)[:, None] // place_values % n_tokens)
+
+
+def _draw_lengths(
+    case: Case, n: int, key: jax.Array, min_length: int | None
+) -> Int[np.ndarray, " n"]:
+    lengths = _lengths(case, min_length)
+    if len(lengths) == 1:
+        return np.full(n, lengths[0])
+    return np.asarray(jax.random.randint(key, (n,), lengths[0], lengths[-1] + 1))
+
+
+def _sample(case: Case, lengths: Int[np.ndarray, " sequence"], key: jax.Array) -> Sequences:
+    found = np.full((len(lengths), case.n_ctx - 1), PADDING, np.int32)
+    for length in np.unique(lengths).tolist():
+        # As many of each length as of all, so that shapes, and what is compiled, stay the same.
+        drawn = _padded(case, draw(case.sampler, key, len(lengths), length, len(case.vocab)))
+        found[lengths == length] = drawn[lengths == length]
+    return found
+
+
+def _padded(case: Case, rows: jax.Array | np.ndarray) -> Sequences:
+    short = case.n_ctx - 1 - rows.shape[1]
+    return np.pad(np.asarray(rows), ((0, 0), (0, short)), constant_values=PADDING)

@@ -2,7 +2,22 @@
 
 from interpbench_jax.compiler.codec import Codec, compiled_labels
 from interpbench_jax.compiler.compiled import CompiledCase, compile_case
+from interpbench_jax.compiler.outputs import (
+    algorithm_interchanges,
+    algorithm_outputs,
+    compiled_interchanges,
+)
 from interpbench_jax.compiler.program_text import program_text
 from interpbench_jax.compiler.variables import Variable
 
-__all__ = ["Codec", "CompiledCase", "Variable", "compile_case", "compiled_labels", "program_text"]
+__all__ = [
+    "Codec",
+    "CompiledCase",
+    "Variable",
+    "algorithm_interchanges",
+    "algorithm_outputs",
+    "compile_case",
+    "compiled_interchanges",
+    "compiled_labels",
+    "program_text",
+]

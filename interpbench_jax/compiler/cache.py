@@ -26,7 +26,7 @@ from tracr.rasp import rasp
 from interpbench_jax.cases import Case
 
 # Raise when what is made of a program, or how it is stored, changes.
-_FORMAT = 1
+_FORMAT = 3
 _HEADER = "interpbench"
 
 

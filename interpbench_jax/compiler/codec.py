@@ -1,5 +1,6 @@
 """Between a program's values and a model's token ids and logits."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from interpbench_jax.cases import Case, Value
+from interpbench_jax.cases import PADDING, Case, Value
 
 # Compiled outputs are 0 or 1 up to rounding of about 1e-6.
 _NOTHING = 1e-2
@@ -31,20 +32,21 @@ class Codec:
       case: whose vocabulary and length it is.
       bos: id of the token that starts every sequence.
       token_ids: ids of `case.vocab`, in its order.
+      pad: id of the token that fills up shorter sequences.
       outputs: what each logit stands for; empty for a regression.
     """
 
     case: Case
     bos: int
     token_ids: tuple[int, ...]
+    pad: int
     outputs: tuple[Value, ...]
 
     def encode(self, inputs: Sequence[Sequence[Value]]) -> Int[np.ndarray, "batch pos"]:
-        """Token ids of sequences of one length, BOS put in front.
+        """Token ids of sequences, BOS put in front; shorter ones are padded to the longest.
 
         Raises:
-          ValueError: a token is not in the vocabulary, a sequence is empty or too long, or the
-            lengths differ.
+          ValueError: a token is not in the vocabulary, or a sequence is empty or too long.
         """
         if not inputs:
             raise ValueError("no sequences to encode")
@@ -56,24 +58,23 @@ class Codec:
                     f"sequence of {len(sequence)} tokens; case {self.case.name} takes 1 to "
                     f"{longest}: {list(sequence)}"
                 )
-            if len(sequence) != len(inputs[0]):
-                raise ValueError(
-                    f"sequences of one batch must have one length, got {len(inputs[0])} and "
-                    f"{len(sequence)}"
-                )
             for token in sequence:
                 if token not in places:
                     raise ValueError(
                         f"token {token!r} is not in the vocabulary of case {self.case.name}: "
                         f"{list(self.case.vocab)}"
                     )
-        return self.encode_indices(np.array([[places[t] for t in s] for s in inputs]))
+        rows = itertools.zip_longest(*([places[t] for t in s] for s in inputs), fillvalue=PADDING)
+        return self.encode_indices(np.array(list(rows)).T)
 
     def encode_indices(
         self, indices: Int[np.ndarray, "batch length"]
     ) -> Int[np.ndarray, "batch pos"]:
-        """Token ids of sequences given as indices into the vocabulary, BOS put in front."""
-        ids = np.array(self.token_ids, np.int32)
+        """Token ids of sequences given as indices into the vocabulary, BOS put in front.
+
+        `PADDING` becomes the token for padding.
+        """
+        ids = np.array([*self.token_ids, self.pad], np.int32)  # padding is -1: the last
         return np.pad(ids[indices], ((0, 0), (1, 0)), constant_values=self.bos)
 
     def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Value]]:

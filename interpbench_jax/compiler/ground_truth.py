@@ -4,18 +4,20 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig, forward
 
-# Compiled weights are whole numbers and their sums; what is smaller is rounding.
+# Compiled weights are whole numbers and their sums; what is smaller, root mean square over all
+# places, is rounding. One place in a hundred thousand is larger.
 _VISIBLE = 1e-3
 
 
 def ground_truth(
-    params: Params, config: TransformerConfig, inputs: Sequence[np.ndarray]
+    params: Params,
+    config: TransformerConfig,
+    written: Sequence[Float[np.ndarray, "writer _ _ d_model"]],
 ) -> Circuit:
     """Finds the edges that carry information in a compiled model.
 
@@ -26,29 +28,41 @@ def ground_truth(
     Args:
       params: compiled weights.
       config: the compiled model's shape.
-      inputs: batches of token ids, `[batch, pos]`, to look at; of several lengths if what
-        depends on the length shall count as varying.
+      written: what writers write on batches of inputs, `[writer, batch, pos, d_model]` each; of
+        several lengths if what depends on the length shall count as varying.
     """
-    graph = Graph.of(config)
-    written = [_written_after_bos(params, config, jnp.asarray(tokens)) for tokens in inputs]
-    places = np.concatenate(written, 1)
-    # The R of a QR decomposition spans the same rows as the data: what is visible in one is in
-    # the other.
-    spread = np.linalg.qr(places - places.mean(1, keepdims=True), mode="r")
-    mask = np.zeros(graph.valid.shape, bool)
-    for reader, input_map in enumerate(_input_maps(params, config)):
-        seen = np.einsum("wij,jk->wik", spread, input_map)
-        mask[:, reader] = np.abs(seen).max((1, 2)) > _VISIBLE
-    return Circuit.from_mask(graph, mask)
+    places = np.concatenate([w.reshape(len(w), -1, config.d_model) for w in written], 1)
+    seen = visible(params, config, places - places.mean(1, keepdims=True))
+    return Circuit.from_mask(Graph.of(config), seen)
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _written_after_bos(
-    params: Params, config: TransformerConfig, tokens: Int[Array, "batch pos"]
-) -> Float[Array, "writer place d_model"]:
-    """What every writer writes at each place (input, position) after BOS."""
+def written_after_bos(
+    params: Params, config: TransformerConfig, tokens: Int[Array | np.ndarray, "batch pos"]
+) -> Float[Array, "writer batch pos_after_bos d_model"]:
+    """What every writer writes on each input at each position after BOS."""
     _, writers = forward(params, config, tokens)
-    return writers[:, 1:].transpose(2, 0, 1, 3).reshape(writers.shape[2], -1, config.d_model)
+    return writers[:, 1:].transpose(2, 0, 1, 3)
+
+
+def visible(
+    params: Params, config: TransformerConfig, written: Float[np.ndarray, "writer place d_model"]
+) -> Bool[np.ndarray, "writer reader"]:
+    """Which readers see anything of what writers write, through their input maps.
+
+    Args:
+      params: compiled weights.
+      config: their shape.
+      written: vectors of each writer, such as its deviations from a mean.
+    """
+    # The R of a QR decomposition spans the same rows as the data: what is visible in one is in
+    # the other.
+    spread = np.linalg.qr(written, mode="r") / np.sqrt(written.shape[1])
+    mask = np.zeros(Graph.of(config).valid.shape, bool)
+    for reader, input_map in enumerate(_input_maps(params, config)):
+        seen = np.einsum("wij,jk->wik", spread, input_map)
+        mask[:, reader] = np.abs(seen).max((1, 2)) > _VISIBLE
+    return mask
 
 
 def _input_maps(params: Params, config: TransformerConfig) -> Iterator[np.ndarray]:

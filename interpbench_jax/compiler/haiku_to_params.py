@@ -3,7 +3,7 @@
 import numpy as np
 from tracr.craft import bases
 
-from interpbench_jax.compiler.tracr_stages import TracrModel
+from interpbench_jax.compiler.tracr_stages import PAD, TracrModel
 from interpbench_jax.model import Params, TransformerConfig
 
 
@@ -27,6 +27,7 @@ def haiku_to_params(tracr: TracrModel) -> tuple[Params, TransformerConfig]:
         d_vocab=token_embed.shape[0],
         d_vocab_out=unembed.shape[1],
         causal=shape.causal,
+        pad=tracr.assembled.input_encoder.encoding_map[PAD],
         activation="relu",
     )
     params: dict[str, Params] = {

@@ -8,6 +8,7 @@ that the same program gives the same weights however many were compiled before.
 from collections import deque
 from dataclasses import dataclass
 
+import jax
 import networkx as nx
 from tracr.compiler import (
     assemble,
@@ -70,15 +71,17 @@ def compile_with_tracr(case: Case) -> TracrModel:
     except NotImplementedError as error:
         raise ValueError(f"case {case.name!r} cannot be compiled: {error}") from error
     craft = craft_graph_to_model.craft_graph_to_model(graph, extracted.sources)
-    assembled = craft_model_to_transformer.craft_model_to_transformer(
-        craft_model=craft,
-        graph=graph,
-        sink=sink,
-        max_seq_len=max_seq_len,
-        causal=case.causal,
-        compiler_bos=BOS,
-        compiler_pad=PAD,
-    )
+    # Haiku draws weights, which Tracr then overwrites; this generator compiles fastest.
+    with jax.default_prng_impl("rbg"):
+        assembled = craft_model_to_transformer.craft_model_to_transformer(
+            craft_model=craft,
+            graph=graph,
+            sink=sink,
+            max_seq_len=max_seq_len,
+            causal=case.causal,
+            compiler_bos=BOS,
+            compiler_pad=PAD,
+        )
     return TracrModel(graph, craft, assembled, rasp.is_categorical(program))
 
 

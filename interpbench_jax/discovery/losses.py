@@ -44,4 +44,4 @@ def loss_to_clean(categorical: bool) -> Loss:
 
 
 def _mean(values: Float[Array, "batch pos"], batch: ContrastBatch) -> Float[Array, ""]:
-    return values.mean(0) @ batch.positions / batch.positions.sum()
+    return (values * batch.positions).sum() / batch.positions.sum()

@@ -24,7 +24,7 @@ class ContrastBatch(NamedTuple):
     corrupted: Int[Array, "batch pos"]
     target: Num[Array, "batch pos"]
     clean_logits: Float[Array, "batch pos d_vocab_out"]
-    positions: Float[Array, " pos"]
+    positions: Float[Array, "batch pos"]
 
 
 Loss = Callable[[Float[Array, "batch pos d_vocab_out"], ContrastBatch], Float[Array, ""]]
@@ -40,7 +40,7 @@ def contrast_batch(
     clean: Int[Array, "batch pos"],
     corrupted: Int[Array, "batch pos"],
     target: Num[Array, "batch pos"],
-    positions: Float[Array, " pos"],
+    positions: Float[Array, "batch pos"],
 ) -> ContrastBatch:
     """Puts a batch together and runs the model on its clean inputs once.
 
@@ -52,10 +52,11 @@ def contrast_batch(
             f"clean and corrupted inputs must have one shape, got {clean.shape} and "
             f"{corrupted.shape}"
         )
-    if target.shape != clean.shape:
-        raise ValueError(f"target has shape {target.shape}, expected that of clean: {clean.shape}")
-    if positions.shape != clean.shape[1:]:
-        raise ValueError(f"positions has shape {positions.shape}, expected {clean.shape[1:]}")
+    for name, given in (("target", target), ("positions", positions)):
+        if given.shape != clean.shape:
+            raise ValueError(
+                f"{name} has shape {given.shape}, expected that of clean: {clean.shape}"
+            )
     clean_logits, _ = forward(params, config, clean)
     return ContrastBatch(clean, corrupted, target, clean_logits, jnp.asarray(positions))
 

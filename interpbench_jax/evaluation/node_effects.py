@@ -54,7 +54,7 @@ def node_effects(
     target = problem.base_target
     categorical = jnp.issubdtype(target.dtype, jnp.integer)
     differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
-    counted = differs & (problem.positions > 0)[None]
+    counted = differs & (problem.positions > 0)
 
     clean, _ = forward(params, config, problem.base)
     full, source = forward(params, config, problem.source)

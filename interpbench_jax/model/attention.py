@@ -13,15 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 # Beyond this many multiply-adds per attention entry the unrolled form compiles too slowly.
 _UNROLL_LIMIT = 16
 
 Heads = Float[Array, "head d_head pos batch"]
+Padding = Bool[Array, "pos batch"] | None
 
 
-def attend(q: Heads, k: Heads, v: Heads, *, causal: bool) -> Heads:
+def attend(q: Heads, k: Heads, v: Heads, *, causal: bool, padding: Padding = None) -> Heads:
     """Softmax attention of every head.
 
     Args:
@@ -29,6 +30,7 @@ def attend(q: Heads, k: Heads, v: Heads, *, causal: bool) -> Heads:
       k: keys.
       v: values.
       causal: whether position p sees only keys up to p.
+      padding: where keys are not to be seen.
 
     Returns:
       The attention-weighted values, before the output projection.
@@ -36,39 +38,47 @@ def attend(q: Heads, k: Heads, v: Heads, *, causal: bool) -> Heads:
     _, d_head, pos, _ = q.shape
     small = max(d_head, pos) <= _UNROLL_LIMIT
     if small and jax.default_backend() == "cpu":
-        return _unrolled(causal, q, k, v)
-    return _matmul(causal, q, k, v)
+        return _unrolled(causal, q, k, v, padding)
+    return _matmul(causal, q, k, v, padding)
 
 
-def _matmul(causal: bool, q: Heads, k: Heads, v: Heads) -> Heads:
-    _, d_head, pos, _ = q.shape
+def _matmul(causal: bool, q: Heads, k: Heads, v: Heads, padding: Padding = None) -> Heads:
+    d_head = q.shape[1]
     scores = jnp.einsum("hepb,hekb->hpkb", q, k) / math.sqrt(d_head)
-    weights = _softmax(scores, causal, pos)
+    weights = _softmax(scores, causal, padding)
     return jnp.einsum("hpkb,hekb->hepb", weights, v)
 
 
-def _softmax(scores: Array, causal: bool, pos: int) -> Float[Array, "head pos key batch"]:
+def _softmax(
+    scores: Float[Array, "head pos key batch"], causal: bool, padding: Padding
+) -> Float[Array, "head pos key batch"]:
     if causal:
-        seen = np.tril(np.ones((pos, pos), bool))[None, :, :, None]
+        seen = np.tril(np.ones(scores.shape[1:3], bool))[None, :, :, None]
         scores = jnp.where(seen, scores, -jnp.inf)
+    if padding is not None:
+        scores = jnp.where(padding[None, None], -jnp.inf, scores)
     return jax.nn.softmax(scores, axis=2)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _unrolled(causal: bool, q: Heads, k: Heads, v: Heads) -> Heads:
-    return _unrolled_forward(causal, q, k, v)[0]
+def _unrolled(causal: bool, q: Heads, k: Heads, v: Heads, padding: Padding = None) -> Heads:
+    return _unrolled_forward(causal, q, k, v, padding)[0]
 
 
-def _unrolled_forward(causal: bool, q: Heads, k: Heads, v: Heads) -> tuple[Heads, tuple]:
+def _unrolled_forward(
+    causal: bool, q: Heads, k: Heads, v: Heads, padding: Padding
+) -> tuple[Heads, tuple]:
     _, d_head, pos, _ = q.shape
     dims, keys = range(d_head), range(pos)
     scores = _total(q[:, e, :, None, :] * k[:, e, None, :, :] for e in dims) / math.sqrt(d_head)
-    weights = _softmax(scores, causal, pos)
+    weights = _softmax(scores, causal, padding)
     out = jnp.stack([_total(weights[:, :, j] * v[:, e, None, j, :] for j in keys) for e in dims], 1)
     return out, (q, k, v, weights)
 
 
-def _unrolled_backward(causal: bool, saved: tuple, d_out: Heads) -> tuple[Heads, Heads, Heads]:
+def _unrolled_backward(
+    causal: bool, saved: tuple, d_out: Heads
+) -> tuple[Heads, Heads, Heads, None]:
     del causal  # masked entries have weight 0 and so no gradient
     q, k, v, weights = saved
     _, d_head, pos, _ = q.shape
@@ -85,7 +95,7 @@ def _unrolled_backward(causal: bool, saved: tuple, d_out: Heads) -> tuple[Heads,
     d_q = products(lambda e, j: d_scores[:, :, j] * k[:, e, None, j, :])
     d_k = products(lambda e, i: d_scores[:, i] * q[:, e, i, None, :])
     d_v = products(lambda e, i: weights[:, i] * d_out[:, e, i, None, :])
-    return d_q, d_k, d_v
+    return d_q, d_k, d_v, None
 
 
 _unrolled.defvjp(_unrolled_forward, _unrolled_backward)

@@ -20,6 +20,8 @@ class TransformerConfig:
       d_vocab: number of input tokens.
       d_vocab_out: number of outputs; 1 for a regression.
       causal: whether a position sees only itself and earlier ones.
+      pad: the token that fills up shorter sequences, which no position attends to; `None` where
+        all sequences of a batch have one length.
       activation: `gelu` is the exact form, `gelu_tanh` the approximation GPT-2 uses.
       layer_norm: LayerNorm before every block and before the unembedding.
       layer_norm_eps: added to the variance there.
@@ -35,6 +37,7 @@ class TransformerConfig:
     d_vocab: int
     d_vocab_out: int
     causal: bool = False
+    pad: int | None = None
     activation: Activation = "gelu"
     layer_norm: bool = False
     layer_norm_eps: float = 1e-5
@@ -46,6 +49,8 @@ class TransformerConfig:
             value = getattr(self, field.name)
             if field.type is int and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
+        if self.pad is not None and not 0 <= self.pad < self.d_vocab:
+            raise ValueError(f"pad must be one of the {self.d_vocab} tokens, got {self.pad!r}")
         if self.activation not in get_args(Activation):
             raise ValueError(
                 f"activation must be one of {get_args(Activation)}, got {self.activation!r}"

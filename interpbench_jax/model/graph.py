@@ -6,11 +6,12 @@ and value inputs of every head `a{l}.h{h}<q>`, every MLP `m{l}`, and `logits`. A
 three inputs of a head count as one *node*.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
 
@@ -123,6 +124,16 @@ class Graph:
             values[..., self.reader_head_index == i].max(-1) for i in range(len(self.head_readers))
         ]
         return np.stack(merged, -1)
+
+    def one_hot(self, names: Sequence[str]) -> Float[np.ndarray, "name writer"]:
+        """A row per writer named, 1 at its place: as masks of `NodePatch`.
+
+        Raises:
+          ValueError: there is no such writer.
+        """
+        rows = np.zeros((len(names), self.n_writers), np.float32)
+        rows[np.arange(len(names)), [self.writer_index(name) for name in names]] = 1
+        return rows
 
     def writer_index(self, name: str) -> int:
         """Looks a writer up by name.

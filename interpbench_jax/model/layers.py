@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from interpbench_jax.model.attention import attend
+from interpbench_jax.model.attention import Padding, attend
 from interpbench_jax.model.config import TransformerConfig
 
 _ACTIVATIONS = {
@@ -55,12 +55,13 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, seen: Float[Array, "reader d_model pos batch"]
+        self, seen: Float[Array, "reader d_model pos batch"], padding: Padding
     ) -> tuple[Float[Array, "head d_model pos batch"], Float[Array, " d_model"]]:
         """What each head writes, and the layer's output bias, which belongs to no head.
 
         Args:
           seen: the inputs of all q, k and v of the layer, or a single one that all of them see.
+          padding: positions that are not to be attended to.
         """
         c = self.config
         inputs = jnp.split(seen, 3) if seen.shape[0] > 1 else [seen[0]] * 3
@@ -70,7 +71,7 @@ class Attention(nn.Module):
             bias = self.param(f"b_{name}", _BLANK, (c.n_heads, c.d_head))
             spec = "hde,dpb->hepb" if x.ndim == 3 else "hde,hdpb->hepb"
             projected.append(jnp.einsum(spec, weight, x) + bias[:, :, None, None])
-        z = attend(*projected, causal=c.causal)
+        z = attend(*projected, causal=c.causal, padding=padding)
         weight = self.param("W_O", _BLANK, (c.n_heads, c.d_head, c.d_model))
         return jnp.einsum("hed,hepb->hdpb", weight, z), self.param("b_O", _BLANK, (c.d_model,))
 

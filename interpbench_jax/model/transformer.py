@@ -17,6 +17,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
+from interpbench_jax.model.attention import Padding
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.layers import Attention, Embed, LayerNorm, Mlp, PositionEmbed, Unembed
@@ -114,10 +115,11 @@ class Transformer(nn.Module):
         embedded = Embed(config, name="embed")(tokens.T)
         embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]
         embedded = jax.lax.stop_gradient(embedded) if self.detached else embedded
+        padding = None if config.pad is None else tokens.T == config.pad
         stream = ResidualStream(graph, patch)
         stream.write(embedded[None])
         for layer in range(config.n_layers):
-            Block(config, self.detached, name=f"blocks_{layer}")(stream, layer)
+            Block(config, self.detached, name=f"blocks_{layer}")(stream, layer, padding)
         final = stream.read(slice(graph.n_readers - 1, graph.n_readers))[0]
         if config.layer_norm:
             final = LayerNorm(config, name="ln_final")(final)
@@ -131,13 +133,13 @@ class Block(nn.Module):
     detached: bool
 
     @nn.compact
-    def __call__(self, stream: ResidualStream, layer: int) -> None:
+    def __call__(self, stream: ResidualStream, layer: int, padding: Padding) -> None:
         """Runs the layer on the stream."""
         config, graph = self.config, stream.graph
         seen = stream.read(graph.attention_readers(layer))
         if config.layer_norm:
             seen = LayerNorm(config, name="ln1")(seen)
-        heads, bias = Attention(config, name="attn")(seen)
+        heads, bias = Attention(config, name="attn")(seen, padding)
         stream.write(jax.lax.stop_gradient(heads) if self.detached else heads)
         stream.add_constant(bias)
         reader = graph.mlp_reader(layer)

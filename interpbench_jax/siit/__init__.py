@@ -3,9 +3,8 @@
 from interpbench_jax.siit.alignment import Alignment, align
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses, task_loss
-from interpbench_jax.siit.problem import SiitProblem, make_problem
+from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
 from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
-from interpbench_jax.siit.targets import algorithm_targets, compiled_targets
 from interpbench_jax.siit.train import TrainResult, TrainState, train_siit
 from interpbench_jax.siit.validation import Scores, validate
 
@@ -19,9 +18,8 @@ __all__ = [
     "TrainResult",
     "TrainState",
     "agreement",
-    "algorithm_targets",
     "align",
-    "compiled_targets",
+    "counted_positions",
     "draw_batch",
     "interchange_losses",
     "make_optimizer",

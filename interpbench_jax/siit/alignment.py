@@ -1,6 +1,6 @@
 """Where the algorithm shall live in the trained model: its sizes, aligned nodes and circuit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interpbench_jax.compiler import CompiledCase
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
@@ -34,15 +34,21 @@ class Alignment:
         return tuple(w for w in self.graph.writers[1:] if w not in self.nodes)
 
 
-def align(compiled: CompiledCase) -> Alignment:
+def align(compiled: CompiledCase, *, padded: bool = False) -> Alignment:
     """Lays a compiled case over a small realistic transformer, as InterpBench does.
 
     Nodes keep their names except where the case says otherwise; the model has room to spare (at
     least 2 layers and 4 heads) and a narrower residual stream.
 
+    Args:
+      compiled: the high-level model.
+      padded: whether sequences of several lengths will be seen, and padding must be told apart.
+
     Source: Gupta et al. 2024, InterpBench, appendix; the sizes per case are its published ones.
     """
     config = trained_config(compiled)
+    if padded:
+        config = replace(config, pad=compiled.codec.pad)
     moved = dict(compiled.case.realign)
 
     def place(name: str) -> str:

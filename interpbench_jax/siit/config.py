@@ -28,6 +28,8 @@ class SiitConfig:
       round_batches: validate after so many.
       threshold: stop when accuracy, the IIA of every variable and the SIIA of every free node
         reach it.
+      min_length: length of the shortest sequences, padded to full length; `None` has sequences of
+        full length only.
       n_pairs: distinct (base, source) pairs to draw at most.
       held_out: share of them kept for validation.
       validation_pairs: how many of those are looked at after every round.
@@ -47,6 +49,7 @@ class SiitConfig:
     max_batches: int = 20_000
     round_batches: int = 250
     threshold: float = 0.995
+    min_length: int | None = None
     n_pairs: int = 100_000
     held_out: float = 0.2
     validation_pairs: int = 2_048

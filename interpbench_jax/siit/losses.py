@@ -14,7 +14,7 @@ TOLERANCE = 0.05
 def task_loss(
     logits: Float[Array, "pair pos d_vocab_out"],
     target: Num[Array, "pair pos"],
-    positions: Float[Array, " pos"],
+    positions: Float[Array, "pair pos"],
 ) -> Float[Array, ""]:
     """Cross entropy for integer targets, squared error for float ones; mean over positions.
 
@@ -27,13 +27,13 @@ def task_loss(
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     else:
         losses = (logits[..., 0] - target) ** 2
-    return losses.mean(0) @ positions / positions.sum()
+    return (losses * positions).sum() / positions.sum()
 
 
 def agreement(
     logits: Float[Array, "pair pos d_vocab_out"],
     target: Num[Array, "pair pos"],
-    positions: Float[Array, " pos"],
+    positions: Float[Array, "pair pos"],
 ) -> Float[Array, ""]:
     """Share of positions where the model says what the target says.
 
@@ -48,7 +48,7 @@ def agreement(
         right = logits.argmax(-1) == target
     else:
         right = jnp.abs(logits[..., 0] - target) <= TOLERANCE
-    return right.mean(0) @ positions / positions.sum()
+    return (right * positions).sum() / positions.sum()
 
 
 def interchange_losses(
@@ -58,7 +58,7 @@ def interchange_losses(
     source: Int[Array, "pair pos"],
     masks: Float[Array, "intervention writer"],
     targets: Num[Array, "intervention pair pos"],
-    positions: Float[Array, " pos"],
+    positions: Float[Array, "pair pos"],
 ) -> Float[Array, " intervention"]:
     """The task loss under several interchanges of one batch, run as one.
 

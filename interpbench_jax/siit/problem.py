@@ -2,15 +2,13 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.cases import all_sequences, n_sequences, sample_sequences
-from interpbench_jax.compiler import CompiledCase
+from interpbench_jax.cases import PADDING, distinct_pairs
+from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
 from interpbench_jax.siit.alignment import Alignment
-from interpbench_jax.siit.targets import algorithm_targets, one_hot_nodes
 
 
 class SiitProblem(NamedTuple):
@@ -37,7 +35,7 @@ class SiitProblem(NamedTuple):
     variable_targets: Num[Array, "variable pair pos"]
     variable_nodes: Float[Array, "variable writer"]
     free_nodes: Float[Array, "free writer"]
-    positions: Float[Array, " pos"]
+    positions: Float[Array, "pair pos"]
 
     @property
     def n_pairs(self) -> int:
@@ -52,6 +50,7 @@ class SiitProblem(NamedTuple):
             base_target=self.base_target[pairs],
             source_target=self.source_target[pairs],
             variable_targets=self.variable_targets[:, pairs],
+            positions=self.positions[pairs],
         )
 
     def split(self, held_out: float) -> tuple["SiitProblem", "SiitProblem"]:
@@ -67,7 +66,12 @@ class SiitProblem(NamedTuple):
 
 
 def make_problem(
-    compiled: CompiledCase, alignment: Alignment, key: Array, *, n_pairs: int = 100_000
+    compiled: CompiledCase,
+    alignment: Alignment,
+    key: Array,
+    *,
+    n_pairs: int = 100_000,
+    min_length: int | None = None,
 ) -> SiitProblem:
     """Draws distinct (base, source) pairs of a case and asks its algorithm for all targets.
 
@@ -79,36 +83,29 @@ def make_problem(
       alignment: where its variables live in the model to be trained.
       key: a JAX random key.
       n_pairs: at most so many pairs.
+      min_length: length of the shortest sequences; full length only where there is none. Shorter
+        ones are padded, and what is said at padding does not count.
 
     Raises:
-      ValueError: `n_pairs` is smaller than 1.
+      ValueError: `n_pairs` is smaller than 1, or `min_length` not between 1 and the longest.
     """
     if n_pairs < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
-    base, source = _pairs(compiled, n_pairs, key)
+    base, source = distinct_pairs(compiled.case, n_pairs, key, min_length=min_length)
     graph, aligned = alignment.graph, alignment.nodes
-    targets = algorithm_targets(compiled, base, source)
+    targets = algorithm_interchanges(compiled, base, source)
     return SiitProblem(
         base=jnp.asarray(compiled.codec.encode_indices(base)),
         source=jnp.asarray(compiled.codec.encode_indices(source)),
         base_target=targets[0],
         source_target=targets[-1],
         variable_targets=targets[1:-1],
-        variable_nodes=one_hot_nodes(graph, aligned),
-        free_nodes=one_hot_nodes(graph, alignment.free_nodes),
-        positions=jnp.ones(compiled.config.n_ctx).at[0].set(0),  # BOS
+        variable_nodes=jnp.asarray(graph.one_hot(aligned)),
+        free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
+        positions=counted_positions(base),
     )
 
 
-def _pairs(compiled: CompiledCase, n_pairs: int, key: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct pairs of sequences, in random order."""
-    case = compiled.case
-    everything = n_sequences(case) ** 2
-    if everything <= n_pairs:
-        order = np.asarray(jax.random.permutation(key, everything))
-        sequences = all_sequences(case)
-        return sequences[order // len(sequences)], sequences[order % len(sequences)]
-    drawn = sample_sequences(case, 2 * n_pairs, key).reshape(n_pairs, -1)
-    _, first = np.unique(drawn, axis=0, return_index=True)
-    distinct = drawn[np.sort(first)]
-    return distinct[:, : case.n_ctx - 1], distinct[:, case.n_ctx - 1 :]
+def counted_positions(inputs: Int[np.ndarray, "pair length"]) -> Float[Array, "pair pos"]:
+    """1 where a model's output counts: everywhere but at BOS and at padding."""
+    return jnp.pad(jnp.asarray(inputs != PADDING, jnp.float32), ((0, 0), (1, 0)))

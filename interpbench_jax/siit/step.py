@@ -31,7 +31,7 @@ class SiitBatch(NamedTuple):
     source: Int[Array, "pair pos"]
     masks: Float[Array, "3 writer"]
     targets: Num[Array, "3 pair pos"]
-    positions: Float[Array, " pos"]
+    positions: Float[Array, "pair pos"]
 
 
 def draw_batch(
@@ -55,7 +55,7 @@ def draw_batch(
         source=problem.source[pairs],
         masks=jnp.stack([jnp.zeros_like(strict), problem.variable_nodes[variable], strict]),
         targets=jnp.stack([target, problem.variable_targets[variable, pairs], target]),
-        positions=problem.positions,
+        positions=problem.positions[pairs],
     )
 
 

@@ -40,9 +40,13 @@ def make_model(
       on_round: called with the training state after every round.
     """
     compiled = compile_case(case)
-    alignment = align(compiled)
+    alignment = align(compiled, padded=config.min_length is not None)
     problem = make_problem(
-        compiled, alignment, jax.random.key(_PROBLEM_KEY), n_pairs=config.n_pairs
+        compiled,
+        alignment,
+        jax.random.key(_PROBLEM_KEY),
+        n_pairs=config.n_pairs,
+        min_length=config.min_length,
     )
     clock = [time.perf_counter()]
 

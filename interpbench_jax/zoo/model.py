@@ -51,3 +51,8 @@ class BenchmarkModel:
     def graph(self) -> Graph:
         """Writers and readers of the model."""
         return self.circuit.graph
+
+    @property
+    def min_length(self) -> int | None:
+        """Length of the shortest sequences it was trained on; none if all had full length."""
+        return self.card.get("config", {}).get("min_length")

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from interpbench_jax.cases import (
+    PADDING,
     Mixture,
     all_sequences,
     case_names,
+    distinct_pairs,
     get_case,
     n_sequences,
+    sample_pairs,
     sample_sequences,
     samplers,
     sequences,
@@ -153,3 +156,51 @@ def test_neighbouring_samples_are_independent() -> None:
 def test_probabilities_are_checked(shares: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="probabilities must be positive"):
         Mixture(tuple((share, samplers.all_same) for share in shares))
+
+
+def test_all_sequences_of_several_lengths() -> None:
+    case = get_case("3")
+    found = all_sequences(case, min_length=2)
+    assert len(found) == n_sequences(case, min_length=2) == 16 + 64 + 256
+    assert len(np.unique(found, axis=0)) == len(found)
+    assert (found[:16, :2] == list(itertools.product(range(4), repeat=2))).all()
+    assert (found[:16, 2:] == PADDING).all() and (found[80:] != PADDING).all()
+
+
+@pytest.mark.parametrize("name", ["3", *BALANCED])
+def test_each_length_is_as_likely_and_drawn_as_the_case_says(name: str) -> None:
+    case = get_case(name)
+    drawn = sample_sequences(case, 6_000, KEY, min_length=1)
+    lengths = (drawn != PADDING).sum(1)
+    assert ((drawn != PADDING) == (np.arange(case.n_ctx - 1)[None] < lengths[:, None])).all()
+    assert drawn.max() < len(case.vocab)
+    share = 1 / (case.n_ctx - 1)
+    spread = 4.5 * np.sqrt(share * (1 - share) / 6_000)
+    for length in range(1, case.n_ctx):
+        assert (lengths == length).mean() == pytest.approx(share, abs=spread)
+    full = sample_sequences(case, 6_000, KEY)
+    assert (drawn[lengths == case.n_ctx - 1] == full[lengths == case.n_ctx - 1]).all()
+
+
+@pytest.mark.parametrize("draw_pairs", [sample_pairs, distinct_pairs])
+def test_pairs_have_one_length(draw_pairs) -> None:
+    base, source = draw_pairs(get_case("13"), 1_000, KEY, min_length=3)
+    assert ((base == PADDING) == (source == PADDING)).all()
+    assert set((base != PADDING).sum(1).tolist()) == {3, 4, 5, 6, 7, 8, 9}
+    assert (base != source).any(1).mean() > 0.9
+
+
+def test_distinct_pairs_are_all_where_they_are_few() -> None:
+    base, source = distinct_pairs(get_case("3"), 16**2 + 64**2 + 256**2, KEY, min_length=2)
+    found = np.concatenate([base, source], 1)
+    assert len(np.unique(found, axis=0)) == len(found) == 16**2 + 64**2 + 256**2
+    base, source = distinct_pairs(get_case("3"), 5_000, KEY)
+    found = np.concatenate([base, source], 1)
+    assert len(np.unique(found, axis=0)) == len(found)
+    assert 4_700 < len(found) < 5_000
+
+
+@pytest.mark.parametrize("min_length", [0, 5, -1])
+def test_the_shortest_length_is_checked(min_length: int) -> None:
+    with pytest.raises(ValueError, match=f"between 1 and 4.*case 3, got {min_length}"):
+        sample_sequences(get_case("3"), 10, KEY, min_length=min_length)

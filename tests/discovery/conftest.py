@@ -48,7 +48,7 @@ def make_batch():
             clean=jnp.array([[0, 1, 2], [0, 3, 1], [0, 2, 2], [0, 1, 3]])[:, here],
             corrupted=jnp.array([[0, 3, 1], [0, 1, 2], [0, 1, 3], [0, 2, 0]])[:, here],
             target=jnp.array([[0, 1, 2], [0, 2, 0], [0, 1, 1], [0, 0, 2]])[:, here],
-            positions=jnp.array([0.0, 1.0, 1.0])[here],
+            positions=jnp.array([[0.0, 1.0, 1.0]] * 4)[:, here],
         )
 
     return pair

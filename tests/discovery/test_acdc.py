@@ -25,7 +25,7 @@ def kl_reference(logits, batch):
     clean, patched = log_softmax(batch.clean_logits), log_softmax(logits)
     divergence = (np.exp(clean) * (clean - patched)).sum(-1)
     positions = np.asarray(batch.positions)
-    return (divergence * positions).sum() / (len(divergence) * positions.sum())
+    return (divergence * positions).sum() / positions.sum()
 
 
 def slow_acdc(params, config, batch, threshold, order):
@@ -126,7 +126,7 @@ def test_one_edge_of_known_effect(make_params):
         corrupted=jnp.array([[0, 3, 3]]),
         target=jnp.zeros((1, 3)),
         clean_logits=jnp.array([[[0.0], [1.0], [1.0]]]),
-        positions=jnp.array([0.0, 1.0, 1.0]),
+        positions=jnp.array([[0.0, 1.0, 1.0]]),
     )
     graph = Graph.of(config)
     for levels, at_input in [((0.0, 0.5, 3.5, 4.5), 4.5), ((0.0, 0.5, 3.0, 4.0), np.inf)]:

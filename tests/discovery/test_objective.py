@@ -22,7 +22,7 @@ LOG3 = math.log(3)
 def batch_of(clean_logits, target, positions):
     """A batch for losses that look at no tokens."""
     tokens = jnp.zeros(np.shape(target), int)
-    arrays = [jnp.array(x) for x in (target, clean_logits, positions)]
+    arrays = [jnp.array(x) for x in (target, clean_logits, [positions] * len(target))]
     return ContrastBatch(tokens, tokens, *arrays)
 
 
@@ -50,12 +50,12 @@ def test_batch_holds_what_the_model_says(one_layer, make_params, make_batch, run
         ({"corrupted": (1, 3)}, r"\(2, 3\) and \(1, 3\)"),
         ({"target": (2, 2)}, r"target has shape \(2, 2\).*\(2, 3\)"),
         ({"target": (2,)}, r"target has shape \(2,\).*\(2, 3\)"),
-        ({"positions": (2,)}, r"positions has shape \(2,\).*\(3,\)"),
-        ({"positions": (2, 3)}, r"positions has shape \(2, 3\).*\(3,\)"),
+        ({"positions": (3,)}, r"positions has shape \(3,\).*\(2, 3\)"),
+        ({"positions": (2, 2)}, r"positions has shape \(2, 2\).*\(2, 3\)"),
     ],
 )
 def test_shapes_that_do_not_fit(small, make_params, changed, message, no_shape_checks):
-    shapes = {"clean": (2, 3), "corrupted": (2, 3), "target": (2, 3), "positions": (3,)} | changed
+    shapes = {"clean": (2, 3), "corrupted": (2, 3), "target": (2, 3), "positions": (2, 3)} | changed
     arrays = {
         name: jnp.zeros(s, float if name == "positions" else int) for name, s in shapes.items()
     }

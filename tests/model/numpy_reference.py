@@ -60,7 +60,7 @@ def forward(params, config, tokens, *, edges=None, nodes=None, source=None):
                     seen = layer_norm(seen, block["ln1"], config.layer_norm_eps)
                 name = x.upper()
                 projected[x] = seen @ weights[f"W_{name}"][head] + weights[f"b_{name}"][head]
-            mixed = attention(**projected, causal=config.causal)
+            mixed = attention(**projected, causal=config.causal, padding=tokens == config.pad)
             heads[f"a{layer}.h{head}"] = write(f"a{layer}.h{head}", mixed @ weights["W_O"][head])
         written |= heads
         constants.append(weights["b_O"])
@@ -77,17 +77,17 @@ def forward(params, config, tokens, *, edges=None, nodes=None, source=None):
     return final @ unembed["W_U"] + unembed["b_U"], written
 
 
-def attention(q, k, v, *, causal):
-    """One head's softmax attention, `[batch, pos, d_head]`, query by query."""
+def attention(q, k, v, *, causal, padding):
+    """One head's softmax attention, `[batch, pos, d_head]`, query by query; padding is not seen."""
     n_batch, n_pos, d_head = q.shape
     out = np.zeros_like(v)
     for b in range(n_batch):
         for p in range(n_pos):
-            keys = range(p + 1 if causal else n_pos)
+            keys = [j for j in range(p + 1 if causal else n_pos) if not padding[b, j]]
             scores = np.array([q[b, p] @ k[b, j] for j in keys]) / math.sqrt(d_head)
             weights = np.exp(scores - scores.max())
             weights /= weights.sum()
-            out[b, p] = sum(weights[j] * v[b, j] for j in keys)
+            out[b, p] = sum(weight * v[b, j] for weight, j in zip(weights, keys, strict=True))
     return out
 
 

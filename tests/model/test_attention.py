@@ -22,17 +22,21 @@ def draw(shape, seed=0, scale=1.0):
     return [jnp.asarray(scale * rng.standard_normal(shape), jnp.float32) for _ in range(3)]
 
 
-def by_the_reference(q, k, v, causal):
+def by_the_reference(q, k, v, causal, padding=None):
     """Head by head; the package has `[head, d_head, pos, batch]`, the reference the opposite."""
     heads = zip(*(np.asarray(x, np.float64) for x in (q, k, v)), strict=True)
-    mixed = [numpy_reference.attention(*(x.T for x in head), causal=causal).T for head in heads]
+    padding = np.zeros(q.shape[2:], bool) if padding is None else padding
+    mixed = [
+        numpy_reference.attention(*(x.T for x in head), causal=causal, padding=padding.T).T
+        for head in heads
+    ]
     return np.stack(mixed)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def value_and_gradients(form, causal, inputs, cotangent):
+def value_and_gradients(form, causal, inputs, cotangent, padding=None):
     """What a form gives, and the cotangent pulled back to queries, keys and values."""
-    out, pullback = jax.vjp(lambda *x: form(causal, *x), *inputs)
+    out, pullback = jax.vjp(lambda *x: form(causal, *x, padding), *inputs)
     return out, pullback(cotangent)
 
 
@@ -64,6 +68,21 @@ def test_forms_agree_in_gradient(causal):
     _, by_hand = value_and_gradients(_unrolled, causal, tuple(inputs), cotangent)
     for one, other in zip(by_hand, by_autodiff, strict=True):
         assert np.abs(other).max() > 0.1
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@forms
+@directions
+def test_padding_is_not_seen(form, causal):
+    """Rows of 5, 4, 3 and 1 tokens; no gradient reaches what is hidden, and the forms agree."""
+    inputs, (cotangent, *_) = tuple(draw(SHAPE, seed=8)), draw(SHAPE, seed=9)
+    padding = np.arange(5)[:, None] >= np.array([5, 4, 3, 1])[None]
+    out, gradients = value_and_gradients(form, causal, inputs, cotangent, padding)
+    np.testing.assert_allclose(out, by_the_reference(*inputs, causal, padding), atol=1e-5)
+    for gradient in gradients[1:]:
+        assert (np.asarray(gradient)[:, :, padding] == 0).all()
+    _, by_autodiff = value_and_gradients(_matmul, causal, inputs, cotangent, padding)
+    for one, other in zip(gradients, by_autodiff, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 

@@ -25,6 +25,12 @@ def test_activation_is_known(variants, no_shape_checks):
         changed(variants["causal"], activation="tanh")
 
 
+@pytest.mark.parametrize("pad", [-1, 4])
+def test_padding_is_a_token(variants, pad):
+    with pytest.raises(ValueError, match=f"pad must be one of the 4 tokens, got {pad}"):
+        changed(variants["causal"], pad=pad)
+
+
 @pytest.mark.parametrize("field", ["init_std", "layer_norm_eps"])
 @pytest.mark.parametrize("value", [0.0, -0.25, float("nan")])
 def test_scales_are_positive(variants, field, value):

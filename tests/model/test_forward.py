@@ -136,6 +136,20 @@ def test_initial_weights(variants):
             np.testing.assert_array_equal(weight, np.full_like(weight, name == "w"))
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_padding_changes_nothing_at_the_tokens(variants, make_params, run, causal):
+    """A sequence says the same alone and padded; and all is as in the reference."""
+    config = dataclasses.replace(variants["causal"], causal=causal, pad=3)
+    params = make_params(config)
+    tokens = jnp.array([[0, 1, 2, 3, 3], [0, 2, 2, 1, 1]])
+    logits, writers = run(params, config, tokens)
+    expected, written = numpy_reference.forward(params, config, tokens)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    np.testing.assert_allclose(writers, numpy_reference.stacked(written), atol=1e-4)
+    alone, _ = run(params, config, tokens[:1, :3])
+    np.testing.assert_allclose(logits[:1, :3], alone, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(5,), (1, 2, 5)])
 def test_tokens_without_batch(variants, make_params, shape, no_shape_checks):
     config = variants["causal"]

@@ -53,3 +53,22 @@ def test_where_an_output_is_undefined_the_label_is_zero() -> None:
     problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=500)
     assert (problem.base_target[:, -1] == 0).all()
     assert (problem.base_target[:, 1:-1] != 0).any()
+
+
+def test_shorter_sequences_are_padded_and_padding_does_not_count() -> None:
+    compiled = compile_case("3")
+    alignment = align(compiled, padded=True)
+    assert alignment.config.pad == compiled.codec.pad
+    problem = make_problem(compiled, alignment, jax.random.key(0), min_length=2)
+    assert problem.n_pairs == 16**2 + 64**2 + 256**2
+    padded = np.asarray(problem.base) == compiled.codec.pad
+    assert (padded == (np.asarray(problem.source) == compiled.codec.pad)).all()
+    assert set(padded.sum(1).tolist()) == {0, 1, 2}
+    counted = ~padded
+    counted[:, 0] = False
+    assert (np.asarray(problem.positions) == counted).all()
+    x = compiled.codec.token_ids[compiled.case.vocab.index("x")]
+
+    expected = np.cumsum(np.asarray(problem.base)[:, 1:] == x, 1) / np.arange(1, 5)[None]
+    expected = np.where(counted[:, 1:], expected, 0)
+    np.testing.assert_allclose(problem.base_target[:, 1:], expected, atol=1e-5)

@@ -52,7 +52,7 @@ def copy_problem(n_pairs: int = 64) -> SiitProblem:
         variable_targets=source[None],
         variable_nodes=one_hot[graph.writer_index("m0")][None],
         free_nodes=one_hot[jnp.array([1, 2])],
-        positions=jnp.array([0.0, 1.0, 1.0]),
+        positions=jnp.tile(jnp.array([0.0, 1.0, 1.0]), (n_pairs, 1)),
     )
 
 
@@ -182,10 +182,10 @@ def test_strict_sampling(sampling: StrictSampling, sizes: set[int]) -> None:
 def test_task_loss_by_hand() -> None:
     logits = jnp.log(jnp.array([[[0.5, 0.5], [0.25, 0.75]]]))
     target = jnp.array([[0, 1]])
-    found = task_loss(logits, target, jnp.array([0.0, 1.0]))
+    found = task_loss(logits, target, jnp.array([[0.0, 1.0]]))
     np.testing.assert_allclose(found, -np.log(0.75), rtol=1e-6)
     values = jnp.array([[[1.0], [3.0]]])
-    found = task_loss(values, jnp.array([[0.0, 1.0]]), jnp.array([1.0, 1.0]))
+    found = task_loss(values, jnp.array([[0.0, 1.0]]), jnp.array([[1.0, 1.0]]))
     np.testing.assert_allclose(found, (1 + 4) / 2)
 
 

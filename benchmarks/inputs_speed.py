@@ -1,0 +1,44 @@
+"""Seconds for 100,000 inputs of a case with what its algorithm says on them.
+
+Run: `.venv/bin/python benchmarks/inputs_speed.py`. One line per case; the last line is JSON. The
+case is compiled by Tracr before, and all of XLA's compilation is in the figure.
+"""
+
+import json
+import time
+
+import jax
+import numpy as np
+import tyro
+from flax.traverse_util import flatten_dict
+
+from interpbench_jax.cases import PAPER, sample_sequences
+from interpbench_jax.compiler import algorithm_outputs, compile_case
+
+
+def main(cases: tuple[str, ...] = (*PAPER, "119"), *, n_inputs: int = 100_000) -> None:
+    """Time drawing, encoding and evaluating inputs.
+
+    Args:
+      cases: names of cases.
+      n_inputs: how many inputs.
+    """
+    found = {}
+    for name in cases:
+        started = time.perf_counter()
+        compiled = compile_case(name)
+        compiled_after = time.perf_counter() - started
+        started = time.perf_counter()
+        drawn = sample_sequences(compiled.case, n_inputs, jax.random.key(0))
+        compiled.codec.encode_indices(drawn)
+        np.asarray(algorithm_outputs(compiled, drawn))
+        seconds = time.perf_counter() - started
+        n_params = sum(weight.size for weight in flatten_dict(compiled.params).values())
+        found[name] = {"ours_s": round(seconds, 2), "n_params": n_params}
+        print(f"case {name}: {n_params:,} parameters, {seconds:.2f} s", end="")
+        print(f" (case ready after {compiled_after:.2f} s)", flush=True)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,149 @@
+"""Whether a compiled model says what its program says: Tracr does not always tell when it cannot.
+
+Averages of different categorical values, selectors wider than nine, values at BOS that a function
+maps to something: such programs compile, and compute something else. The comparison with RASP's
+own interpreter finds them and names the expression where the two part.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+from jaxtyping import Float, Int
+from tracr.compiler import nodes
+from tracr.rasp import rasp
+
+from interpbench_jax.cases import Case, Value
+from interpbench_jax.compiler.tracr_stages import TracrModel
+
+# A number further away than this from the program's is another one.
+_CLOSE = 1e-2
+# A categorical value is written as 1; less than this is nothing, which is "undefined".
+_NOTHING = 1e-2
+
+
+class Disagreement(NamedTuple):
+    """The first expression, in order of computation, on which model and program differ.
+
+    Attributes:
+      expression: its label.
+      sequence: an input on which they differ.
+      position: where in the input, counted from 0 without BOS.
+      by_program: what RASP's interpreter says.
+      by_model: what the compiled model says.
+    """
+
+    expression: str
+    sequence: tuple[Value, ...]
+    position: int
+    by_program: Value
+    by_model: Value | None
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"expression {self.expression!r} is {self.by_program!r} at position {self.position} of "
+            f"{list(self.sequence)}, but the compiled model says {self.by_model!r}"
+        )
+
+
+def find_disagreement(
+    case: Case,
+    tracr: TracrModel,
+    inputs: Int[np.ndarray, "sequence length"],
+    residual: Float[np.ndarray, "sequence length d_model"],
+) -> Disagreement | None:
+    """Compares every expression of a program on some inputs; undefined values match anything.
+
+    Args:
+      case: the case.
+      tracr: what Tracr made of it.
+      inputs: indices into the case's vocabulary.
+      residual: the compiled model's final residual stream on them, after BOS.
+    """
+    evaluator = _RememberingEvaluator()
+    sequences = [tuple(case.vocab[i] for i in row) for row in inputs]
+    for label in nx.topological_sort(tracr.graph):
+        expression = tracr.graph.nodes[label][nodes.EXPR]
+        if not isinstance(expression, rasp.SOp):
+            continue
+        for row, sequence in enumerate(sequences):
+            by_model = _read(tracr, expression, residual[row])
+            for position, (said, written) in enumerate(
+                zip(evaluator.on(expression, sequence), by_model, strict=False)
+            ):
+                if said is not None and not _same(said, written):
+                    return Disagreement(label, sequence, position, said, written)
+    return None
+
+
+def _same(said: Any, written: Any) -> bool:
+    if isinstance(written, float):
+        return abs(float(said) - written) < _CLOSE
+    return said == written
+
+
+def _read(
+    tracr: TracrModel, expression: rasp.SOp, residual: Float[np.ndarray, "length d_model"]
+) -> Iterator[Any]:
+    """The expression's value at each position, from the directions that hold it."""
+    labels = tracr.assembled.residual_labels
+    basis = tracr.graph.nodes[expression.label][nodes.OUTPUT_BASIS]
+    written = residual[:, [labels.index(str(direction)) for direction in basis]]
+    for vector in written:
+        if rasp.is_numerical(expression):
+            yield float(vector[0])
+        else:
+            yield basis[vector.argmax()].value if vector.max() > _NOTHING else None
+
+
+def _selects(predicate: Callable[[Any, Any], bool], key: Any, query: Any) -> bool:
+    try:
+        return bool(predicate(key, query))
+    except (TypeError, ValueError):
+        if key is None or query is None:
+            return False
+        raise
+
+
+class _RememberingEvaluator(rasp.DefaultRASPEvaluator):
+    """RASP's interpreter, evaluating each expression once per input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[tuple[str, tuple[Value, ...]], Any] = {}
+
+    def on(self, expression: rasp.SOp, sequence: tuple[Value, ...]) -> Any:
+        """The expression's values; none where the interpreter cannot tell."""
+        try:
+            return self.evaluate(expression, sequence)
+        except (TypeError, ValueError, ArithmeticError):  # a function of an undefined value
+            return ()
+
+    def evaluate(self, expr: rasp.RASPExpr, xs: Any) -> Any:
+        """See `rasp.DefaultRASPEvaluator`."""
+        key = (expr.label, tuple(xs))
+        if key not in self._found:
+            self._found[key] = super().evaluate(expr, xs)
+        return self._found[key]
+
+    def eval_select(self, sel: rasp.Select, xs: Any) -> list[list[bool]]:
+        """As RASP's, but a comparison with an undefined value is false and no error."""
+        keys = self.evaluate(sel.keys, xs)
+        queries = self.evaluate(sel.queries, xs)
+        return [[_selects(sel.predicate, key, query) for key in keys] for query in queries]
+
+    def eval_aggregate(self, sop: rasp.Aggregate, xs: Any) -> list[Any]:
+        """As RASP's, but equal values need not be numbers, and different ones are named."""
+        values = self.evaluate(sop.sop, xs)
+        found = []
+        for row in self.evaluate(sop.selector, xs):
+            chosen = [value for value, selected in zip(values, row, strict=True) if selected]
+            if all(value == chosen[0] for value in chosen):
+                found.append(chosen[0] if chosen else sop.default)
+            elif all(isinstance(value, int | float) for value in chosen):
+                found.append(sum(chosen) / len(chosen))
+            else:
+                found.append(f"the average of {chosen}")
+        return found

@@ -1,0 +1,60 @@
+"""The cases that tests of the compiler run through: a spread in `make test`, all when slow."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.cases import Case, case_names, get_case, sequences
+from interpbench_jax.compiler import compiled
+from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
+
+# Every theme, both kinds of output, one to four layers, causal and not.
+SPREAD = (
+    *("2", "3", "4", "7", "8", "11", "13", "18", "19", "20"),
+    *("21", "26", "29", "33", "38", "42", "57", "62", "92", "108"),
+)
+
+
+def _param(name: str):
+    # Tests of one case run in one process, and share what was compiled.
+    marks = [pytest.mark.xdist_group(f"case {name}")]
+    if name not in SPREAD:
+        marks.append(pytest.mark.slow)
+    if name == "113":
+        marks.append(pytest.mark.filterwarnings("ignore:case '113'. expression"))
+    return pytest.param(name, marks=marks)
+
+
+_finished = itertools.count(1)
+
+
+@functools.lru_cache(maxsize=1)
+def _tracr(case: Case) -> TracrModel:
+    return compile_with_tracr(case)
+
+
+@pytest.fixture(scope="module", params=map(_param, case_names()))
+def each_case(request) -> Iterator[Case]:
+    """The spread of cases; all of them in slow runs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(compiled, "compile_with_tracr", _tracr)  # `tracr` shares it
+        yield get_case(request.param)
+    if next(_finished) % 10 == 0:
+        jax.clear_caches()  # executables for 129 cases take more than 10 GB
+
+
+@pytest.fixture(scope="module")
+def tracr(each_case: Case) -> TracrModel:
+    """What Tracr makes of each case."""
+    return _tracr(each_case)
+
+
+@pytest.fixture(scope="module")
+def inputs(each_case: Case) -> np.ndarray:
+    """Every input where there are at most 10,000, else 2,000 drawn ones; vocabulary indices."""
+    found = sequences(each_case, 10_000, jax.random.key(1))
+    return found if len(found) < 10_000 else found[:2_000]

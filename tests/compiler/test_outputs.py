@@ -1,0 +1,57 @@
+"""What the algorithm says: both ways agree, at every length."""
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.cases import PADDING, get_case, sample_pairs
+from interpbench_jax.compiler import (
+    algorithm_interchanges,
+    algorithm_outputs,
+    compile_case,
+    outputs,
+)
+
+
+@pytest.mark.parametrize("min_length", [None, 1])
+@pytest.mark.parametrize("name", ["3", "13"])
+def test_the_compiled_model_and_the_tables_agree(monkeypatch, name: str, min_length) -> None:
+    compiled = compile_case(name)
+    pairs = sample_pairs(compiled.case, 500, jax.random.key(0), min_length=min_length)
+    said = np.asarray(algorithm_interchanges(compiled, *pairs))
+    assert (said[:, :, 0] == 0).all()
+    assert (said[:, :, 1:][:, pairs[0] == PADDING] == 0).all()
+    np.testing.assert_array_equal(algorithm_outputs(compiled, pairs[0]), said[0])
+    np.testing.assert_array_equal(algorithm_outputs(compiled, pairs[1]), said[-1])
+    assert (said[1:] != said[:1]).mean() > 0.1
+
+    monkeypatch.setattr(outputs, "_HEAVY", 0)
+    np.testing.assert_allclose(algorithm_interchanges(compiled, *pairs), said, atol=1e-5)
+    np.testing.assert_allclose(algorithm_outputs(compiled, pairs[0]), said[0], atol=1e-5)
+
+
+def test_a_shorter_sequence_says_what_it_says_alone() -> None:
+    compiled = compile_case("13")
+    rows = np.full((3, 9), PADDING)
+    rows[:, :4] = [[0, 1, 2, 0], [3, 3, 1, 0], [2, 0, 0, 1]]
+    alone = algorithm_outputs(compiled, rows[:, :4])
+    np.testing.assert_array_equal(algorithm_outputs(compiled, rows)[:, :5], alone)
+    program = get_case("13").program()
+    said = program([compiled.case.vocab[token] for token in rows[0, :4]])
+    labels = [compiled.codec.outputs[label] for label in np.asarray(alone)[0, 1:]]
+    assert labels[:-1] == said[:-1]  # the last position has no next token
+
+
+def test_a_base_and_its_source_have_one_length(no_shape_checks) -> None:
+    compiled = compile_case("3")
+    longer, shorter = np.array([[0, 1, 2]]), np.array([[0, 1, PADDING]])
+    for base, source in [(longer, shorter), (longer, longer[:, :2])]:
+        with pytest.raises(ValueError, match="same length"):
+            algorithm_interchanges(compiled, base, source)
+
+
+def test_encoding_pads_to_the_longest() -> None:
+    codec = compile_case("3").codec
+    a, b = (codec.token_ids[codec.case.vocab.index(token)] for token in "ab")
+    encoded = codec.encode([["a"], ["a", "b", "b"]])
+    assert encoded.tolist() == [[codec.bos, a, codec.pad, codec.pad], [codec.bos, a, b, b]]
