@@ -15,8 +15,8 @@ from rich.console import Console
 
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.siit import SiitConfig, align, make_problem
-from interpbench_jax.siit.train import advance, init_states
+from interpbench_jax.siit import SiitConfig, align, init_states, make_problem, members
+from interpbench_jax.siit.train import advance
 
 
 def measure(case: str, *, batches: int = 200, repeats: int = 3) -> dict[str, float]:
@@ -38,7 +38,7 @@ def measure(case: str, *, batches: int = 200, repeats: int = 3) -> dict[str, flo
     problem_seconds = time.perf_counter() - start
     training, held_out = problem.split(config.held_out)
     validation = held_out.take(slice(16))  # next to nothing: training is what is timed
-    state = init_states(jnp.stack([jax.random.key(0)]), problem, alignment.config, config)
+    state = init_states(members(config), problem, alignment.config)
     seconds = []
     compile_seconds = 0.0
     for _ in range(repeats + 1):

@@ -142,7 +142,7 @@ def test_three_training_steps(golden: GoldenCase) -> None:
     target = golden.target("clean")
     labels = interchanged.argmax(-1) if golden.categorical else interchanged[..., 0]
     targets = jnp.stack([target, labels.astype(target.dtype), target])
-    batch = SiitBatch(base, source, masks, targets, golden.positions)
+    batch = SiitBatch(base, source, masks[:, None], targets, golden.positions)
     optimizer = make_optimizer(clip_norm=0.1, beta1=0.9, beta2=0.9)
     state = optimizer.init(params)
     weights = jnp.array([1.0, 1.0, 0.4**2])  # behaviour, IIT, strict: applied twice there
@@ -152,6 +152,7 @@ def test_three_training_steps(golden: GoldenCase) -> None:
             params,
             state,
             batch,
+            jnp.zeros(graph.n_writers),
             weights,
             jnp.array(1e-3),
             model=config,

@@ -6,6 +6,7 @@ from interpbench_jax.cli.discover import search
 from interpbench_jax.cli.output import OUT, print_metrics
 from interpbench_jax.cli.train import train_one
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.members import members
 
 
 def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
@@ -20,7 +21,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
 
     models = {name: load_model(name) for name in bundled_names()}
     if train:
-        train_one("3", SiitConfig(), (0,), out / "models")
+        train_one("3", members(SiitConfig()), out / "models")
         models["3"] = load_model(out / "models" / "3")
     print_metrics([(name, verify_model(model).metrics) for name, model in models.items()])
     search(list(models.values()), ("eap", "eap_ig_masks", "acdc"), 1_000, 0, out)

@@ -17,10 +17,12 @@ class NodePatch(NamedTuple):
       mask: `[writer]`, or `[batch, writer]` for one intervention per row, or
         `[batch, pos, writer]` for one per row and position.
       source: what each writer is replaced by; same shape as the second result of `forward`.
+      detached: 1 at writers that let no gradient through to what they were made from.
     """
 
     mask: Float[Array, "*rows writer"]
     source: Float[Array, "batch pos writer d_model"]
+    detached: Float[Array, " writer"] | None = None
 
 
 class EdgePatch(NamedTuple):

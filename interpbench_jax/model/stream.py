@@ -1,6 +1,7 @@
 """The residual stream during one run: what was written so far, and what each reader sees of it."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from interpbench_jax.model.graph import Graph
@@ -30,6 +31,9 @@ class ResidualStream:
         start = sum(len(w) for w in self._written)
         here = slice(start, start + len(outputs))
         if isinstance(self._patch, NodePatch):
+            if self._patch.detached is not None:
+                closed = self._patch.detached[here, None, None, None] > 0
+                outputs = jnp.where(closed, lax.stop_gradient(outputs), outputs)
             outputs += self._node_mask[here] * (self._source[here] - outputs)
         elif isinstance(self._patch, EdgePatch):
             self._replacements.append(self._source[here] - outputs)

@@ -3,14 +3,20 @@
 from interpbench_jax.siit.alignment import Alignment, align
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses, task_loss
+from interpbench_jax.siit.members import VARIED, Member, members
+from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
+from interpbench_jax.siit.state import TrainState, init_states
 from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
-from interpbench_jax.siit.train import TrainResult, TrainState, train_siit
+from interpbench_jax.siit.train import TrainResult, train_siit
 from interpbench_jax.siit.validation import Scores, validate
 
 __all__ = [
+    "PRESETS",
     "TOLERANCE",
+    "VARIED",
     "Alignment",
+    "Member",
     "Scores",
     "SiitBatch",
     "SiitConfig",
@@ -22,8 +28,11 @@ __all__ = [
     "counted_positions",
     "draw_batch",
     "interchange_losses",
+    "init_states",
     "make_optimizer",
     "make_problem",
+    "members",
+    "preset",
     "task_loss",
     "train_siit",
     "update",

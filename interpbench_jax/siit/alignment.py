@@ -34,7 +34,7 @@ class Alignment:
         return tuple(w for w in self.graph.writers[1:] if w not in self.nodes)
 
 
-def align(compiled: CompiledCase, *, padded: bool = False) -> Alignment:
+def align(compiled: CompiledCase, *, padded: bool = False, same_size: bool = False) -> Alignment:
     """Lays a compiled case over a small realistic transformer, as InterpBench does.
 
     Nodes keep their names except where the case says otherwise; the model has room to spare (at
@@ -43,10 +43,14 @@ def align(compiled: CompiledCase, *, padded: bool = False) -> Alignment:
     Args:
       compiled: the high-level model.
       padded: whether sequences of several lengths will be seen, and padding must be told apart.
+      same_size: whether the model is as large as the compiled one instead of compressed.
 
     Source: Gupta et al. 2024, InterpBench, appendix; the sizes per case are its published ones.
     """
     config = trained_config(compiled)
+    if same_size:
+        same = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp")
+        config = replace(config, **{size: getattr(compiled.config, size) for size in same})
     if padded:
         config = replace(config, pad=compiled.codec.pad)
     moved = dict(compiled.case.realign)

@@ -4,7 +4,21 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 StrictSampling = Literal["individual", "sample_all", "all"]
+VariableSampling = Literal["per_batch", "per_pair"]
 Steps = Literal["joint", "separate"]
+Schedule = Literal["constant", "linear", "plateau"]
+Outside = Literal["train", "freeze", "stop_gradient"]
+_CHOICES = {
+    "strict_sampling": StrictSampling,
+    "variable_sampling": VariableSampling,
+    "steps": Steps,
+    "schedule": Schedule,
+    "outside": Outside,
+}
+_COUNTS = (
+    *("batch_size", "max_batches", "round_batches", "n_pairs", "validation_pairs"),
+    "plateau_patience",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,12 +29,23 @@ class SiitConfig:
       behaviour_weight: weight of the loss on the base input.
       iit_weight: weight of the loss under an interchange of a variable.
       strict_weight: weight of the loss under interchanges outside the circuit; 0 is plain IIT.
+        Scores of a loss without weight play no part in stopping or in choosing the best.
+      variable_sampling: one variable for a whole batch, or one for each of its pairs.
       strict_sampling: nodes outside the circuit patched at once: one, each with probability one
         half, or all.
+      outside: what becomes of nodes outside the circuit: trained as all others, their weights
+        frozen, or no gradient let through them. The latter two are the alternatives that the
+        paper found worse.
+      source_gradient: whether gradients flow back into the run on the source.
+      same_size: train a model as large as the compiled one instead of a compressed one.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
       learning_rate: of Adam, at the start.
-      final_learning_rate: reached linearly at the last batch.
+      schedule: of the learning rate: constant; linear to the final rate at the last batch; or
+        constant and cut whenever scores stop rising.
+      final_learning_rate: reached at the last batch by the linear schedule.
+      plateau_factor: by which the plateau schedule cuts the rate.
+      plateau_patience: rounds without a better worst score that it waits.
       beta1: Adam's decay of the mean gradient.
       beta2: Adam's decay of the mean squared gradient.
       clip_norm: global norm to which gradients are clipped.
@@ -39,10 +64,17 @@ class SiitConfig:
     iit_weight: float = 1.0
     strict_weight: float = 1.0
     strict_sampling: StrictSampling = "sample_all"
+    variable_sampling: VariableSampling = "per_batch"
+    outside: Outside = "train"
+    source_gradient: bool = False
+    same_size: bool = False
     steps: Steps = "joint"
     batch_size: int = 256
     learning_rate: float = 1e-2
+    schedule: Schedule = "linear"
     final_learning_rate: float = 1e-4
+    plateau_factor: float = 0.5
+    plateau_patience: int = 5
     beta1: float = 0.9
     beta2: float = 0.9
     clip_norm: float = 0.1
@@ -62,13 +94,15 @@ class SiitConfig:
         for name in ("learning_rate", "final_learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("batch_size", "max_batches", "round_batches", "n_pairs", "validation_pairs"):
+        if not self.behaviour_weight + self.iit_weight + self.strict_weight > 0:
+            raise ValueError("all three weights are 0: there is nothing to train for")
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("threshold", "held_out", "beta1", "beta2"):
+        for name in ("threshold", "held_out", "beta1", "beta2", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        for name, choices in (("strict_sampling", StrictSampling), ("steps", Steps)):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
                     f"{name} must be one of {get_args(choices)}, got {getattr(self, name)!r}"

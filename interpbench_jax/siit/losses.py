@@ -56,30 +56,40 @@ def interchange_losses(
     model: TransformerConfig,
     base: Int[Array, "pair pos"],
     source: Int[Array, "pair pos"],
-    masks: Float[Array, "intervention writer"],
+    masks: Float[Array, "intervention _ writer"],
     targets: Num[Array, "intervention pair pos"],
     positions: Float[Array, "pair pos"],
+    *,
+    detached: Float[Array, " writer"] | None = None,
+    source_gradient: bool = False,
 ) -> Float[Array, " intervention"]:
     """The task loss under several interchanges of one batch, run as one.
 
     A zero mask with the base target is the behaviour loss; a variable's nodes with its target the
-    IIT loss; nodes outside the circuit with the base target the strict loss. The source run is
-    given: see `forward_as_source` for what little gradient it passes on.
+    IIT loss; nodes outside the circuit with the base target the strict loss.
 
     Args:
       params: weights.
       model: their shape.
       base: inputs to run on.
       source: inputs from which the masked nodes take their values.
-      masks: per intervention, 1 at the nodes that are patched.
+      masks: per intervention, 1 at the nodes that are patched; the same for all pairs, or each
+        pair's own.
       targets: per intervention, what the algorithm says.
       positions: weight of each position.
+      detached: 1 at nodes that let no gradient through.
+      source_gradient: whether gradients flow back into the run on the source. If not, what it
+        writes is given: see `forward_as_source` for what little gradient it passes on.
 
     Source: Gupta et al. 2024, InterpBench, section 3; IIT is Geiger et al. 2022.
     """
     n, rows = masks.shape[0], base.shape[0]
-    written = forward_as_source(params, model, source)
-    patch = NodePatch(jnp.repeat(masks, rows, 0), jnp.tile(written, (n, 1, 1, 1)))
+    if source_gradient:
+        _, written = forward(params, model, source)
+    else:
+        written = forward_as_source(params, model, source)
+    each = jnp.broadcast_to(masks, (n, rows, masks.shape[2])).reshape(n * rows, -1)
+    patch = NodePatch(each, jnp.tile(written, (n, 1, 1, 1)), detached)
     logits, _ = forward(params, model, jnp.tile(base, (n, 1)), patch)
     return jax.vmap(task_loss, (0, 0, None))(
         logits.reshape(n, rows, *logits.shape[1:]), targets, positions

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.siit.config import Steps, StrictSampling
+from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.siit.config import Outside, Steps, StrictSampling, VariableSampling
 from interpbench_jax.siit.losses import interchange_losses
 from interpbench_jax.siit.problem import SiitProblem
 
@@ -22,38 +22,48 @@ class SiitBatch(NamedTuple):
     Attributes:
       base: inputs to run on.
       source: inputs from which nodes take their values.
-      masks: which nodes each intervention patches; the first none.
+      masks: which nodes each intervention patches, in each pair; the first none.
       targets: what the algorithm says under each.
       positions: weight of each position.
     """
 
     base: Int[Array, "pair pos"]
     source: Int[Array, "pair pos"]
-    masks: Float[Array, "3 writer"]
+    masks: Float[Array, "3 _ writer"]
     targets: Num[Array, "3 pair pos"]
     positions: Float[Array, "pair pos"]
 
 
 def draw_batch(
-    problem: SiitProblem, key: Array, *, batch_size: int, strict_sampling: StrictSampling
+    problem: SiitProblem,
+    key: Array,
+    *,
+    batch_size: int,
+    strict_sampling: StrictSampling,
+    variable_sampling: VariableSampling = "per_batch",
 ) -> SiitBatch:
-    """Draws pairs with replacement, one variable uniformly, and nodes outside the circuit.
+    """Draws pairs with replacement, variables uniformly, and nodes outside the circuit.
 
     Args:
       problem: what to draw from.
       key: a JAX random key.
       batch_size: number of pairs.
       strict_sampling: how many nodes outside the circuit to patch at once.
+      variable_sampling: one variable for all pairs, or one for each.
     """
     pair_key, variable_key, free_key = jax.random.split(key, 3)
     pairs = jax.random.randint(pair_key, (batch_size,), 0, problem.n_pairs)
-    variable = jax.random.randint(variable_key, (), 0, len(problem.variable_nodes))
+    n_drawn = 1 if variable_sampling == "per_batch" else batch_size
+    variable = jax.random.randint(variable_key, (n_drawn,), 0, len(problem.variable_nodes))
+    interchanged = problem.variable_nodes[variable]
+    strict = jnp.broadcast_to(
+        _draw_free(problem.free_nodes, free_key, strict_sampling), interchanged.shape
+    )
     target = problem.base_target[pairs]
-    strict = _draw_free(problem.free_nodes, free_key, strict_sampling)
     return SiitBatch(
         base=problem.base[pairs],
         source=problem.source[pairs],
-        masks=jnp.stack([jnp.zeros_like(strict), problem.variable_nodes[variable], strict]),
+        masks=jnp.stack([jnp.zeros_like(strict), interchanged, strict]),
         targets=jnp.stack([target, problem.variable_targets[variable, pairs], target]),
         positions=problem.positions[pairs],
     )
@@ -81,12 +91,15 @@ def update(
     params: Params,
     optimizer_state: optax.OptState,
     batch: SiitBatch,
+    free: Float[Array, " writer"],
     weights: Float[Array, "3"],
     learning_rate: Float[Array, ""],
     *,
     model: TransformerConfig,
     optimizer: optax.GradientTransformation,
     steps: Steps,
+    outside: Outside = "train",
+    source_gradient: bool = False,
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
 
@@ -94,11 +107,14 @@ def update(
       params: weights.
       optimizer_state: of `optimizer`.
       batch: inputs, interventions and targets.
+      free: 1 at the nodes outside the circuit.
       weights: of the behaviour, IIT and strict loss.
       learning_rate: of this batch.
       model: the model's shape.
       optimizer: gives directions, to be scaled by the learning rate.
       steps: `joint`, or `separate` in the original's order: IIT, strict, behaviour.
+      outside: what becomes of the nodes outside the circuit.
+      source_gradient: whether gradients flow back into the run on the source.
 
     Returns:
       New weights and optimizer state, and the three losses, unweighted, each before its step.
@@ -117,11 +133,39 @@ def update(
                 batch.masks[chosen],
                 batch.targets[chosen],
                 batch.positions,
+                detached=free if outside == "stop_gradient" else None,
+                source_gradient=source_gradient,
             )
             return found @ weights[chosen], found
 
         gradient, found = jax.grad(weighted, has_aux=True)(params)
+        if outside == "freeze":
+            gradient = without_nodes(gradient, Graph.of(model), free)
         directions, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         params = jax.tree.map(lambda p, d: p - learning_rate * d, params, directions)
         losses = losses.at[chosen].set(found)
     return params, optimizer_state, losses
+
+
+def without_nodes(gradient: Params, graph: Graph, nodes: Float[Array, " writer"]) -> Params:
+    """A gradient that leaves the weights of some heads and MLPs as they are.
+
+    Args:
+      gradient: as the weights.
+      graph: of the model.
+      nodes: 1 at the heads and MLPs whose own weights get no gradient; embeddings, unembedding
+        and an attention layer's shared output bias belong to no node.
+    """
+    kept = 1 - nodes
+    blocks = {}
+    for layer in range(graph.n_layers):
+        block = dict(gradient[f"blocks_{layer}"])
+        heads = kept[graph.attention_writers(layer)]
+        block["attn"] = {
+            name: x if name == "b_O" else x * heads.reshape(-1, *[1] * (x.ndim - 1))
+            for name, x in block["attn"].items()
+        }
+        mlp = kept[graph.mlp_writer(layer)]
+        block["mlp"] = {name: x * mlp for name, x in block["mlp"].items()}
+        blocks[f"blocks_{layer}"] = block
+    return {**gradient, **blocks}

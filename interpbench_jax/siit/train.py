@@ -1,98 +1,45 @@
 """The training loop: sample, step, validate, stop early, all in one compiled function.
 
 The loop is a `while_loop` over rounds, so it can be left after any round and entered again:
-progress, checkpoints and interrupts live outside, on the host, and cost one call per round. Seeds
-are a `vmap` axis; a member that is done stops changing.
+progress, checkpoints and interrupts live outside, on the host, and cost one call per round. Members
+of a population are a `vmap` axis; one that is done stops changing.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model import Params, TransformerConfig, init_params
-from interpbench_jax.siit.config import SiitConfig, Steps, StrictSampling
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.problem import SiitProblem
-from interpbench_jax.siit.step import draw_batch, make_optimizer, update
+from interpbench_jax.siit.state import History, Loop, Rates, TrainState, init_states
+from interpbench_jax.siit.step import IIT, STRICT, draw_batch, update
 from interpbench_jax.siit.validation import Scores, validate
 
 
-class History(NamedTuple):
-    """What was seen after every round; rows past the last round are NaN.
-
-    Attributes:
-      losses: behaviour, IIT and strict, mean over the round.
-      scores: on the validation pairs.
-    """
-
-    losses: Float[Array, "round 3"]
-    scores: Scores
-
-
-class TrainState(NamedTuple):
-    """Everything a run needs to go on.
-
-    Attributes:
-      params: current weights.
-      optimizer_state: of Adam.
-      key: from which the next batches are drawn.
-      round: rounds finished.
-      done: every score has reached the threshold, or a loss is no longer finite.
-      best_params: weights after the best round so far.
-      best_score: the worst of that round's scores.
-      history: of all rounds so far.
-    """
-
-    params: Params
-    optimizer_state: optax.OptState
-    key: Array
-    round: Int[Array, ""]
-    done: Bool[Array, ""]
-    best_params: Params
-    best_score: Float[Array, ""]
-    history: History
-
-
-class _Rates(NamedTuple):
-    """The settings that are numbers to the compiled loop: changing them does not recompile."""
-
-    weights: Float[Array, "3"]
-    learning_rate: Float[Array, ""]
-    final_learning_rate: Float[Array, ""]
-    threshold: Float[Array, ""]
-
-
-class _Loop(NamedTuple):
-    """The settings that shape the compiled loop."""
-
-    steps: Steps
-    strict_sampling: StrictSampling
-    batch_size: int
-    round_batches: int
-    n_rounds: int
-    clip_norm: float
-    beta1: float
-    beta2: float
-
-
 class TrainResult(NamedTuple):
-    """What training returns; every array has a leading axis over seeds.
+    """What training returns; every array has a leading axis over members.
 
     Attributes:
       params: weights after each member's best round.
       scores: of these weights on all pairs held out.
+      worst: the smallest of the scores that count, for each member.
       history: per round.
       rounds: how many rounds each member took.
+      diverged: whether a loss was no longer finite.
     """
 
     params: Params
     scores: Scores
+    worst: Float[Array, " member"]
     history: History
-    rounds: Int[Array, " seed"]
+    rounds: Int[Array, " member"]
+    diverged: Bool[Array, " member"]
 
 
 OnRound = Callable[[TrainState], None]
@@ -101,40 +48,42 @@ OnRound = Callable[[TrainState], None]
 def train_siit(
     problem: SiitProblem,
     model: TransformerConfig,
-    config: SiitConfig,
+    config: SiitConfig | Sequence[Member],
     *,
-    seeds: tuple[int, ...] = (0,),
+    state: TrainState | None = None,
     on_round: OnRound | None = None,
 ) -> TrainResult:
-    """Trains one model per seed until all scores reach the threshold or batches run out.
+    """Trains every member until its scores reach the threshold or batches run out.
 
     Args:
       problem: pairs, targets and aligned nodes.
       model: shape of the model to train.
-      config: settings.
-      seeds: each gives initial weights and an order of batches.
-      on_round: called with the state (leading axis: seeds) after every round.
+      config: settings of a single model with seed 0, or the members of a population.
+      state: where an interrupted run stood after some round; it goes on from there, and ends
+        bit-identical to a run without interruption on the same device.
+      on_round: called with the state after every round.
 
     Source: Gupta et al. 2024, InterpBench, section 3.
     """
-    training, held_out = problem.split(config.held_out)
-    validation = held_out.take(slice(config.validation_pairs))
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    state = init_states(keys, problem, model, config)
-    while not finished(state, config):
-        state = advance(state, training, validation, model=model, config=config)
+    members = (Member(0, config),) if isinstance(config, SiitConfig) else tuple(config)
+    settings = members[0].config
+    training, held_out = problem.split(settings.held_out)
+    validation = held_out.take(slice(settings.validation_pairs))
+    state = init_states(members, problem, model) if state is None else state
+    while not finished(state, settings):
+        state = advance(state, training, validation, model=model, config=settings)
         if on_round is not None:
             on_round(state)
     scores = jax.vmap(lambda params: validate(params, model, held_out))(state.best_params)
-    return TrainResult(state.best_params, scores, state.history, state.round)
+    worst = jax.vmap(worst_that_counts)(scores, state.rates)
+    return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
 
 
-def init_states(
-    keys: Array, problem: SiitProblem, model: TransformerConfig, config: SiitConfig
-) -> TrainState:
-    """Fresh members, one per key."""
-    counts = len(problem.variable_nodes), len(problem.free_nodes)
-    return _init_states(keys, counts, model=model, loop=_loop(config))
+def worst_that_counts(scores: Scores, rates: Rates) -> Float[Array, ""]:
+    """The smallest score, leaving out those whose loss has no weight."""
+    iia = jnp.where(rates.weights[IIT] > 0, scores.iia.min(initial=1.0), 1.0)
+    siia = jnp.where(rates.weights[STRICT] > 0, scores.siia.min(initial=1.0), 1.0)
+    return jnp.minimum(scores.accuracy, jnp.minimum(iia, siia))
 
 
 def finished(state: TrainState, config: SiitConfig) -> bool:
@@ -153,51 +102,11 @@ def advance(
 ) -> TrainState:
     """Trains every member for some rounds, or until it is done.
 
-    Compiled once per model shape, problem shape and the settings that shape the loop; `rounds`,
-    rates, weights and threshold are data.
+    Compiled once per model shape, problem shape and the settings that shape the loop; `rounds` is
+    data, and so are rates, weights and threshold, which the state holds for every member.
     """
     until = jnp.minimum(state.round.max() + rounds, config.n_rounds)
-    rates = _Rates(
-        jnp.array([config.behaviour_weight, config.iit_weight, config.strict_weight]),
-        jnp.array(config.learning_rate),
-        jnp.array(config.final_learning_rate),
-        jnp.array(config.threshold),
-    )
-    return _advance(state, training, validation, rates, until, model=model, loop=_loop(config))
-
-
-def _loop(config: SiitConfig) -> _Loop:
-    shared = {name: getattr(config, name) for name in _Loop._fields}
-    return _Loop(**shared)
-
-
-@functools.partial(jax.jit, static_argnames=("n_nodes", "model", "loop"))
-def _init_states(
-    keys: Array, n_nodes: tuple[int, int], *, model: TransformerConfig, loop: _Loop
-) -> TrainState:
-    def unseen(*shape: int) -> Array:
-        return jnp.full((loop.n_rounds, *shape), jnp.nan, jnp.float32)
-
-    def member(key: Array) -> TrainState:
-        init_key, loop_key = jax.random.split(key)
-        params = init_params(model, init_key)
-        n_variables, n_free = n_nodes
-        return TrainState(
-            params=params,
-            optimizer_state=_optimizer(loop).init(params),
-            key=loop_key,
-            round=jnp.zeros((), jnp.int32),
-            done=jnp.zeros((), bool),
-            best_params=params,
-            best_score=jnp.full((), -1, jnp.float32),
-            history=History(unseen(3), Scores(unseen(), unseen(n_variables), unseen(n_free))),
-        )
-
-    return jax.vmap(member)(keys)
-
-
-def _optimizer(loop: _Loop) -> optax.GradientTransformation:
-    return make_optimizer(clip_norm=loop.clip_norm, beta1=loop.beta1, beta2=loop.beta2)
+    return _advance(state, training, validation, until, model=model, loop=Loop.of(config))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loop"))
@@ -205,16 +114,15 @@ def _advance(
     state: TrainState,
     training: SiitProblem,
     validation: SiitProblem,
-    rates: _Rates,
     until: Array,
     *,
     model: TransformerConfig,
-    loop: _Loop,
+    loop: Loop,
 ) -> TrainState:
     def member(state: TrainState) -> TrainState:
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, rates, model, loop),
+            lambda s: _round(s, training, validation, model, loop),
             state,
         )
 
@@ -225,13 +133,11 @@ def _round(
     state: TrainState,
     training: SiitProblem,
     validation: SiitProblem,
-    rates: _Rates,
     model: TransformerConfig,
-    loop: _Loop,
+    loop: Loop,
 ) -> TrainState:
-    optimizer = _optimizer(loop)
-    n_batches = loop.n_rounds * loop.round_batches
-    first = state.round * loop.round_batches
+    optimizer, rates = loop.optimizer(), state.rates
+    free = training.free_nodes.sum(0)
 
     def batch_step(carry: tuple, index: Array) -> tuple[tuple, Array]:
         params, optimizer_state, key = carry
@@ -241,18 +147,20 @@ def _round(
             batch_key,
             batch_size=loop.batch_size,
             strict_sampling=loop.strict_sampling,
+            variable_sampling=loop.variable_sampling,
         )
-        share = (first + index) / max(n_batches - 1, 1)
-        rate = rates.learning_rate + share * (rates.final_learning_rate - rates.learning_rate)
         params, optimizer_state, losses = update(
             params,
             optimizer_state,
             batch,
+            free,
             rates.weights,
-            rate,
+            _learning_rate(state, index, loop),
             model=model,
             optimizer=optimizer,
             steps=loop.steps,
+            outside=loop.outside,
+            source_gradient=loop.source_gradient,
         )
         return (params, optimizer_state, key), losses
 
@@ -261,18 +169,36 @@ def _round(
         batch_step, carry, jnp.arange(loop.round_batches)
     )
     scores = validate(params, model, validation)
+    worst = worst_that_counts(scores, rates)
     seen = History(losses.mean(0), scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
-    better = scores.worst() > state.best_score
+    diverged = ~jnp.isfinite(losses).all()
+    better = (worst > state.best_score) & ~diverged
+    _, plateau_state = loop.plateau().update({}, state.plateau_state, value=1 - worst)
     return TrainState(
         params=params,
         optimizer_state=optimizer_state,
+        plateau_state=plateau_state,
         key=key,
+        rates=rates,
         round=state.round + 1,
-        done=(scores.worst() >= rates.threshold) | ~jnp.isfinite(losses).all(),
+        done=(worst >= rates.threshold) | diverged,
+        diverged=diverged,
         best_params=jax.tree.map(
             lambda new, old: jnp.where(better, new, old), params, state.best_params
         ),
-        best_score=jnp.where(better, scores.worst(), state.best_score),
+        best_score=jnp.where(better, worst, state.best_score),
         history=history,
     )
+
+
+def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, ""]:
+    """Of one batch of the round, by the schedule."""
+    start, end = state.rates.learning_rate, state.rates.final_learning_rate
+    if loop.schedule == "constant":
+        return start
+    if loop.schedule == "plateau":
+        return start * state.plateau_state.scale  # type: ignore[union-attr]
+    n_batches = loop.n_rounds * loop.round_batches
+    share = (state.round * loop.round_batches + index) / max(n_batches - 1, 1)
+    return start + share * (end - start)

@@ -1,10 +1,13 @@
 """From a case to a trained model with its card."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,9 +16,21 @@ import numpy as np
 from interpbench_jax.cases import Case
 from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.model import Params
-from interpbench_jax.siit import Alignment, Scores, SiitConfig, align, make_problem, train_siit
-from interpbench_jax.siit.train import OnRound, TrainState
+from interpbench_jax.siit import (
+    VARIED,
+    Alignment,
+    Member,
+    Scores,
+    SiitConfig,
+    TrainState,
+    align,
+    init_states,
+    make_problem,
+    train_siit,
+)
+from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
 _PROBLEM_KEY = 0
@@ -23,24 +38,31 @@ _PROBLEM_KEY = 0
 
 def make_model(
     case: Case | str,
-    config: SiitConfig,
+    population: SiitConfig | Sequence[Member],
     *,
-    seeds: tuple[int, ...] = (0,),
-    on_round: OnRound | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> BenchmarkModel:
-    """Compiles a case, trains one model per seed, and returns the best with its card.
+    """Compiles a case, trains one model per member, and returns the best with its card.
 
-    The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node),
-    on the pairs held out, is largest; the card lists all.
+    The best is the one whose worst score that counts (accuracy, IIA of any variable, SIIA of any
+    free node), on the pairs held out, is largest; the card lists all.
 
     Args:
       case: the case or its name.
-      config: settings of training.
-      seeds: one model each, trained together.
-      on_round: called with the training state after every round.
+      population: settings of a single model with seed 0, or the members to train together.
+      checkpoints: directory for the state after every round.
+      resume: go on from the last of the checkpoints.
+      on_progress: called after every round.
+
+    Raises:
+      ValueError: there is no such case, or the checkpoints are of a run with other settings.
     """
+    crowd = (Member(0, population),) if isinstance(population, SiitConfig) else tuple(population)
+    config = crowd[0].config
     compiled = compile_case(case)
-    alignment = align(compiled, padded=config.min_length is not None)
+    alignment = align(compiled, padded=config.min_length is not None, same_size=config.same_size)
     problem = make_problem(
         compiled,
         alignment,
@@ -49,31 +71,55 @@ def make_model(
         min_length=config.min_length,
     )
     clock = [time.perf_counter()]
+    state, saved = None, None
+    if checkpoints is not None:
+        run = describe_run(compiled.case.name, crowd)
+        saved = Checkpoints(checkpoints, run, resume=resume)
+        state = saved.latest(init_states(crowd, problem, alignment.config))
+    done_before = 0 if state is None else int(state.round.max())
 
-    def timed(state: TrainState) -> None:
+    def after_round(state: TrainState) -> None:
         clock.append(time.perf_counter())
-        if on_round is not None:
-            on_round(state)
+        if saved is not None:
+            saved.save(state)
+        if on_progress is not None:
+            rate = _batches_per_second(clock, config)
+            on_progress(progress_of(state, compiled.case.name, config.round_batches, rate))
 
-    result = train_siit(problem, alignment.config, config, seeds=seeds, on_round=timed)
-    worst = np.array(jax.vmap(Scores.worst)(result.scores))
+    with saved or contextlib.nullcontext():
+        result = train_siit(problem, alignment.config, crowd, state=state, on_round=after_round)
+    worst = np.asarray(result.worst)
     best = int(worst.argmax())
-    rounds = int(result.rounds[best])
     card = {
         "case": compiled.case.name,
         "title": compiled.case.title,
         "metrics": metrics(jax.tree.map(lambda x: x[best], result.scores)),
         "reached_threshold": bool(worst[best] >= config.threshold),
-        "config": asdict(config),
-        "seed": seeds[best],
-        "seeds": {str(seed): float(score) for seed, score in zip(seeds, worst, strict=True)},
-        "batches": rounds * config.round_batches,
+        "config": asdict(crowd[best].config),
+        "seed": crowd[best].seed,
+        "run": describe_run(compiled.case.name, crowd),
+        "members": [
+            member.describe() | {"worst": float(score), "rounds": int(n), "diverged": bool(failed)}
+            for member, score, n, failed in zip(
+                crowd, worst, result.rounds, result.diverged, strict=True
+            )
+        ],
+        "batches": int(result.rounds[best]) * config.round_batches,
         "seconds": round(clock[-1] - clock[0], 2),
+        "rounds_before_resuming": done_before,
         "batches_per_second": _batches_per_second(clock, config),
         **provenance(),
     }
     params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
     return assemble_model(compiled, alignment, params, card)
+
+
+def describe_run(case: str, crowd: Sequence[Member]) -> dict[str, Any]:
+    """What defines a run, as JSON can hold it: two runs of one description are one run."""
+    shared = asdict(crowd[0].config)
+    for name in VARIED:
+        del shared[name]
+    return {"case": case, **shared, "members": [member.describe() for member in crowd]}
 
 
 def _batches_per_second(clock: list[float], config: SiitConfig) -> float | None:

@@ -56,7 +56,7 @@ def test_the_table_names_every_difference(each_case: Case) -> None:
     for (w, r), effect in zip(differing, found.tolist(), strict=True):
         edge = (graph.writers[w], graph.readers[r].split("<")[0])
         effects[edge] = max(effects.get(edge, 0.0), effect)
-    for edge, effect in effects.items():
-        _, _, carries, shown = rows[edge]
-        assert (effect > 0) == (shown != "0.0%"), edge
-        assert (carries == "nothing") == (edge not in ours), edge
+    for name, changed in effects.items():
+        _, _, carries, shown = rows[name]
+        assert (changed > 0) == (shown != "0.0%"), name
+        assert (carries == "nothing") == (name not in ours), name

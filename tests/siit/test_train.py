@@ -13,8 +13,10 @@ from interpbench_jax.siit import (
     SiitConfig,
     SiitProblem,
     draw_batch,
+    init_states,
     interchange_losses,
     make_optimizer,
+    members,
     task_loss,
     train_siit,
     update,
@@ -70,10 +72,10 @@ def test_reaches_the_threshold_and_stops_early() -> None:
 
 
 def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
-    together = train_siit(copy_problem(), MODEL, QUICK, seeds=(3, 4))
+    together = train_siit(copy_problem(), MODEL, members(QUICK, seeds=(3, 4)))
     losses = together.history.losses
     for place, seed in enumerate((3, 4)):
-        alone = train_siit(copy_problem(), MODEL, QUICK, seeds=(seed,))
+        alone = train_siit(copy_problem(), MODEL, members(QUICK, seeds=(seed,)))
         np.testing.assert_allclose(losses[place], alone.history.losses[0], rtol=1e-3)
     assert not np.allclose(losses[0], losses[1], rtol=1e-2)
 
@@ -81,8 +83,7 @@ def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
 def test_leaving_the_loop_after_each_round_changes_nothing() -> None:
     problem = copy_problem()
     training, held_out = problem.split(QUICK.held_out)
-    keys = jax.random.key(0)[None]
-    stepwise = at_once = loop.init_states(keys, problem, MODEL, QUICK)
+    stepwise = at_once = init_states(members(QUICK), problem, MODEL)
     for _ in range(3):
         stepwise = loop.advance(stepwise, training, held_out, model=MODEL, config=QUICK)
     at_once = loop.advance(at_once, training, held_out, model=MODEL, config=QUICK, rounds=3)
@@ -114,7 +115,7 @@ def test_a_member_whose_loss_is_not_finite_stops() -> None:
 
 def test_the_best_weights_are_returned_not_the_last() -> None:
     config = dataclasses.replace(QUICK, max_batches=400, round_batches=20, threshold=0.9999)
-    result = train_siit(copy_problem(), MODEL, config, seeds=(0, 1))
+    result = train_siit(copy_problem(), MODEL, members(config, seeds=(0, 1)))
     held_out = copy_problem().split(config.held_out)[1].take(slice(config.validation_pairs))
     history = result.history.scores
     worst = np.fmin(
@@ -153,6 +154,7 @@ def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
             params,
             optimizer.init(params),
             batch,
+            jnp.zeros(Graph.of(MODEL).n_writers),
             *rates,
             model=MODEL,
             optimizer=optimizer,
@@ -173,7 +175,7 @@ def test_strict_sampling(sampling: StrictSampling, sizes: set[int]) -> None:
     for seed in range(30):
         batch = draw_batch(problem, jax.random.key(seed), batch_size=2, strict_sampling=sampling)
         assert not batch.masks[0].any()
-        np.testing.assert_array_equal(batch.masks[1], problem.variable_nodes[0])
+        np.testing.assert_array_equal(batch.masks[1], problem.variable_nodes[:1])
         assert not (batch.masks[2] * (1 - problem.free_nodes.sum(0))).any()
         seen.add(int(batch.masks[2].sum()))
     assert seen == sizes

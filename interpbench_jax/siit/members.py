@@ -1,0 +1,59 @@
+"""Who is trained together: one member per seed and choice of rates."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from interpbench_jax.siit.config import SiitConfig
+
+VARIED = (
+    *("behaviour_weight", "iit_weight", "strict_weight"),
+    *("learning_rate", "final_learning_rate"),
+)
+"""The settings in which members of one population may differ."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a population.
+
+    Attributes:
+      seed: gives initial weights and an order of batches.
+      config: its settings; all but those in `VARIED` are the same in the whole population.
+    """
+
+    seed: int
+    config: SiitConfig
+
+    def describe(self) -> dict[str, Any]:
+        """Its seed and the settings that may vary."""
+        return {"seed": self.seed} | {name: getattr(self.config, name) for name in VARIED}
+
+
+def members(
+    config: SiitConfig,
+    *,
+    seeds: Sequence[int] = (0,),
+    vary: Mapping[str, Sequence[float]] | None = None,
+) -> tuple[Member, ...]:
+    """Every combination of seeds and rates.
+
+    Args:
+      config: settings of all.
+      seeds: one member each.
+      vary: values for some of the settings in `VARIED`, as in `{"strict_weight": (0.4, 1.0)}`.
+
+    Raises:
+      ValueError: a setting cannot vary within a population, or there is no value for it.
+    """
+    vary = {"seed": seeds} | dict(vary or {})
+    for name, values in vary.items():
+        if name != "seed" and name not in VARIED:
+            raise ValueError(f"{name} cannot vary within a population; {', '.join(VARIED)} can")
+        if not values:
+            raise ValueError(f"no value given for {name}")
+    combinations: list[dict[str, Any]] = [
+        dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())
+    ]
+    return tuple(Member(int(found.pop("seed")), replace(config, **found)) for found in combinations)

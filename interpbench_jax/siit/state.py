@@ -1,0 +1,166 @@
+"""What a training run consists of between two rounds, for every member of a population."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from interpbench_jax.model import Params, TransformerConfig, init_params
+from interpbench_jax.siit.config import (
+    Outside,
+    Schedule,
+    SiitConfig,
+    Steps,
+    StrictSampling,
+    VariableSampling,
+)
+from interpbench_jax.siit.members import Member
+from interpbench_jax.siit.problem import SiitProblem
+from interpbench_jax.siit.step import make_optimizer
+from interpbench_jax.siit.validation import Scores
+
+
+class History(NamedTuple):
+    """What was seen after every round; rows past the last round are NaN.
+
+    Attributes:
+      losses: behaviour, IIT and strict, mean over the round.
+      scores: on the validation pairs.
+    """
+
+    losses: Float[Array, "round 3"]
+    scores: Scores
+
+
+class Rates(NamedTuple):
+    """The settings that are numbers to the compiled loop: changing them does not recompile."""
+
+    weights: Float[Array, "3"]
+    learning_rate: Float[Array, ""]
+    final_learning_rate: Float[Array, ""]
+    threshold: Float[Array, ""]
+
+
+class TrainState(NamedTuple):
+    """Everything a run needs to go on; every array has a leading axis over members.
+
+    Attributes:
+      params: current weights.
+      optimizer_state: of Adam.
+      plateau_state: of the plateau schedule; unused by others.
+      key: from which the next batches are drawn.
+      rates: the member's own weights of losses and learning rates.
+      round: rounds finished.
+      done: every score that counts has reached the threshold, or the member has diverged.
+      diverged: a loss was no longer finite; the weights are those of the best round before.
+      best_params: weights after the best round so far.
+      best_score: the worst of that round's scores.
+      history: of all rounds so far.
+    """
+
+    params: Params
+    optimizer_state: optax.OptState
+    plateau_state: optax.OptState
+    key: Array
+    rates: Rates
+    round: Int[Array, ""]
+    done: Bool[Array, ""]
+    diverged: Bool[Array, ""]
+    best_params: Params
+    best_score: Float[Array, ""]
+    history: History
+
+
+class Loop(NamedTuple):
+    """The settings that shape the compiled loop; the same for all members."""
+
+    steps: Steps
+    strict_sampling: StrictSampling
+    variable_sampling: VariableSampling
+    outside: Outside
+    source_gradient: bool
+    schedule: Schedule
+    plateau_factor: float
+    plateau_patience: int
+    batch_size: int
+    round_batches: int
+    n_rounds: int
+    clip_norm: float
+    beta1: float
+    beta2: float
+
+    @classmethod
+    def of(cls, config: SiitConfig) -> "Loop":
+        """Picks them from all settings."""
+        return cls(**{name: getattr(config, name) for name in cls._fields})
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Gives directions; the step scales them by the learning rate."""
+        return make_optimizer(clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2)
+
+    def plateau(self) -> optax.GradientTransformationExtraArgs:
+        """Follows scores and cuts its scale when they stop rising."""
+        return optax.contrib.reduce_on_plateau(
+            factor=self.plateau_factor, patience=self.plateau_patience
+        )
+
+
+def init_states(
+    members: Sequence[Member], problem: SiitProblem, model: TransformerConfig
+) -> TrainState:
+    """Fresh members.
+
+    Args:
+      members: their seeds and rates.
+      problem: what they will be trained on; only its counts of variables and free nodes matter.
+      model: shape of the model to train.
+
+    Raises:
+      ValueError: members differ in a setting that cannot vary.
+    """
+    loops = {Loop.of(member.config) for member in members}
+    if len(loops) != 1:
+        raise ValueError(f"members must agree in what shapes the loop, got {sorted(loops)}")
+    keys = jnp.stack([jax.random.key(member.seed) for member in members])
+    each = [_rates(member.config) for member in members]
+    rates = jax.tree.map(lambda *values: jnp.stack(values), *each)
+    counts = len(problem.variable_nodes), len(problem.free_nodes)
+    return _init_states(keys, rates, counts, model=model, loop=loops.pop())
+
+
+def _rates(config: SiitConfig) -> Rates:
+    weights = config.behaviour_weight, config.iit_weight, config.strict_weight
+    others = config.learning_rate, config.final_learning_rate, config.threshold
+    return Rates(*(jnp.array(value, jnp.float32) for value in (weights, *others)))
+
+
+@functools.partial(jax.jit, static_argnames=("n_nodes", "model", "loop"))
+def _init_states(
+    keys: Array, rates: Rates, n_nodes: tuple[int, int], *, model: TransformerConfig, loop: Loop
+) -> TrainState:
+    def unseen(*shape: int) -> Array:
+        return jnp.full((loop.n_rounds, *shape), jnp.nan, jnp.float32)
+
+    def member(key: Array, rates: Rates) -> TrainState:
+        init_key, loop_key = jax.random.split(key)
+        params = init_params(model, init_key)
+        n_variables, n_free = n_nodes
+        return TrainState(
+            params=params,
+            optimizer_state=loop.optimizer().init(params),
+            plateau_state=loop.plateau().init({}),
+            key=loop_key,
+            rates=rates,
+            round=jnp.zeros((), jnp.int32),
+            done=jnp.zeros((), bool),
+            diverged=jnp.zeros((), bool),
+            best_params=params,
+            best_score=jnp.full((), -1, jnp.float32),
+            history=History(unseen(3), Scores(unseen(), unseen(n_variables), unseen(n_free))),
+        )
+
+    return jax.vmap(member)(keys, rates)

@@ -1,0 +1,72 @@
+"""What a training run reports after every round, for bars, files and dashboards."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from interpbench_jax.siit import TrainState
+
+
+class Progress(NamedTuple):
+    """One round of one run; lists have an entry per member, NaN once a member has ended.
+
+    Attributes:
+      case: name of the case.
+      round: rounds finished.
+      batches: batches finished.
+      batches_per_second: since the first round of this process; none in the first, which
+        compiles.
+      losses: behaviour, IIT and strict, mean over the round.
+      accuracy: share of positions that come out right.
+      iia: the worst of the variables.
+      siia: the worst of the nodes outside the circuit.
+      done: whether the member has ended.
+      diverged: whether it ended because a loss was no longer finite.
+    """
+
+    case: str
+    round: int
+    batches: int
+    batches_per_second: float | None
+    losses: list[list[float]]
+    accuracy: list[float]
+    iia: list[float]
+    siia: list[float]
+    done: list[bool]
+    diverged: list[bool]
+
+    def as_json(self) -> dict[str, Any]:
+        """For one line of a JSONL file; NaN becomes null."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, list):
+                return [plain(entry) for entry in value]
+            return None if isinstance(value, float) and value != value else value
+
+        return {name: plain(value) for name, value in self._asdict().items()}
+
+
+OnProgress = Callable[[Progress], None]
+"""Called after every round: draws a bar, writes a line, sends numbers to a dashboard."""
+
+
+def progress_of(
+    state: TrainState, case: str, round_batches: int, batches_per_second: float | None
+) -> Progress:
+    """Reads the last round off a training state."""
+    last = int(state.round.max())
+    history = state.history
+    scores = [np.asarray(x)[:, last - 1] for x in history.scores]
+    return Progress(
+        case=case,
+        round=last,
+        batches=last * round_batches,
+        batches_per_second=batches_per_second,
+        losses=np.asarray(history.losses)[:, last - 1].tolist(),
+        accuracy=scores[0].tolist(),
+        iia=scores[1].min(-1, initial=1.0).tolist(),
+        siia=scores[2].min(-1, initial=1.0).tolist(),
+        done=np.asarray(state.done).tolist(),
+        diverged=np.asarray(state.diverged).tolist(),
+    )
