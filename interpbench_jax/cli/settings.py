@@ -18,7 +18,7 @@ from interpbench_jax.siit.presets import preset
 def _options() -> list[tuple[str, Any, Any]]:
     """Every field as an option that may be left out; rates take several values."""
     documented = docstring_parser.parse(SiitConfig.__doc__ or "").params
-    texts = {entry.arg_name: entry.description for entry in documented}
+    texts = {entry.arg_name: " ".join((entry.description or "").split()) for entry in documented}
     options = []
     for field in dataclasses.fields(SiitConfig):
         kind: Any = tuple[float, ...] if field.name in VARIED else field.type

@@ -128,10 +128,10 @@ def train_one(
 
 _COLUMNS = (
     rich.progress.TextColumn("{task.description}"),
-    rich.progress.BarColumn(bar_width=20),
-    rich.progress.TextColumn("{task.completed}/{task.total} batches{task.fields[rate]}"),
+    rich.progress.TextColumn("{task.completed}/{task.total}{task.fields[rate]}"),
     rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
+    rich.progress.BarColumn(bar_width=10),
 )
 
 
@@ -140,8 +140,8 @@ def _describe(now: "Progress") -> str:
     worst = [min(scores) for scores in zip(now.accuracy, now.iia, now.siia, strict=True)]
     best = max(range(len(worst)), key=lambda i: (worst[i] == worst[i], worst[i]))
     return (
-        f"case {now.case}: loss {sum(now.losses[best]):.3f} accuracy {now.accuracy[best]:.4f}"
-        f" IIA {now.iia[best]:.4f} SIIA {now.siia[best]:.4f}"
+        f"case {now.case}: loss {sum(now.losses[best]):.3f} acc {now.accuracy[best]:.3f}"
+        f" IIA {now.iia[best]:.3f} SIIA {now.siia[best]:.3f}"
     )
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.cases import PADDING
 from interpbench_jax.compiler.codec import compiled_labels
@@ -25,6 +25,7 @@ _HEAVY = 50_000
 _CHUNK = 2_048
 
 Sequences = Int[np.ndarray, "sequence length"]
+Sets = Bool[np.ndarray, "intervention variable"]
 
 
 def algorithm_outputs(compiled: CompiledCase, inputs: Sequences) -> Num[Array, "sequence pos"]:
@@ -48,7 +49,7 @@ def algorithm_outputs(compiled: CompiledCase, inputs: Sequences) -> Num[Array, "
 
 
 def algorithm_interchanges(
-    compiled: CompiledCase, base: Sequences, source: Sequences
+    compiled: CompiledCase, base: Sequences, source: Sequences, *, sets: Sets | None = None
 ) -> Num[Array, "intervention sequence pos"]:
     """What the algorithm says on the base, under the interchange of each variable, and of all.
 
@@ -56,23 +57,27 @@ def algorithm_interchanges(
       compiled: the compiled case.
       base: indices into the vocabulary, without BOS; padded where they are shorter.
       source: inputs from which variables take their values, each as long as its base.
+      sets: per intervention, which of the variables are interchanged together. By default the
+        first does nothing, then comes each variable alone, and the last takes everything from the
+        source: what the algorithm says there.
 
     Returns:
-      Labels, or values for a regression; 0 at BOS, which is position 0, and at padding. The first
-      intervention does nothing, the last takes everything from the source: what the algorithm
-      says there.
+      Labels, or values for a regression; 0 at BOS, which is position 0, and at padding.
 
     Raises:
-      ValueError: a base and its source differ in length.
+      ValueError: a base and its source differ in length, or the sets are of other variables.
     """
     if base.shape != source.shape or ((base == PADDING) != (source == PADDING)).any():
         raise ValueError("a base and its source must have the same length")
+    n_variables = len(compiled.variables)
+    if sets is not None and sets.shape[1] != n_variables:
+        raise ValueError(f"sets of {sets.shape[1]} variables; {compiled.case.name} has {n_variables}")
     if not _is_heavy(compiled):
-        encode = compiled.codec.encode_indices
-        return _where_said(compiled_interchanges(compiled, encode(base), encode(source)), base)
+        tokens = map(compiled.codec.encode_indices, (base, source))
+        return _where_said(compiled_interchanges(compiled, *tokens, sets=sets), base)
 
     def say(*rows: Sequences) -> Num[Array, "intervention sequence length"]:
-        return interchange(compiled.tabulated, compiled.variables, *rows)
+        return interchange(compiled.tabulated, compiled.variables, *rows, sets)
 
     return _by_length(say, base, source)
 
@@ -81,6 +86,8 @@ def compiled_interchanges(
     compiled: CompiledCase,
     base: Int[np.ndarray, "sequence pos"],
     source: Int[np.ndarray, "sequence pos"],
+    *,
+    sets: Sets | None = None,
 ) -> Num[Array, "intervention sequence pos"]:
     """What the compiled model says on the base, under the interchange of each variable, and of all.
 
@@ -89,11 +96,15 @@ def compiled_interchanges(
       base: token ids, BOS first.
       source: token ids; the last intervention, every node taken from there, says what the model
         says there.
+      sets: the variables to be interchanged together instead; see `algorithm_interchanges`.
     """
     graph = compiled.graph
     variables = graph.one_hot([variable.node for variable in compiled.variables])
-    masks = np.pad(variables, ((1, 1), (0, 0)))
-    masks[-1] = 1
+    if sets is None:
+        masks = np.pad(variables, ((1, 1), (0, 0)))
+        masks[-1] = 1
+    else:
+        masks = sets.astype(np.float32) @ variables
     return _in_chunks(functools.partial(_interchanged, jnp.asarray(masks)), compiled, base, source)
 
 

@@ -37,8 +37,9 @@ from interpbench_jax.cases import Case
 from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.compiler.variables import Variable
 
-# Rows computed at once; bounds the memory that attention over long sequences takes.
-_CHUNK = 4_096
+# Rows computed at once, fewer where there are more masks; bounds the memory that attention over
+# long sequences takes.
+_CHUNK, _MASKS = 4_096, 32
 _ONE = bases.BasisDirection("one")
 
 Expressions = dict[str, Array]
@@ -111,6 +112,7 @@ def interchange(
     variables: Sequence[Variable],
     base: Int[Any, "pair length"],
     source: Int[Any, "pair length"],
+    sets: Bool[np.ndarray, "intervention variable"] | None = None,
 ) -> Num[Array, "intervention pair length"]:
     """What the program says on the base, under the interchange of each variable, and of all.
 
@@ -122,15 +124,19 @@ def interchange(
       variables: those of the compiled model.
       base: indices into the case's vocabulary, without BOS.
       source: as `base`.
+      sets: the variables to be interchanged together instead.
 
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
     labels = [step.label for step in program.steps]
-    swapped = [[label in variable.values for label in labels] for variable in variables]
-    masks = jnp.array([[False] * len(labels), *swapped, [True] * len(labels)])
-    rows = jnp.asarray(base), jnp.asarray(source)
-    said = _checked(*_say(program.steps, program.causal, program.tables, *rows, masks))
+    held = [[label in variable.values for label in labels] for variable in variables]
+    if sets is None:
+        masks = np.array([[False] * len(labels), *held, [True] * len(labels)])
+    else:
+        masks = sets @ np.array(held)
+    rows = jnp.asarray(base), jnp.asarray(source), jnp.asarray(masks)
+    said = _checked(*_say(program.steps, program.causal, program.tables, *rows))
     return said.swapaxes(0, 1)
 
 
@@ -157,7 +163,8 @@ def _say(
         return jax.vmap(lambda mask: say(rows[0], there, mask))(masks)
 
     each, rows = (say, base) if source is None else (say_all, (base, source))
-    said, mixed = jax.lax.map(each, rows, batch_size=_CHUNK)
+    at_once = _CHUNK if masks is None else max(1, _CHUNK * _MASKS // max(_MASKS, len(masks)))
+    said, mixed = jax.lax.map(each, rows, batch_size=at_once)
     return said, jax.tree.map(jnp.any, mixed)
 
 

@@ -1,7 +1,37 @@
 """Does a model follow its circuit."""
 
+from interpbench_jax.evaluation.ablation import ABLATIONS, Ablation, ablation_source
+from interpbench_jax.evaluation.abstraction import (
+    Abstraction,
+    Interventions,
+    abstraction,
+    abstraction_targets,
+    draw_interventions,
+)
+from interpbench_jax.evaluation.circuit_accuracy import circuit_accuracy
 from interpbench_jax.evaluation.edge_effects import edge_effects
+from interpbench_jax.evaluation.leakage import N_SUBSETS, Leakage, leakage, subset_agreement
 from interpbench_jax.evaluation.node_effects import NodeEffects, node_effects
 from interpbench_jax.siit import Scores, agreement, validate
 
-__all__ = ["NodeEffects", "Scores", "agreement", "edge_effects", "node_effects", "validate"]
+__all__ = [
+    "ABLATIONS",
+    "N_SUBSETS",
+    "Ablation",
+    "Abstraction",
+    "Interventions",
+    "Leakage",
+    "NodeEffects",
+    "Scores",
+    "ablation_source",
+    "abstraction",
+    "abstraction_targets",
+    "agreement",
+    "circuit_accuracy",
+    "draw_interventions",
+    "edge_effects",
+    "leakage",
+    "node_effects",
+    "subset_agreement",
+    "validate",
+]

@@ -1,4 +1,4 @@
-"""How much each node matters: its effect on the output when it is replaced from another input."""
+"""How much each node matters: its effect on the output when it is ablated."""
 
 import functools
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from interpbench_jax.evaluation.ablation import Ablation, ablation_source, reference_run
 from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
 from interpbench_jax.siit import TOLERANCE, SiitProblem
 
@@ -21,9 +22,9 @@ class NodeEffects(NamedTuple):
 
     Attributes:
       accuracy: share of these positions whose output misses the base's target once the node is
-        patched.
+        ablated.
       kl: rise of the divergence from the target, as a share of its rise when everything comes
-        from the source; NaN for a regression.
+        from the source, whatever the ablation; NaN for a regression.
       kl_self: the same against the model's own unpatched output; NaN for a regression.
     """
 
@@ -32,32 +33,51 @@ class NodeEffects(NamedTuple):
     kl_self: Float[Array, " writer"]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "reduction"))
 def node_effects(
     params: Params,
     config: TransformerConfig,
     problem: SiitProblem,
     *,
+    ablation: Ablation = "resample",
     reduction: Reduction = "ratio_of_means",
 ) -> NodeEffects:
-    """Patches one node at a time from the source and compares with the target on the base.
+    """Ablates one node at a time and compares with the target on the base.
 
     Args:
       params: weights.
       config: their shape.
       problem: pairs of inputs and their targets.
+      ablation: what the node writes instead: what it writes on the source, or a mean of that over
+        all sources, or zero; see `ablation_source`.
       reduction: one ratio of mean divergences, or the original's mean over positions of a ratio
         each, which small denominators can dominate.
 
+    Raises:
+      ValueError: there is no such ablation.
+
     Source: Gupta et al. 2024, InterpBench, section 4.
     """
+    full, written = reference_run(params, config, problem.source)
+    source = ablation_source(written, ablation)
+    return _effects(params, config, problem, full, source, reduction=reduction)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "reduction"))
+def _effects(
+    params: Params,
+    config: TransformerConfig,
+    problem: SiitProblem,
+    full: Logits,
+    source: Float[Array, "pair pos writer d_model"],
+    *,
+    reduction: Reduction,
+) -> NodeEffects:
     target = problem.base_target
     categorical = jnp.issubdtype(target.dtype, jnp.integer)
     differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
     counted = differs & (problem.positions > 0)
 
     clean, _ = forward(params, config, problem.base)
-    full, source = forward(params, config, problem.source)
 
     def mean(values: Shaped[Array, "pair pos"]) -> Float[Array, ""]:
         return jnp.where(counted, values, 0).sum() / counted.sum()

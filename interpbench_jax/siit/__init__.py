@@ -4,6 +4,7 @@ from interpbench_jax.siit.alignment import Alignment, align
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses, task_loss
 from interpbench_jax.siit.members import VARIED, Member, members
+from interpbench_jax.siit.mesh import device_mesh
 from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
 from interpbench_jax.siit.state import TrainState, init_states
@@ -26,6 +27,7 @@ __all__ = [
     "agreement",
     "align",
     "counted_positions",
+    "device_mesh",
     "draw_batch",
     "interchange_losses",
     "init_states",

@@ -5,11 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.siit.config import Outside, Steps, StrictSampling, VariableSampling
 from interpbench_jax.siit.losses import interchange_losses
+from interpbench_jax.siit.mesh import split_pairs
 from interpbench_jax.siit.problem import SiitProblem
 
 BEHAVIOUR, IIT, STRICT = range(3)
@@ -67,6 +69,14 @@ def draw_batch(
         targets=jnp.stack([target, problem.variable_targets[variable, pairs], target]),
         positions=problem.positions[pairs],
     )
+
+
+def spread_pairs(batch: SiitBatch, mesh: Mesh) -> SiitBatch:
+    """Divides the pairs of a batch among the devices of a mesh, within a compiled function."""
+    base, source, positions = split_pairs((batch.base, batch.source, batch.positions), mesh)
+    masks = batch.masks if batch.masks.shape[1] == 1 else split_pairs(batch.masks, mesh, axis=1)
+    targets = split_pairs(batch.targets, mesh, axis=1)
+    return SiitBatch(base, source, masks, targets, positions)
 
 
 def _draw_free(

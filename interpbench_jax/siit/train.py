@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import Member
+from interpbench_jax.siit.mesh import POPULATION, copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.state import History, Loop, Rates, TrainState, init_states
-from interpbench_jax.siit.step import IIT, STRICT, draw_batch, update
+from interpbench_jax.siit.step import IIT, STRICT, draw_batch, spread_pairs, update
 from interpbench_jax.siit.validation import Scores, validate
 
 
@@ -51,6 +53,7 @@ def train_siit(
     config: SiitConfig | Sequence[Member],
     *,
     state: TrainState | None = None,
+    mesh: Mesh | None = None,
     on_round: OnRound | None = None,
 ) -> TrainResult:
     """Trains every member until its scores reach the threshold or batches run out.
@@ -61,6 +64,7 @@ def train_siit(
       config: settings of a single model with seed 0, or the members of a population.
       state: where an interrupted run stood after some round; it goes on from there, and ends
         bit-identical to a run without interruption on the same device.
+      mesh: devices to spread members and batches over; see `device_mesh`.
       on_round: called with the state after every round.
 
     Source: Gupta et al. 2024, InterpBench, section 3.
@@ -70,10 +74,16 @@ def train_siit(
     training, held_out = problem.split(settings.held_out)
     validation = held_out.take(slice(settings.validation_pairs))
     state = init_states(members, problem, model) if state is None else state
-    while not finished(state, settings):
-        state = advance(state, training, validation, model=model, config=settings)
+    seen = state  # what every process can read
+    if mesh is not None:
+        state = spread_members(state, mesh)
+        training, validation, held_out = copy_everywhere((training, validation, held_out), mesh)
+    while not finished(seen, settings):
+        state = advance(state, training, validation, model=model, config=settings, mesh=mesh)
+        seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
-            on_round(state)
+            on_round(seen)
+    state = seen
     scores = jax.vmap(lambda params: validate(params, model, held_out))(state.best_params)
     worst = jax.vmap(worst_that_counts)(scores, state.rates)
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
@@ -99,34 +109,39 @@ def advance(
     model: TransformerConfig,
     config: SiitConfig,
     rounds: int = 1,
+    mesh: Mesh | None = None,
 ) -> TrainState:
     """Trains every member for some rounds, or until it is done.
 
+    With a mesh, the state is spread over its devices and the problems copied to all of them.
     Compiled once per model shape, problem shape and the settings that shape the loop; `rounds` is
     data, and so are rates, weights and threshold, which the state holds for every member.
     """
-    until = jnp.minimum(state.round.max() + rounds, config.n_rounds)
-    return _advance(state, training, validation, until, model=model, loop=Loop.of(config))
+    loop = Loop.of(config)
+    return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loop"))
+@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
 def _advance(
     state: TrainState,
     training: SiitProblem,
     validation: SiitProblem,
-    until: Array,
+    rounds: Int[Array, ""] | int,
     *,
     model: TransformerConfig,
     loop: Loop,
+    mesh: Mesh | None,
 ) -> TrainState:
+    until = jnp.minimum(state.round.max() + rounds, loop.n_rounds)
+
     def member(state: TrainState) -> TrainState:
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop),
+            lambda s: _round(s, training, validation, model, loop, mesh),
             state,
         )
 
-    return jax.vmap(member)(state)
+    return jax.vmap(member, spmd_axis_name=None if mesh is None else POPULATION)(state)
 
 
 def _round(
@@ -135,6 +150,7 @@ def _round(
     validation: SiitProblem,
     model: TransformerConfig,
     loop: Loop,
+    mesh: Mesh | None,
 ) -> TrainState:
     optimizer, rates = loop.optimizer(), state.rates
     free = training.free_nodes.sum(0)
@@ -149,6 +165,8 @@ def _round(
             strict_sampling=loop.strict_sampling,
             variable_sampling=loop.variable_sampling,
         )
+        if mesh is not None:
+            batch = spread_pairs(batch, mesh)
         params, optimizer_state, losses = update(
             params,
             optimizer_state,

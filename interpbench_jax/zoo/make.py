@@ -24,6 +24,7 @@ from interpbench_jax.siit import (
     SiitConfig,
     TrainState,
     align,
+    device_mesh,
     init_states,
     make_problem,
     train_siit,
@@ -87,7 +88,14 @@ def make_model(
             on_progress(progress_of(state, compiled.case.name, config.round_batches, rate))
 
     with saved or contextlib.nullcontext():
-        result = train_siit(problem, alignment.config, crowd, state=state, on_round=after_round)
+        result = train_siit(
+            problem,
+            alignment.config,
+            crowd,
+            state=state,
+            mesh=device_mesh(len(crowd), config.batch_size),
+            on_round=after_round,
+        )
     worst = np.asarray(result.worst)
     best = int(worst.argmax())
     card = {

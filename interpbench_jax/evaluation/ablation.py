@@ -1,0 +1,48 @@
+"""What an ablated node writes instead of its own: the source of a patch."""
+
+import functools
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from interpbench_jax.model import Params, TransformerConfig, forward
+
+Ablation = Literal["resample", "mean", "mean_per_position", "zero"]
+ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
+
+
+def ablation_source(
+    writers: Float[Array, "batch pos writer d_model"], kind: Ablation
+) -> Float[Array, "batch pos writer d_model"]:
+    """What each writer is replaced by.
+
+    Args:
+      writers: what every writer writes on the inputs that nodes are ablated with.
+      kind: `resample` takes it as it is, `mean` its mean over inputs and positions,
+        `mean_per_position` its mean over inputs, `zero` nothing. Means are over all positions, BOS
+        and padding among them.
+
+    Raises:
+      ValueError: `kind` is none of these.
+    """
+    if kind == "resample":
+        return writers
+    if kind == "mean":
+        instead = writers.mean((0, 1), keepdims=True)
+    elif kind == "mean_per_position":
+        instead = writers.mean(0, keepdims=True)
+    elif kind == "zero":
+        instead = jnp.zeros((1, 1, 1, 1))
+    else:
+        raise ValueError(f"unknown ablation {kind!r}; known: {', '.join(ABLATIONS)}")
+    return jnp.broadcast_to(instead, writers.shape)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def reference_run(
+    params: Params, config: TransformerConfig, tokens: Int[Array, "batch pos"]
+) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
+    """`forward` on the inputs that nodes are ablated with, compiled once for all ablations."""
+    return forward(params, config, tokens)

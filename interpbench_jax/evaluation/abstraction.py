@@ -1,0 +1,138 @@
+"""Is the algorithm an abstraction of the model: sets of variables and free nodes, all at once."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from interpbench_jax.cases import PADDING
+from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
+from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.siit import SiitProblem, agreement
+
+
+class Interventions(NamedTuple):
+    """What is patched together, and from where.
+
+    Attributes:
+      variables: those whose nodes take their values from the source.
+      free: the free nodes that take theirs from a third input.
+      third: per pair, whose source is the third input.
+    """
+
+    variables: Bool[Array, "intervention variable"]
+    free: Bool[Array, "intervention free"]
+    third: Int[Array, "intervention pair"]
+
+
+class Abstraction(NamedTuple):
+    """Agreement of the model with its algorithm under the same interventions.
+
+    Attributes:
+      mean: over interventions.
+      worst: in the worst of them.
+      worst_intervention: which one that is.
+      each: agreement in each.
+    """
+
+    mean: Float[Array, ""]
+    worst: Float[Array, ""]
+    worst_intervention: Int[Array, ""]
+    each: Float[Array, " intervention"]
+
+
+def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -> Interventions:
+    """Draws sets of variables and of free nodes, and third inputs.
+
+    Each variable and each free node is in with probability 1/2. The third inputs are a permutation
+    of the sources, those with equally many counted positions among themselves (so that sequences
+    stay as long as they are).
+
+    Args:
+      problem: pairs and nodes.
+      key: a JAX random key.
+      n_interventions: how many.
+
+    Raises:
+      ValueError: `n_interventions` is smaller than 1.
+    """
+    if n_interventions < 1:
+        raise ValueError(f"n_interventions must be at least 1, got {n_interventions}")
+    key_variables, key_free, key_third = jax.random.split(key, 3)
+    lengths = (problem.positions > 0).sum(1)
+    in_order = jnp.argsort(lengths, stable=True)
+
+    def permutation(key: Array) -> Int[Array, " pair"]:
+        shuffled = jnp.lexsort((jax.random.uniform(key, lengths.shape), lengths))
+        return jnp.zeros_like(in_order).at[in_order].set(shuffled)
+
+    return Interventions(
+        draw_subsets(key_variables, n_interventions, len(problem.variable_nodes)),
+        draw_subsets(key_free, n_interventions, len(problem.free_nodes)),
+        jax.lax.map(permutation, jax.random.split(key_third, n_interventions)),
+    )
+
+
+def abstraction_targets(
+    compiled: CompiledCase, problem: SiitProblem, sets: Bool[Array, "intervention variable"]
+) -> Num[Array, "intervention pair pos"]:
+    """What the algorithm says on the base when sets of variables have their values on the source.
+
+    Args:
+      compiled: the high-level model.
+      problem: the pairs.
+      sets: which variables are interchanged together, in the order of `compiled.variables`.
+    """
+    places = np.full(compiled.config.d_vocab, PADDING, np.int32)
+    places[list(compiled.codec.token_ids)] = np.arange(len(compiled.codec.token_ids))
+    pairs = [places[np.asarray(ids)[:, 1:]] for ids in (problem.base, problem.source)]
+    asked, n_variables = np.asarray(sets), sets.shape[1]
+    if 2**n_variables > len(asked):
+        return algorithm_interchanges(compiled, *pairs, sets=asked)
+    every = algorithm_interchanges(compiled, *pairs, sets=every_subset(n_variables))
+    return every[asked @ 2 ** np.arange(n_variables)]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "chunk"))
+def abstraction(
+    params: Params,
+    config: TransformerConfig,
+    problem: SiitProblem,
+    interventions: Interventions,
+    targets: Num[Array, "intervention pair pos"],
+    *,
+    chunk: int = 1,
+) -> Abstraction:
+    """Interchanges variables while nodes outside the circuit are patched from somewhere else.
+
+    The latter may change nothing: the model must say what the algorithm says when the variables
+    alone are interchanged.
+
+    Args:
+      params: weights.
+      config: their shape.
+      problem: pairs and nodes.
+      interventions: what is patched, see `draw_interventions`.
+      targets: what the algorithm says under each, see `abstraction_targets`.
+      chunk: how many run at once (memory grows with it).
+
+    Source: Geiger et al. 2023, Causal Abstraction, for interchanges of sets of variables.
+    """
+    _, written = forward(params, config, problem.source)
+    variables = jnp.dot(interventions.variables.astype(jnp.float32), problem.variable_nodes)
+    free = jnp.dot(interventions.free.astype(jnp.float32), problem.free_nodes)
+    masks = jnp.minimum(variables + free, 1)
+    outside = problem.free_nodes.any(0)[:, None]
+
+    def judge(case: tuple[Array, Array, Array]) -> Float[Array, ""]:
+        mask, third, target = case
+        patch = NodePatch(mask, jnp.where(outside, written[third], written))
+        logits, _ = forward(params, config, problem.base, patch)
+        return agreement(logits, target, problem.positions)
+
+    each = jax.lax.map(judge, (masks, interventions.third, targets), batch_size=chunk)
+    return Abstraction(each.mean(), each.min(), each.argmin(), each)

@@ -1,0 +1,43 @@
+"""How well the circuit works alone: everything outside it is ablated at once."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.evaluation.ablation import Ablation, ablation_source, reference_run
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.siit import SiitProblem, agreement
+
+
+def circuit_accuracy(
+    params: Params, config: TransformerConfig, problem: SiitProblem, ablation: Ablation
+) -> Float[Array, ""]:
+    """Share of positions that come out right when every node outside the circuit is ablated.
+
+    Args:
+      params: weights.
+      config: their shape.
+      problem: pairs, targets and nodes; ablated nodes take what they have, on its sources.
+      ablation: see `ablation_source`. The original's is `mean_per_position`.
+
+    Raises:
+      ValueError: there is no such ablation.
+
+    Source: Gupta et al. 2024, InterpBench, section 5 (circuit realism).
+    """
+    _, written = reference_run(params, config, problem.source)
+    return _accuracy(params, config, problem, ablation_source(written, ablation))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _accuracy(
+    params: Params,
+    config: TransformerConfig,
+    problem: SiitProblem,
+    source: Float[Array, "pair pos writer d_model"],
+) -> Float[Array, ""]:
+    outside = jnp.minimum(problem.free_nodes.sum(0), 1)
+    logits, _ = forward(params, config, problem.base, NodePatch(outside, source))
+    return agreement(logits, problem.base_target, problem.positions)

@@ -1,0 +1,152 @@
+"""Does anything flow around the circuit when many nodes outside it are patched at once."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.siit import SiitProblem, agreement
+
+# All subsets of 12 nodes.
+N_SUBSETS = 4_096
+
+Judge = Callable[[Bool[Array, "subset free"]], tuple[Array, Array]]
+"""Agreement `[subset]`, and at each position `[subset, pos]`, when these nodes are patched."""
+
+
+class Leakage(NamedTuple):
+    """Shares of positions that miss the base's target when nodes outside the circuit are patched.
+
+    Attributes:
+      mean: over the subsets; those of the greedy search do not count.
+      worst: of the worst subset.
+      worst_nodes: which nodes are in it.
+      worst_position: of the worst subset at the position that is worst, over pairs.
+      per_position: that of every position; 0 where none counts.
+    """
+
+    mean: Float[Array, ""]
+    worst: Float[Array, ""]
+    worst_nodes: Bool[Array, " free"]
+    worst_position: Float[Array, ""]
+    per_position: Float[Array, " pos"]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "n_subsets", "chunk"))
+def leakage(
+    params: Params,
+    config: TransformerConfig,
+    problem: SiitProblem,
+    key: Array,
+    *,
+    n_subsets: int = N_SUBSETS,
+    chunk: int = 1,
+) -> Leakage:
+    """Patches subsets of the nodes outside the circuit from the source; nothing may change.
+
+    The empty subset is one of them, so that what the model gets wrong by itself is in all figures.
+    Where there are more subsets than `n_subsets`, that many are drawn, and the worst is searched
+    for greedily, too: from the empty one and from the worst drawn, always the node is added that
+    does most harm, until none does. The nodes alone (SIIA) are tried on this way.
+
+    Args:
+      params: weights.
+      config: their shape.
+      problem: pairs, targets and nodes.
+      key: which subsets are drawn.
+      n_subsets: at most so many; all where there are no more.
+      chunk: how many run at once (memory grows with it).
+
+    Raises:
+      ValueError: `n_subsets` is smaller than 1.
+    """
+    if n_subsets < 1:
+        raise ValueError(f"n_subsets must be at least 1, got {n_subsets}")
+    judge = functools.partial(subset_agreement, params, config, problem, chunk=chunk)
+    n_free = len(problem.free_nodes)
+    if 2**n_free <= n_subsets:
+        subsets = jnp.asarray(every_subset(n_free))
+        agreed, at_position = judge(subsets)
+        return _leakage(agreed.mean(), subsets, agreed, at_position)
+    subsets = draw_subsets(key, n_subsets, n_free).at[0].set(False)
+    agreed, at_position = judge(subsets)
+    starts = jnp.stack([jnp.zeros((), int), agreed.argmin()])
+    found = jax.lax.map(
+        functools.partial(_greedy, judge), (subsets[starts], agreed[starts], at_position[starts])
+    )
+    tried = (subsets, agreed, at_position)
+    return _leakage(agreed.mean(), *map(jnp.concatenate, zip(tried, found, strict=True)))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "chunk"))
+def subset_agreement(
+    params: Params,
+    config: TransformerConfig,
+    problem: SiitProblem,
+    subsets: Bool[Array, "subset free"],
+    *,
+    chunk: int = 1,
+) -> tuple[Float[Array, " subset"], Float[Array, "subset pos"]]:
+    """Agreement with the base's target when the free nodes of a subset come from the source.
+
+    Args:
+      params: weights.
+      config: their shape.
+      problem: pairs, targets and nodes.
+      subsets: which of `problem.free_nodes` are patched together.
+      chunk: how many run at once.
+
+    Returns:
+      Over all positions, and at each; 1 where no position counts.
+    """
+    _, written = forward(params, config, problem.source)
+    counts = (problem.positions > 0).any(0)
+
+    def judge(mask: Float[Array, " writer"]) -> tuple[Float[Array, ""], Float[Array, " pos"]]:
+        logits, _ = forward(params, config, problem.base, NodePatch(mask, written))
+        judged = (logits, problem.base_target, problem.positions)
+        return agreement(*judged), jnp.where(counts, jax.vmap(agreement, 1)(*judged), 1)
+
+    masks = jnp.dot(subsets.astype(jnp.float32), problem.free_nodes)
+    return jax.lax.map(judge, masks, batch_size=chunk)
+
+
+def _leakage(
+    mean: Float[Array, ""],
+    subsets: Bool[Array, "subset free"],
+    agreed: Float[Array, " subset"],
+    at_position: Float[Array, "subset pos"],
+) -> Leakage:
+    worst, per_position = agreed.argmin(), 1 - at_position.min(0)
+    return Leakage(
+        1 - mean, 1 - agreed[worst], subsets[worst], per_position.max(), per_position
+    )
+
+
+def _greedy(judge: Judge, start: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    """Adds the node that does most harm, until none does.
+
+    Args:
+      judge: what is to become small.
+      start: a subset with what `judge` says of it.
+
+    Returns:
+      The same of the subset that is found.
+    """
+
+    def add(state: tuple[tuple[Array, Array, Array], Array]):
+        here, _ = state
+        larger = here[0][None] | jnp.eye(len(here[0]), dtype=bool)
+        agreed, at_position = judge(larger)
+        best = agreed.argmin()
+        better = agreed[best] < here[1]
+        there = larger[best], agreed[best], at_position[best]
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), there, here), better
+
+    found, _ = jax.lax.while_loop(lambda state: state[1], add, (start, jnp.array(True)))
+    return found

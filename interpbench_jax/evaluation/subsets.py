@@ -1,0 +1,15 @@
+"""Which things are intervened on together, as rows of masks."""
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool
+
+
+def every_subset(n: int) -> Bool[np.ndarray, "subset element"]:
+    """All subsets of n things; the empty one first, row i holding the binary digits of i."""
+    return (np.arange(2**n)[:, None] >> np.arange(n)[None]) % 2 == 1
+
+
+def draw_subsets(key: Array, n_subsets: int, n: int) -> Bool[Array, "subset element"]:
+    """Random subsets of n things: each thing is in each with probability 1/2."""
+    return jax.random.bernoulli(key, 0.5, (n_subsets, n))

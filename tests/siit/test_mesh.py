@@ -1,0 +1,82 @@
+"""Training over several devices and processes gives what one device gives."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from interpbench_jax.siit import device_mesh, members, train_siit
+from tests.siit.test_train import MODEL, QUICK, copy_problem
+
+SEEDS = (0, 1, 2, 3)
+# Trains the same members on all devices and prints their losses and those of the best weights.
+PROGRAM = """
+import json, sys
+import jax
+if len(sys.argv) > 1:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from interpbench_jax.siit import device_mesh, members, train_siit
+from tests.siit.test_train import MODEL, QUICK, copy_problem
+mesh = device_mesh(4, QUICK.batch_size)
+rounds = []
+result = train_siit(
+    copy_problem(), MODEL, members(QUICK, seeds=(0, 1, 2, 3)), mesh=mesh, on_round=rounds.append
+)
+shape = dict(mesh.shape)
+found = {"shape": shape, "losses": result.history.losses.tolist(), "rounds": len(rounds)}
+print(json.dumps(found | {"worst": result.worst.tolist()}))
+"""
+
+
+def start(n_devices: int, *arguments: str) -> subprocess.Popen:
+    flags = f"--xla_force_host_platform_device_count={n_devices}"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check(process: subprocess.Popen, shape: dict[str, int]) -> None:
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0
+    found = json.loads(printed.splitlines()[-1])
+    expected = train_siit(copy_problem(), MODEL, members(QUICK, seeds=SEEDS))
+    assert found["shape"] == shape
+    assert found["rounds"] == QUICK.n_rounds
+    np.testing.assert_allclose(found["losses"], expected.history.losses, rtol=1e-3)
+    np.testing.assert_allclose(found["worst"], expected.worst, atol=0.05)
+
+
+def test_members_and_batches_over_eight_devices() -> None:
+    check(start(8), {"population": 4, "data": 2})
+
+
+@pytest.mark.slow
+def test_two_processes() -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    first, second = (start(1, address, str(process)) for process in range(2))
+    check(first, {"population": 2, "data": 1})
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+
+
+def test_one_device_needs_no_mesh() -> None:
+    assert device_mesh(4, 16) is None
+
+
+def test_devices_must_be_filled(monkeypatch) -> None:
+    import jax
+
+    monkeypatch.setattr(jax, "devices", lambda: list(range(6)))
+    with pytest.raises(ValueError, match="6 devices cannot be filled by 4 members"):
+        device_mesh(4, 16)

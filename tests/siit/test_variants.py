@@ -1,0 +1,221 @@
+"""Presets, members of a population, and what becomes of nodes outside the circuit."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.model import init_params
+from interpbench_jax.siit import (
+    PRESETS,
+    Member,
+    SiitConfig,
+    draw_batch,
+    init_states,
+    interchange_losses,
+    make_optimizer,
+    members,
+    preset,
+    train_siit,
+    update,
+)
+from interpbench_jax.siit import train as loop
+from interpbench_jax.siit.config import Schedule
+from tests.siit.test_train import MODEL, QUICK, copy_problem
+
+FREE = copy_problem().free_nodes.sum(0)
+TRAIN_STEP = jax.jit(
+    update, static_argnames=("model", "optimizer", "steps", "outside", "source_gradient")
+)
+
+
+def one_step(**variant):
+    """Weights before and after a step on all three losses."""
+    params = init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(copy_problem(), jax.random.key(2), batch_size=8, strict_sampling="all")
+    optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
+    after, _, losses = TRAIN_STEP(
+        params,
+        optimizer.init(params),
+        batch,
+        FREE,
+        jnp.ones(3),
+        jnp.array(1e-2),
+        model=MODEL,
+        optimizer=optimizer,
+        steps="joint",
+        **variant,
+    )
+    return params, after, losses
+
+
+def moved(before, after) -> dict[str, bool]:
+    """Per weight, whether it has changed anywhere."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(before)
+    return {
+        jax.tree_util.keystr(path): bool((old != new).any())
+        for (path, old), new in zip(flat, jax.tree.leaves(after), strict=True)
+    }
+
+
+def test_frozen_nodes_keep_their_weights() -> None:
+    """The heads are free, the MLP holds the variable."""
+    free_to_move = moved(*one_step()[:2])
+    frozen = moved(*one_step(outside="freeze")[:2])
+    assert free_to_move["['blocks_0']['attn']['W_V']"]
+    for name, changed in frozen.items():
+        if "attn" in name and "b_O" not in name:
+            assert not changed, name
+        elif free_to_move[name]:
+            assert changed, name
+
+
+def test_no_gradient_passes_through_detached_nodes() -> None:
+    problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
+
+    def loss(params, detached):
+        found = interchange_losses(
+            params,
+            MODEL,
+            batch.base,
+            batch.source,
+            batch.masks,
+            batch.targets,
+            batch.positions,
+            detached=detached,
+        )
+        return found[0]
+
+    for detached, expected in ((None, True), (FREE, False)):
+        value, gradient = jax.value_and_grad(loss)(params, detached)
+        assert value == loss(params, None)
+        attention = gradient["blocks_0"]["attn"]
+        assert bool(jnp.abs(attention["W_O"]).max() > 0) == expected
+        assert jnp.abs(gradient["blocks_0"]["mlp"]["W_in"]).max() > 0
+
+
+def test_gradients_flow_into_the_source_run_if_asked() -> None:
+    """Under the interchange of the MLP, its hidden weights matter on the source only."""
+    problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
+
+    def loss(params, source_gradient):
+        arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.positions)
+        return interchange_losses(params, MODEL, *arrays, source_gradient=source_gradient)[1]
+
+    for source_gradient in (False, True):
+        gradient = jax.grad(loss)(params, source_gradient)["blocks_0"]["mlp"]
+        assert bool(jnp.abs(gradient["W_in"]).max() > 0) == source_gradient
+        assert jnp.abs(gradient["W_out"]).max() > 0
+
+
+def test_one_variable_for_each_pair() -> None:
+    problem = copy_problem()
+    two = problem._replace(
+        variable_nodes=jnp.concatenate([problem.variable_nodes, problem.free_nodes[:1]]),
+        variable_targets=jnp.stack([problem.source_target, problem.base_target]),
+    )
+    batch = draw_batch(
+        two,
+        jax.random.key(0),
+        batch_size=64,
+        strict_sampling="all",
+        variable_sampling="per_pair",
+    )
+    second = batch.masks[1] @ two.variable_nodes[1] > 0
+    assert 16 < int(second.sum()) < 48
+    rows = jnp.where(second[:, None], batch.base, batch.source)  # tokens are the targets here
+    np.testing.assert_array_equal(batch.targets[1], rows)
+
+
+def test_presets_change_what_they_say() -> None:
+    assert preset("siit", "3") == SiitConfig()
+    assert preset("iit", "3").strict_weight == 0
+    assert preset("siit-2024", "3").strict_weight == 10
+    assert preset("siit-2024", "21").learning_rate == 5e-4
+    assert preset("siit-2024", "8").strict_weight == 0.4
+    kept = preset("natural", "3", SiitConfig(batch_size=7))
+    assert (kept.batch_size, kept.iit_weight, kept.strict_weight) == (7, 0, 0)
+    with pytest.raises(ValueError, match="unknown preset 'best'; known: siit, "):
+        preset("best", "3")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(name: str) -> None:
+    config = preset(name, "3")
+    short = dataclasses.replace(
+        config, max_batches=30, round_batches=10, batch_size=16, validation_pairs=8, held_out=0.25
+    )
+    result = train_siit(copy_problem(), MODEL, short)
+    losses = result.history.losses[0]
+    assert np.isfinite(losses[: int(result.rounds[0])]).all()
+
+
+def test_members_are_all_combinations() -> None:
+    found = members(QUICK, seeds=(1, 2), vary={"strict_weight": (0.5, 2.0)})
+    assert [(m.seed, m.config.strict_weight) for m in found] == [
+        *((1, 0.5), (1, 2.0), (2, 0.5), (2, 2.0))
+    ]
+    assert all(dataclasses.replace(m.config, strict_weight=1.0) == QUICK for m in found)
+    with pytest.raises(ValueError, match="batch_size cannot vary within a population"):
+        members(QUICK, vary={"batch_size": (1.0, 2.0)})
+    with pytest.raises(ValueError, match="no value given for seed"):
+        members(QUICK, seeds=())
+    other = Member(0, dataclasses.replace(QUICK, batch_size=32))
+    with pytest.raises(ValueError, match="members must agree"):
+        init_states([Member(0, QUICK), other], copy_problem(), MODEL)
+
+
+def test_rates_vary_within_a_population_without_recompiling() -> None:
+    crowd = members(QUICK, vary={"learning_rate": (1e-3, 1e-2), "iit_weight": (0.5, 2.0)})
+    together = train_siit(copy_problem(), MODEL, crowd)
+    compiled = loop._advance._cache_size()  # type: ignore[attr-defined]
+    rates = {"learning_rate": (1e-4, 2e-2), "iit_weight": (1.0, 3.0)}
+    train_siit(copy_problem(), MODEL, members(QUICK, vary=rates))
+    assert loop._advance._cache_size() == compiled  # type: ignore[attr-defined]
+    for place, member in enumerate(crowd):
+        alone = train_siit(copy_problem(), MODEL, [member])
+        np.testing.assert_allclose(
+            together.history.losses[place], alone.history.losses[0], rtol=1e-3
+        )
+
+
+def test_one_member_diverges_and_the_other_goes_on() -> None:
+    crowd = members(QUICK, vary={"learning_rate": (1e30, 1e-2)})
+    result = train_siit(copy_problem(), MODEL, crowd)
+    assert result.diverged.tolist() == [True, False]
+    assert result.rounds.tolist() == [1, QUICK.n_rounds]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
+
+
+def test_scores_without_a_weight_do_not_count() -> None:
+    config = dataclasses.replace(
+        QUICK, max_batches=3_000, round_batches=20, iit_weight=0.0, strict_weight=0.0
+    )
+    result = train_siit(copy_problem(), MODEL, config)
+    assert result.worst[0] == result.scores.accuracy[0] >= config.threshold
+    assert min(result.scores.iia.min(), result.scores.siia.min()) < config.threshold
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", 1.0), ("linear", 0.1), ("plateau", 0.25)]
+)
+def test_schedules(schedule: Schedule, expected: float) -> None:
+    """The rate of the last batch; the plateau has cut it twice."""
+    config = dataclasses.replace(
+        QUICK, schedule=schedule, learning_rate=1.0, final_learning_rate=0.1, plateau_factor=0.5
+    )
+    state = init_states(members(config), copy_problem(), MODEL)
+    state = jax.tree.map(lambda x: x[0], state)
+    state = state._replace(round=jnp.array(config.n_rounds - 1))
+    plateau = loop.Loop.of(config).plateau()
+    scale = state.plateau_state
+    for _ in range(1 + 2 * config.plateau_patience):
+        _, scale = plateau.update({}, scale, value=jnp.array(0.5))
+    state = state._replace(plateau_state=scale)
+    last = jnp.array(config.round_batches - 1)
+    rate = loop._learning_rate(state, last, loop.Loop.of(config))
+    assert float(rate) == pytest.approx(expected)
