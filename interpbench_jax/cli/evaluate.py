@@ -1,43 +1,145 @@
 """`interpbench evaluate`."""
 
 import json
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from rich.console import Console
 
-from interpbench_jax.cli.output import need_some, print_metrics, print_table
+from interpbench_jax.cli.output import console, need_some, print_metrics, print_table
+
+if TYPE_CHECKING:
+    from interpbench_jax.benchmark.verify import JointVerification, Verification
+    from interpbench_jax.zoo import BenchmarkModel
+
+    Found = tuple[BenchmarkModel, Verification, JointVerification]
+
+_HEADERS = {
+    "node": "node",
+    "in_circuit": "in circuit",
+    "accuracy": "resample",
+    "accuracy_mean": "mean",
+    "accuracy_mean_per_position": "mean/pos",
+    "accuracy_zero": "zero",
+    "kl": "KL",
+    "kl_self": "KL-self",
+}
 
 
 def evaluate(
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     *,
     n_pairs: int = 5_000,
+    n_interventions: int = 256,
+    n_runs: int = 500_000,
     seed: int = 1,
+    out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Verify models: accuracy, IIA, SIIA and the effect of every node.
+    """Verify models: do they follow their circuits, whatever is patched?
+
+    Prints accuracy, IIA and SIIA; leakage, when subsets of the nodes outside the circuit are
+    patched together; abstraction, when sets of variables are interchanged and nodes outside the
+    circuit patched at the same time; accuracy of the circuit alone; and the effect of every node.
 
     Args:
       models: bundled models by name, or directories.
       n_pairs: (base, source) pairs to draw.
+      n_interventions: random interventions that abstraction is judged by.
+      n_runs: patched runs that leakage may take, and abstraction; pairs are left out where all
+        would take more.
       seed: which pairs.
+      out: directory for a drawing of the effects of every model.
       as_json: print JSON instead of tables.
     """
-    from interpbench_jax.benchmark import verify_model
+    from interpbench_jax.benchmark.verify import draw_effects, verify_jointly, verify_model
     from interpbench_jax.zoo import load_model
 
     need_some(models, "model")
     loaded = [load_model(name) for name in models]
-    found = [verify_model(model, n_pairs=n_pairs, seed=seed) for model in loaded]
-    effects = [one.rows(model) for one, model in zip(found, loaded, strict=True)]
+    drawings = _places(out, [model.case for model in loaded])
+    found: list[Found] = []
+    for model in loaded:
+        with Console(stderr=True).status(f"verifying case {model.case}"):
+            alone = verify_model(model, n_pairs=n_pairs, seed=seed)
+            jointly = verify_jointly(
+                model, n_pairs=n_pairs, n_interventions=n_interventions, n_runs=n_runs, seed=seed
+            )
+        found.append((model, alone, jointly))
     if as_json:
-        rows = zip(loaded, found, effects, strict=True)
-        keys = ("case", "metrics", "node_effects")
-        values = [(model.case, one.metrics, by_node) for model, one, by_node in rows]
-        print(json.dumps([dict(zip(keys, row, strict=True)) for row in values], indent=1))
-        return
-    print_metrics([(model.case, one.metrics) for model, one in zip(loaded, found, strict=True)])
-    headers = ("node", "in circuit", "accuracy", "KL", "KL-self")
-    for model, by_node in zip(loaded, effects, strict=True):
-        cells = [tuple("" if v is None else v for v in row.values()) for row in by_node]
-        print_table(f"Effect of patching each node, case {model.case}", headers, cells)
+        print(json.dumps([_as_json(*one) for one in found], indent=1))
+    else:
+        _print_tables(found)
+    for (model, _, jointly), drawing in zip(found, drawings, strict=False):
+        draw_effects(model, jointly, drawing)
+        if not as_json:
+            console.print(f"effects of the nodes of case {model.case}: {drawing}", highlight=False)
+
+
+def _places(out: Path | None, cases: Sequence[str]) -> list[Path]:
+    """Where drawings go, none if nowhere; what cannot be written is told before any work."""
+    if out is None:
+        return []
+    try:
+        for case in cases:
+            (out / case).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {out}: {error.strerror}") from error
+    return [out / case / "node_effects.png" for case in cases]
+
+
+def _as_json(
+    model: "BenchmarkModel", alone: "Verification", jointly: "JointVerification"
+) -> dict[str, Any]:
+    return {
+        "case": model.case,
+        "metrics": alone.metrics | jointly.metrics,
+        "joint_pairs": jointly.n_pairs,
+        "worst": jointly.worst,
+        "circuit_accuracy": jointly.circuit_accuracy,
+        "node_effects": _rows(model, alone, jointly),
+    }
+
+
+def _rows(
+    model: "BenchmarkModel", alone: "Verification", jointly: "JointVerification"
+) -> list[dict[str, Any]]:
+    """Per node its effects, those by resampling first."""
+    rows = alone.rows(model)
+    for row in rows:
+        for kind, effects in jointly.effects.items():
+            if kind != "resample":
+                row[f"accuracy_{kind}"] = round(effects[row["node"]], 4)
+    return rows
+
+
+def _print_tables(found: Sequence["Found"]) -> None:
+    def of_models(title: str, headers: Sequence[str], rows: Sequence[Mapping[Any, float]]) -> None:
+        named = zip(found, rows, strict=True)
+        cells = [(one[0].case, *(f"{share:.4f}" for share in row.values())) for one, row in named]
+        print_table(title, ("case", *headers), cells)
+
+    print_metrics([(model.case, alone.metrics) for model, alone, _ in found])
+    of_models(
+        "And when many nodes are patched at once?",
+        ("leakage", "worst", "worst position", "abstraction", "worst"),
+        [jointly.metrics for _, _, jointly in found],
+    )
+    of_models(
+        "Accuracy of the circuit alone, everything else ablated",
+        [kind.replace("_", " ") for kind in found[0][2].circuit_accuracy],
+        [jointly.circuit_accuracy for _, _, jointly in found],
+    )
+    for one in found:
+        rows = _rows(*one)
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        title = f"Effect of ablating each node, case {one[0].case}"
+        print_table(title, [_HEADERS[column] for column in rows[0]], cells)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "" if value is None else str(value)

@@ -69,15 +69,14 @@ def algorithm_interchanges(
     """
     if base.shape != source.shape or ((base == PADDING) != (source == PADDING)).any():
         raise ValueError("a base and its source must have the same length")
-    n_variables = len(compiled.variables)
-    if sets is not None and sets.shape[1] != n_variables:
-        raise ValueError(f"sets of {sets.shape[1]} variables; {compiled.case.name} has {n_variables}")
+    if sets is not None and sets.shape[1] != (known := len(compiled.variables)):
+        raise ValueError(f"sets of {sets.shape[1]} variables; case has {known}")
     if not _is_heavy(compiled):
         tokens = map(compiled.codec.encode_indices, (base, source))
         return _where_said(compiled_interchanges(compiled, *tokens, sets=sets), base)
 
     def say(*rows: Sequences) -> Num[Array, "intervention sequence length"]:
-        return interchange(compiled.tabulated, compiled.variables, *rows, sets)
+        return interchange(compiled.tabulated, compiled.variables, *rows, sets=sets)
 
     return _by_length(say, base, source)
 

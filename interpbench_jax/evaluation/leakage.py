@@ -123,9 +123,7 @@ def _leakage(
     at_position: Float[Array, "subset pos"],
 ) -> Leakage:
     worst, per_position = agreed.argmin(), 1 - at_position.min(0)
-    return Leakage(
-        1 - mean, 1 - agreed[worst], subsets[worst], per_position.max(), per_position
-    )
+    return Leakage(1 - mean, 1 - agreed[worst], subsets[worst], per_position.max(), per_position)
 
 
 def _greedy(judge: Judge, start: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

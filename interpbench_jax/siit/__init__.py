@@ -9,6 +9,7 @@ from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
 from interpbench_jax.siit.state import TrainState, init_states
 from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
+from interpbench_jax.siit.together import common_shape, train_together
 from interpbench_jax.siit.train import TrainResult, train_siit
 from interpbench_jax.siit.validation import Scores, validate
 
@@ -26,6 +27,7 @@ __all__ = [
     "TrainState",
     "agreement",
     "align",
+    "common_shape",
     "counted_positions",
     "device_mesh",
     "draw_batch",
@@ -37,6 +39,7 @@ __all__ = [
     "preset",
     "task_loss",
     "train_siit",
+    "train_together",
     "update",
     "validate",
 ]

@@ -1,13 +1,18 @@
 """Settings of a training run."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 StrictSampling = Literal["individual", "sample_all", "all"]
 VariableSampling = Literal["per_batch", "per_pair"]
 Steps = Literal["joint", "separate"]
 Schedule = Literal["constant", "linear", "plateau"]
 Outside = Literal["train", "freeze", "stop_gradient"]
+_KINDS: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+}
 _CHOICES = {
     "strict_sampling": StrictSampling,
     "variable_sampling": VariableSampling,
@@ -87,7 +92,11 @@ class SiitConfig:
     validation_pairs: int = 2_048
 
     def __post_init__(self) -> None:
-        """Checks ranges."""
+        """Checks kinds and ranges."""
+        for field in fields(self):
+            value, kind = getattr(self, field.name), _KINDS.get(field.type)
+            if kind is not None and not isinstance(value, kind[0]):
+                raise ValueError(f"{field.name} must be {kind[1]}, got {value!r}")
         for name in ("behaviour_weight", "iit_weight", "strict_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

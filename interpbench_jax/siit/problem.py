@@ -42,7 +42,7 @@ class SiitProblem(NamedTuple):
         """How many (base, source) pairs there are."""
         return self.base.shape[0]
 
-    def take(self, pairs: slice) -> "SiitProblem":
+    def take(self, pairs: slice | Int[np.ndarray, " pair"]) -> "SiitProblem":
         """The same problem on some of the pairs."""
         return self._replace(
             base=self.base[pairs],

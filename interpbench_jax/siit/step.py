@@ -56,7 +56,8 @@ def draw_batch(
     pair_key, variable_key, free_key = jax.random.split(key, 3)
     pairs = jax.random.randint(pair_key, (batch_size,), 0, problem.n_pairs)
     n_drawn = 1 if variable_sampling == "per_batch" else batch_size
-    variable = jax.random.randint(variable_key, (n_drawn,), 0, len(problem.variable_nodes))
+    n_variables = _n_nodes(problem.variable_nodes)
+    variable = jax.random.randint(variable_key, (n_drawn,), 0, n_variables)
     interchanged = problem.variable_nodes[variable]
     strict = jnp.broadcast_to(
         _draw_free(problem.free_nodes, free_key, strict_sampling), interchanged.shape
@@ -86,8 +87,13 @@ def _draw_free(
     if sampling == "all" or n_free == 0:
         return free_nodes.sum(0)
     if sampling == "individual":
-        return free_nodes[jax.random.randint(key, (), 0, n_free)]
+        return free_nodes[jax.random.randint(key, (), 0, _n_nodes(free_nodes))]
     return jax.random.bernoulli(key, 0.5, (n_free,)).astype(free_nodes.dtype) @ free_nodes
+
+
+def _n_nodes(rows: Float[Array, "row writer"]) -> Int[Array, ""]:
+    """How many there are; rows of zeros, which stand at the end, fill up smaller problems."""
+    return (rows.sum(1) > 0).sum()
 
 
 def make_optimizer(*, clip_norm: float, beta1: float, beta2: float) -> optax.GradientTransformation:

@@ -7,6 +7,7 @@ of a population are a `vmap` axis; one that is done stops changing.
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -83,7 +84,11 @@ def train_siit(
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
-    state = seen
+    return result_of(seen, model, held_out)
+
+
+def result_of(state: TrainState, model: TransformerConfig, held_out: SiitProblem) -> TrainResult:
+    """What a finished state amounts to, on the pairs held out."""
     scores = jax.vmap(lambda params: validate(params, model, held_out))(state.best_params)
     worst = jax.vmap(worst_that_counts)(scores, state.rates)
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
@@ -118,6 +123,7 @@ def advance(
     data, and so are rates, weights and threshold, which the state holds for every member.
     """
     loop = Loop.of(config)
+    model = replace(model, init_std=1.0)  # only a fresh model depends on it
     return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
 
 
@@ -133,6 +139,22 @@ def _advance(
     mesh: Mesh | None,
 ) -> TrainState:
     until = jnp.minimum(state.round.max() + rounds, loop.n_rounds)
+    return advance_members(
+        state, training, validation, until=until, model=model, loop=loop, mesh=mesh
+    )
+
+
+def advance_members(
+    state: TrainState,
+    training: SiitProblem,
+    validation: SiitProblem,
+    *,
+    until: Int[Array, ""],
+    model: TransformerConfig,
+    loop: Loop,
+    mesh: Mesh | None,
+) -> TrainState:
+    """Trains every member until some round; to be called within a compiled function."""
 
     def member(state: TrainState) -> TrainState:
         return jax.lax.while_loop(

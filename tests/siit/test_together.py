@@ -1,0 +1,81 @@
+"""Cases of different vocabularies, trained in one program, learn what each learns alone."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.siit import (
+    common_shape,
+    init_states,
+    members,
+    train_siit,
+    train_together,
+)
+from interpbench_jax.siit import together as module
+from tests.siit.test_train import MODEL, QUICK, copy_problem
+
+LARGER = dataclasses.replace(MODEL, d_vocab=5, d_vocab_out=4, init_std=0.4)
+# Pairs, variables and free nodes patched are drawn alike, so that losses can be compared.
+CROWD = members(dataclasses.replace(QUICK, strict_sampling="all"), seeds=(0, 1))
+
+
+def larger_problem():
+    """More tokens, another number of pairs, one variable more and one free node less."""
+    base, source = jax.random.randint(jax.random.key(5), (2, 80, 3), 0, 4)
+    problem = copy_problem(80)._replace(
+        base=base, source=source, base_target=base, source_target=source
+    )
+    return problem._replace(
+        variable_targets=jnp.stack([source, base]),
+        variable_nodes=jnp.concatenate([problem.variable_nodes, problem.free_nodes[:1]]),
+        free_nodes=problem.free_nodes[1:],
+    )
+
+
+def test_the_larger_case_learns_what_it_learns_alone() -> None:
+    """It is as large as the common shape, so even the order of its batches is the same."""
+    problems, models = [copy_problem(), larger_problem()], [MODEL, LARGER]
+    small, large = train_together(problems, models, CROWD)
+    alone = train_siit(problems[1], LARGER, CROWD)
+    np.testing.assert_allclose(large.history.losses, alone.history.losses, rtol=1e-3)
+    np.testing.assert_allclose(large.worst, alone.worst, atol=0.05)
+    assert small.scores.iia.shape == (2, 1) and large.scores.iia.shape == (2, 2)
+    assert small.scores.siia.shape == (2, 2) and large.scores.siia.shape == (2, 1)
+    assert small.params["embed"]["W_E"].shape == (2, 3, 6)
+    assert small.params["unembed"]["b_U"].shape == (2, 3)
+
+
+def test_the_smaller_case_reaches_its_threshold() -> None:
+    config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20)
+    problems, models = [copy_problem(), larger_problem()], [MODEL, LARGER]
+    small, _ = train_together(problems, models, members(config))
+    assert small.worst[0] >= config.threshold
+    rounds = int(small.rounds[0])
+    assert 0 < rounds < config.n_rounds
+
+
+def test_padding_takes_no_part() -> None:
+    """Its weights stay, however long training goes on."""
+    stacked = module._stacked([copy_problem(), larger_problem()])
+    common = common_shape([MODEL, LARGER])
+    fresh = module._pad_state(init_states(CROWD, copy_problem(), MODEL), common, stacked)
+    first = jax.tree.map(lambda leaf: leaf[:1], stacked)
+    state = jax.tree.map(lambda leaf: leaf[None], fresh)
+    loop = module.Loop.of(CROWD[0].config)
+    after = module._advance(state, first, first, model=common, loop=loop)
+    unembed = after.params["unembed"]
+    assert (unembed["b_U"][..., 3:] == module._NEVER).all()
+    assert (unembed["W_U"][..., 3:] == 0).all()
+    assert (after.params["embed"]["W_E"][:, :, 3:] == 0).all()
+    moved = after.params["embed"]["W_E"][0, :, :3] != fresh.params["embed"]["W_E"][:, :3]
+    assert moved.any()
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="may differ in vocabularies only"):
+        common_shape([MODEL, dataclasses.replace(MODEL, d_mlp=9)])
+    with pytest.raises(ValueError, match="may differ in vocabularies only"):
+        common_shape([MODEL, dataclasses.replace(MODEL, d_vocab_out=1)])

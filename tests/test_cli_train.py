@@ -1,0 +1,130 @@
+"""`interpbench train`: where settings come from, and what a run leaves behind."""
+
+import dataclasses
+import json
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from interpbench_jax.cli import main
+from interpbench_jax.cli.dashboards import dashboard
+from interpbench_jax.cli.settings import Overrides, population
+from interpbench_jax.siit import SiitConfig
+from interpbench_jax.zoo.metrics_file import read_metrics
+from interpbench_jax.zoo.progress import Progress
+
+TINY = (
+    *("--max-batches", "4", "--round-batches", "2", "--batch-size", "8"),
+    *("--n-pairs", "2000", "--validation-pairs", "16"),
+)
+
+
+def test_every_setting_is_an_option() -> None:
+    options = {field.name for field in dataclasses.fields(Overrides)}
+    assert options == {field.name for field in dataclasses.fields(SiitConfig)}
+
+
+def test_options_outdo_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("batch_size = 64\nlearning_rate = 0.002\nround_batches = 7\n")
+    given = Overrides(round_batches=9, behaviour_weight=(0.5, 1.0))
+    found = population("4", "siit-2024", file, given, (3, 4))
+    assert len(found) == 4
+    config = found[0].config
+    assert (config.steps, config.strict_weight) == ("separate", 0.4)  # preset
+    assert (config.batch_size, config.learning_rate) == (64, 0.002)  # file
+    assert config.round_batches == 9
+    assert {member.config.behaviour_weight for member in found} == {0.5, 1.0}
+    assert {member.seed for member in found} == {3, 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize = 3", "unknown settings .'batchsize'.; known: batch_size, "),
+        ("batch_size = [1, 2", "is no TOML file that can be read"),
+        ("batch_size = 'many'", "batch_size must be a whole number, got 'many'"),
+        ("steps = 'twice'", "steps must be one of"),
+    ],
+)
+def test_bad_files_are_named(
+    tmp_path: Path, text: str, message: str, capsys, no_shape_checks
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(SystemExit):
+        main(["train", "3", "--settings", str(file), "--out", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert re.search(message, error), error
+
+
+def test_a_run_leaves_its_history_and_is_skipped_when_resumed(tmp_path: Path, capsys) -> None:
+    arguments = ["train", "3", "--out", str(tmp_path), *TINY, "--seeds", "0", "1"]
+    rates = ["--strict-weight", "0.5", "1", "--log", "tensorboard"]
+    main([*arguments, *rates])
+    capsys.readouterr()
+    card = json.loads((tmp_path / "3" / "card.json").read_text())
+    assert [(m["seed"], m["strict_weight"]) for m in card["members"]] == [
+        *((0, 0.5), (0, 1.0), (1, 0.5), (1, 1.0))
+    ]
+    rows = read_metrics(tmp_path / "3" / "history.jsonl")
+    assert [row["batches"] for row in rows] == [2, 4]
+    assert len(rows[0]["losses"]) == 4
+    assert (tmp_path / "3" / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert list((tmp_path / "3" / "tensorboard").iterdir())
+    assert not (tmp_path / "3.training").exists()
+
+    main([*arguments, *rates, "--resume"])
+    assert "case 3: done before" in capsys.readouterr().out
+    main([*arguments, "--resume"])  # other members: made anew
+    assert "did NOT reach" in capsys.readouterr().out
+
+
+def test_resuming_needs_the_same_settings(tmp_path: Path, capsys) -> None:
+    running = tmp_path / "3.training" / "checkpoints"
+    running.mkdir(parents=True)
+    (running / "settings.json").write_text(json.dumps({"case": "3"}))
+    with pytest.raises(SystemExit):
+        main(["train", "3", "--out", str(tmp_path), *TINY, "--resume"])
+    assert "holds a run with batch_size = None, not 8" in capsys.readouterr().err
+
+
+PROGRESS = Progress(
+    case="3",
+    round=1,
+    batches=250,
+    batches_per_second=None,
+    losses=[[1.0, 2.0, 3.0]],
+    accuracy=[0.5],
+    iia=[0.25],
+    siia=[float("nan")],
+    done=[False],
+    diverged=[False],
+)
+
+
+def test_numbers_go_to_weights_and_biases(monkeypatch, tmp_path: Path) -> None:
+    """A stand-in for the package, which needs an account."""
+    logged = []
+    run = types.SimpleNamespace(log=lambda numbers, step: logged.append((step, numbers)))
+    fake = types.SimpleNamespace(init=lambda project, name: run)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    dashboard("wandb", "3", tmp_path)(PROGRESS)
+    ((step, numbers),) = logged
+    assert step == 250
+    assert numbers["member0/loss/iit"] == 2.0
+    assert numbers["member0/accuracy"] == 0.5
+
+
+def test_a_missing_dashboard_says_what_to_install(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match="logging to wandb needs `pip install wandb`"):
+        dashboard("wandb", "3", tmp_path)
+
+
+def test_unknown_numbers_become_null() -> None:
+    assert PROGRESS.as_json()["siia"] == [None]
