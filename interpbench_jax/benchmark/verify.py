@@ -99,7 +99,7 @@ def verify_jointly(
     *,
     n_pairs: int = 5_000,
     n_interventions: int = 256,
-    n_runs: int = 500_000,
+    n_runs: int = 250_000,
     seed: int = 1,
 ) -> JointVerification:
     """Patches many nodes at once, on the pairs that `verify_model` draws.
@@ -115,8 +115,9 @@ def verify_jointly(
     Raises:
       ValueError: a number is smaller than 1.
     """
-    if n_runs < 1:
-        raise ValueError(f"n_runs must be at least 1, got {n_runs}")
+    for name, number in (("n_interventions", n_interventions), ("n_runs", n_runs)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
     compiled = compile_case(model.case)
     network, free = (model.params, model.config), align(compiled).free_nodes
     problem = _problem(compiled, model, n_pairs, seed)

@@ -33,7 +33,7 @@ def evaluate(
     *,
     n_pairs: int = 5_000,
     n_interventions: int = 256,
-    n_runs: int = 500_000,
+    n_runs: int = 250_000,
     seed: int = 1,
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -63,10 +63,10 @@ def evaluate(
     found: list[Found] = []
     for model in loaded:
         with Console(stderr=True).status(f"verifying case {model.case}"):
-            alone = verify_model(model, n_pairs=n_pairs, seed=seed)
             jointly = verify_jointly(
                 model, n_pairs=n_pairs, n_interventions=n_interventions, n_runs=n_runs, seed=seed
             )
+            alone = verify_model(model, n_pairs=n_pairs, seed=seed)
         found.append((model, alone, jointly))
     if as_json:
         print(json.dumps([_as_json(*one) for one in found], indent=1))

@@ -70,7 +70,7 @@ def algorithm_interchanges(
     if base.shape != source.shape or ((base == PADDING) != (source == PADDING)).any():
         raise ValueError("a base and its source must have the same length")
     if sets is not None and sets.shape[1] != (known := len(compiled.variables)):
-        raise ValueError(f"sets of {sets.shape[1]} variables; case has {known}")
+        raise ValueError(f"sets of {sets.shape[1]} variables, but the case has {known}")
     if not _is_heavy(compiled):
         tokens = map(compiled.codec.encode_indices, (base, source))
         return _where_said(compiled_interchanges(compiled, *tokens, sets=sets), base)

@@ -45,6 +45,7 @@ class Abstraction(NamedTuple):
     each: Float[Array, " intervention"]
 
 
+@functools.partial(jax.jit, static_argnames="n_interventions")
 def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -> Interventions:
     """Draws sets of variables and of free nodes, and third inputs.
 

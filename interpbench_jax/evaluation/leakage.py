@@ -105,12 +105,13 @@ def subset_agreement(
       Over all positions, and at each; 1 where no position counts.
     """
     _, written = forward(params, config, problem.source)
-    counts = (problem.positions > 0).any(0)
+    at_each = jnp.eye(problem.positions.shape[1])[:, None] * problem.positions[None]
+    counted = problem.positions.any(0)
 
     def judge(mask: Float[Array, " writer"]) -> tuple[Float[Array, ""], Float[Array, " pos"]]:
         logits, _ = forward(params, config, problem.base, NodePatch(mask, written))
-        judged = (logits, problem.base_target, problem.positions)
-        return agreement(*judged), jnp.where(counts, jax.vmap(agreement, 1)(*judged), 1)
+        agreed = functools.partial(agreement, logits, problem.base_target)
+        return agreed(problem.positions), jnp.where(counted, jax.vmap(agreed)(at_each), 1)
 
     masks = jnp.dot(subsets.astype(jnp.float32), problem.free_nodes)
     return jax.lax.map(judge, masks, batch_size=chunk)

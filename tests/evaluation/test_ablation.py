@@ -1,0 +1,95 @@
+"""What ablated nodes write, and what is left of the model then."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.evaluation import (
+    ABLATIONS,
+    ablation_source,
+    circuit_accuracy,
+    node_effects,
+    validate,
+)
+from interpbench_jax.evaluation.ablation import Ablation
+from interpbench_jax.evaluation.circuit_accuracy import _accuracy
+from interpbench_jax.evaluation.node_effects import _effects
+from interpbench_jax.siit import align, make_problem
+from interpbench_jax.zoo import load_model
+
+WRITERS = jnp.array([[[[1.0, 0.0]], [[2.0, 4.0]]], [[[5.0, 0.0]], [[0.0, 8.0]]]])
+EXPECTED = {
+    "resample": WRITERS[:, :, 0].tolist(),
+    "mean": [[[2, 3], [2, 3]], [[2, 3], [2, 3]]],
+    "mean_per_position": [[[3, 0], [1, 6]], [[3, 0], [1, 6]]],
+    "zero": [[[0, 0], [0, 0]], [[0, 0], [0, 0]]],
+}
+
+
+@pytest.mark.parametrize("kind", ABLATIONS)
+def test_sources_by_hand(kind: Ablation) -> None:
+    found = ablation_source(WRITERS, kind)
+    assert found.shape == WRITERS.shape
+    assert found[:, :, 0].tolist() == EXPECTED[kind]
+
+
+def test_unknown_ablation(no_shape_checks) -> None:
+    with pytest.raises(ValueError, match="unknown ablation 'median'; known: resample, mean"):
+        ablation_source(WRITERS, "median")  # type: ignore[arg-type]
+
+
+# Of four sources three shift by 0.6 and 0.7 and one does not; what counts has margin 1, 1 or 5.
+SOURCES = [[0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 1, 1]]
+ACCURACY = {"resample": 1 - 3 / 8, "mean": 1.0, "mean_per_position": 1.0, "zero": 1.0}
+
+
+@pytest.mark.parametrize("kind", ABLATIONS)
+def test_accuracy_of_the_circuit_by_hand(make_model, kind: Ablation) -> None:
+    model = make_model(0.6, 0.7)
+    problem = model.problem([[1, 1, 5]] * 4, SOURCES)
+    assert circuit_accuracy(model.params, model.config, problem, kind) == ACCURACY[kind]
+
+
+@pytest.mark.parametrize("kind", ABLATIONS)
+def test_node_effects_by_hand(make_model, kind: Ablation) -> None:
+    model = make_model(2.0, 1.2)
+    problem = model.problem([[1, 1, 5]] * 4, SOURCES)
+    found = node_effects(model.params, model.config, problem, ablation=kind)
+    # The mean of the shifts is 3/4 of them: 1.5 and 0.9 against margins of 1 and 5.
+    first, second = {"resample": (3 / 8, 3 / 8), "zero": (0, 0)}.get(kind, (1 / 2, 0))
+    assert found.accuracy[1:].tolist() == [first, second, 0]
+
+
+def test_without_ablated_nodes_it_is_the_accuracy(make_model) -> None:
+    model = load_model("3")
+    compiled = compile_case("3")
+    problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=200)
+    accuracy = validate(model.params, model.config, problem).accuracy
+    nothing = problem._replace(free_nodes=problem.free_nodes[:0])
+    for kind in ABLATIONS:
+        assert circuit_accuracy(model.params, model.config, nothing, kind) == accuracy
+
+
+def test_a_mean_over_equal_sources_is_any_of_them(make_model) -> None:
+    model = make_model(1.5, 0.7)
+    problem = model.problem([[1, 1, 2], [2, 1, 1]], [[0, 0, 0], [0, 0, 0]])
+    resampled, *others = (
+        node_effects(model.params, model.config, problem, ablation=kind) for kind in ABLATIONS[:3]
+    )
+    assert resampled.accuracy[1] == 0.75
+    for other in others:
+        for form in ("accuracy", "kl", "kl_self"):
+            np.testing.assert_allclose(getattr(other, form), getattr(resampled, form), atol=1e-6)
+
+
+def test_all_ablations_are_compiled_once(make_model) -> None:
+    model = make_model(0.5, 0.25, 0.125)
+    problem = model.problem([[1, 1, 2], [2, 1, 1]], [[0, 0, 0], [0, 0, 0]])
+    before = [f._cache_size() for f in (_accuracy, _effects)]  # type: ignore[attr-defined]
+    for kind in ABLATIONS:
+        circuit_accuracy(model.params, model.config, problem, kind)
+        node_effects(model.params, model.config, problem, ablation=kind)
+    after = [f._cache_size() for f in (_accuracy, _effects)]  # type: ignore[attr-defined]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1]

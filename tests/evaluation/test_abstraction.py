@@ -1,0 +1,136 @@
+"""Interchanges of sets of variables, with free nodes patched from third inputs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.compiler import compile_case, outputs
+from interpbench_jax.evaluation import (
+    Interventions,
+    abstraction,
+    abstraction_targets,
+    draw_interventions,
+    validate,
+)
+from interpbench_jax.evaluation.subsets import every_subset
+from interpbench_jax.siit import align, make_problem
+from interpbench_jax.zoo import load_model
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("name", ["3", "13"])
+def test_compiled_models_are_what_they_were_compiled_from(name: str, make_compiled_problem) -> None:
+    compiled = compile_case(name)
+    problem = make_problem(compiled, align(compiled), KEY, n_pairs=300).take(slice(300))
+    problem = make_compiled_problem(compiled, problem)
+    drawn = draw_interventions(problem, KEY, 16)
+    targets = abstraction_targets(compiled, problem, drawn.variables)
+    found = abstraction(compiled.params, compiled.config, problem, drawn, targets)
+    assert (found.mean, found.worst) == (1, 1)
+    others = abstraction(compiled.params, compiled.config, problem, drawn, targets[::-1])
+    assert others.worst < 0.9
+
+
+def test_one_variable_or_none_is_iia_and_accuracy() -> None:
+    model, compiled = load_model("3"), compile_case("3")
+    problem = make_problem(compiled, align(compiled), KEY, n_pairs=300).take(slice(300))
+    sets = jnp.array([[False, False], [True, False], [False, True]])
+    third = jnp.broadcast_to(jnp.arange(300)[::-1][None], (3, 300))
+    alone = Interventions(sets, jnp.zeros((3, 8), bool), third)
+    targets = abstraction_targets(compiled, problem, sets)
+    np.testing.assert_array_equal(targets[0], problem.base_target)
+    np.testing.assert_array_equal(targets[1:], problem.variable_targets)
+    found = abstraction(model.params, model.config, problem, alone, targets)
+    scores = validate(model.params, model.config, problem)
+    np.testing.assert_array_equal(found.each, [scores.accuracy, *scores.iia])
+    assert found.worst == found.each[found.worst_intervention]
+
+
+def test_a_free_node_that_does_harm_only_beside_an_interchange_is_caught(make_model) -> None:
+    model = make_model(0.6, 0.6)
+    problem = model.problem([[1, 1, 1]] * 2, [[0, 0, 0]] * 2)
+    problem = problem._replace(
+        variable_nodes=problem.free_nodes[:1], free_nodes=problem.free_nodes[1:]
+    )
+    on, off = [True], [False]
+    free = jnp.array([[False, False], [False, False], [True, True], [True, True]])
+    drawn = Interventions(jnp.array([off, on, off, on]), free, jnp.array([[1, 0]] * 4))
+    targets = jnp.zeros((4, 2, 3), int)
+    found = abstraction(model.params, model.config, problem, drawn, targets)
+    assert found.each.tolist() == [1, 1, 1, 0]
+    assert (found.mean, found.worst, found.worst_intervention) == (0.75, 0, 3)
+
+
+def test_free_nodes_come_from_the_third_input_and_variables_from_the_source(make_model) -> None:
+    model = make_model(2.0, 2.0)
+    problem = model.problem([[1, 1, 1]] * 2, [[0, 0, 0], [1, 1, 1]])
+    problem = problem._replace(
+        variable_nodes=problem.free_nodes[:1], free_nodes=problem.free_nodes[1:2]
+    )
+    third = jnp.array([[0, 0], [1, 1], [1, 0]])
+    for variable in (False, True):
+        chosen = jnp.full((3, 1), variable), jnp.full((3, 1), not variable)
+        targets = jnp.zeros((3, 2, 3), int)
+        drawn = Interventions(*chosen, third)
+        found = abstraction(model.params, model.config, problem, drawn, targets)
+        assert found.each.tolist() == ([0.5, 0.5, 0.5] if variable else [0, 1, 0.5])
+
+
+@pytest.mark.parametrize("name", ["3", "13"])
+@pytest.mark.parametrize("min_length", [None, 2])
+def test_targets_of_sets(name: str, min_length, monkeypatch) -> None:
+    compiled = compile_case(name)
+    problem = make_problem(compiled, align(compiled), KEY, n_pairs=200, min_length=min_length)
+    n_variables = len(compiled.variables)
+    every = every_subset(n_variables)
+    said = np.asarray(abstraction_targets(compiled, problem, jnp.asarray(every)))
+    np.testing.assert_array_equal(said[0], problem.base_target)
+    np.testing.assert_array_equal(said[2 ** np.arange(n_variables)], problem.variable_targets)
+    np.testing.assert_array_equal(said[-1], problem.source_target)
+    # The same without the detour over all sets, and by the tables.
+    few = abstraction_targets(compiled, problem, jnp.asarray(every[[2, 1]]))
+    np.testing.assert_array_equal(few, said[[2, 1]])
+    monkeypatch.setattr(outputs, "_HEAVY", 0)
+    by_tables = abstraction_targets(compiled, problem, jnp.asarray(every))
+    np.testing.assert_allclose(by_tables, said, atol=1e-5)
+
+
+def test_sets_of_other_variables_are_refused(no_shape_checks) -> None:
+    compiled = compile_case("3")
+    with pytest.raises(ValueError, match="sets of 3 variables, but the case has 2"):
+        rows = np.zeros((1, 4), int)
+        outputs.algorithm_interchanges(compiled, rows, rows, sets=np.zeros((1, 3), bool))
+
+
+def test_third_inputs_are_as_long_as_the_sources() -> None:
+    compiled = compile_case("13")
+    problem = make_problem(compiled, align(compiled), KEY, n_pairs=100, min_length=3)
+    drawn = draw_interventions(problem, KEY, 20)
+    lengths = np.asarray(problem.positions.sum(1))
+    for third in np.asarray(drawn.third):
+        assert sorted(third) == list(range(problem.n_pairs))
+        np.testing.assert_array_equal(lengths[third], lengths)
+    assert (drawn.third != jnp.arange(problem.n_pairs)[None]).mean() > 0.8
+    assert (drawn.third[0] != drawn.third[1]).any()
+    for chosen in (drawn.variables, drawn.free):
+        assert 0.2 < chosen.mean() < 0.8
+    with pytest.raises(ValueError, match="n_interventions must be at least 1, got 0"):
+        draw_interventions(problem, KEY, 0)
+
+
+def test_chunks_change_nothing_and_a_second_call_does_not_recompile(make_model) -> None:
+    model = make_model(0.6, 1.1, -0.3)
+    problem = model.problem([[1, 1, 1], [2, 1, 2]], [[0, 0, 0], [1, 1, 1]])
+    found = []
+    for seed in range(2):
+        drawn = draw_interventions(problem, jax.random.key(seed), 12)
+        targets = jnp.zeros((12, 2, 3), int)
+        found.append(abstraction(model.params, model.config, problem, drawn, targets))
+        if seed == 0:
+            compiled = abstraction._cache_size()  # type: ignore[attr-defined]
+    assert abstraction._cache_size() == compiled  # type: ignore[attr-defined]
+    chunked = abstraction(model.params, model.config, problem, drawn, targets, chunk=5)
+    np.testing.assert_array_equal(chunked.each, found[1].each)
+    assert found[1].worst < 1

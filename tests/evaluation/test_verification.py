@@ -1,0 +1,73 @@
+"""Bundled models under many interventions at once; what the command line says of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interpbench_jax.benchmark.verify import verify_jointly
+from interpbench_jax.cli import main
+from interpbench_jax.evaluation import ABLATIONS
+from interpbench_jax.zoo import load_model
+
+
+@pytest.mark.parametrize("name", ["3", "13"])
+def test_bundled_models_hardly_leak(name: str) -> None:
+    model = load_model(name)
+    found = verify_jointly(model, n_pairs=300, n_interventions=16)
+    assert found.n_pairs <= 300
+    assert 0 <= found.metrics["leakage"] <= found.metrics["leakage_worst"] < 0.02
+    assert found.metrics["leakage_worst"] <= found.metrics["leakage_worst_position"]
+    assert found.metrics["abstraction_worst"] <= found.metrics["abstraction"] <= 1
+    assert found.metrics["abstraction"] > 0.95
+    assert found.circuit_accuracy["resample"] > 0.98
+    aligned = {variable.node for variable in model.variables}
+    assert not aligned & {*found.worst["leakage_nodes"], *found.worst["abstraction_nodes"]}
+    for node, effect in found.effects["resample"].items():
+        assert effect > 0.3 if node in aligned else effect < 0.02
+
+
+def test_fewer_runs_mean_fewer_pairs_but_not_too_few() -> None:
+    model = load_model("3")
+    limits = {"n_pairs": 400, "n_interventions": 2}
+    assert verify_jointly(model, n_runs=256 * 150, **limits).n_pairs == 150
+    assert verify_jointly(model, n_runs=1, **limits).n_pairs == 100
+
+
+ARGUMENTS = ["evaluate", "3", "--n-pairs", "150", "--n-interventions", "16"]
+
+
+def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
+    main([*ARGUMENTS, "--json", "--out", str(tmp_path)])
+    (found,) = json.loads(capsys.readouterr().out)
+    for name in ("accuracy", "iia", "siia", "leakage", "abstraction"):
+        assert 0 <= found["metrics"][name] <= 1
+    assert set(found["circuit_accuracy"]) == set(ABLATIONS)
+    assert set(found["node_effects"][0]) >= {"node", "accuracy", "accuracy_zero"}
+    assert set(found["worst"]) == {"leakage_nodes", "abstraction_variables", "abstraction_nodes"}
+    assert (tmp_path / "3" / "node_effects.png").read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in (tmp_path / "3").iterdir()] == ["node_effects.png"]
+
+
+def test_evaluate_prints_tables(capsys) -> None:
+    main(ARGUMENTS)
+    printed = capsys.readouterr().out
+    for heading in ("accuracy", "SIIA", "leakage", "abstraction", "zero", "a1.h2"):
+        assert heading in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--n-interventions", "0"], "n_interventions must be at least 1, got 0"),
+        (["--n-runs", "-3"], "n_runs must be at least 1, got -3"),
+        (["--out", __file__], f"cannot write to {__file__}: "),
+    ],
+)
+def test_bad_options_are_one_line_and_exit_code_2(options, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["evaluate", "3", *options])
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
