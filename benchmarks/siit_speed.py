@@ -1,76 +1,253 @@
-"""How fast SIIT trains: batches per second of one member, compile time, and time to threshold.
+"""How fast SIIT trains, against PyTorch: seconds per batch, memory, compile time, data.
 
-Run: `.venv/bin/python benchmarks/siit_speed.py [--cases 3 13 2] [--json]`. A batch is 256 pairs
-with all three losses and one optimizer step, targets looked up. The last line printed is JSON.
+Run: `.venv/bin/python benchmarks/siit_speed.py [--cases 3 13 2] [--peer-python PATH] [--json]`. A
+batch is 256 pairs with all three losses and one optimizer step, targets looked up. The peer is
+`siit_torch.py`, run by the Python that has the packages of the group `peers`. Both train the same
+problem from the same weights, taking turns; their losses on a first batch must agree. The last line
+printed is JSON.
 """
 
+import concurrent.futures
 import json
+import multiprocessing
+import re
+import subprocess
+import sys
+import tempfile
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from rich.console import Console
 
 from interpbench_jax.benchmark.stopwatch import stopwatch
-from interpbench_jax.compiler import compile_case
-from interpbench_jax.siit import SiitConfig, align, init_states, make_problem, members
+from interpbench_jax.compiler import CompiledCase, compile_case
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.siit import (
+    Alignment,
+    SiitConfig,
+    SiitProblem,
+    align,
+    init_states,
+    interchange_losses,
+    make_problem,
+    members,
+)
 from interpbench_jax.siit.train import advance
+from interpbench_jax.zoo import to_transformer_lens
+
+_PEER = Path(__file__).with_name("siit_torch.py")
+_INSTALL = "pip install 'torch==2.13.0' 'transformer-lens>=2.0,<4'"
+_PAIRS = 256
+_TOLERANCE = 1e-4
 
 
-def measure(case: str, *, batches: int = 200, repeats: int = 3) -> dict[str, float]:
-    """Times rounds of training on one case.
+class Ours(NamedTuple):
+    """What our training takes."""
+
+    seconds: float
+    compile_seconds: float
+    peak_mb: float
+
+
+def write_problem(
+    path: Path, compiled: CompiledCase, alignment: Alignment, problem: SiitProblem
+) -> np.ndarray:
+    """Writes all that both sides need, and a first batch to compare them on.
+
+    Returns:
+      Our three losses on the first batch.
+    """
+    config = SiitConfig()
+    state = init_states(members(config), problem, alignment.config)
+    params = jax.tree.map(lambda weight: weight[0], state.params)
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(problem.n_pairs, size=_PAIRS)
+    variable = len(problem.variable_nodes) - 1
+    chosen = rng.random(len(problem.free_nodes)) < 0.5
+    free = (chosen @ np.asarray(problem.free_nodes)).astype(np.float32)
+    nodes = compiled.graph.one_hot([found.node for found in compiled.variables])
+    arrays: dict[str, Any] = {name: np.asarray(x) for name, x in problem._asdict().items()}
+    arrays |= _model_arrays("model", alignment.config, params)
+    arrays |= _model_arrays("algorithm", compiled.config, compiled.params)
+    arrays |= {"algorithm.variable_nodes": nodes}
+    arrays |= {"first.pairs": pairs, "first.variable": variable, "first.free": free}
+    np.savez(path, **arrays)
+    target = problem.base_target[pairs]
+    losses = jax.jit(interchange_losses, static_argnums=1)(
+        params,
+        alignment.config,
+        problem.base[pairs],
+        problem.source[pairs],
+        jnp.stack([jnp.zeros_like(free), problem.variable_nodes[variable], free])[:, None],
+        jnp.stack([target, problem.variable_targets[variable, pairs], target]),
+        problem.positions[pairs],
+    )
+    return np.asarray(losses)
+
+
+def _model_arrays(name: str, config: TransformerConfig, params: Params) -> dict[str, np.ndarray]:
+    weights = to_transformer_lens(params)
+    arrays = {f"{name}.weights.{key}": weight for key, weight in weights.items()}
+    return arrays | {f"{name}.config": np.array(json.dumps(asdict(config)))}
+
+
+def time_ours(path: Path, model: TransformerConfig, batches: int, repeats: int) -> Ours:
+    """Times rounds of training on the problem in a file.
 
     Args:
-      case: name of the case.
+      path: the file.
+      model: shape of the model to train.
       batches: per timed call.
       repeats: timed calls; the fastest counts.
     """
-    config = SiitConfig(
-        round_batches=batches, max_batches=batches * (repeats + 1), threshold=0.9999
-    )
+    with np.load(path) as file:
+        problem = SiitProblem(**{name: jnp.asarray(file[name]) for name in SiitProblem._fields})
+    config = SiitConfig(round_batches=batches, max_batches=batches)
+    validation = problem.take(slice(16))  # next to nothing: training is what is timed
+    state = init_states(members(config), problem, model)
+    seconds = []
+    compile_seconds = 0.0
+    for _ in range(repeats + 1):
+        with stopwatch() as taken:
+            jax.block_until_ready(advance(state, problem, validation, model=model, config=config))
+        compile_seconds += taken.compiling
+        seconds.append(taken.total)
+    return Ours(min(seconds[1:]), compile_seconds, peak_mb())
+
+
+def time_peer(python: str, path: Path, **options: Any) -> dict[str, Any]:
+    """Runs the peer; options as on its command line."""
+    command = [python, str(_PEER), str(path)]
+    for name, value in options.items():
+        values = value if isinstance(value, tuple | list) else [value]
+        command += [f"--{name}", *map(str, values)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"{_PEER.name} failed:\n{ran.stderr}")
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def peer_is_missing(python: str) -> str | None:
+    """Why the peer cannot be run: the last line of what its imports say; None where it can."""
+    program = "import torch; from transformer_lens import HookedTransformer"
+    ran = subprocess.run([python, "-c", program], capture_output=True, text=True)
+    return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else float("nan")
+
+
+def check_losses(case: str, ours: np.ndarray, peer: Mapping[str, list[float]]) -> None:
+    """Compares the losses on the first batch.
+
+    Raises:
+      AssertionError: ours differ from those of a way in which the peer computes them.
+    """
+    for way, losses in peer.items():
+        np.testing.assert_allclose(
+            losses, ours, rtol=0, atol=_TOLERANCE, err_msg=f"case {case}, peer {way}"
+        )
+
+
+def measure(
+    case: str, *, peer_python: str | None, batches: int, rounds: int, ways: tuple[str, ...]
+) -> dict[str, Any]:
+    """Times ours and the peer on one case, taking turns; the best turn of each counts.
+
+    Args:
+      case: name of the case.
+      peer_python: has the peer's packages; `None` measures ours alone.
+      batches: per timed call.
+      rounds: turns of each.
+      ways: what the peer tries on its first turn. Later turns repeat the fastest.
+    """
     compiled = compile_case(case)
     alignment = align(compiled)
     start = time.perf_counter()
     problem = make_problem(compiled, alignment, jax.random.key(0), n_pairs=20_000)
-    jax.block_until_ready(problem.base_target)
-    problem_seconds = time.perf_counter() - start
-    training, held_out = problem.split(config.held_out)
-    validation = held_out.take(slice(16))  # next to nothing: training is what is timed
-    state = init_states(members(config), problem, alignment.config)
-    seconds = []
-    compile_seconds = 0.0
-    for _ in range(repeats + 1):
-        fresh = state._replace(done=jnp.zeros(1, bool))
-        with stopwatch() as taken:
-            state = advance(fresh, training, validation, model=alignment.config, config=config)
-            jax.block_until_ready(state.params)
-        compile_seconds += taken.compiling
-        seconds.append(taken.total - taken.compiling)
-    return {
-        "ours_s": min(seconds[1:]) / batches,
-        "batches_per_second": batches / min(seconds[1:]),
-        "compile_s": compile_seconds,
-        "problem_s": problem_seconds,
+    jax.block_until_ready(problem)
+    data_seconds = time.perf_counter() - start
+    ours, peer = [], []
+    options: dict[str, Any] = {"ways": ways}
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        concurrent.futures.ProcessPoolExecutor(1, spawn) as worker,
+    ):
+        path = Path(folder) / "problem.npz"
+        losses = write_problem(path, compiled, alignment, problem)
+        for _ in range(rounds):
+            timed = worker.submit(time_ours, path, alignment.config, batches, 2)
+            ours.append(timed.result())
+            if peer_python is None:
+                continue
+            peer.append(time_peer(peer_python, path, batches=batches, repeats=2, **options))
+            check_losses(case, losses, peer[-1]["losses"])
+            options = {"ways": peer[-1]["way"], "threads": peer[-1]["threads"]}
+    ours_seconds = min(turn.seconds for turn in ours) / batches
+    found: dict[str, Any] = {
+        "ours_s": ours_seconds,
+        "peer_s": None,
+        "ratio": None,
+        "compile_s": ours[0].compile_seconds,
+        "data_s": data_seconds,
+        "ours_mb": ours[0].peak_mb,
+        "peer_mb": None,
     }
+    if peer:
+        peer_seconds = min(turn["seconds"] for turn in peer) / batches
+        found |= {"peer_s": peer_seconds, "ratio": peer_seconds / ours_seconds}
+        found |= {"peer_mb": peer[-1]["peak_mb"], "peer_way": peer[-1]["way"]}
+        found["peer_threads"] = peer[-1]["threads"]
+        found["peer_ways"] = {
+            way: round(seconds / batches, 5) for way, seconds in peer[0]["ways"].items()
+        }
+    return {key: round(x, 5) if isinstance(x, float) else x for key, x in found.items()}
 
 
 def main(
     cases: tuple[str, ...] = ("3", "13", "2"),
     *,
+    peer_python: str = sys.executable,
+    batches: int = 50,
+    rounds: int = 2,
+    peer_ways: tuple[str, ...] = ("separate", "stacked", "compiled", "computed"),
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Measure training speed.
+    """Measure training speed, ours and the peer's.
 
     Args:
       cases: names of cases.
+      peer_python: the Python that has PyTorch and TransformerLens.
+      batches: per timed call.
+      rounds: how often ours and the peer take turns.
+      peer_ways: ways of computing the losses that the peer tries; see `siit_torch.py`.
       as_json: print nothing but the JSON line.
     """
     console = Console(quiet=as_json)
+    missing = peer_is_missing(peer_python)
+    if missing:
+        console.print(f"{peer_python} cannot run the peer: {missing}", highlight=False)
+        console.print(f"install it there: {_INSTALL}", highlight=False)
     results = {}
     for case in cases:
-        results[case] = {key: round(value, 5) for key, value in measure(case).items()}
+        results[case] = measure(
+            case,
+            peer_python=None if missing else peer_python,
+            batches=batches,
+            rounds=rounds,
+            ways=peer_ways,
+        )
         console.print(f"case {case}: {results[case]}", highlight=False)
     print(json.dumps(results))
 

@@ -25,4 +25,12 @@ def test_every_command_named_is_there() -> None:
 def test_every_method_is_described() -> None:
     from interpbench_jax.discovery import METHODS
 
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE)) == set(METHODS)
+    section = README.split("## Methods")[1].split("## Measured")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == set(METHODS)
+
+
+def test_every_preset_is_described() -> None:
+    from interpbench_jax.siit import PRESETS
+
+    section = README.split("## Training")[1].split("## Ideas")[0]
+    assert set(re.findall(r"`([a-z0-9-]+)`(?:, | \|)", section)) == set(PRESETS)

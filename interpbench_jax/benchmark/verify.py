@@ -24,7 +24,7 @@ from interpbench_jax.evaluation import (
     node_effects,
     validate,
 )
-from interpbench_jax.siit import SiitProblem, align, make_problem
+from interpbench_jax.siit import Alignment, SiitProblem, align, make_problem
 from interpbench_jax.zoo import BenchmarkModel, metrics, replacing
 
 # Colour-blind safe, and told apart by hatch too.
@@ -119,7 +119,7 @@ def verify_jointly(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     compiled = compile_case(model.case)
-    network, free = (model.params, model.config), align(compiled).free_nodes
+    network, free = (model.params, model.config), _align(compiled, model).free_nodes
     problem = _problem(compiled, model, n_pairs, seed)
     most = max(min(2 ** len(free), N_SUBSETS), n_interventions)
     some = problem.take(slice(max(_FEWEST_PAIRS, n_runs // most)))
@@ -192,12 +192,16 @@ def draw_effects(model: BenchmarkModel, joint: JointVerification, file: Path) ->
 def _problem(compiled: CompiledCase, model: BenchmarkModel, n_pairs: int, seed: int) -> SiitProblem:
     problem = make_problem(
         compiled,
-        align(compiled),
+        _align(compiled, model),
         jax.random.key(seed),
         n_pairs=n_pairs,
         min_length=model.min_length,
     )
     return problem.take(slice(n_pairs))
+
+
+def _align(compiled: CompiledCase, model: BenchmarkModel) -> Alignment:
+    return align(compiled, padded=model.config.pad is not None, same_size=model.same_size)
 
 
 def _chosen(names: Sequence[str], mask: Bool[Array, " name"]) -> list[str]:

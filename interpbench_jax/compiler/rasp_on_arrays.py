@@ -37,8 +37,7 @@ from interpbench_jax.cases import Case
 from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.compiler.variables import Variable
 
-# Rows computed at once, fewer where there are more masks; bounds the memory that attention over
-# long sequences takes.
+# Rows computed at once, fewer with many masks; bounds the memory that attention takes.
 _CHUNK, _MASKS = 4_096, 32
 _ONE = bases.BasisDirection("one")
 
@@ -129,14 +128,11 @@ def interchange(
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
-    labels = [step.label for step in program.steps]
-    held = [[label in variable.values for label in labels] for variable in variables]
-    if sets is None:
-        masks = np.array([[False] * len(labels), *held, [True] * len(labels)])
-    else:
-        masks = sets @ np.array(held)
-    rows = jnp.asarray(base), jnp.asarray(source), jnp.asarray(masks)
-    said = _checked(*_say(program.steps, program.causal, program.tables, *rows))
+    held = [[step.label in variable.values for step in program.steps] for variable in variables]
+    default = [[False] * len(program.steps), *held, [True] * len(program.steps)]
+    masks = jnp.array(default if sets is None else sets @ np.array(held))
+    rows = jnp.asarray(base), jnp.asarray(source)
+    said = _checked(*_say(program.steps, program.causal, program.tables, *rows, masks))
     return said.swapaxes(0, 1)
 
 

@@ -56,3 +56,8 @@ class BenchmarkModel:
     def min_length(self) -> int | None:
         """Length of the shortest sequences it was trained on; none if all had full length."""
         return self.card.get("config", {}).get("min_length")
+
+    @property
+    def same_size(self) -> bool:
+        """Whether it is as large as the compiled model."""
+        return self.card.get("config", {}).get("same_size", False)

@@ -1,11 +1,9 @@
 """What ablated nodes write, and what is left of the model then."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import (
     ABLATIONS,
     ablation_source,
@@ -16,8 +14,6 @@ from interpbench_jax.evaluation import (
 from interpbench_jax.evaluation.ablation import Ablation
 from interpbench_jax.evaluation.circuit_accuracy import _accuracy
 from interpbench_jax.evaluation.node_effects import _effects
-from interpbench_jax.siit import align, make_problem
-from interpbench_jax.zoo import load_model
 
 WRITERS = jnp.array([[[[1.0, 0.0]], [[2.0, 4.0]]], [[[5.0, 0.0]], [[0.0, 8.0]]]])
 EXPECTED = {
@@ -63,13 +59,12 @@ def test_node_effects_by_hand(make_model, kind: Ablation) -> None:
 
 
 def test_without_ablated_nodes_it_is_the_accuracy(make_model) -> None:
-    model = load_model("3")
-    compiled = compile_case("3")
-    problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=200)
-    accuracy = validate(model.params, model.config, problem).accuracy
+    model = make_model(0.5, 1.5)
+    problem = model.problem([[0, 0, 0], [1, 1, 5], [2, 2, 2], [3, 3, 3]], SOURCES)
+    assert validate(model.params, model.config, problem).accuracy == 0.75
     nothing = problem._replace(free_nodes=problem.free_nodes[:0])
     for kind in ABLATIONS:
-        assert circuit_accuracy(model.params, model.config, nothing, kind) == accuracy
+        assert circuit_accuracy(model.params, model.config, nothing, kind) == 0.75
 
 
 def test_a_mean_over_equal_sources_is_any_of_them(make_model) -> None:
