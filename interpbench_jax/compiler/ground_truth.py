@@ -55,13 +55,16 @@ def visible(
       config: their shape.
       written: vectors of each writer, such as its deviations from a mean.
     """
-    # The R of a QR decomposition spans the same rows as the data: what is visible in one is in
-    # the other.
-    spread = np.linalg.qr(written, mode="r") / np.sqrt(written.shape[1])
     mask = np.zeros(Graph.of(config).valid.shape, bool)
-    for reader, input_map in enumerate(_input_maps(params, config)):
-        seen = np.einsum("wij,jk->wik", spread, input_map)
-        mask[:, reader] = np.abs(seen).max((1, 2)) > _VISIBLE
+    input_maps = list(_input_maps(params, config))
+    for writer, vectors in enumerate(written):
+        here = np.abs(vectors).max(0) > 0  # a writer uses few directions
+        # The R of a QR decomposition spans the same rows as the data: what is visible in one is
+        # in the other.
+        spread = np.linalg.qr(vectors[:, here], mode="r") / np.sqrt(len(vectors))
+        for reader, input_map in enumerate(input_maps):
+            seen = np.abs(spread @ input_map[here])
+            mask[writer, reader] = seen.max(initial=0) > _VISIBLE
     return mask
 
 
