@@ -222,6 +222,21 @@ def measure(
     return {key: round(x, 5) if isinstance(x, float) else x for key, x in found.items()}
 
 
+def _readable(case: str, found: Mapping[str, Any]) -> str:
+    lines = [
+        f"case {case}: ours {found['ours_s'] * 1e3:.1f} ms per batch, {found['ours_mb']:.0f} MB;"
+        f" compiling {found['compile_s']:.1f} s, inputs and targets {found['data_s']:.1f} s"
+    ]
+    if found["ratio"] is not None:
+        ways = ", ".join(f"{way} {x * 1e3:.1f} ms" for way, x in found["peer_ways"].items())
+        lines += [
+            f"  peer {found['peer_s'] * 1e3:.1f} ms per batch, {found['peer_mb']:.0f} MB;"
+            f" {found['peer_way']}, threads: {found['peer_threads']} (first turn: {ways})",
+            f"  the peer takes {found['ratio']:.2f} times as long",
+        ]
+    return "\n".join(lines)
+
+
 def main(
     cases: tuple[str, ...] = ("3", "13", "2"),
     *,
@@ -255,7 +270,7 @@ def main(
             rounds=rounds,
             ways=peer_ways,
         )
-        console.print(f"case {case}: {results[case]}", highlight=False)
+        console.print(_readable(case, results[case]), highlight=False)
     print(json.dumps(results))
 
 

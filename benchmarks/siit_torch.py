@@ -1,12 +1,12 @@
 """SIIT in PyTorch on TransformerLens: the peer that `siit_speed.py` runs and compares with.
 
 Needs `torch` and `transformer-lens` and nothing of this package, so that it can have a Python
-environment of its own. It reads a problem from the `.npz` file that `siit_speed.py` writes, checks
-nothing, and prints one JSON line: seconds for so many batches, in the fastest of several ways.
+environment of its own. It reads a problem from the `.npz` file that `siit_speed.py` writes and
+prints one JSON line: seconds for so many batches, in the fastest of several ways.
 
 - `separate`: source, base and both interchanges are runs of their own, as in the original.
 - `stacked`: base and both interchanges are one run of three times the rows, as with us.
-- `compiled`: the latter under `torch.compile`, which takes a minute per shape.
+- `compiled`: the latter under `torch.compile`, which takes a minute and a C++ compiler.
 - `computed`: `separate` with targets from the high-level model, run on every batch as in the
   original. In all others targets are looked up, as with us.
 
@@ -36,13 +36,14 @@ _PAIRS = 256
 _RATE, _BETAS, _CLIP = 1e-2, (0.9, 0.9), 0.1
 _WARM_UP = 3
 _NOTHING = 1e-2
+_SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
 
 Masks = Bool[Tensor, "run writer"]
 Losses = Callable[["Batch"], Float[Tensor, "3"]]
 
 
 class Batch(NamedTuple):
-    """A batch and its three interventions: none, one variable, nodes outside the circuit."""
+    """A batch and its interventions: none, one variable, nodes outside the circuit."""
 
     base: Int[Tensor, "pair pos"]
     source: Int[Tensor, "pair pos"]
@@ -98,8 +99,7 @@ class Interchange:
 
     def __init__(self, model: HookedTransformer) -> None:
         """Hooks the model, for good."""
-        self.model = model
-        self._recording = False
+        self.model, self._recording = model, False
         self._recorded: dict[str, Tensor] = {}
         self._masks: dict[str, Tensor] = {}
         for name in model.hook_dict:
@@ -122,8 +122,7 @@ class Interchange:
           source: inputs that give the values, without gradient.
           masks: the nodes of each run.
           stacked: whether all runs are one.
-          skip_idle: whether hooks that no mask names do nothing, which is to look at the masks;
-            `torch.compile` wants them as data.
+          skip_idle: whether to look at the masks first, and leave alone what none of them names.
         """
         self._recording = True
         with torch.no_grad():
@@ -132,8 +131,7 @@ class Interchange:
         logits = []
         for chosen in [masks] if stacked else masks.split(1):
             self._masks = self._by_hook(chosen, skip_idle)
-            rows = base.repeat(len(chosen), 1)
-            logits += self.model(rows).split(len(base))
+            logits += self.model(base.repeat(len(chosen), 1)).split(len(base))
         self._recorded, self._masks = {}, {}
         return logits
 
@@ -161,16 +159,14 @@ class Interchange:
 def load_model(arrays: Mapping[str, np.ndarray], name: str) -> HookedTransformer:
     """Builds a model with the weights in the file."""
     config = json.loads(str(arrays[f"{name}.config"]))
-    sizes = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
-    model = HookedTransformer(
-        HookedTransformerConfig(
-            **{size: config[size] for size in sizes},
-            act_fn=config["activation"],
-            attention_dir="causal" if config["causal"] else "bidirectional",
-            normalization_type=None,
-            device="cpu",
-        )
+    shape = HookedTransformerConfig(
+        **{size: config[size] for size in _SIZES},
+        act_fn=config["activation"],
+        attention_dir="causal" if config["causal"] else "bidirectional",
+        normalization_type=None,
+        device="cpu",
     )
+    model = HookedTransformer(shape)
     with torch.no_grad():
         for key, weight in model.named_parameters():
             weight.copy_(torch.from_numpy(arrays[f"{name}.weights.{key}"]))
@@ -200,7 +196,7 @@ def losses_by(way: str, arrays: Mapping[str, np.ndarray]) -> tuple[HookedTransfo
     model = load_model(arrays, "model")
     trained = Interchange(model)
     if way == "compiled":
-        # Hooks that come and go, or look at their mask, break the graph; these do neither.
+        # `run_with_hooks`, and hooks that look at their mask, break the graph: these do neither.
         stacked = functools.partial(siit_losses, trained, stacked=True, skip_idle=False)
         return model, torch.compile(stacked, fullgraph=True, dynamic=False)
     if way != "computed":
@@ -265,7 +261,7 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    """Times the ways asked for; the first of them decides how many threads the others get."""
+    """Times the ways asked for; the first of them tells how many threads the others get."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problem", type=Path)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
@@ -283,9 +279,10 @@ def main() -> None:
     found |= {way: time_way(way, arrays, threads, *length) for way in others}
     looked_up = [way for way in found if way != "computed"] or list(found)
     fastest = min(looked_up, key=lambda way: found[way][0])
+    seconds, cpu_seconds, _ = found[fastest]
     said = {
-        "seconds": found[fastest][0],
-        "cpu_seconds": found[fastest][1],
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "batches": given.batches,
         "peak_mb": peak_mb(),
         "way": fastest,

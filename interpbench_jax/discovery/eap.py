@@ -3,23 +3,24 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, edge_masked_loss
-from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.discovery.attribution import attribution
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
 
 
 @functools.partial(jax.jit, static_argnames=("config", "loss"))
 def eap(
-    params: Params, config: TransformerConfig, batch: ContrastBatch, loss: Loss
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """Gradient of the loss with respect to the edge mask, at the unpatched model.
 
     Args:
       params: weights.
-      config: their shape.
-      batch: clean and corrupted inputs.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
@@ -28,6 +29,4 @@ def eap(
 
     Source: Syed et al. 2023, Attribution Patching Outperforms Automated Circuit Discovery.
     """
-    valid = Graph.of(config).valid
-    gradient = jax.grad(edge_masked_loss(params, config, batch, loss))
-    return gradient(jnp.zeros(valid.shape)) * valid
+    return attribution(params, config, batch, loss)

@@ -6,25 +6,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, edge_masked_loss
-from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.discovery.attribution import attribution
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 @functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
 def eap_ig_masks(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | EdgeNetwork,
     batch: ContrastBatch,
     loss: Loss,
     *,
     steps: int = 10,
 ) -> Float[Array, "writer reader"]:
-    """The mask gradient averaged while all edges go from clean to corrupted together.
+    """The mask gradient averaged while all edges go from clean to patched together.
 
     Args:
       params: weights.
-      config: their shape.
-      batch: clean and corrupted inputs.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       steps: the gradient is taken at masks 0, 1/steps, ..., 1.
 
@@ -40,11 +42,11 @@ def eap_ig_masks(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    valid = Graph.of(config).valid
-    gradient = jax.grad(edge_masked_loss(params, config, batch, loss))
+    valid = as_edge_network(config).graph.valid
 
     def add(total: Array, share: Array) -> tuple[Array, None]:
-        return total + gradient(jnp.full(valid.shape, share)), None
+        patch = EdgePatch(jnp.full(valid.shape, share), batch.source)
+        return total + attribution(params, config, batch, loss, patch), None
 
     total, _ = jax.lax.scan(add, jnp.zeros(valid.shape), jnp.linspace(0, 1, steps + 1))
-    return total / (steps + 1) * valid
+    return total / (steps + 1)

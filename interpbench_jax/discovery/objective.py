@@ -1,77 +1,66 @@
-"""What discovery works on: pairs of inputs, and the loss as a function of an edge mask."""
+"""What discovery works on: inputs, what ablation puts in, and the loss as a function of a mask."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.model import EdgePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 class ContrastBatch(NamedTuple):
-    """Pairs of inputs: the model is run on the clean one and patched from the corrupted one.
+    """Inputs, and what writers write instead when they are ablated.
 
     Attributes:
       clean: token ids.
-      corrupted: token ids of the input from which patches come, row by row.
-      target: what is right on the clean input: labels, or values for a regression.
-      clean_logits: what the unpatched model says on it.
+      corrupted: token ids of the inputs that patches come from, row by row, if there are any.
+      target: what is right on them: labels, or values for a regression.
+      clean_logits: what the unpatched model says.
       positions: weight of each position in the loss.
+      written: what every writer writes on them.
+      source: what ablation replaces that by, row by row: what it writes on a corrupted input, or a
+        mean, or nothing; see `contrast_batch`.
     """
 
     clean: Int[Array, "batch pos"]
-    corrupted: Int[Array, "batch pos"]
+    corrupted: Int[Array, "batch pos"] | None
     target: Num[Array, "batch pos"]
     clean_logits: Float[Array, "batch pos d_vocab_out"]
     positions: Float[Array, "batch pos"]
+    written: Float[Array, "batch pos writer d_model"]
+    source: Float[Array, "batch pos writer d_model"]
 
 
 Loss = Callable[[Float[Array, "batch pos d_vocab_out"], ContrastBatch], Float[Array, ""]]
 """`(logits, batch) -> scalar`, lower is better; a module-level function, so that it can be a static
 argument of `jit`."""
 
-MaskedLoss = Callable[[Float[Array, "writer reader"]], Float[Array, ""]]
-
-
-def contrast_batch(
-    params: Params,
-    config: TransformerConfig,
-    clean: Int[Array, "batch pos"],
-    corrupted: Int[Array, "batch pos"],
-    target: Num[Array, "batch pos"],
-    positions: Float[Array, "batch pos"],
-) -> ContrastBatch:
-    """Puts a batch together and runs the model on its clean inputs once.
-
-    Raises:
-      ValueError: shapes do not fit one another.
-    """
-    if clean.shape != corrupted.shape:
-        raise ValueError(
-            f"clean and corrupted inputs must have one shape, got {clean.shape} and "
-            f"{corrupted.shape}"
-        )
-    for name, given in (("target", target), ("positions", positions)):
-        if given.shape != clean.shape:
-            raise ValueError(
-                f"{name} has shape {given.shape}, expected that of clean: {clean.shape}"
-            )
-    clean_logits, _ = forward(params, config, clean)
-    return ContrastBatch(clean, corrupted, target, clean_logits, jnp.asarray(positions))
+EdgeLoss = Callable[[Float[Array, "writer reader"]], Float[Array, ""]]
+NodeLoss = Callable[[Float[Array, " writer"]], Float[Array, ""]]
 
 
 def edge_masked_loss(
-    params: Params, config: TransformerConfig, batch: ContrastBatch, loss: Loss
-) -> MaskedLoss:
-    """The loss as a function of an edge mask: 0 is the clean run, 1 patches from the corrupted.
-
-    The corrupted run happens once, here.
-    """
-    _, source = forward(params, config, batch.corrupted)
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> EdgeLoss:
+    """The loss as a function of an edge mask: 0 is the clean run, 1 patches from the source."""
+    network = as_edge_network(config)
 
     def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
-        logits, _ = forward(params, config, batch.clean, EdgePatch(mask, source))
+        logits, _ = network.run(params, batch.clean, EdgePatch(mask, batch.source))
+        return loss(logits, batch)
+
+    return masked
+
+
+def node_masked_loss(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> NodeLoss:
+    """The loss as a function of a mask of writers, seen by all readers alike."""
+    network = as_edge_network(config)
+
+    def masked(mask: Float[Array, " writer"]) -> Float[Array, ""]:
+        logits, _ = network.run(params, batch.clean, NodePatch(mask, batch.source))
         return loss(logits, batch)
 
     return masked

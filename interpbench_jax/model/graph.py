@@ -89,14 +89,21 @@ class Graph:
         return (layer + 1) * (3 * self.n_heads + 1) - 1
 
     @cached_property
+    def stages(self) -> Int[np.ndarray, " reader"]:
+        """When each reader reads: 2 l if in attention of layer l, 2 l + 1 if its MLP, 2 L if logits."""
+        of_layer = [0] * (3 * self.n_heads) + [1]
+        stages = [2 * layer + stage for layer in range(self.n_layers) for stage in of_layer]
+        return np.array([*stages, 2 * self.n_layers])
+
+    def writers_before(self, stage: int) -> int:
+        """How many writers have written when a stage begins."""
+        return 1 + (stage // 2) * (self.n_heads + 1) + (stage % 2) * self.n_heads
+
+    @cached_property
     def valid(self) -> Bool[np.ndarray, "writer reader"]:
         """Which (writer, reader) pairs are edges: the writer comes before the reader."""
-        writers_before = []
-        for layer in range(self.n_layers):
-            writers_before += [self.attention_writers(layer).start] * (3 * self.n_heads)
-            writers_before.append(self.mlp_writer(layer))
-        writers_before.append(self.n_writers)
-        return np.arange(self.n_writers)[:, None] < np.array(writers_before)[None, :]
+        before = np.array([self.writers_before(stage) for stage in self.stages.tolist()])
+        return np.arange(self.n_writers)[:, None] < before[None, :]
 
     @cached_property
     def edges(self) -> Int[np.ndarray, "edge 2"]:

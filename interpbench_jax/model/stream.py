@@ -14,10 +14,16 @@ class ResidualStream:
     Arrays have features first and the batch last, as everywhere inside the model.
     """
 
-    def __init__(self, graph: Graph, patch: Patch | None) -> None:
-        """An empty stream."""
+    def __init__(
+        self,
+        graph: Graph,
+        patch: Patch | None,
+        shift: Float[Array, "batch pos reader d_model"] | None = None,
+    ) -> None:
+        """An empty stream; `shift` is added to what readers see."""
         self.graph = graph
         self._patch = patch
+        self._shift = None if shift is None else shift.transpose(2, 3, 1, 0)
         self._written: list[Array] = []
         self._replacements: list[Array] = []
         self._sum = jnp.zeros(())
@@ -46,11 +52,12 @@ class ResidualStream:
 
     def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
         """What these readers see; a leading axis of 1 when all of them see the same."""
-        if not isinstance(self._patch, EdgePatch):
-            return self._sum[None]
-        replacements = jnp.concatenate(self._replacements)
-        mask = self._patch.mask[: len(replacements), readers]
-        return self._sum[None] + jnp.einsum("wr,wdpb->rdpb", mask, replacements)
+        seen = self._sum[None]
+        if isinstance(self._patch, EdgePatch):
+            replacements = jnp.concatenate(self._replacements)
+            mask = self._patch.mask[: len(replacements), readers]
+            seen = seen + jnp.einsum("wr,wdpb->rdpb", mask, replacements)
+        return seen if self._shift is None else seen + self._shift[readers]
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:
         """All that was written, patched where it was."""

@@ -34,6 +34,8 @@ def forward(
     config: TransformerConfig,
     tokens: Int[Array | np.ndarray, "batch pos"],
     patch: Patch | None = None,
+    *,
+    shift: Float[Array, "batch pos reader d_model"] | None = None,
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
     """Runs the model, under an intervention if one is given.
 
@@ -42,6 +44,7 @@ def forward(
       config: the model's shape; static.
       tokens: token ids, BOS first; at most `config.n_ctx` positions.
       patch: which nodes or edges to replace, and by what; `None` is the model itself.
+      shift: added to what each reader sees; its gradient says what matters to whom.
 
     Returns:
       The logits, and what every writer put into the residual stream (patched where it was).
@@ -49,9 +52,39 @@ def forward(
     Raises:
       ValueError: tokens or patch do not fit the model.
     """
-    _check_shapes(config, tokens, patch)
-    logits, writers = _apply(Transformer(config), params, tokens, patch)
+    _check_shapes(config, tokens, patch, shift)
+    logits, writers = _apply(Transformer(config), params, tokens, patch, shift)
     return logits.transpose(2, 1, 0), writers.transpose(3, 2, 0, 1)
+
+
+def forward_from(
+    params: Params,
+    config: TransformerConfig,
+    tokens: Int[Array | np.ndarray, "batch pos"],
+    stage: int,
+    written: Float[Array, "batch pos writer d_model"],
+    patch: EdgePatch,
+) -> Float[Array, "batch pos d_vocab_out"]:
+    """The logits under a patch that changes nothing before some stage: starts there.
+
+    Args:
+      params: weights.
+      config: the model's shape; static.
+      tokens: token ids.
+      stage: where to start; static. Twice the layer for its attention, one more for its MLP, and
+        the last stage is the unembedding; see `Graph.stages`.
+      written: what every writer writes without a patch.
+      patch: its mask is zero at all readers of earlier stages.
+    """
+    _check_shapes(config, tokens, patch, None)
+    before = Graph.of(config).writers_before(stage)
+    started = written[:, :, :before].transpose(2, 3, 1, 0)
+    bias = jnp.zeros(config.d_model)
+    for layer in range((stage + 1) // 2):
+        bias += params[f"blocks_{layer}"]["attn"]["b_O"]
+    module = Transformer(config, start=stage)
+    logits, _ = _apply(module, params, tokens, patch, None, (started, bias))
+    return logits.transpose(2, 1, 0)
 
 
 def forward_as_source(
@@ -68,8 +101,8 @@ def forward_as_source(
       config: the model's shape; static.
       tokens: token ids, BOS first.
     """
-    _check_shapes(config, tokens, None)
-    _, writers = _apply(Transformer(config, detached=True), params, tokens, None)
+    _check_shapes(config, tokens, None, None)
+    _, writers = _apply(Transformer(config, detached=True), params, tokens)
     return writers.transpose(3, 2, 0, 1)
 
 
@@ -101,25 +134,43 @@ class Transformer(nn.Module):
     Attributes:
       config: the shape.
       detached: whether gradients stop at every head and at every MLP's hidden units.
+      start: the stage to start at, with what was written before it; 0 embeds the tokens.
     """
 
     config: TransformerConfig
     detached: bool = False
+    start: int = 0
 
     @nn.compact
     def __call__(
-        self, tokens: Int[Array, "batch pos"], patch: Patch | None
+        self,
+        tokens: Int[Array, "batch pos"],
+        patch: Patch | None = None,
+        shift: Float[Array, "batch pos reader d_model"] | None = None,
+        started: tuple[Array, Array] | None = None,
     ) -> tuple[Float[Array, "d_vocab_out pos batch"], Float[Array, "writer d_model pos batch"]]:
-        """Logits and what every writer wrote."""
+        """Logits and what every writer wrote.
+
+        Args:
+          tokens: token ids.
+          patch: the intervention.
+          shift: added to what readers see.
+          started: what was written before the start, and the biases that belong to no writer.
+        """
         config, graph = self.config, Graph.of(self.config)
-        embedded = Embed(config, name="embed")(tokens.T)
-        embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]
-        embedded = jax.lax.stop_gradient(embedded) if self.detached else embedded
         padding = None if config.pad is None else tokens.T == config.pad
-        stream = ResidualStream(graph, patch)
-        stream.write(embedded[None])
-        for layer in range(config.n_layers):
-            Block(config, self.detached, name=f"blocks_{layer}")(stream, layer, padding)
+        stream = ResidualStream(graph, patch, shift)
+        if started is None:
+            embedded = Embed(config, name="embed")(tokens.T)
+            embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]
+            embedded = jax.lax.stop_gradient(embedded) if self.detached else embedded
+            stream.write(embedded[None])
+        else:
+            stream.write(started[0])
+            stream.add_constant(started[1])
+        for layer in range(self.start // 2, config.n_layers):
+            block = Block(config, self.detached, name=f"blocks_{layer}")
+            block(stream, layer, padding, attention=2 * layer >= self.start)
         final = stream.read(slice(graph.n_readers - 1, graph.n_readers))[0]
         if config.layer_norm:
             final = LayerNorm(config, name="ln_final")(final)
@@ -133,15 +184,18 @@ class Block(nn.Module):
     detached: bool
 
     @nn.compact
-    def __call__(self, stream: ResidualStream, layer: int, padding: Padding) -> None:
-        """Runs the layer on the stream."""
+    def __call__(
+        self, stream: ResidualStream, layer: int, padding: Padding, *, attention: bool
+    ) -> None:
+        """Runs the layer on the stream, or its MLP only."""
         config, graph = self.config, stream.graph
-        seen = stream.read(graph.attention_readers(layer))
-        if config.layer_norm:
-            seen = LayerNorm(config, name="ln1")(seen)
-        heads, bias = Attention(config, name="attn")(seen, padding)
-        stream.write(jax.lax.stop_gradient(heads) if self.detached else heads)
-        stream.add_constant(bias)
+        if attention:
+            seen = stream.read(graph.attention_readers(layer))
+            if config.layer_norm:
+                seen = LayerNorm(config, name="ln1")(seen)
+            heads, bias = Attention(config, name="attn")(seen, padding)
+            stream.write(jax.lax.stop_gradient(heads) if self.detached else heads)
+            stream.add_constant(bias)
         reader = graph.mlp_reader(layer)
         seen = stream.read(slice(reader, reader + 1))[0]
         if config.layer_norm:
@@ -150,26 +204,32 @@ class Block(nn.Module):
 
 
 def _apply(
-    module: Transformer, params: Params, tokens: Array | np.ndarray, patch: Patch | None
+    module: Transformer, params: Params, tokens: Array | np.ndarray, *given: Any
 ) -> tuple[Array, Array]:
     on_device = jax.tree.map(jnp.asarray, params)  # loaded weights are NumPy arrays
-    said = module.apply({"params": on_device}, jnp.asarray(tokens), patch)
+    said = module.apply({"params": on_device}, jnp.asarray(tokens), *given)
     return cast(tuple[Array, Array], said)
 
 
 def _check_shapes(
-    config: TransformerConfig, tokens: Array | np.ndarray, patch: Patch | None
+    config: TransformerConfig,
+    tokens: Array | np.ndarray,
+    patch: Patch | None,
+    shift: Array | None,
 ) -> None:
     if tokens.ndim != 2:
         raise ValueError(f"tokens must be [batch, pos], got shape {tokens.shape}")
     n_batch, n_pos = tokens.shape
     if n_pos > config.n_ctx:
         raise ValueError(f"sequence of {n_pos} positions; the model takes at most {config.n_ctx}")
+    graph = Graph.of(config)
+    shifted = (n_batch, n_pos, graph.n_readers, config.d_model)
+    if shift is not None and shift.shape != shifted:
+        raise ValueError(f"shift has shape {shift.shape}, expected {shifted}")
     if patch is None:
         return
     if not isinstance(patch, NodePatch | EdgePatch):
         raise ValueError(f"patch must be a NodePatch, an EdgePatch or None, got {type(patch)}")
-    graph = Graph.of(config)
     expected = (n_batch, n_pos, graph.n_writers, config.d_model)
     if patch.source.shape != expected:
         raise ValueError(f"patch source has shape {patch.source.shape}, expected {expected}")

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward, forward_as_source
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 
 # How close a regression output must be to count as right.
 TOLERANCE = 0.05
@@ -53,7 +54,7 @@ def agreement(
 
 def interchange_losses(
     params: Params,
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     base: Int[Array, "pair pos"],
     source: Int[Array, "pair pos"],
     masks: Float[Array, "intervention _ writer"],
@@ -70,7 +71,7 @@ def interchange_losses(
 
     Args:
       params: weights.
-      model: their shape.
+      model: a transformer's shape, or another network.
       base: inputs to run on.
       source: inputs from which the masked nodes take their values.
       masks: per intervention, 1 at the nodes that are patched; the same for all pairs, or each
@@ -79,18 +80,18 @@ def interchange_losses(
       positions: weight of each position.
       detached: 1 at nodes that let no gradient through.
       source_gradient: whether gradients flow back into the run on the source. If not, what it
-        writes is given: see `forward_as_source` for what little gradient it passes on.
+        writes is given: see `forward_as_source` for what little gradient a transformer passes on.
 
     Source: Gupta et al. 2024, InterpBench, section 3; IIT is Geiger et al. 2022.
     """
-    n, rows = masks.shape[0], base.shape[0]
+    n, rows, network = masks.shape[0], base.shape[0], as_network(model)
     if source_gradient:
-        _, written = forward(params, model, source)
+        _, written = network.run(params, source)
     else:
-        written = forward_as_source(params, model, source)
+        written = network.run_as_source(params, source)
     each = jnp.broadcast_to(masks, (n, rows, masks.shape[2])).reshape(n * rows, -1)
     patch = NodePatch(each, jnp.tile(written, (n, 1, 1, 1)), detached)
-    logits, _ = forward(params, model, jnp.tile(base, (n, 1)), patch)
+    logits, _ = network.run(params, jnp.tile(base, (n, 1)), patch)
     return jax.vmap(task_loss, (0, 0, None))(
         logits.reshape(n, rows, *logits.shape[1:]), targets, positions
     )

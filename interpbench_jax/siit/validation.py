@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.losses import agreement
 from interpbench_jax.siit.problem import SiitProblem
 
@@ -34,12 +35,12 @@ class Scores(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def validate(params: Params, model: TransformerConfig, problem: SiitProblem) -> Scores:
+def validate(params: Params, model: TransformerConfig | Network, problem: SiitProblem) -> Scores:
     """Scores a model on every pair of a problem.
 
     Args:
       params: weights.
-      model: their shape.
+      model: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
 
     Source: Geiger et al. 2022 (IIA); Gupta et al. 2024 (SIIA).
@@ -50,11 +51,12 @@ def validate(params: Params, model: TransformerConfig, problem: SiitProblem) -> 
     # Which target belongs to which mask: the base's, each variable's own, the base's again.
     which = jnp.array([0, *range(1, n_variables + 1), *[0] * n_free])
     targets = jnp.concatenate([problem.base_target[None], problem.variable_targets])
-    _, written = forward(params, model, problem.source)
+    network = as_network(model)
+    _, written = network.run(params, problem.source)
 
     def score(case: tuple[Array, Array]) -> Float[Array, ""]:
         mask, target = case
-        logits, _ = forward(params, model, problem.base, NodePatch(mask, written))
+        logits, _ = network.run(params, problem.base, NodePatch(mask, written))
         return agreement(logits, targets[target], problem.positions)
 
     scores = jax.lax.map(score, (masks, which))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.discovery import ContrastBatch, acdc, acdc_circuits, removal_order
+from interpbench_jax.discovery import acdc, acdc_circuits, contrast_batch, removal_order
 from interpbench_jax.discovery.losses import kl_to_clean, squared_error_to_clean
 from interpbench_jax.model import Graph, TransformerConfig
 from tests.model import numpy_reference
@@ -121,13 +121,15 @@ def test_one_edge_of_known_effect(make_params):
     params = jax.tree.map(jnp.zeros_like, dict(make_params(config)))
     params["embed"]["W_E"] = jnp.array([[0.0], [1.0], [0.0], [3.0]])
     params["unembed"]["W_U"] = jnp.ones((1, 1))
-    batch = ContrastBatch(
+    batch = contrast_batch(
+        params,
+        config,
         clean=jnp.array([[0, 1, 1]]),
         corrupted=jnp.array([[0, 3, 3]]),
         target=jnp.zeros((1, 3)),
-        clean_logits=jnp.array([[[0.0], [1.0], [1.0]]]),
         positions=jnp.array([[0.0, 1.0, 1.0]]),
     )
+    np.testing.assert_array_equal(batch.clean_logits, jnp.array([[[0.0], [1.0], [1.0]]]))
     graph = Graph.of(config)
     for levels, at_input in [((0.0, 0.5, 3.5, 4.5), 4.5), ((0.0, 0.5, 3.0, 4.0), np.inf)]:
         scores = acdc(params, config, batch, squared_error_to_clean, thresholds=levels)

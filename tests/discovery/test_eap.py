@@ -58,7 +58,7 @@ def test_eap_is_exact_patching_if_all_is_linear(linear_task):
 
 def test_eap_attributes_nothing_to_equal_inputs(linear_task):
     params, config, batch = linear_task
-    scores = eap(params, config, batch._replace(corrupted=batch.clean), weighted_sum)
+    scores = eap(params, config, batch._replace(source=batch.written), weighted_sum)
     np.testing.assert_allclose(scores, 0, atol=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_integrated_gradients_add_up(one_layer, make_params, make_batch, along_t
 def test_integrated_gradients_attribute_nothing_to_equal_inputs(one_layer, make_params, make_batch):
     params = make_params(one_layer, seed=1)
     batch = make_batch(params, one_layer)
-    batch = batch._replace(corrupted=batch.clean)
+    batch = batch._replace(source=batch.written)
     scores = eap_ig_masks(params, one_layer, batch, cross_entropy, steps=STEPS)
     np.testing.assert_allclose(scores, 0, atol=1e-6)
 

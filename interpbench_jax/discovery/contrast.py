@@ -1,0 +1,69 @@
+"""Puts together what methods work on."""
+
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.optimal_ablation import optimal_source
+from interpbench_jax.evaluation import Ablation, ablation_source
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+DiscoveryAblation = Ablation | Literal["optimal"]
+DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
+
+
+def contrast_batch(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    clean: Int[Array, "batch pos"],
+    corrupted: Int[Array, "batch pos"] | None,
+    target: Num[Array, "batch pos"],
+    positions: Float[Array, "batch pos"],
+    *,
+    ablation: DiscoveryAblation = "resample",
+    loss: Loss | None = None,
+) -> ContrastBatch:
+    """Runs the model on clean and corrupted inputs once, and says what ablation puts in.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      clean: token ids.
+      corrupted: token ids of the input from which patches come, row by row; means are over these.
+        `None` is for ablations that need none: means are over the clean inputs then.
+      target: what is right on the clean input: labels, or values for a regression.
+      positions: weight of each position in the loss.
+      ablation: `resample` patches from the corrupted input, `mean` from the mean over inputs and
+        positions, `mean_per_position` over inputs, `zero` removes, `optimal` takes the constant
+        that costs least.
+      loss: what `optimal` constants are to minimise.
+
+    Raises:
+      ValueError: shapes do not fit one another, or what the ablation needs is missing.
+    """
+    for name, given in (("corrupted", corrupted), ("target", target), ("positions", positions)):
+        if given is not None and given.shape != clean.shape:
+            raise ValueError(
+                f"{name} has shape {given.shape}, expected that of clean: {clean.shape}"
+            )
+    if ablation not in DISCOVERY_ABLATIONS:
+        known = ", ".join(DISCOVERY_ABLATIONS)
+        raise ValueError(f"unknown ablation {ablation!r}; known: {known}")
+    if corrupted is None and ablation == "resample":
+        raise ValueError("resample ablation needs corrupted inputs to patch from, got none")
+    if loss is None and ablation == "optimal":
+        raise ValueError("optimal ablation needs the loss that its constants minimise, got none")
+    network = as_edge_network(config)
+    clean_logits, written = network.run(params, clean)
+    there = written if corrupted is None else network.run(params, corrupted)[1]
+    kind: Ablation = "mean" if ablation == "optimal" else ablation
+    source = ablation_source(there, kind)
+    batch = ContrastBatch(
+        clean, corrupted, target, clean_logits, jnp.asarray(positions), written, source
+    )
+    if ablation == "optimal" and loss is not None:
+        return batch._replace(source=optimal_source(params, config, batch, loss))
+    return batch

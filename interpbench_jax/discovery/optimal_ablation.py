@@ -1,0 +1,67 @@
+"""Optimal ablation: a writer is replaced by the constant with which the model does best."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "steps", "learning_rate"))
+def optimal_source(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    steps: int = 100,
+    learning_rate: float = 1e-2,
+) -> Float[Array, "batch pos writer d_model"]:
+    """Learns, for every writer ablated alone, the vector that minimises the loss.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs; its source is where learning starts.
+      loss: `(logits, batch) -> scalar`.
+      steps: of Adam.
+      learning_rate: of Adam, in units of the root mean square of what a writer writes.
+
+    Returns:
+      One vector per writer, the same for all inputs and positions, as a source for patches.
+
+    Source: Li and Janson 2024, Optimal ablation for interpretability.
+    """
+    network = as_edge_network(config)
+    n_writers = batch.source.shape[2]
+    # Writers differ in scale by orders of magnitude; one rate must fit them all.
+    scale = jnp.sqrt((batch.written**2).mean((0, 1, 3))) + 1e-6
+    optimizer = optax.adam(learning_rate)
+
+    def ablated(constant: Float[Array, " d_model"], writer: Array) -> Float[Array, ""]:
+        mask = jax.nn.one_hot(writer, n_writers)
+        source = jnp.broadcast_to(constant * scale[writer], batch.source.shape)
+        return loss(network.run(params, batch.clean, NodePatch(mask, source))[0], batch)
+
+    def learn(given: tuple[Array, Array]) -> Float[Array, " d_model"]:
+        start, writer = given
+
+        def step(state: tuple, _: None) -> tuple[tuple, None]:
+            constant, adam, best, least = state
+            value, gradient = jax.value_and_grad(ablated)(constant, writer)
+            best = jnp.where(value < least, constant, best)
+            update, adam = optimizer.update(gradient, adam)
+            return (constant + update, adam, best, jnp.minimum(value, least)), None
+
+        begin = (start, optimizer.init(start), start, jnp.array(jnp.inf))
+        (_, _, best, _), _ = jax.lax.scan(step, begin, None, steps)
+        return best * scale[writer]
+
+    starts = batch.source.mean((0, 1)) / scale[:, None]
+    constants = jax.lax.map(learn, (starts, jnp.arange(n_writers)))
+    return jnp.broadcast_to(constants, batch.source.shape)

@@ -1,0 +1,144 @@
+"""What losses, scores and discovery ask of a model, so that they work on other networks, too."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.patch import EdgePatch, Patch
+from interpbench_jax.model.transformer import (
+    Params,
+    forward,
+    forward_as_source,
+    forward_from,
+    init_params,
+)
+from interpbench_jax.model.wiring import Wiring
+
+Logits = Float[Array, "batch pos d_vocab_out"]
+Written = Float[Array, "batch pos writer d"]
+Tokens = Int[Array | np.ndarray, "batch pos"]
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A pure function of weights, tokens and a patch, which tells what its writers wrote.
+
+    It holds no weights. It is hashable, as a frozen dataclass of its sizes is, so that it can be
+    a static argument of `jit`. A class that inherits from this one has to write `init` and `run`.
+    """
+
+    def init(self, key: Array) -> Params:
+        """Draws initial weights."""
+        ...
+
+    def run(
+        self, params: Params, tokens: Tokens, patch: Patch | None = None
+    ) -> tuple[Logits, Written]:
+        """The logits, and what every writer wrote (patched where it was).
+
+        A writer is any part of the network that can be replaced by its value on another input;
+        `patch_nodes` does it. A network without edges may refuse an `EdgePatch`.
+        """
+        ...
+
+    def run_as_source(self, params: Params, tokens: Tokens) -> Written:
+        """What every writer writes, given to be patched in: no gradient flows back."""
+        return jax.lax.stop_gradient(self.run(params, tokens)[1])
+
+
+@runtime_checkable
+class EdgeNetwork(Protocol):
+    """A network whose readers are told apart as well: what circuit discovery works on.
+
+    Hashable, as `Network` is. `Wires` does the patching in a network of one's own.
+    """
+
+    @property
+    def graph(self) -> Graph | Wiring:
+        """Its writers, readers and edges."""
+        ...
+
+    def run(
+        self,
+        params: Params,
+        tokens: Tokens,
+        patch: Patch | None = None,
+        shift: Float[Array, "batch pos reader d"] | None = None,
+    ) -> tuple[Logits, Written]:
+        """The logits, and what every writer wrote; `shift` is added to what readers see."""
+        ...
+
+    def stages(self) -> Int[np.ndarray, " reader"]:
+        """In which part of a run each reader reads; parts are counted from 0, in order."""
+        return np.zeros(len(self.graph.readers), int)
+
+    def run_from(
+        self, params: Params, tokens: Tokens, stage: int, written: Written, patch: EdgePatch
+    ) -> Logits:
+        """The logits, where nothing that is read before a stage is patched.
+
+        Args:
+          params: weights.
+          tokens: token ids.
+          stage: the first part of the run in which readers may see something else.
+          written: what every writer writes without a patch.
+          patch: its mask is zero at readers of earlier stages.
+        """
+        del stage, written  # a network of one stage has nothing to spare
+        return self.run(params, tokens, patch)[0]
+
+
+def as_network(model: TransformerConfig | Network) -> Network:
+    """A transformer's config as a network; a network as it is."""
+    return TransformerNetwork(model) if isinstance(model, TransformerConfig) else model
+
+
+def as_edge_network(model: TransformerConfig | EdgeNetwork) -> EdgeNetwork:
+    """A transformer's config as a network with edges; such a network as it is."""
+    return TransformerNetwork(model) if isinstance(model, TransformerConfig) else model
+
+
+@dataclass(frozen=True)
+class TransformerNetwork(Network, EdgeNetwork):
+    """The transformer of a config."""
+
+    config: TransformerConfig
+
+    @property
+    def graph(self) -> Graph:
+        """Its writers, readers and edges."""
+        return Graph.of(self.config)
+
+    def init(self, key: Array) -> Params:
+        """See `init_params`."""
+        return init_params(self.config, key)
+
+    def run(
+        self,
+        params: Params,
+        tokens: Tokens,
+        patch: Patch | None = None,
+        shift: Float[Array, "batch pos reader d"] | None = None,
+    ) -> tuple[Logits, Written]:
+        """See `forward`."""
+        return forward(params, self.config, tokens, patch, shift=shift)
+
+    def run_as_source(self, params: Params, tokens: Tokens) -> Written:
+        """See `forward_as_source`."""
+        return forward_as_source(params, self.config, jnp.asarray(tokens))
+
+    def stages(self) -> Int[np.ndarray, " reader"]:
+        """Every layer's attention, then its MLP; the logits last."""
+        return self.graph.stages
+
+    def run_from(
+        self, params: Params, tokens: Tokens, stage: int, written: Written, patch: EdgePatch
+    ) -> Logits:
+        """See `forward_from`."""
+        return forward_from(params, self.config, tokens, stage, written, patch)

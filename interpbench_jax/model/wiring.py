@@ -1,0 +1,108 @@
+"""Writers and readers of networks that are no transformers, so that discovery works on them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Names of writers and readers, and who comes before whom; static and hashable.
+
+    Attributes:
+      writers: in the order in which they write.
+      readers: in the order in which they read.
+      n_before: for each reader, how many writers have written before; it can read those.
+    """
+
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    n_before: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Checks that every reader has its number."""
+        if len(self.n_before) != len(self.readers):
+            raise ValueError(
+                f"{len(self.readers)} readers, but n_before has {len(self.n_before)} numbers"
+            )
+        for reader, n in zip(self.readers, self.n_before, strict=True):
+            if not 0 <= n <= len(self.writers):
+                raise ValueError(f"{reader} cannot read {n} of {len(self.writers)} writers")
+
+    @cached_property
+    def valid(self) -> Bool[np.ndarray, "writer reader"]:
+        """Which (writer, reader) pairs are edges."""
+        return np.arange(len(self.writers))[:, None] < np.array(self.n_before)[None, :]
+
+    @cached_property
+    def edges(self) -> Int[np.ndarray, "edge 2"]:
+        """Every edge as (writer index, reader index), sorted."""
+        return np.argwhere(self.valid)
+
+
+class Wires:
+    """What is written and read during one run of a network; lives only while it is traced."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        patch: Patch | None,
+        shift: Float[Array, "batch pos reader d"] | None = None,
+    ) -> None:
+        """Nothing is written yet; `shift` is added to what readers see."""
+        self._wiring, self._patch, self._shift = wiring, patch, shift
+        self._written: list[Array] = []
+
+    def write(self, value: Float[Array, "batch pos d"]) -> None:
+        """Takes what the next writer writes; a node patch replaces it."""
+        if isinstance(self._patch, NodePatch):
+            here = slice(len(self._written), len(self._written) + 1)
+            value = patch_nodes(value[:, :, None], self._patch, start=here.start)[:, :, 0]
+        self._written.append(value)
+
+    def read(self, reader: str) -> Float[Array, "batch pos d"]:
+        """What a reader sees: the sum of all writers before it, patched where edges are."""
+        place = self._wiring.readers.index(reader)
+        written = jnp.stack(self._written[: self._wiring.n_before[place]], 2)
+        if isinstance(self._patch, EdgePatch):
+            here = slice(0, written.shape[2])
+            mask = self._patch.mask[here, place, None]
+            written = written + mask * (self._patch.source[:, :, here] - written)
+        seen = written.sum(2)
+        return seen if self._shift is None else seen + self._shift[:, :, place]
+
+    def written(self) -> Float[Array, "batch pos writer d"]:
+        """All that was written."""
+        return jnp.stack(self._written, 2)
+
+
+def patch_nodes(
+    written: Float[Array, "batch pos writer d"], patch: Patch | None, *, start: int = 0
+) -> Float[Array, "batch pos writer d"]:
+    """Replaces what writers wrote as a node patch says.
+
+    Args:
+      written: by one writer or several that stand side by side.
+      patch: of the whole network.
+      start: the first one's place among all writers.
+
+    Raises:
+      ValueError: the patch is one of edges.
+    """
+    if patch is None:
+        return written
+    if not isinstance(patch, NodePatch):
+        raise ValueError(f"only nodes can be patched here, got {type(patch).__name__}")
+    here = slice(start, start + written.shape[2])
+    mask = patch.mask[:, None] if patch.mask.ndim == 2 else patch.mask
+    mask = mask.reshape(*[1] * (3 - mask.ndim), *mask.shape)[:, :, here, None]
+    if patch.detached is not None:
+        closed = patch.detached[None, None, here, None] > 0
+        written = jnp.where(closed, jax.lax.stop_gradient(written), written)
+    return written + mask * (patch.source[:, :, here] - written)
