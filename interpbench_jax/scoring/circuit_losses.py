@@ -1,0 +1,60 @@
+"""The loss of a model of which only a circuit is left running: many circuits in one program."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from interpbench_jax.discovery import ContrastBatch, Loss, edge_masked_loss
+from interpbench_jax.model import Params, TransformerConfig
+
+# Circuits a call; the program is compiled once for any number of circuits.
+_CHUNK = 64
+
+
+def circuit_losses(
+    params: Params,
+    config: TransformerConfig,
+    batch: ContrastBatch,
+    loss: Loss,
+    circuits: Bool[np.ndarray, "circuit writer reader"],
+) -> Float[np.ndarray, " circuit"]:
+    """Patches every edge outside a circuit at once, for one circuit after another.
+
+    Args:
+      params: weights.
+      config: their shape.
+      batch: inputs, and what takes the place of what an edge carries.
+      loss: `(logits, batch) -> scalar`.
+      circuits: true at the edges that are left alone; entries that are no edges do not matter.
+
+    Returns:
+      The loss per circuit.
+    """
+    distinct, places = np.unique(circuits, axis=0, return_inverse=True)
+    losses = []
+    for start in range(0, len(distinct), _CHUNK):
+        chunk = distinct[start : start + _CHUNK]
+        padded = np.zeros((_CHUNK, *chunk.shape[1:]), np.float32)
+        padded[: len(chunk)] = ~chunk
+        found = _losses(params, config, batch, loss, padded, np.arange(_CHUNK) < len(chunk))
+        losses.append(np.asarray(found, np.float64)[: len(chunk)])
+    return np.concatenate(losses)[places.reshape(-1)]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def _losses(
+    params: Params,
+    config: TransformerConfig,
+    batch: ContrastBatch,
+    loss: Loss,
+    masks: Float[Array | np.ndarray, "circuit writer reader"],
+    wanted: Bool[Array | np.ndarray, " circuit"],
+) -> Float[Array, " circuit"]:
+    masked_loss = edge_masked_loss(params, config, batch, loss)
+    return jax.lax.map(
+        lambda circuit: jax.lax.cond(circuit[1], masked_loss, lambda _: jnp.zeros(()), circuit[0]),
+        (jnp.asarray(masks), jnp.asarray(wanted)),
+    )

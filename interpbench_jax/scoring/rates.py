@@ -1,0 +1,76 @@
+"""How many edges a found circuit gets right and wrong: at every threshold, or of given circuits."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from interpbench_jax.model import Circuit
+from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_items
+
+
+class Rates(NamedTuple):
+    """Per circuit, what it gets right and wrong.
+
+    Attributes:
+      threshold: an edge is kept if the size of its score reaches this.
+      n_kept: how many are.
+      true_positive_rate: share of the true edges that are kept, also called recall; NaN if there
+        are none.
+      false_positive_rate: share of the other edges that are kept; NaN if there are none.
+      precision: share of the kept edges that are true; NaN where nothing is kept.
+    """
+
+    threshold: Float[np.ndarray, " threshold"]
+    n_kept: Int[np.ndarray, " threshold"]
+    true_positive_rate: Float[np.ndarray, " threshold"]
+    false_positive_rate: Float[np.ndarray, " threshold"]
+    precision: Float[np.ndarray, " threshold"]
+
+    @property
+    def recall(self) -> Float[np.ndarray, " threshold"]:
+        """Another name of the true positive rate."""
+        return self.true_positive_rate
+
+
+def edge_rates(scores: EdgeScores | NodeScores, truth: Circuit, *, level: Level = "head") -> Rates:
+    """Rates at every threshold at which the kept edges change, the highest first.
+
+    Args:
+      scores: of any method.
+      truth: the circuit to be found.
+      level: see `edge_roc`.
+
+    Raises:
+      ValueError: the scores do not fit the circuit's graph, or contain NaN.
+    """
+    values, positive = edge_items(scores, truth, level=level)
+    thresholds = np.unique(values)[::-1]
+    return rates(thresholds, values[None] >= thresholds[:, None], positive)
+
+
+def rates(
+    thresholds: Float[np.ndarray, " threshold"],
+    kept: Bool[np.ndarray, "threshold item"],
+    positive: Bool[np.ndarray, " item"],
+) -> Rates:
+    """Counts what is kept.
+
+    Args:
+      thresholds: names of the rows.
+      kept: what belongs to each circuit.
+      positive: what belongs to the true one.
+    """
+    n_kept, right = kept.sum(1), kept[:, positive].sum(1)
+    return Rates(
+        thresholds,
+        n_kept,
+        _share(right, positive.sum()),
+        _share(n_kept - right, (~positive).sum()),
+        _share(right, n_kept),
+    )
+
+
+def _share(part: np.ndarray, whole: np.ndarray | np.integer) -> Float[np.ndarray, " threshold"]:
+    whole = np.broadcast_to(whole, part.shape)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

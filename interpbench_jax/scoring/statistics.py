@@ -1,0 +1,198 @@
+"""Which method is better, and how sure one can be: tests, effect sizes and intervals over cases.
+
+Results stand in a table `[case, method]`; NaN where a method has no result. A case counts once:
+several seeds are averaged before.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+Table = Float[np.ndarray, "case method"]
+
+
+class Comparison(NamedTuple):
+    """One pair of methods over the cases that both have.
+
+    Attributes:
+      first: a method.
+      second: another.
+      n_cases: how many cases both have.
+      difference: mean of the first minus mean of the second.
+      p_value: of Wilcoxon's signed-rank test, two-sided.
+      p_holm: corrected for the number of pairs.
+      a12: chance that a result of the first is above one of the second.
+    """
+
+    first: str
+    second: str
+    n_cases: int
+    difference: float
+    p_value: float
+    p_holm: float
+    a12: float
+
+
+class Place(NamedTuple):
+    """A method's place in the ranking, with 95 % intervals.
+
+    Attributes:
+      method: its name.
+      n_cases: over how many cases.
+      mean: of its results.
+      low: of the mean.
+      high: of the mean.
+      rank: by the mean, 1 is best; equal ones share the mean of their ranks.
+      best_rank: of the interval.
+      worst_rank: of the interval.
+    """
+
+    method: str
+    n_cases: int
+    mean: float
+    low: float
+    high: float
+    rank: float
+    best_rank: float
+    worst_rank: float
+
+
+def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " case"]) -> float:
+    """Wilcoxon's signed-rank test of paired results: how surprising their differences are.
+
+    Cases where both are equal are left out. The p-value is exact where there are none of these,
+    and else that of the normal approximation without correction for continuity: the convention of
+    scipy up to version 1.12, by which InterpBench's p-values come out.
+
+    Returns:
+      The two-sided p-value; 1 if no case differs, NaN if there is no case.
+    """
+    if not len(first):
+        return float("nan")
+    # Results are means of few ranks: without rounding, equal differences get different ranks.
+    differences = np.round(first - second, 9)
+    if not differences.any():
+        return 1.0
+    exact = bool(differences.all()) and len(differences) <= 50
+    found = stats.wilcoxon(
+        differences[differences != 0], method="exact" if exact else "asymptotic", correction=False
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """p-values corrected for their number: Holm's step-down form of Bonferroni's correction.
+
+    NaN counts as no test and stays.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    corrected = np.full(len(p_values), np.nan)
+    tests = np.flatnonzero(~np.isnan(p_values))
+    order = tests[np.argsort(p_values[tests], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
+    return corrected
+
+
+def a12(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " other"]) -> float:
+    """The chance that a result of the first is above one of the second, equal ones counting half.
+
+    0.5 is no difference; 0.56, 0.64 and 0.71 are called small, medium and large. All pairs count,
+    also those of different cases.
+
+    Source: Vargha and Delaney 2000.
+    """
+    above = stats.mannwhitneyu(first, second).statistic if len(first) and len(second) else np.nan
+    return float(above / max(len(first) * len(second), 1))
+
+
+def mean_interval(values: Float[np.ndarray, " case"], *, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean over cases, by the percentile bootstrap.
+
+    Args:
+      values: a result per case.
+      seed: of the resampling.
+
+    Returns:
+      Lower and upper end; NaN with fewer than two cases.
+    """
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    found = stats.bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def compare(table: Table, methods: Sequence[str]) -> list[Comparison]:
+    """Compares every pair of methods over the cases that both have.
+
+    Args:
+      table: results.
+      methods: names of its columns.
+    """
+    pairs = list(itertools.combinations(range(len(methods)), 2))
+    both = [table[~np.isnan(table[:, list(pair)]).any(1)][:, list(pair)] for pair in pairs]
+    p_values = np.array([signed_rank(values[:, 0], values[:, 1]) for values in both], float)
+    return [
+        Comparison(
+            first=methods[i],
+            second=methods[j],
+            n_cases=len(values),
+            difference=float(np.diff(values[:, ::-1]).mean()) if len(values) else float("nan"),
+            p_value=float(p),
+            p_holm=float(p_holm),
+            a12=a12(values[:, 0], values[:, 1]),
+        )
+        for (i, j), values, p, p_holm in zip(pairs, both, p_values, holm(p_values), strict=True)
+    ]
+
+
+def ranking(
+    table: Table, methods: Sequence[str], *, n_resamples: int = 2_000, seed: int = 0
+) -> list[Place]:
+    """Ranks methods by their mean over the cases that all of them have, the best first.
+
+    Intervals come from drawing cases anew, the same for all methods.
+
+    Args:
+      table: results.
+      methods: names of its columns.
+      n_resamples: how often cases are drawn.
+      seed: of the drawing.
+
+    Returns:
+      A place per method; NaN everywhere but in `n_cases` if no case has all methods.
+    """
+    complete = table[~np.isnan(table).any(1)]
+    n_cases, n_methods = complete.shape
+    if not n_cases:
+        nan = float("nan")
+        return [Place(method, 0, nan, nan, nan, nan, nan, nan) for method in methods]
+    rng = np.random.default_rng(seed)
+    drawn = complete[rng.integers(n_cases, size=(n_resamples, n_cases))].mean(1)
+    ranks = stats.rankdata(-np.round(drawn, 9), axis=1)
+    best, worst = np.percentile(ranks, [2.5, 97.5], axis=0)
+    means = complete.mean(0)
+    rank = stats.rankdata(-np.round(means, 9))
+    places = []
+    for place in range(n_methods):
+        low, high = mean_interval(complete[:, place], seed=seed)
+        places.append(
+            Place(
+                methods[place],
+                n_cases,
+                float(means[place]),
+                low,
+                high,
+                float(rank[place]),
+                float(best[place]),
+                float(worst[place]),
+            )
+        )
+    return sorted(places, key=lambda found: found.rank)

@@ -1,0 +1,157 @@
+"""Faithfulness, completeness and minimality: by hand on made-up models, then on a real one."""
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.benchmark import make_contrast
+from interpbench_jax.discovery import edge_masked_loss, usual_loss
+from interpbench_jax.model import Graph, TransformerConfig
+from interpbench_jax.scoring import (
+    SHARES,
+    circuit_losses,
+    edge_scores_of_nodes,
+    faithfulness,
+    faithfulness_curve,
+    incompleteness,
+    minimality,
+    node_importance,
+)
+from interpbench_jax.zoo import load_model
+
+TINY = TransformerConfig(
+    n_layers=1, n_heads=1, d_model=1, d_head=1, d_mlp=1, n_ctx=2, d_vocab=2, d_vocab_out=2
+)
+GRAPH = Graph.of(TINY)
+KEY = jax.random.key(0)
+
+
+def circuit(*edges):
+    mask = np.zeros(GRAPH.valid.shape, bool)
+    for edge in edges:
+        writer, reader = edge.split("->")
+        mask[GRAPH.writer_index(writer), GRAPH.reader_index(reader)] = True
+    return mask
+
+
+ONE, OTHER, USELESS = circuit("input->m0"), circuit("a0.h0->logits"), circuit("m0->logits")
+
+
+@pytest.fixture
+def model_that(monkeypatch, no_shape_checks):
+    """A made-up model: what it does, as a function of which edges are left alone."""
+
+    def set_up(performance):
+        monkeypatch.setattr(
+            sys.modules[faithfulness.__module__],
+            "circuit_losses",
+            lambda *_: np.array([-performance(c) for c in _[-1]], float),
+        )
+        return None, TINY, None, None
+
+    return set_up
+
+
+def has(mask, edge):
+    return bool((mask & edge).any())
+
+
+def test_faithfulness_by_hand(model_that):
+    """3 for one edge and 1 for the other, from 5 with neither: f = 3/4, 1/4, 1, and 0."""
+    model = model_that(lambda c: 5 + 3 * has(c, ONE) + has(c, OTHER))
+    found = faithfulness(*model, np.stack([ONE, OTHER, ONE | OTHER, USELESS]))
+    np.testing.assert_allclose(found, [0.75, 0.25, 1, 0])
+
+
+def test_faithfulness_where_nothing_matters_is_none(model_that):
+    assert np.isnan(faithfulness(*model_that(lambda c: 1), ONE[None])).all()
+
+
+def test_two_ways_to_do_the_task(model_that):
+    """Either edge suffices. One alone is faithful but incomplete, both are complete and minimal."""
+    model = model_that(lambda c: has(c, ONE) or has(c, OTHER))
+    assert faithfulness(*model, ONE[None]) == 1
+    gaps = incompleteness(*model, ONE, KEY)
+    assert gaps.worst == 1  # K is the circuit: nothing is left of it, the model takes the other way
+    assert 0 < gaps.mean < 1
+    assert incompleteness(*model, ONE | OTHER, KEY) == (0, 0)
+    # In the whole circuit neither matters; once the other is patched, each does.
+    np.testing.assert_array_equal(minimality(*model, ONE | OTHER, KEY, n_subsets=0), [0, 0])
+    np.testing.assert_array_equal(minimality(*model, ONE | OTHER, KEY, n_subsets=8), [1, 1])
+
+
+def test_an_edge_too_much(model_that):
+    model = model_that(lambda c: has(c, ONE) and has(c, OTHER))
+    found = minimality(*model, ONE | OTHER | USELESS, KEY)
+    np.testing.assert_array_equal(found, [1, 1, 0])  # in graph order: input, a0.h0, m0
+    assert incompleteness(*model, ONE | OTHER | USELESS, KEY) == (0, 0)
+
+
+def test_curve_by_hand(model_that):
+    """8 edges: shares take 0 (up to .1), 1, 4 and 8 of them."""
+    model = model_that(lambda c: 2.0 * has(c, ONE) + has(c, OTHER))
+    scores = np.where(ONE, 3.0, np.where(OTHER, -2.0, np.where(USELESS, 1.0, 0.0)))
+    curve = faithfulness_curve(*model, scores)
+    np.testing.assert_allclose(curve.faithfulness, [0] * 7 + [2 / 3, 1, 1])
+    assert curve.cpr == pytest.approx(0.1 * 1 / 3 + 0.3 * 5 / 6 + 0.5)
+    assert curve.cmd == pytest.approx(0.099 + 0.1 * 2 / 3 + 0.3 * 1 / 6)
+
+
+def test_node_importance_by_hand(model_that):
+    model = model_that(lambda c: 3 * has(c, ONE) + has(c, OTHER))
+    np.testing.assert_allclose(node_importance(*model), [0.75, 0.25, 0])  # input, a0.h0, m0
+
+
+@pytest.mark.parametrize(("score", "bad"), [(incompleteness, 0), (minimality, -1)])
+def test_bad_numbers_of_subsets_are_refused(model_that, score, bad):
+    with pytest.raises(ValueError, match=f"n_subsets must .*, got {bad}"):
+        score(*model_that(lambda c: 1), ONE, KEY, n_subsets=bad)
+
+
+@pytest.fixture(scope="module")
+def case_3():
+    model = load_model("3")
+    batch = make_contrast(model, KEY, n_inputs=50)
+    return model, (model.params, model.config, batch, usual_loss("eap", False))
+
+
+def test_losses_are_those_of_the_patched_model(case_3):
+    """More circuits than one call takes, some twice."""
+    model, arguments = case_3
+    drawn = np.random.default_rng(0).random((70, *model.graph.valid.shape)) < 0.9
+    circuits = np.concatenate([drawn, drawn[:3]])
+    found = circuit_losses(*arguments, circuits)
+    np.testing.assert_array_equal(found[:3], found[-3:])
+    masked_loss = jax.jit(edge_masked_loss(*arguments))
+    for place in (0, 1, 64, 69):
+        expected = masked_loss((~circuits[place]).astype("float32"))
+        np.testing.assert_allclose(found[place], expected, atol=1e-5)
+
+
+def test_case_3_lives_in_its_circuit(case_3):
+    model, arguments = case_3
+    truth = model.circuit.mask
+    assert faithfulness(*arguments, truth[None]) == pytest.approx(1, abs=0.15)
+    gaps = incompleteness(*arguments, truth, KEY)
+    assert gaps.worst < 0.1
+    importance = dict(zip(model.graph.writers, node_importance(*arguments), strict=True))
+    for node in model.graph.writers[1:]:
+        assert (importance[node] > 0.1) == (node in model.circuit.nodes), node
+
+
+def test_a_perfect_ranking_has_a_faithful_curve(case_3):
+    model, arguments = case_3
+    curve = faithfulness_curve(*arguments, model.circuit.mask.astype(float))
+    at = dict(zip(SHARES, curve.faithfulness, strict=True))
+    assert at[0.001] == 0
+    assert at[0.2] == pytest.approx(1, abs=0.15)
+    assert at[1.0] == 1
+    worst = faithfulness_curve(*arguments, (~model.circuit.mask).astype(float))
+    assert curve.cpr > worst.cpr + 0.3
+    assert curve.cmd < worst.cmd - 0.3
+    by_node = np.array([node in model.circuit.nodes for node in model.graph.writers], float)
+    of_nodes = faithfulness_curve(*arguments, by_node)
+    of_edges = faithfulness_curve(*arguments, edge_scores_of_nodes(by_node, model.graph))
+    assert of_nodes.cpr == of_edges.cpr

@@ -1,0 +1,130 @@
+"""The example that the README of `scoring/` works out by hand, number by number."""
+
+import numpy as np
+import pytest
+
+from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.scoring import (
+    PAPER_THRESHOLDS,
+    circuit_of_size,
+    edge_average_precision,
+    edge_items,
+    edge_rates,
+    edge_roc,
+    edge_scores_of_nodes,
+    node_average_precision,
+    node_items,
+    node_roc,
+    share_auroc,
+    staircase_auroc,
+)
+from interpbench_jax.scoring.faithfulness import areas
+
+GRAPH = Graph(1, 1)
+TRUTH = Circuit(GRAPH, frozenset({("input", "a0.h0<q>"), ("a0.h0", "logits")}))
+EMPTY = Circuit(GRAPH, frozenset())
+
+
+def matrix(by_edge):
+    scores = np.zeros(GRAPH.valid.shape)
+    for edge, score in by_edge.items():
+        writer, reader = edge.split("->")
+        scores[GRAPH.writer_index(writer), GRAPH.reader_index(reader)] = score
+    return scores
+
+
+SCORES = matrix({"input->a0.h0<q>": -3, "input->m0": 2, "a0.h0->logits": 1, "input->logits": 9})
+
+
+def test_items():
+    values, positive = edge_items(SCORES, TRUTH)
+    assert sorted(values, reverse=True) == [3, 2, 1, 0, 0]
+    assert values[positive].tolist() == [3, 1]
+    assert len(edge_items(SCORES, TRUTH, level="qkv").values) == 7
+
+
+def test_ranking_auroc():
+    assert edge_roc(SCORES, TRUTH).auroc == pytest.approx(5 / 6)
+    assert edge_roc(SCORES, TRUTH, level="qkv").auroc == pytest.approx(9 / 10)
+    assert node_roc(SCORES, TRUTH).auroc == 1.0
+
+
+def test_average_precision():
+    assert edge_average_precision(SCORES, TRUTH) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert edge_average_precision(0 * SCORES, TRUTH) == pytest.approx(2 / 5)
+    assert node_average_precision(SCORES, TRUTH) == 1.0
+    assert np.isnan(edge_average_precision(SCORES, EMPTY))
+
+
+def test_rates():
+    found = edge_rates(SCORES, TRUTH)
+    np.testing.assert_array_equal(found.threshold, [3, 2, 1, 0])
+    np.testing.assert_array_equal(found.n_kept, [1, 2, 3, 5])
+    np.testing.assert_allclose(found.recall, [1 / 2, 1 / 2, 1, 1])
+    np.testing.assert_allclose(found.false_positive_rate, [0, 1 / 3, 1 / 3, 1])
+    np.testing.assert_allclose(found.precision, [1, 1 / 2, 2 / 3, 2 / 5])
+    assert np.isnan(edge_rates(SCORES, EMPTY).recall).all()
+
+
+def test_staircase():
+    """No threshold lies between 2 and 3, so that the step at the top of the ranking is not seen."""
+    assert len(PAPER_THRESHOLDS) == 19
+    assert (PAPER_THRESHOLDS[0], PAPER_THRESHOLDS[1]) == (0.0, pytest.approx(1e-5))
+    assert PAPER_THRESHOLDS[-1] == pytest.approx(1e3)
+    assert not any(2 <= t < 3 for t in PAPER_THRESHOLDS)
+    assert staircase_auroc(SCORES, TRUTH) == pytest.approx(2 / 3)
+    assert staircase_auroc(SCORES, TRUTH, thresholds=(0, 2.5, 1.5)) == pytest.approx(5 / 6)
+    assert staircase_auroc(1e-7 * SCORES**2 + 1e-9, TRUTH) == 0  # what befell EAP in the paper
+    assert np.isnan(staircase_auroc(SCORES, EMPTY))
+
+
+def test_pessimism():
+    """All edges tie: by ranking that is a coin toss, by the staircase nothing."""
+    assert edge_roc(SCORES**0, TRUTH).auroc == 0.5
+    assert staircase_auroc(SCORES**0, TRUTH) == 0
+
+
+def test_auroc_at_shares():
+    """Of 5 edges the shares take 0, 1, 2 and 5."""
+    assert share_auroc(SCORES, TRUTH) == pytest.approx(1 / 3 * 1 / 2 + 2 / 3 * 3 / 4)
+    assert np.isnan(share_auroc(SCORES, EMPTY))
+
+
+def test_areas_of_faithfulness():
+    """Nothing up to a share of .1, half at .2, all from .5 on."""
+    cpr, cmd = areas(np.array([0, 0, 0, 0, 0, 0, 0, 0.5, 1, 1]))
+    assert cpr == pytest.approx(0.1 * 0.25 + 0.3 * 0.75 + 0.5)
+    assert cmd == pytest.approx(0.099 + 0.1 * 0.75 + 0.3 * 0.25)
+    cpr, cmd = areas(np.full(10, 1.2))  # better than the model is far from it, too
+    assert (cpr, cmd) == (pytest.approx(0.999 * 1.2), pytest.approx(0.999 * 0.2))
+
+
+def test_circuits_of_a_size():
+    found = Circuit.from_mask(GRAPH, circuit_of_size(SCORES, GRAPH, 3))
+    assert found.edges == {("input", "logits"), ("input", "a0.h0<q>"), ("input", "m0")}
+    tied = Circuit.from_mask(GRAPH, circuit_of_size(SCORES, GRAPH, 5))
+    assert len(tied) == 5
+    assert ("input", "a0.h0<k>") in tied.edges  # the first of those with score 0
+
+
+def test_scores_of_nodes():
+    """An edge has the smaller score of its two ends; input and logits are infinite."""
+    nodes = np.array([0.0, -3.0, 2.0])  # input, a0.h0, m0
+    edges = edge_scores_of_nodes(nodes, GRAPH)
+    expected = matrix(
+        {f"input->a0.h0<{x}>": 3 for x in "qkv"}
+        | {"input->m0": 2, "a0.h0->m0": 2, "a0.h0->logits": 3, "m0->logits": 2}
+        | {"input->logits": np.inf}
+    )
+    np.testing.assert_array_equal(edges, expected)
+    assert edge_roc(nodes, TRUTH).auroc == edge_roc(edges, TRUTH).auroc == 1.0
+    assert node_items(nodes, TRUTH).values.tolist() == [3, 2]
+    assert node_roc(nodes, TRUTH).auroc == 1.0
+
+
+def test_bad_scores_of_nodes_are_refused():
+    for score in (edge_roc, node_roc):
+        with pytest.raises(ValueError, match="scores of 4 nodes, expected 3"):
+            score(np.zeros(4), TRUTH)
+        with pytest.raises(ValueError, match=r"the score of m0 is NaN"):
+            score(np.array([0, 0, np.nan]), TRUTH)

@@ -1,0 +1,130 @@
+"""The paper's own table gives the paper's own statistics; small tables worked out by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interpbench_jax.scoring import a12, compare, holm, mean_interval, ranking, signed_rank
+
+PAPER = json.loads(Path(__file__).with_name("paper_auroc.json").read_text())
+TABLE = np.array(PAPER["auroc"], float)
+METHODS = PAPER["methods"]
+
+
+def column(method):
+    return TABLE[:, METHODS.index(method)]
+
+
+def test_means_of_the_paper():
+    np.testing.assert_allclose(TABLE.mean(0), PAPER["mean"], atol=6e-4)
+
+
+@pytest.mark.parametrize("pair", PAPER["pairs"], ids=lambda p: f"{p['first']}-{p['second']}")
+def test_statistics_of_the_paper(pair):
+    """To the digits that are printed; rounding of the table moves A12 by up to 0.002.
+
+    p of ACDC against EAP-IG hangs on ties that the rounding to three digits makes: see below.
+    """
+    first, second = column(pair["first"]), column(pair["second"])
+    assert a12(first, second) == pytest.approx(pair["a12"], abs=0.002)
+    if pair["p_value"] != 0.0995:
+        assert signed_rank(first, second) == pytest.approx(pair["p_value"], rel=0.08)
+
+
+def test_the_paper_s_p_value_of_acdc_and_eap_ig_lies_within_the_rounding_of_its_table():
+    """The printed table gives .1167; unrounded tables that print the same give .1167 or .0995."""
+    first, second = column("acdc"), column("eap_ig_masks")
+    assert signed_rank(first, second) == pytest.approx(0.1167, abs=1e-4)
+    rng = np.random.default_rng(0)
+    moved = rng.uniform(-0.0005, 0.0005, (2, 200, len(first))).sum(0) * (first != second)
+    found = {round(signed_rank(first + by, second), 4) for by in moved}
+    assert found == {0.1167, 0.0995}
+
+
+def test_which_form_of_the_test_the_paper_used():
+    """Exact where no case is equal, else normal without correction: neither form fits both."""
+    from scipy import stats
+
+    def p_value(first, second, method):
+        differences = np.round(column(first) - column(second), 9)
+        return stats.wilcoxon(differences[differences != 0], method=method).pvalue
+
+    assert p_value("acdc", "eap", "exact") == pytest.approx(6e-5, rel=0.02)
+    assert p_value("acdc", "eap", "asymptotic") > 5e-4
+    assert p_value("eap", "eap_ig_masks", "asymptotic") == pytest.approx(6.5e-4, rel=0.01)
+    assert p_value("eap", "eap_ig_masks", "exact") < 1e-4
+
+
+def test_signed_rank_by_hand():
+    """Ranks 1, 2, 3, all for the first: of 8 signs one is as extreme on either side."""
+    assert signed_rank(np.array([0.5, 0.7, 0.9]), np.array([0.4, 0.5, 0.6])) == pytest.approx(2 / 8)
+    assert signed_rank(np.array([0.5, 0.7]), np.array([0.5, 0.7])) == 1.0
+    assert np.isnan(signed_rank(np.array([]), np.array([])))
+
+
+def test_holm_by_hand():
+    """.01 times 3, .03 times 2, .04 times 1 but not below the one before."""
+    found = holm(np.array([0.04, 0.01, np.nan, 0.03]))
+    np.testing.assert_allclose(found, [0.06, 0.03, np.nan, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1, 1])
+
+
+def test_a12_by_hand():
+    """Of 6 pairs the first wins 3, and two are equal."""
+    assert a12(np.array([3.0, 2.0]), np.array([1.0, 2.0, 3.0])) == pytest.approx((3 + 2 / 2) / 6)
+    assert np.isnan(a12(np.array([]), np.array([1.0])))
+
+
+@given(st.lists(st.integers(0, 4), min_size=1), st.lists(st.integers(0, 4), min_size=1))
+def test_a12_of_the_swapped_pair_is_the_rest(first, second):
+    first, second = np.array(first, float), np.array(second, float)
+    assert a12(first, second) + a12(second, first) == pytest.approx(1)
+    assert signed_rank(first, first) == 1.0
+
+
+def test_intervals():
+    assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
+    low, high = mean_interval(column("edge_sp"))
+    assert 0.6 < low < column("edge_sp").mean() < high < 0.95
+    assert (low, high) == mean_interval(column("edge_sp"))
+    assert np.isnan(mean_interval(np.array([0.5]))).all()
+
+
+def test_ranking_of_the_paper():
+    places = ranking(TABLE, METHODS)
+    assert [place.method for place in places] == [
+        "acdc", "eap_ig_masks", "edge_sp", "node_sp", "eap"
+    ]  # fmt: skip
+    assert [place.rank for place in places] == [1, 2, 3, 4, 5]
+    for place in places:
+        assert place.best_rank <= place.rank <= place.worst_rank
+        assert place.low < place.mean < place.high
+        assert place.n_cases == 16
+    assert places[-1].best_rank == 5  # EAP is last however cases are drawn
+
+
+def test_missing_results_leave_out_the_case():
+    table = np.array([[0.9, 0.1, 0.2], [0.8, 0.2, np.nan], [0.7, 0.3, 0.1]])
+    by_pair = {(c.first, c.second): c for c in compare(table, ["a", "b", "c"])}
+    assert by_pair["a", "b"].n_cases == 3
+    assert by_pair["a", "c"].n_cases == 2
+    assert by_pair["a", "b"].difference == pytest.approx(0.6)
+    assert by_pair["a", "b"].p_holm == pytest.approx(min(3 * by_pair["a", "b"].p_value, 1))
+    places = ranking(table, ["a", "b", "c"])
+    assert {place.n_cases for place in places} == {2}
+    assert places[0].mean == pytest.approx(0.8)
+
+
+def test_equal_methods_share_a_rank():
+    places = ranking(np.array([[0.5, 0.5, 0.4]] * 3), ["a", "b", "c"])
+    assert [place.rank for place in places] == [1.5, 1.5, 3]
+
+
+def test_no_common_case_is_no_rank():
+    for place in ranking(np.array([[0.5, np.nan], [np.nan, 0.5]]), ["a", "b"]):
+        assert place.n_cases == 0
+        assert np.isnan(place.rank)
