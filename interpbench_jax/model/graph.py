@@ -6,6 +6,7 @@ and value inputs of every head `a{l}.h{h}<q>`, every MLP `m{l}`, and `logits`. A
 three inputs of a head count as one *node*.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,7 @@ class Graph:
 
     @cached_property
     def stages(self) -> Int[np.ndarray, " reader"]:
-        """When each reader reads: 2 l if in attention of layer l, 2 l + 1 if its MLP, 2 L if logits."""
+        """When each reader reads: 2 l for attention of layer l, one later its MLP, 2 L for logits."""
         of_layer = [0] * (3 * self.n_heads) + [1]
         stages = [2 * layer + stage for layer in range(self.n_layers) for stage in of_layer]
         return np.array([*stages, 2 * self.n_layers])
@@ -104,6 +105,13 @@ class Graph:
         """Which (writer, reader) pairs are edges: the writer comes before the reader."""
         before = np.array([self.writers_before(stage) for stage in self.stages.tolist()])
         return np.arange(self.n_writers)[:, None] < before[None, :]
+
+    @cached_property
+    def writer_groups(self) -> Bool[np.ndarray, "group writer"]:
+        """Which writers write at once: the input, the heads of each layer, each MLP."""
+        starts = [0, *(self.writers_before(stage) for stage in range(2 * self.n_layers + 1))]
+        place = np.arange(self.n_writers)
+        return np.stack([(a <= place) & (place < b) for a, b in itertools.pairwise(starts)])
 
     @cached_property
     def edges(self) -> Int[np.ndarray, "edge 2"]:

@@ -41,6 +41,11 @@ class Wiring:
         return np.arange(len(self.writers))[:, None] < np.array(self.n_before)[None, :]
 
     @cached_property
+    def writer_groups(self) -> Bool[np.ndarray, "group writer"]:
+        """Which writers write at once: each is on its own."""
+        return np.eye(len(self.writers), dtype=bool)
+
+    @cached_property
     def edges(self) -> Int[np.ndarray, "edge 2"]:
         """Every edge as (writer index, reader index), sorted."""
         return np.argwhere(self.valid)
