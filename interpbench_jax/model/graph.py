@@ -91,7 +91,7 @@ class Graph:
 
     @cached_property
     def stages(self) -> Int[np.ndarray, " reader"]:
-        """When each reader reads: 2 l for attention of layer l, one later its MLP, 2 L for logits."""
+        """When each reader reads: 2 l for attention of layer l, then its MLP, 2 L for logits."""
         of_layer = [0] * (3 * self.n_heads) + [1]
         stages = [2 * layer + stage for layer in range(self.n_layers) for stage in of_layer]
         return np.array([*stages, 2 * self.n_layers])
