@@ -1,22 +1,67 @@
-"""Cases times methods: run them, score them, show them."""
+"""Cases times methods: run them, score them, keep the results, show them.
 
-from interpbench_jax.benchmark.draw import draw_comparison
-from interpbench_jax.benchmark.run import (
-    Finding,
-    found_circuit,
-    make_contrast,
-    run_methods,
-    write_findings,
-)
-from interpbench_jax.benchmark.verify import Verification, verify_model
+Names are loaded when they are first used: a finished plan is recognised without importing JAX.
+"""
 
-__all__ = [
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interpbench_jax.benchmark.draw import draw_comparison
+    from interpbench_jax.benchmark.measure import measure
+    from interpbench_jax.benchmark.plan import ModelSource, Run, make_plan, share_of
+    from interpbench_jax.benchmark.report import write_report
+    from interpbench_jax.benchmark.run import (
+        Finding,
+        found_circuit,
+        make_contrast,
+        run_methods,
+        write_findings,
+    )
+    from interpbench_jax.benchmark.runner import execute
+    from interpbench_jax.benchmark.store import Store
+    from interpbench_jax.benchmark.verify import Verification, verify_model
+
+_HOME = {
+    "Finding": "run",
+    "ModelSource": "plan",
+    "Run": "plan",
+    "Store": "store",
+    "Verification": "verify",
+    "draw_comparison": "draw",
+    "execute": "runner",
+    "found_circuit": "run",
+    "make_contrast": "run",
+    "make_plan": "plan",
+    "measure": "measure",
+    "run_methods": "run",
+    "share_of": "plan",
+    "verify_model": "verify",
+    "write_findings": "run",
+    "write_report": "report",
+}
+
+__all__ = [  # noqa: F822 (loaded on first use)
     "Finding",
+    "ModelSource",
+    "Run",
+    "Store",
     "Verification",
     "draw_comparison",
+    "execute",
     "found_circuit",
     "make_contrast",
+    "make_plan",
+    "measure",
     "run_methods",
+    "share_of",
     "verify_model",
     "write_findings",
+    "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"interpbench_jax.benchmark.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

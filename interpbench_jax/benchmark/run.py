@@ -15,6 +15,8 @@ from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.cases import sample_pairs
 from interpbench_jax.compiler import algorithm_outputs, compile_case
 from interpbench_jax.discovery import ContrastBatch, contrast_batch, get_method, usual_loss
+from interpbench_jax.discovery.contrast import DiscoveryAblation
+from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring import edge_roc, node_roc
 from interpbench_jax.siit import counted_positions
@@ -48,7 +50,11 @@ class Finding(NamedTuple):
 
 
 def make_contrast(
-    model: BenchmarkModel, key: jax.Array, *, n_inputs: int = N_INPUTS
+    model: BenchmarkModel,
+    key: jax.Array,
+    *,
+    n_inputs: int = N_INPUTS,
+    ablation: DiscoveryAblation = "resample",
 ) -> ContrastBatch:
     """Draws clean and corrupted inputs of the model's case, with what is right on the clean ones.
 
@@ -56,9 +62,11 @@ def make_contrast(
       model: the model to be looked at.
       key: a JAX random key.
       n_inputs: how many of each.
+      ablation: what patches put in, see `contrast_batch`; `optimal` minimises the loss against
+        what is right.
 
     Raises:
-      ValueError: `n_inputs` is smaller than 1.
+      ValueError: `n_inputs` is smaller than 1, or there is no such ablation.
     """
     if n_inputs < 1:
         raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
@@ -71,6 +79,8 @@ def make_contrast(
         jnp.asarray(compiled.codec.encode_indices(corrupted)),
         algorithm_outputs(compiled, clean),
         counted_positions(clean),
+        ablation=ablation,
+        loss=loss_to_target(compiled.categorical),
     )
 
 

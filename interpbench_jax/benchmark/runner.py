@@ -1,0 +1,200 @@
+"""Carries a plan out: one run after another, each written when it is done."""
+
+import dataclasses
+import datetime
+import functools
+import inspect
+import json
+import platform
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from interpbench_jax.benchmark.measure import measure
+from interpbench_jax.benchmark.own_method import find_loss, find_method
+from interpbench_jax.benchmark.plan import ModelSource, Run
+from interpbench_jax.benchmark.run import make_contrast
+from interpbench_jax.benchmark.stopwatch import stopwatch
+from interpbench_jax.benchmark.store import Store
+from interpbench_jax.compiler import compile_case, program_text
+from interpbench_jax.discovery import ContrastBatch
+from interpbench_jax.discovery.losses import loss_to_target
+from interpbench_jax.scoring import node_importance
+from interpbench_jax.zoo import BenchmarkModel, load_model
+
+
+def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator[dict[str, Any]]:
+    """Does runs one by one. A run that fails is written as such, and the next one is done.
+
+    Args:
+      runs: what to do; best in the order of `make_plan`.
+      store: where results go.
+      command: what the user called; written next to the results.
+
+    Yields:
+      What was written, after it was.
+
+    Raises:
+      ValueError: a method does not exist; before any run.
+    """
+    methods = {run.method: find_method(run.method) for run in runs}
+    known: dict[str, Any] = {
+        "command": command,
+        "versions": json.dumps(versions()),
+        "device": device(),
+    }
+    inputs = _Inputs(store)
+    for run in runs:
+        row = {**known, **_described(run), "started": _now()}
+        try:
+            row |= _do(run, methods[run.method], inputs)
+            row["status"] = "done"
+        except Exception as error:
+            row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            row["traceback"] = traceback.format_exc()
+        store.write(row)
+        yield row
+
+
+def versions() -> dict[str, str]:
+    """Of what results depend on."""
+    packages = ("interpbench-jax", "jax", "jaxlib", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def device() -> str:
+    """What JAX runs on, such as `cpu: cpu, x86_64` or `gpu: NVIDIA A100 x 2`."""
+    devices = jax.devices()
+    first = devices[0]
+    kind = f"{first.device_kind}, {platform.machine()}" if first.platform == "cpu" else ""
+    number = f" x {len(devices)}" if len(devices) > 1 else ""
+    return f"{first.platform}: {kind or first.device_kind}{number}"
+
+
+class _Inputs:
+    """Models and inputs of the last run, which the next one often shares."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._shape = ""
+        self.model = functools.lru_cache(maxsize=1)(self._load)
+        self.contrast = functools.lru_cache(maxsize=1)(self._draw)
+        self.importance = functools.lru_cache(maxsize=1)(self._importance)
+
+    def _load(self, source: ModelSource) -> BenchmarkModel:
+        if self._shape not in ("", source.shape):
+            jax.clear_caches()  # programs for other shapes would pile up
+        self._shape = source.shape
+        model = (
+            compiled_model(source.case)
+            if source.directory is None
+            else load_model(source.directory)
+        )
+        self._store.write_model(source.fingerprint, model_facts(model))
+        # No program depends on it, but models of one shape would not share programs.
+        shape = dataclasses.replace(model.config, init_std=1.0)
+        return dataclasses.replace(model, config=shape)
+
+    def _draw(self, source: ModelSource, ablation: Any, seed: int, n_inputs: int) -> ContrastBatch:
+        model = self.model(source)
+        return make_contrast(model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation)
+
+    def _importance(self, source: ModelSource, *drawn: Any) -> list[float]:
+        model, batch = self.model(source), self.contrast(source, *drawn)
+        loss = loss_to_target(_categorical(batch))
+        return node_importance(model.params, model.config, batch, loss).tolist()
+
+
+def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]:
+    drawn = (run.model, run.ablation, run.seed, run.n_inputs)
+    model, batch = inputs.model(run.model), inputs.contrast(*drawn)
+    loss = find_loss(run.method, _categorical(batch))
+    seeded = "key" in inspect.signature(method).parameters
+    key = jax.random.key(run.seed)
+    knobs = {"key": jax.random.fold_in(key, 1)} if seeded else {}
+    with stopwatch() as finding:
+        scores = np.asarray(method(model.params, model.config, batch, loss, **knobs), np.float64)
+    with stopwatch() as scoring:
+        found = measure(model, batch, scores, jax.random.fold_in(key, 2))
+        importance = inputs.importance(*drawn)
+    return {
+        **found,
+        "kind": kind(model),
+        "n_edges": int(model.graph.head_valid.sum()) - 1,  # without input->logits
+        "n_true_edges": len(model.circuit.head_edges - {("input", "logits")}),
+        "knobs": json.dumps({"loss": loss.__name__} | _defaults(method)),
+        "scores": scores.reshape(-1).tolist(),
+        "scores_shape": list(scores.shape),
+        "node_importance": importance,
+        "seconds": finding.total - finding.compiling,
+        "compile_seconds": finding.compiling,
+        "scoring_seconds": scoring.total,
+    }
+
+
+def kind(model: BenchmarkModel) -> str:
+    """What the circuit has: `attention`, several `MLPs`, or `one MLP`, which any method finds."""
+    nodes = model.circuit.nodes - {"input", "logits"}
+    if any(node.startswith("a") for node in nodes):
+        return "attention"
+    return "MLPs" if len(nodes) > 1 else "one MLP"
+
+
+def compiled_model(case: str) -> BenchmarkModel:
+    """The high-level model of a case as a model to look at."""
+    compiled = compile_case(case)
+    return BenchmarkModel(
+        case=compiled.case.name,
+        params=jax.tree.map(jnp.asarray, compiled.params),
+        config=compiled.config,
+        variables=(),
+        circuit=compiled.circuit,
+        card={"title": compiled.case.title, "metrics": {}},
+    )
+
+
+def model_facts(model: BenchmarkModel) -> dict[str, Any]:
+    """What a report says of a model: plain data."""
+    return {
+        "case": model.case,
+        "title": model.card.get("title", ""),
+        "kind": kind(model),
+        "config": dataclasses.asdict(model.config),
+        "metrics": model.card.get("metrics", {}),
+        "program": program_text(compile_case(model.case).case),
+        "variables": {v.node: v.name for v in model.variables},
+        "circuit": json.loads(model.circuit.to_json()),
+    }
+
+
+def _described(run: Run) -> dict[str, Any]:
+    fields = dataclasses.asdict(run)
+    source = fields.pop("model")
+    return {
+        **fields,
+        "id": run.id,
+        "model": source["name"],
+        "model_id": source["fingerprint"],
+        "case": source["case"],
+    }
+
+
+def _defaults(method: Callable[..., Any]) -> dict[str, str]:
+    """A method's knobs: its keyword-only arguments and their values."""
+    parameters = inspect.signature(method).parameters.values()
+    return {
+        p.name: repr(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "key"
+    }
+
+
+def _categorical(batch: ContrastBatch) -> bool:
+    return bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,174 @@
+"""`interpbench benchmark`."""
+
+import itertools
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from interpbench_jax.benchmark.plan import (
+    Ablation,
+    ModelSource,
+    Run,
+    bundled_models,
+    compiled_models,
+    make_plan,
+    share_of,
+    stored_models,
+)
+from interpbench_jax.benchmark.store import Store
+from interpbench_jax.cli.output import OUT, console, print_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Columns of the results and what they are called on the terminal.
+_SHOWN = {
+    "edge_auroc": "edges",
+    "edge_auroc_qkv": "q/k/v",
+    "node_auroc": "nodes",
+    "edge_ap": "AP",
+    "cpr": "CPR",
+    "cmd": "CMD",
+    "seconds": "seconds",
+}
+
+
+def benchmark(
+    *,
+    cases: tuple[str, ...] = (),
+    models: tuple[Path, ...] = (),
+    compiled: bool = False,
+    methods: tuple[str, ...] = ("eap", "eap_ig_masks", "acdc"),
+    ablations: tuple[Ablation, ...] = ("resample",),
+    seeds: tuple[int, ...] = (0,),
+    n_inputs: int = 1_000,
+    share: str = "0/1",
+    retry_failed: bool = False,
+    dry_run: bool = False,
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = OUT / "benchmark",
+) -> None:
+    """Run methods on models and keep every result; call again to go on after an interruption.
+
+    Every combination of model, method, ablation and seed is a run. Its result is written to
+    DIR/runs when it is done, with all scores; runs that have a result are skipped. Show results
+    with `interpbench report DIR`.
+
+    Args:
+      cases: cases to take models of; all bundled ones, or all in `--models`, if none are named.
+      models: directories of models, or of directories of models, instead of the bundled ones.
+      compiled: take the models that Tracr compiles of the cases instead of trained ones.
+      methods: names, or `module:function` for one of your own in the working directory.
+      ablations: what takes the place of what a patched edge carries.
+      seeds: of the inputs and of what is random in a method.
+      n_inputs: clean and corrupted inputs to draw.
+      share: do one of several parts, such as 0/4 to 3/4 in four processes or on four machines;
+        their results may go to one directory or be copied together.
+      retry_failed: run again what failed.
+      dry_run: print the plan and stop.
+      out: directory of the results.
+    """
+    sources = _sources(cases, models, compiled)
+    plan = make_plan(sources, methods, ablations, seeds, n_inputs)
+    mine = share_of(plan, share)
+    store = Store(out)
+    done = store.finished() - (store.failed() if retry_failed else frozenset())
+    todo = [run for run in mine if run.id not in done]
+    _print_plan(plan, mine, todo, share)
+    if dry_run:
+        return
+    if todo:
+        _work_off(todo, store)
+    _print_results(store, mine)
+
+
+def _sources(cases: tuple[str, ...], models: tuple[Path, ...], compiled: bool) -> list[ModelSource]:
+    if compiled and models:
+        raise ValueError("--compiled and --models exclude one another")
+    if models:
+        return stored_models(models, cases)
+    trained = [] if compiled and cases else bundled_models(cases)
+    return compiled_models(cases or [model.case for model in trained]) if compiled else trained
+
+
+def _print_plan(plan: list[Run], mine: list[Run], todo: list[Run], share: str) -> None:
+    def names(kind: str, given: list[Any]) -> str:
+        listed = list(dict.fromkeys(map(str, given)))
+        shown = ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
+        return f"{len(listed)} {kind}{'s' * (len(listed) != 1)} ({shown})"
+
+    parts = [
+        names("model", [run.model.name for run in plan]),
+        names("method", [run.method for run in plan]),
+        names("ablation", [run.ablation for run in plan]),
+        names("seed", [run.seed for run in plan]),
+    ]
+    groups = len({run.compile_group for run in todo})
+    lines = [f"{len(plan)} runs: " + " x ".join(parts)]
+    if len(mine) < len(plan):
+        lines.append(f"share {share}: {len(mine)} runs")
+    lines.append(f"{len(mine) - len(todo)} done, {len(todo)} to do, in {groups} compile groups")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _work_off(todo: list[Run], store: Store) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from interpbench_jax.benchmark.runner import execute
+
+    command = "interpbench " + shlex.join(sys.argv[1:])
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(_label(todo[0]), total=len(todo))
+            following = itertools.chain(todo[1:], [None])
+            for row, run in zip(execute(todo, store, command=command), following, strict=True):
+                if row["status"] == "failed":
+                    progress.console.print(f"failed: {row['id']}: {row['error']}", markup=False)
+                progress.update(task, advance=1, description=_label(run) if run else "")
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where this one stopped")
+        sys.exit(130)
+
+
+def _label(run: Run) -> str:
+    return f"{run.model.name}  {run.method}  {run.ablation}  seed {run.seed}"
+
+
+def _print_results(store: Store, mine: list[Run]) -> None:
+    import polars as pl
+
+    rows = store.read(columns=("id", "status", "error", "method", *_SHOWN))
+    rows = rows.filter(pl.col("id").is_in([run.id for run in mine]))
+    done, failed = (rows.filter(pl.col("status") == status) for status in ("done", "failed"))
+    if len(done):
+        headers = ("method", "runs", *_SHOWN.values())
+        print_table(f"AUROC and more, means over {len(done)} runs", headers, _means(done))
+    for row in failed.iter_rows(named=True):
+        console.print(f"failed: {row['id']}: {row['error']}", markup=False, soft_wrap=True)
+    console.print(
+        f"{len(rows)} of {len(mine)} runs have a result, {len(failed)} of them an error; "
+        f"to see them: interpbench report {store.directory}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _means(done: "pl.DataFrame") -> list[tuple[str, ...]]:
+    import polars as pl
+
+    means = done.group_by("method").agg(pl.len(), *(pl.col(name).mean() for name in _SHOWN))
+    return [
+        (method, str(n), *("" if mean is None else f"{mean:.3f}" for mean in row))
+        for method, n, *row in means.sort(
+            "edge_auroc", descending=True, nulls_last=True
+        ).iter_rows()
+    ]

@@ -1,0 +1,134 @@
+"""Plans carried out on case 3: what is written, what fails, and what an interruption costs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.benchmark import Store, execute, make_contrast, make_plan, run_methods
+from interpbench_jax.benchmark.plan import Run, bundled_models, compiled_models
+from interpbench_jax.benchmark.store import SCORES
+from interpbench_jax.scoring import edge_roc
+from interpbench_jax.zoo import load_model
+
+METHODS = '''
+import jax, numpy as np
+from interpbench_jax.model import Graph
+
+def chance(params, config, batch, loss, *, key, scale=2.0):
+    """Random scores."""
+    return scale * jax.random.normal(key, Graph.of(config).valid.shape)
+
+def nodes(params, config, batch, loss):
+    """A score per node."""
+    return np.arange(Graph.of(config).n_writers, dtype=float)
+
+def broken(params, config, batch, loss):
+    return 1 / 0
+
+def nan(params, config, batch, loss):
+    return np.full(Graph.of(config).valid.shape, np.nan)
+
+def interrupted(params, config, batch, loss):
+    raise KeyboardInterrupt
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "methods_of_mine.py").write_text(METHODS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "methods_of_mine", raising=False)
+
+
+def plan(*methods: str, seeds: Sequence[int] = (0,)) -> list[Run]:
+    names = [name if name == "eap" else f"methods_of_mine:{name}" for name in methods]
+    return make_plan(bundled_models(("3",)), names, ("resample",), seeds, 40)
+
+
+def rows_of(store: Store) -> dict[str, dict[str, Any]]:
+    return {row["method"].split(":")[-1]: row for row in store.read().iter_rows(named=True)}
+
+
+def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None) -> None:
+    store = Store(tmp_path / "results")
+    (run,) = plan("eap")
+    (written,) = execute([run], store, command="interpbench benchmark")
+    assert store.finished() == {run.id} == {written["id"]}
+    row = rows_of(store)["eap"]
+    assert row["status"] == "done"
+    assert (row["model"], row["case"], row["kind"]) == ("3", "3", "attention")
+    assert (row["n_edges"], row["n_true_edges"]) == (53, 4)
+    assert json.loads(row["versions"]).keys() == {
+        "python", "interpbench-jax", "jax", "jaxlib", "numpy"
+    }  # fmt: skip
+    assert row["device"].startswith("cpu")
+    assert json.loads(row["knobs"]) == {"loss": "absolute_error"}
+    for name in SCORES:
+        assert isinstance(row[name], float), name
+    assert 0 < row["seconds"] < 60
+
+    model = load_model("3")
+    scores = np.reshape(row["scores"], row["scores_shape"])
+    assert row["edge_auroc"] == edge_roc(scores, model.circuit).auroc
+    batch = make_contrast(model, jax.random.key(0), n_inputs=40)  # as `interpbench discover`
+    (finding,) = run_methods(model, ("eap",), batch)
+    np.testing.assert_allclose(scores, finding.scores, atol=1e-6)
+
+    facts = store.read_model(row["model_id"])
+    assert facts["title"] == model.card["title"]
+    assert facts["circuit"] == json.loads(model.circuit.to_json())
+    assert any("Aggregate" in line for line in facts["program"])
+
+
+def test_methods_of_one_s_own_and_failures(tmp_path: Path, own: None) -> None:
+    store = Store(tmp_path / "results")
+    runs = plan("broken", "chance", "nodes", "nan", seeds=(0, 1))
+    assert len(list(execute(runs, store))) == 8
+    table = store.read()
+    assert store.failed() == {
+        row.id for row in runs if row.method.split(":")[1] in ("broken", "nan")
+    }
+    rows = rows_of(store)
+    assert rows["broken"]["error"] == "ZeroDivisionError: division by zero"
+    assert "return 1 / 0" in rows["broken"]["traceback"]
+    assert rows["nan"]["error"].startswith("ValueError: the score of input->a0.h0<q> is NaN")
+    assert rows["nodes"]["scores_shape"] == [11]
+    assert json.loads(rows["chance"]["knobs"]) == {"loss": "absolute_error", "scale": "2.0"}
+    drawn = table.filter(table["method"] == "methods_of_mine:chance")["scores"].to_list()
+    assert drawn[0] != drawn[1]  # another seed, other numbers
+
+
+def test_an_interrupted_plan_goes_on_to_the_same_table(tmp_path: Path, own: None) -> None:
+    whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
+    runs = plan("eap", "chance", seeds=(0, 1))
+    list(execute(runs, whole))
+    (stop,) = plan("interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        list(execute([*runs[:2], stop, *runs[2:]], parts))
+    assert parts.finished() == {run.id for run in runs[:2]}
+    list(execute([run for run in runs if run.id not in parts.finished()], parts))
+    lasting = ["id", "method", "seed", "status", "scores", *SCORES]
+    assert whole.read(lasting).equals(parts.read(lasting))
+
+
+def test_an_unknown_method_stops_before_any_run(tmp_path: Path, own: None) -> None:
+    store = Store(tmp_path / "results")
+    with pytest.raises(ValueError, match="'methods_of_mine' has no function 'guess'"):
+        list(execute(plan("eap", "guess"), store))
+    assert not store.finished()
+
+
+@pytest.mark.slow
+def test_the_compiled_model_of_a_case(tmp_path: Path, own: None) -> None:
+    store = Store(tmp_path / "results")
+    runs = make_plan(compiled_models(("3",)), ("eap",), ("zero",), (0,), 20)
+    (row,) = execute(runs, store)
+    assert (row["status"], row["model"], row["ablation"]) == ("done", "3 (compiled)", "zero")
+    assert row["n_true_edges"] == 4
