@@ -1,56 +1,116 @@
 """Automated circuit discovery: greedy removal of edges, every threshold in one call."""
 
 import functools
-from typing import NamedTuple
+import itertools
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, edge_masked_loss
+from interpbench_jax.discovery.objective import ContrastBatch, Loss, loss_from
 from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.wiring import Wiring
 
 THRESHOLDS = (0.0, *(float(t) for t in np.logspace(-5, 1, 19)))
+Order = Literal["last_writer_first", "first_writer_first"]
 
 
 def acdc(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | EdgeNetwork,
     batch: ContrastBatch,
     loss: Loss,
     *,
     thresholds: tuple[float, ...] = THRESHOLDS,
+    order: Order = "last_writer_first",
 ) -> Float[Array, "writer reader"]:
     """Ranks edges by the smallest threshold at which ACDC removes them.
 
     Args:
       params: weights.
-      config: their shape.
-      batch: clean and corrupted inputs.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
       thresholds: ascending.
+      order: of the writers of each reader; the last reader comes first.
 
     Returns:
       That threshold per edge; infinity where none removes it, 0 where there is no edge.
 
     Raises:
-      ValueError: thresholds are not ascending.
+      ValueError: thresholds are not ascending, or the order is unknown.
 
     Source: Conmy et al. 2023, Towards Automated Circuit Discovery.
     """
     if not thresholds or list(thresholds) != sorted(set(thresholds)):
         raise ValueError(f"thresholds must be ascending and distinct, got {thresholds}")
+    graph = as_edge_network(config).graph
     levels = jnp.array(thresholds)
-    kept = acdc_circuits(params, config, batch, loss, levels, removal_order(Graph.of(config)))
+    kept = acdc_circuits(params, config, batch, loss, levels, removal_order(graph, order)).kept
     smallest = jnp.where(kept, jnp.inf, levels[:, None, None]).min(0)
-    return jnp.where(Graph.of(config).valid, smallest, 0.0)
+    return jnp.where(graph.valid, smallest, 0.0)
 
 
-def removal_order(graph: Graph) -> Int[np.ndarray, "edge 2"]:
-    """The order in which edges are tried: last reader first, and of its writers the last first."""
-    by_reader = np.lexsort((graph.edges[:, 0], graph.edges[:, 1]))
-    return graph.edges[by_reader[::-1]]
+def removal_order(
+    graph: Graph | Wiring, order: Order = "last_writer_first"
+) -> Int[np.ndarray, "edge 2"]:
+    """The order in which edges are tried: last reader first, its writers as asked for.
+
+    Raises:
+      ValueError: the order is unknown.
+    """
+    if order not in get_args(Order):
+        raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {order!r}")
+    writers, readers = graph.edges.T
+    by_writer = writers if order == "first_writer_first" else -writers
+    return graph.edges[np.lexsort((by_writer, -readers))]
+
+
+class AcdcCircuits(NamedTuple):
+    """What ACDC found at each threshold.
+
+    Attributes:
+      kept: the circuit.
+      loss: with all other edges patched.
+      evaluations: how often the model was run; thresholds that have decided alike share a run.
+    """
+
+    kept: Bool[Array, "threshold writer reader"]
+    loss: Float[Array, " threshold"]
+    evaluations: Int[Array, ""]
+
+
+def acdc_circuits(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    thresholds: Float[Array, " threshold"],
+    order: Int[np.ndarray, "edge 2"],
+    *,
+    reuse: bool = True,
+) -> AcdcCircuits:
+    """Runs ACDC at every threshold: edges are patched one by one and stay so if it costs little.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      thresholds: an edge is removed if the loss rises by less, over the last accepted state.
+      order: (writer, reader) indices in the order in which they are tried.
+      reuse: whether runs start at the first reader that is patched, as what comes before it never
+        changes; if not, every run is a whole one.
+
+    Source: Conmy et al. 2023; auto-circuit's form, which tries every edge.
+    """
+    stages = as_edge_network(config).stages()[np.asarray(order)[:, 1]]
+    first = np.minimum.accumulate(stages) if reuse else np.zeros_like(stages)
+    parts = tuple((int(stage), len(list(run))) for stage, run in itertools.groupby(first))
+    return _acdc(params, config, batch, loss, thresholds, jnp.asarray(order), parts)
 
 
 class _State(NamedTuple):
@@ -59,49 +119,37 @@ class _State(NamedTuple):
     masks: Float[Array, "threshold writer reader"]
     accepted: Float[Array, " threshold"]
     leader: Int[Array, " threshold"]
+    evaluations: Int[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
-def acdc_circuits(
+@functools.partial(jax.jit, static_argnames=("config", "loss", "parts"))
+def _acdc(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | EdgeNetwork,
     batch: ContrastBatch,
     loss: Loss,
     thresholds: Float[Array, " threshold"],
-    order: Int[Array | np.ndarray, "edge 2"],
-) -> Bool[Array, "threshold writer reader"]:
-    """Runs ACDC at every threshold: edges are patched one by one and stay so if it costs little.
-
-    Args:
-      params: weights.
-      config: their shape.
-      batch: clean and corrupted inputs.
-      loss: `(logits, batch) -> scalar`.
-      thresholds: an edge is removed if the loss rises by less, over the last accepted state.
-      order: (writer, reader) indices in the order in which they are tried.
-
-    Returns:
-      Which edges are kept at each threshold.
-
-    Source: Conmy et al. 2023; auto-circuit's form, which tries every edge.
-    """
-    masked_loss = edge_masked_loss(params, config, batch, loss)
-    valid = jnp.asarray(Graph.of(config).valid)
+    order: Int[Array, "edge 2"],
+    parts: tuple[tuple[int, int], ...],
+) -> AcdcCircuits:
+    """Parts are (stage to start at, how many edges)."""
+    valid = jnp.asarray(as_edge_network(config).graph.valid)
     n = len(thresholds)
     everyone = jnp.arange(n)
-    at_start = _State(
+    state = _State(
         masks=jnp.zeros((n, *valid.shape)),
-        accepted=jnp.full(n, masked_loss(jnp.zeros(valid.shape))),
+        accepted=jnp.full(n, loss(batch.clean_logits, batch)),
         leader=jnp.zeros(n, int),
+        evaluations=jnp.zeros((), int),
     )
 
-    def attempt(state: _State, edge: Int[Array, "2"]) -> tuple[_State, None]:
+    def attempt(stage: int, state: _State, edge: Int[Array, "2"]) -> tuple[_State, None]:
+        masked_loss = loss_from(params, config, batch, loss, stage)
         tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
+        leads = state.leader == everyone
         # Thresholds that have decided alike so far share one evaluation, made by their leader.
         by_leader = jax.lax.map(
-            lambda t: jax.lax.cond(
-                state.leader[t] == t, lambda: masked_loss(tried[t]), lambda: jnp.zeros(())
-            ),
+            lambda t: jax.lax.cond(leads[t], lambda: masked_loss(tried[t]), lambda: jnp.zeros(())),
             everyone,
         )
         value = by_leader[state.leader]
@@ -111,7 +159,12 @@ def acdc_circuits(
             masks=jnp.where(remove[:, None, None], tried, state.masks),
             accepted=jnp.where(remove, value, state.accepted),
             leader=alike.argmax(1),  # the first that is alike
+            evaluations=state.evaluations + leads.sum(),
         ), None
 
-    at_end, _ = jax.lax.scan(attempt, at_start, jnp.asarray(order))
-    return (at_end.masks == 0) & valid[None]
+    start = 0
+    for stage, length in parts:
+        edges = order[start : start + length]
+        state, _ = jax.lax.scan(functools.partial(attempt, stage), state, edges)
+        start += length
+    return AcdcCircuits((state.masks == 0) & valid[None], state.accepted, state.evaluations)

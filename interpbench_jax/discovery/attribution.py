@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
-from interpbench_jax.model import Params, Patch, TransformerConfig
+from interpbench_jax.model import NodePatch, Params, Patch, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 # Numbers that one chunk of rows may hold at once; a gibibyte of float32.
@@ -72,6 +72,45 @@ def attribution(
 
     zero = jnp.zeros(network.graph.valid.shape)
     return jax.lax.scan(add, zero, (chunks, wanted))[0] * network.graph.valid
+
+
+def attribution_along(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    masks: Float[Array, "point writer"],
+) -> Float[Array, "writer reader"]:
+    """The mean attribution along a path on which writers go from clean to source.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      masks: per point of the path, how far each writer has gone. Differences are those between the
+        ends, at every point.
+    """
+    difference = batch.source - batch.written
+
+    def add(total: Array, mask: Array) -> tuple[Array, None]:
+        patch = NodePatch(mask, batch.source)
+        scores = attribution(params, config, batch, loss, patch, difference=difference)
+        return total + scores, None
+
+    zero = jnp.zeros(as_edge_network(config).graph.valid.shape)
+    return jax.lax.scan(add, zero, masks)[0] / len(masks)
+
+
+def path_shares(steps: int) -> Float[Array, " step"]:
+    """Shares of the way from clean to source: 0, 1/steps, ..., 1 - 1/steps.
+
+    Raises:
+      ValueError: `steps` is smaller than 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    return jnp.arange(steps) / steps
 
 
 def _take(given: tuple[ContrastBatch, Patch | None, Array | None], rows: Array) -> PyTree:

@@ -23,14 +23,37 @@ def cross_entropy(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     return _mean(losses, batch)
 
 
+def logit_difference(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
+    """The largest logit of a wrong label minus that of the right one."""
+    right = jax.nn.one_hot(batch.target, logits.shape[-1], dtype=bool)
+    wrong = jnp.where(right, -jnp.inf, logits).max(-1)
+    return _mean(wrong - jnp.where(right, logits, 0.0).sum(-1), batch)
+
+
 def squared_error_to_clean(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     """Squared distance to the unpatched model's output, mean over outputs."""
     return _mean(((logits - batch.clean_logits) ** 2).mean(-1), batch)
 
 
+def squared_error(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
+    """Squared distance to the target values."""
+    return _mean((logits[..., 0] - batch.target) ** 2, batch)
+
+
 def absolute_error(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     """Absolute distance to the target values."""
     return _mean(jnp.abs(logits[..., 0] - batch.target), batch)
+
+
+LOSSES: dict[str, Loss] = {
+    "kl": kl_to_clean,
+    "cross_entropy": cross_entropy,
+    "logit_difference": logit_difference,
+    "mse_to_clean": squared_error_to_clean,
+    "mse": squared_error,
+    "mae": absolute_error,
+}
+"""By the names of the command line; the first three are for labels, the rest for values."""
 
 
 def loss_to_target(categorical: bool) -> Loss:

@@ -64,3 +64,23 @@ def node_masked_loss(
         return loss(logits, batch)
 
     return masked
+
+
+def loss_from(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    stage: int,
+) -> EdgeLoss:
+    """As `edge_masked_loss`, for masks that are zero at all readers before a stage.
+
+    What comes before the stage is not run again. `stage` is static; see `EdgeNetwork.stages`.
+    """
+    network = as_edge_network(config)
+
+    def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
+        patch = EdgePatch(mask, batch.source)
+        return loss(network.run_from(params, batch.clean, stage, batch.written, patch), batch)
+
+    return masked

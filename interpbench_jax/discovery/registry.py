@@ -1,40 +1,82 @@
 """The table of methods; a new one is a new file and a line here."""
 
+import inspect
 from collections.abc import Callable
-from typing import Literal
 
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from interpbench_jax.discovery import losses
 from interpbench_jax.discovery.acdc import acdc
+from interpbench_jax.discovery.activation_magnitude import activation_magnitude
 from interpbench_jax.discovery.eap import eap
+from interpbench_jax.discovery.eap_clean_corrupted import eap_clean_corrupted
+from interpbench_jax.discovery.eap_gp import eap_gp
+from interpbench_jax.discovery.eap_ig_activations import eap_ig_activations
+from interpbench_jax.discovery.eap_ig_inputs import eap_ig_inputs
 from interpbench_jax.discovery.eap_ig_masks import eap_ig_masks
-from interpbench_jax.discovery.losses import loss_to_clean, loss_to_target
+from interpbench_jax.discovery.edge_patching import edge_patching
+from interpbench_jax.discovery.edge_probing import edge_probing
+from interpbench_jax.discovery.edge_pruning import edge_pruning
+from interpbench_jax.discovery.information_flow_routes import information_flow_routes
+from interpbench_jax.discovery.nap import nap
+from interpbench_jax.discovery.nap_ig import nap_ig
+from interpbench_jax.discovery.node_patching import node_patching
+from interpbench_jax.discovery.node_probing import node_probing
 from interpbench_jax.discovery.objective import Loss
+from interpbench_jax.discovery.oracle import oracle
+from interpbench_jax.discovery.random_scores import random_scores
+from interpbench_jax.discovery.structural_prior import structural_prior
+from interpbench_jax.discovery.uniform_gradient_sampling import uniform_gradient_sampling
+from interpbench_jax.discovery.weight_magnitude import weight_magnitude
 
-Method = Callable[..., Float[Array, "writer reader"]]
+Method = Callable[..., Float[Array, "writer reader"] | Float[Array, " writer"]]
 """`method(params, config, batch, loss, **knobs) -> scores`; the larger the absolute value, the more
-an edge matters."""
+an edge (or a writer, for methods of nodes) matters."""
 
-METHODS: dict[str, Method] = {"eap": eap, "eap_ig_masks": eap_ig_masks, "acdc": acdc}
-
-
-# What a method's loss compares the patched output with, in the paper that brought it.
-_COMPARES_WITH: dict[str, Literal["target", "clean"]] = {
-    "eap": "target",
-    "eap_ig_masks": "target",
-    "acdc": "clean",
+METHODS: dict[str, Method] = {
+    "eap": eap,
+    "eap_clean_corrupted": eap_clean_corrupted,
+    "eap_ig_masks": eap_ig_masks,
+    "eap_ig_inputs": eap_ig_inputs,
+    "eap_ig_activations": eap_ig_activations,
+    "eap_gp": eap_gp,
+    "nap": nap,
+    "nap_ig": nap_ig,
+    "edge_patching": edge_patching,
+    "node_patching": node_patching,
+    "acdc": acdc,
+    "node_probing": node_probing,
+    "edge_probing": edge_probing,
+    "edge_pruning": edge_pruning,
+    "uniform_gradient_sampling": uniform_gradient_sampling,
+    "information_flow_routes": information_flow_routes,
+    "random": random_scores,
+    "weight_magnitude": weight_magnitude,
+    "activation_magnitude": activation_magnitude,
+    "structural_prior": structural_prior,
+    "oracle": oracle,
 }
+
+NODE_METHODS = frozenset({"nap", "nap_ig", "node_patching", "node_probing"})
+"""Those that score writers; all others score edges."""
+
+# Methods whose loss compares with the unpatched model in the paper that brought them; those of all
+# others compare with what is right.
+_TO_CLEAN = frozenset({"acdc", "edge_pruning", "uniform_gradient_sampling"})
 
 
 def usual_loss(method: str, categorical: bool) -> Loss:
-    """The loss InterpBench uses with a method.
+    """The loss a method is used with where nothing else is said.
 
     Args:
-      method: a name in `METHODS`.
+      method: a name in `METHODS`; one of a user's own gets the loss against the target.
       categorical: whether the task has labels rather than values.
     """
-    by_kind = loss_to_target if _COMPARES_WITH[method] == "target" else loss_to_clean
-    return by_kind(categorical)
+    if method in _TO_CLEAN:
+        return losses.loss_to_clean(categorical)
+    return losses.loss_to_target(categorical)
 
 
 def get_method(name: str) -> Method:
@@ -46,3 +88,12 @@ def get_method(name: str) -> Method:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def knobs(
+    method: Method, *, key: Array | None = None, truth: Array | np.ndarray | None = None
+) -> dict[str, Array]:
+    """Those of the arguments that a method takes, to be handed to it."""
+    asked = inspect.signature(method).parameters
+    given = {"key": key, "truth": None if truth is None else jnp.asarray(truth)}
+    return {name: value for name, value in given.items() if name in asked and value is not None}

@@ -1,0 +1,30 @@
+"""A baseline: writers matter as much as ablation changes what they write."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def activation_magnitude(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> Float[Array, "writer reader"]:
+    """Root mean square of the difference that a patch makes, the same for all of a writer's edges.
+
+    Args:
+      params: of no effect: what they write is in the batch.
+      config: the shape of the model, or another network.
+      batch: what is written, what patches put in, and which positions count.
+      loss: of no effect.
+    """
+    del params, loss
+    valid = as_edge_network(config).graph.valid
+    squares = ((batch.source - batch.written) ** 2).sum(-1)
+    mean = jnp.einsum("bpw,bp->w", squares, batch.positions) / batch.positions.sum()
+    return jnp.sqrt(mean)[:, None] * valid

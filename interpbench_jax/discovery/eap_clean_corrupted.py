@@ -1,0 +1,34 @@
+"""EAP at both ends: the mean of the gradients on the clean and on the corrupted input."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.attribution import attribution_along
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def eap_clean_corrupted(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> Float[Array, "writer reader"]:
+    """EAP with the mean of two gradients: on the clean input, and where the input is replaced.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+
+    Returns:
+      As `eap`: positive where patching hurts. Integrated gradients by the trapezoid rule with the
+      two ends only; where the clean output is saturated, the other end is not.
+
+    Source: Hanna et al. 2024, Have Faith in Faithfulness, appendix.
+    """
+    masks = jnp.zeros((2, batch.source.shape[2])).at[1, 0].set(1.0)
+    return attribution_along(params, config, batch, loss, masks)

@@ -1,0 +1,78 @@
+"""EAP along a path that is led by the output, to keep out of regions where it is saturated."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.attribution import attribution, path_shares
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+def eap_gp(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    steps: int = 5,
+) -> Float[Array, "writer reader"]:
+    """EAP with gradients averaged along a path on which the output approaches the corrupted one.
+
+    The path starts at the clean input and goes, row by row, down the gradient of the squared
+    distance between the logits and those of the source's input. Every step has the same length,
+    the distance between the two inputs over `steps`; so the path need not end at the other input,
+    but no step is lost where the output does not change.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      steps: how many points.
+
+    Returns:
+      As `eap`: positive where patching hurts.
+
+    Raises:
+      ValueError: `steps` is smaller than 1.
+
+    Source: Zhang et al. 2025, EAP-GP. The paper's rule for the length of a step is another.
+    """
+    path_shares(steps)
+    network = as_edge_network(config)
+    only_input = jnp.zeros(batch.source.shape[2]).at[0].set(1.0)
+    difference = batch.source - batch.written
+
+    def with_input(value: Array) -> NodePatch:
+        return NodePatch(only_input, batch.source.at[:, :, 0].set(value))
+
+    def said(value: Array) -> Array:
+        return network.run(params, batch.clean, with_input(value))[0]
+
+    clean, other = batch.written[:, :, 0], batch.source[:, :, 0]
+    goal = said(other)
+    length = _norm(other - clean) / steps
+
+    def distance(value: Array) -> Float[Array, ""]:
+        return ((said(value) - goal) ** 2).sum() / 2
+
+    def add(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        value, total = state
+        scores = attribution(params, config, batch, loss, with_input(value), difference=difference)
+        direction = jax.grad(distance)(value)
+        norm = _norm(direction)
+        step = jnp.where(norm > 0, direction / jnp.where(norm > 0, norm, 1.0), 0.0)
+        return (value - length * step, total + scores), None
+
+    zero = jnp.zeros(network.graph.valid.shape)
+    (_, total), _ = jax.lax.scan(add, (clean, zero), None, steps)
+    return total / steps
+
+
+def _norm(rows: Float[Array, "batch pos d_model"]) -> Float[Array, "batch 1 1"]:
+    return jnp.sqrt((rows**2).sum((1, 2), keepdims=True))

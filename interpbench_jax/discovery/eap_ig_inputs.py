@@ -1,0 +1,43 @@
+"""EAP with integrated gradients along the input, the EAP-IG of Hanna et al."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.attribution import attribution_along, path_shares
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+def eap_ig_inputs(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    steps: int = 5,
+) -> Float[Array, "writer reader"]:
+    """EAP with gradients averaged while the first writer, the input, goes from clean to source.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
+
+    Returns:
+      As `eap`: positive where patching hurts.
+
+    Raises:
+      ValueError: `steps` is smaller than 1.
+
+    Source: Hanna et al. 2024, Have Faith in Faithfulness; "EAP-IG-inputs" in MIB.
+    """
+    shares = path_shares(steps)
+    masks = jnp.zeros((steps, batch.source.shape[2])).at[:, 0].set(shares)
+    return attribution_along(params, config, batch, loss, masks)

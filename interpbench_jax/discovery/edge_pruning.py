@@ -1,0 +1,115 @@
+"""Edge pruning: learns masks of edges and writers under a constraint on how many are kept."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.hard_concrete import (
+    INITIAL_LOGIT,
+    keep_probability,
+    sample_hard_concrete,
+)
+from interpbench_jax.discovery.mask_learning import (
+    LEARNING,
+    Learning,
+    LearntMasks,
+    ascending,
+    learn_masks,
+)
+from interpbench_jax.discovery.objective import ContrastBatch, Loss, edge_masked_loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
+
+
+def edge_pruning(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    shares: tuple[float, ...] = SHARES,
+    learning: Learning = LEARNING,
+    key: Array | None = None,
+) -> Float[Array, "writer reader"]:
+    """Ranks edges by how likely they are kept, mean over shares of edges to be kept.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
+      shares: of edges to keep, ascending; all are learnt at once.
+      learning: steps, rate, rows per step.
+      key: a JAX random key; by default that of seed 0.
+
+    Returns:
+      From 0 (never kept) to 1 (kept at every share).
+
+    Raises:
+      ValueError: shares are not ascending, or a number of `learning` is not positive.
+
+    Source: Bhaskar et al. 2024, Finding Transformer Circuits with Edge Pruning.
+    """
+    key = jax.random.key(0) if key is None else key
+    learnt = prune_edges(params, config, batch, loss, ascending("shares", shares), key, learning)
+    return learnt.kept.mean(0)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+def prune_edges(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    shares: Float[Array, " share"],
+    key: Array,
+    learning: Learning,
+) -> LearntMasks:
+    """Learns hard concrete masks of edges and of writers, per share to be kept.
+
+    An edge is kept if both its own mask and its writer's say so. With s the expected share kept and
+    t the one asked for, loss + a (s - t) + b (s - t)^2 is minimised over masks and maximised over a
+    and b, where s is larger than t.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in; edges that are not kept are patched.
+      loss: `(logits, batch) -> scalar`.
+      shares: of edges to keep.
+      key: a JAX random key.
+      learning: steps, rate, rows per step.
+    """
+    valid = jnp.asarray(as_edge_network(config).graph.valid)
+
+    def kept(masks: dict[str, Array]) -> Float[Array, "writer reader"]:
+        return keep_probability(masks["edges"]) * keep_probability(masks["writers"])[:, None]
+
+    def objective(
+        masks: dict[str, Array], key: Array, rows: ContrastBatch, share: Array
+    ) -> tuple[Array, tuple[Array, Array]]:
+        for_edges, for_writers = jax.random.split(key)
+        sampled = sample_hard_concrete(for_edges, masks["edges"])
+        sampled *= sample_hard_concrete(for_writers, masks["writers"])[:, None]
+        value = edge_masked_loss(params, config, rows, loss)((1 - sampled) * valid)
+        size = kept(masks).mean(where=valid)
+        excess = jnp.maximum(size - share, 0.0)
+        multipliers = jnp.maximum(masks["multipliers"], 0.0)
+        return value + multipliers @ jnp.stack([excess, excess**2]), (value, size)
+
+    def ascend(gradient: dict[str, Array]) -> dict[str, Array]:
+        return gradient | {"multipliers": -gradient["multipliers"]}
+
+    start = {
+        "edges": jnp.full(valid.shape, INITIAL_LOGIT),
+        "writers": jnp.full(valid.shape[0], INITIAL_LOGIT),
+        "multipliers": jnp.zeros(2),
+    }
+    masks, losses, sizes = learn_masks(
+        objective, start, shares, batch, key, learning, ascend=ascend
+    )
+    return LearntMasks(jax.vmap(kept)(masks) * valid[None], losses, sizes)

@@ -1,0 +1,53 @@
+"""Information flow routes: how much of what a reader sees comes from each writer."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def information_flow_routes(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> Float[Array, "writer reader"]:
+    """A writer's share in what readers see, by closeness in the L1 norm.
+
+    With y the sum of all that was written before a reader and z one writer's part, closeness is
+    max(|y| - |y - z|, 0); shares are closeness over its sum, mean over inputs and counted
+    positions. Neither the loss nor the ablation has a say. Readers at one place see the same, so
+    q, k and v of a layer's heads have one score. Output biases of attention belong to no writer
+    and are left out.
+
+    Args:
+      params: weights; what they write on the clean inputs is in the batch.
+      config: their shape, or another network.
+      batch: inputs.
+      loss: of no effect.
+
+    Returns:
+      Shares from 0 to 1; into every reader they add up to 1, or to 0 where nothing is close.
+
+    Source: Ferrando and Voita 2024, Information Flow Routes; on edges as in MIB.
+    """
+    del params, loss
+    graph = as_edge_network(config).graph
+    weights = batch.positions / batch.positions.sum()
+    before, which = np.unique(graph.valid, axis=1, return_inverse=True)
+
+    def shares(seen: Float[Array, " writer"]) -> Float[Array, " writer"]:
+        written = batch.written * seen[None, None, :, None]
+        total = written.sum(2, keepdims=True)
+        rest = jnp.abs(total - written).sum(-1)
+        closeness = jnp.maximum(jnp.abs(total).sum(-1) - rest, 0.0) * seen[None, None]
+        everything = closeness.sum(-1, keepdims=True)
+        share = closeness / jnp.where(everything > 0, everything, 1.0)
+        return jnp.einsum("bpw,bp->w", share, weights)
+
+    by_place = jax.lax.map(shares, jnp.asarray(before.T, jnp.float32))
+    return by_place[which.reshape(-1)].T * graph.valid

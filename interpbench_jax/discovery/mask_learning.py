@@ -1,0 +1,108 @@
+"""What methods share that learn which edges to keep: one loop, several settings at once."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from interpbench_jax.discovery.objective import ContrastBatch
+
+
+class Learning(NamedTuple):
+    """How masks are learnt.
+
+    Attributes:
+      steps: of Adam.
+      learning_rate: of Adam.
+      batch_size: rows drawn for each step.
+    """
+
+    steps: int = 300
+    learning_rate: float = 0.1
+    batch_size: int = 256
+
+
+LEARNING = Learning()
+"""What methods take by default."""
+
+
+class LearntMasks(NamedTuple):
+    """What came out, per setting (a weight of the penalty, or a size aimed at).
+
+    Attributes:
+      kept: how likely each edge or writer is kept, `[setting, writer, reader]` or `[setting,
+        writer]`.
+      losses: of the masked model at each step, penalty not included.
+      sizes: expected share kept at each step.
+    """
+
+    kept: Float[Array, "..."]
+    losses: Float[Array, "setting step"]
+    sizes: Float[Array, "setting step"]
+
+
+def learn_masks(
+    objective: Callable[[PyTree, Array, ContrastBatch, Array], tuple[Array, tuple[Array, Array]]],
+    start: PyTree,
+    settings: Float[Array, " setting"],
+    batch: ContrastBatch,
+    key: Array,
+    learning: Learning,
+    *,
+    ascend: Callable[[PyTree], PyTree] = lambda gradient: gradient,
+) -> tuple[PyTree, Float[Array, "setting step"], Float[Array, "setting step"]]:
+    """Minimises an objective over mask parameters, for every setting at once by `vmap`.
+
+    Args:
+      objective: `(mask parameters, key, rows, setting) -> (objective, (loss, size))`.
+      start: parameters to start from, the same for all settings.
+      settings: one number each.
+      batch: inputs to draw rows from.
+      key: a JAX random key.
+      learning: steps, rate, rows.
+      ascend: changes gradients, as for parameters that are to be maximised.
+
+    Returns:
+      The parameters per setting, and per step the loss and the share kept.
+
+    Raises:
+      ValueError: a number of `learning` is not positive.
+    """
+    for name, value in learning._asdict().items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+    optimizer = optax.adam(learning.learning_rate)
+    n_rows = batch.clean.shape[0]
+
+    def learn(setting: Float[Array, ""]) -> tuple[PyTree, Array, Array]:
+        def step(state: tuple, key: Array) -> tuple[tuple, tuple[Array, Array]]:
+            masks, adam = state
+            for_rows, for_mask = jax.random.split(key)
+            if learning.batch_size < n_rows:
+                chosen = jax.random.choice(for_rows, n_rows, (learning.batch_size,))
+                rows = jax.tree.map(lambda array: array[chosen], batch)
+            else:
+                rows = batch
+            gradient, said = jax.grad(objective, has_aux=True)(masks, for_mask, rows, setting)
+            update, adam = optimizer.update(ascend(gradient), adam)
+            return (optax.apply_updates(masks, update), adam), said
+
+        keys = jax.random.split(key, learning.steps)
+        (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), keys)
+        return masks, losses, sizes
+
+    return jax.vmap(learn)(settings)
+
+
+def ascending(name: str, values: tuple[float, ...]) -> Float[Array, " setting"]:
+    """Settings of a sweep as an array.
+
+    Raises:
+      ValueError: they are none, or not positive, distinct and ascending.
+    """
+    if not values or list(values) != sorted(set(values)) or values[0] <= 0:
+        raise ValueError(f"{name} must be positive, ascending and distinct, got {values}")
+    return jnp.array(values)

@@ -1,0 +1,34 @@
+"""Node attribution patching: every writer's effect to first order."""
+
+import functools
+
+import jax
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.eap import eap
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def nap(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> Float[Array, " writer"]:
+    """Gradient of the loss with respect to the mask of writers, at the unpatched model.
+
+    A reader sees the sum of what was written, so this is the sum of `eap` over a writer's edges.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+
+    Returns:
+      How much the loss would rise if the writer were patched, to first order: positive where
+      patching hurts.
+
+    Source: Nanda 2023, Attribution Patching; "NAP" in MIB (Mueller et al. 2025).
+    """
+    return eap(params, config, batch, loss).sum(1)

@@ -1,0 +1,40 @@
+"""Node attribution patching with integrated gradients along the input."""
+
+import functools
+
+import jax
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.eap_ig_inputs import eap_ig_inputs
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+def nap_ig(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    steps: int = 5,
+) -> Float[Array, " writer"]:
+    """`nap` with gradients averaged while the input goes from clean to source.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
+
+    Returns:
+      As `nap`: positive where patching hurts.
+
+    Raises:
+      ValueError: `steps` is smaller than 1.
+
+    Source: "NAP-IG" in MIB (Mueller et al. 2025), after Hanna et al. 2024.
+    """
+    return eap_ig_inputs(params, config, batch, loss, steps=steps).sum(1)

@@ -1,0 +1,35 @@
+"""Activation patching: the exact effect of every writer, patched alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss, node_masked_loss
+from interpbench_jax.discovery.runs_at_once import runs_at_once
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def node_patching(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+) -> Float[Array, " writer"]:
+    """By how much the loss rises when one writer alone is patched, for all its readers.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+
+    Returns:
+      The rise, exact: positive where patching hurts.
+
+    Source: Vig et al. 2020, Causal Mediation Analysis; Meng et al. 2022.
+    """
+    masked = node_masked_loss(params, config, batch, loss)
+    alone = jnp.eye(batch.source.shape[2])
+    values = jax.lax.map(masked, alone, batch_size=runs_at_once(batch))
+    return values - loss(batch.clean_logits, batch)

@@ -1,0 +1,95 @@
+"""Subnetwork probing on nodes: learns which heads and MLPs to keep."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.edge_probing import PENALTIES
+from interpbench_jax.discovery.hard_concrete import (
+    INITIAL_LOGIT,
+    keep_probability,
+    sample_hard_concrete,
+)
+from interpbench_jax.discovery.mask_learning import (
+    LEARNING,
+    Learning,
+    LearntMasks,
+    ascending,
+    learn_masks,
+)
+from interpbench_jax.discovery.objective import ContrastBatch, Loss, node_masked_loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork
+
+
+def node_probing(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    penalties: tuple[float, ...] = PENALTIES,
+    learning: Learning = LEARNING,
+    key: Array | None = None,
+) -> Float[Array, " writer"]:
+    """Ranks writers by how likely they are kept, mean over weights of the penalty.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      penalties: weights of the share of writers kept, ascending; all are learnt at once.
+      learning: steps, rate, rows per step.
+      key: a JAX random key; by default that of seed 0.
+
+    Returns:
+      From 0 (never kept) to 1 (kept at every weight).
+
+    Raises:
+      ValueError: penalties are not ascending, or a number of `learning` is not positive.
+
+    Source: Cao et al. 2021, Low-Complexity Probing via Finding Subnetworks.
+    """
+    key = jax.random.key(0) if key is None else key
+    learnt = probe_nodes(
+        params, config, batch, loss, ascending("penalties", penalties), key, learning
+    )
+    return learnt.kept.mean(0)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+def probe_nodes(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    penalties: Float[Array, " penalty"],
+    key: Array,
+    learning: Learning,
+) -> LearntMasks:
+    """Learns a hard concrete mask of writers per weight: loss + weight x share kept.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in; writers that are not kept are patched.
+      loss: `(logits, batch) -> scalar`.
+      penalties: weights.
+      key: a JAX random key.
+      learning: steps, rate, rows per step.
+    """
+
+    def objective(
+        logits: Array, key: Array, rows: ContrastBatch, penalty: Array
+    ) -> tuple[Array, tuple[Array, Array]]:
+        patched = 1 - sample_hard_concrete(key, logits)
+        value = node_masked_loss(params, config, rows, loss)(patched)
+        size = keep_probability(logits).mean()
+        return value + penalty * size, (value, size)
+
+    start = jnp.full(batch.source.shape[2], INITIAL_LOGIT)
+    logits, losses, sizes = learn_masks(objective, start, penalties, batch, key, learning)
+    return LearntMasks(keep_probability(logits), losses, sizes)

@@ -1,0 +1,35 @@
+"""The best one can do: the truth, as scores."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+
+def oracle(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    truth: Bool[Array | np.ndarray, "writer reader"] | None = None,
+) -> Float[Array, "writer reader"]:
+    """1 at the true circuit's edges, 0 elsewhere: shows where a measure has its upper end.
+
+    Args:
+      params: of no effect.
+      config: the shape of the model, or another network.
+      batch: of no effect.
+      loss: of no effect.
+      truth: which edges are in the circuit.
+
+    Raises:
+      ValueError: the truth is not given.
+    """
+    del params, batch, loss
+    if truth is None:
+        raise ValueError("the oracle needs the truth, a mask of the circuit's edges; got none")
+    return jnp.asarray(truth, jnp.float32) * as_edge_network(config).graph.valid

@@ -1,0 +1,83 @@
+"""A baseline: how often edges of such a kind are in a circuit, whatever the model does.
+
+The shares are those in the true circuits of all built-in cases; `python -m
+interpbench_jax.discovery.structural_prior` counts them anew.
+"""
+
+import functools
+import json
+from collections import Counter
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model import Graph, Params, TransformerConfig
+
+_SHARES = Path(__file__).with_suffix(".json")
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss"))
+def structural_prior(
+    params: Params, config: TransformerConfig, batch: ContrastBatch, loss: Loss
+) -> Float[Array, "writer reader"]:
+    """Share of edges of the same kinds and layers that are in the circuits of the built-in cases.
+
+    What a method finds beyond this, it has found by looking at the model. The case at hand is one
+    of those counted.
+
+    Args:
+      params: of no effect.
+      config: the shape; for transformers only.
+      batch: of no effect.
+      loss: of no effect.
+
+    Raises:
+      ValueError: the model is no transformer of this package.
+    """
+    del params, batch, loss
+    if not isinstance(config, TransformerConfig):
+        raise ValueError(f"structural_prior knows transformers only, got {type(config).__name__}")
+    graph, shares = Graph.of(config), json.loads(_SHARES.read_text())
+    scores = np.zeros(graph.valid.shape, np.float32)
+    for writer, reader in graph.edges.tolist():
+        scores[writer, reader] = shares.get(_kind(graph, writer, reader), 0.0)
+    return jnp.asarray(scores)
+
+
+def _kind(graph: Graph, writer: int, reader: int) -> str:
+    return f"{_place(graph.writers[writer])}->{_place(graph.readers[reader])}"
+
+
+def _place(name: str) -> str:
+    """`a1.h2<q>` -> `a later <q>`: what it is, and whether its layer is the first."""
+    if name in ("input", "logits"):
+        return name
+    layer = name[1:].split(".")[0]
+    part = name[name.index("<") :] if "<" in name else ""
+    return f"{name[0]} {'first' if layer == '0' else 'later'} {part}".strip()
+
+
+def _rebuild() -> None:
+    from interpbench_jax.cases import case_names
+    from interpbench_jax.compiler import compile_case
+    from interpbench_jax.siit import align
+
+    there: Counter[str] = Counter()
+    possible: Counter[str] = Counter()
+    for name in case_names():
+        circuit = align(compile_case(name)).circuit
+        mask, graph = circuit.mask, circuit.graph
+        for writer, reader in graph.edges.tolist():
+            kind = _kind(graph, writer, reader)
+            possible[kind] += 1
+            there[kind] += int(mask[writer, reader])
+    shares = {kind: round(there[kind] / n, 5) for kind, n in sorted(possible.items())}
+    _SHARES.write_text(json.dumps(shares, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    _rebuild()

@@ -1,0 +1,97 @@
+"""Uniform gradient sampling: learns how likely edges are kept, by gradients at half-kept edges."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.discovery.edge_probing import PENALTIES
+from interpbench_jax.discovery.hard_concrete import INITIAL_LOGIT
+from interpbench_jax.discovery.mask_learning import (
+    LEARNING,
+    Learning,
+    LearntMasks,
+    ascending,
+    learn_masks,
+)
+from interpbench_jax.discovery.objective import ContrastBatch, Loss, edge_masked_loss
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+
+def uniform_gradient_sampling(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    *,
+    penalties: tuple[float, ...] = PENALTIES,
+    learning: Learning = LEARNING,
+    key: Array | None = None,
+) -> Float[Array, "writer reader"]:
+    """Ranks edges by their probability of being kept, mean over weights of the penalty.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in; the paper learns optimal constants.
+      loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
+      penalties: weights of the share of edges kept, ascending; all are learnt at once.
+      learning: steps, rate, rows per step.
+      key: a JAX random key; by default that of seed 0.
+
+    Returns:
+      From 0 (never kept) to 1 (kept at every weight).
+
+    Raises:
+      ValueError: penalties are not ascending, or a number of `learning` is not positive.
+
+    Source: Li and Janson 2024, Optimal ablation for interpretability.
+    """
+    key = jax.random.key(0) if key is None else key
+    learnt = sample_gradients(
+        params, config, batch, loss, ascending("penalties", penalties), key, learning
+    )
+    return learnt.kept.mean(0)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+def sample_gradients(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    penalties: Float[Array, " penalty"],
+    key: Array,
+    learning: Learning,
+) -> LearntMasks:
+    """Learns the probability p of each edge per weight of the penalty: loss + weight x mean p.
+
+    An edge is kept in part, uniformly between 0 and 1, in a share p (1 - p) of draws, else fully or
+    not at all, so that it is kept by p on average. Only the former give p a gradient.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      penalties: weights.
+      key: a JAX random key.
+      learning: steps, rate, rows per step.
+    """
+    valid = jnp.asarray(as_edge_network(config).graph.valid)
+
+    def objective(
+        logits: Array, key: Array, rows: ContrastBatch, penalty: Array
+    ) -> tuple[Array, tuple[Array, Array]]:
+        p = jax.nn.sigmoid(logits)
+        window = jax.lax.stop_gradient(p * (1 - p)) + 1e-9
+        kept = jnp.clip(0.5 + (p - jax.random.uniform(key, p.shape)) / window, 0.0, 1.0)
+        value = edge_masked_loss(params, config, rows, loss)((1 - kept) * valid)
+        size = p.mean(where=valid)
+        return value + penalty * size, (value, size)
+
+    start = jnp.full(valid.shape, INITIAL_LOGIT)
+    logits, losses, sizes = learn_masks(objective, start, penalties, batch, key, learning)
+    return LearntMasks(jax.nn.sigmoid(logits) * valid[None], losses, sizes)
