@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import hypothesis
 import jax
+import jaxlib
 import jaxtyping
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ import pytest
 if "INTERPBENCH_CACHE" not in os.environ:  # parallel workers inherit that of the main process
     _cache = tempfile.TemporaryDirectory()
     os.environ["INTERPBENCH_CACHE"] = _cache.name
-# Tests compile a lot and run little: without LLVM's optimisations that takes a third less time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Tests compile a lot and run little: so, compiling takes a third of the time.
+_FLAGS = "--xla_backend_optimization_level=0"
+if jaxlib.__version__.startswith("0.10."):  # an unknown flag is fatal
+    _FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", _FLAGS)
 jaxtyping.install_import_hook("interpbench_jax", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("tests", deadline=None, database=None, max_examples=50)
