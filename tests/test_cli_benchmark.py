@@ -1,11 +1,17 @@
 """`interpbench benchmark` and `report`, in process; and killed, in a process of its own."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from interpbench_jax.benchmark import Store
+from interpbench_jax.benchmark.store import SCORES
 from interpbench_jax.cli import main
+from tests.benchmark.made_up import fill
 
 FEW = ["--cases", "3", "--methods", "eap", "--n-inputs", "40"]
 
@@ -28,6 +34,39 @@ def test_plan_run_and_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "1 done, 1 to do" in out
     assert "2 of 2 runs have a result, 0 of them an error" in out
     assert (tmp_path / "runs" / f"{first}.parquet").stat().st_mtime_ns == before
+
+
+def test_report_says_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(Store(tmp_path), ["3"], ["good"])
+    main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
+    assert "page/index.html" in capsys.readouterr().out.replace("\n", "")
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_nothing_but_the_run_it_was_at(tmp_path: Path) -> None:
+    """Killed with no chance to clean up, gone on with in two shares, and called once more."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    seeds = ["--seeds", *map(str, range(6))]
+    program = "import sys; from interpbench_jax.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "benchmark", *FEW, *seeds, "--out"]
+    process = subprocess.Popen([*command, str(parts)], stdout=subprocess.DEVNULL)
+    while not Store(parts).finished() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = Store(parts).finished()
+    assert kept
+    for share in ("0/2", "1/2"):
+        subprocess.run([*command, str(parts), "--share", share], check=True, capture_output=True)
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    lasting = ["id", "status", "scores", *SCORES]
+    assert Store(parts).read(lasting).equals(Store(whole).read(lasting))
+
+    start = time.monotonic()
+    again = subprocess.run([*command, str(parts)], check=True, capture_output=True, text=True)
+    assert "6 done, 0 to do" in again.stdout
+    assert time.monotonic() - start < 5
 
 
 def test_failures_are_shown_and_can_be_tried_again(
@@ -55,6 +94,7 @@ def test_failures_are_shown_and_can_be_tried_again(
         (["benchmark", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
         (["benchmark", "--models", ".", "--compiled"], "exclude one another"),
+        (["report", "nowhere"], "no results in nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -70,7 +110,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["benchmark"])
+@pytest.mark.parametrize("command", ["benchmark", "report"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main([command, "--help"])

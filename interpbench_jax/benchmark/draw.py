@@ -54,7 +54,7 @@ def _counts(kinds: Mapping[str, Iterable[Edge]]) -> str:
 
 
 def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: str) -> None:
-    places = _places(graph)
+    places = node_places(graph)
     for kind, edges in kinds.items():
         for writer, reader in sorted(edges):
             axis.add_patch(
@@ -65,7 +65,7 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
                     mutation_scale=13,
                     shrinkA=15,
                     shrinkB=15,
-                    connectionstyle=f"arc3,rad={_bend(places[writer], places[reader])}",
+                    connectionstyle=f"arc3,rad={bend(places[writer], places[reader])}",
                     **_STYLES[kind],
                 )
             )
@@ -84,14 +84,17 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
     axis.set_axis_off()
 
 
-def _bend(start: tuple[float, float], end: tuple[float, float]) -> float:
+def bend(start: tuple[float, float], end: tuple[float, float]) -> float:
     """Straight, but around the MLPs that lie between two places of the middle column."""
     height = end[1] - start[1]
     return 1.0 / height if start[0] == end[0] and height > 2 else 0.0
 
 
-def _places(graph: Graph) -> dict[str, tuple[float, float]]:
-    """MLPs stand in a gap between the heads, so that edges past a layer cross nothing."""
+def node_places(graph: Graph) -> dict[str, tuple[float, float]]:
+    """Where nodes stand, layers from bottom to top, one unit from head to head.
+
+    MLPs stand in a gap between the heads, so that edges past a layer cross nothing.
+    """
     left = (graph.n_heads + 1) // 2
     middle = left - 1 + (1 + _GAP) / 2
     places = {"input": (middle, 0.0), "logits": (middle, 2.0 * graph.n_layers + 1)}

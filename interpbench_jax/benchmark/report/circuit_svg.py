@@ -1,0 +1,163 @@
+"""Circuits as small SVG drawings for the page: many of them, so the nodes are drawn once."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from jaxtyping import Bool
+from markupsafe import escape
+
+from interpbench_jax.benchmark.draw import bend, node_places
+from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model.circuit import Edge
+
+_UNIT_X, _UNIT_Y, _MARGIN = 52, 46, 26
+_HALF_HEIGHT, _GAP = 10, 3
+_TITLE = 36
+# How far, in layers, the middle of a bent edge's handles stands off: past MLPs, short of heads.
+_HANDLE = 0.87
+
+STYLE = """
+.node rect{fill:#fff;stroke:#999}.node text{fill:#222;font:11px system-ui,sans-serif}
+.edge{fill:none}.edge.true{stroke:#0072B2;stroke-width:2.4}
+.edge.missed{stroke:#D55E00;stroke-width:2;stroke-dasharray:6 4}
+.edge.false{stroke:#888;stroke-width:1.7;stroke-dasharray:1.5 3}
+"""
+"""Of a drawing that stands alone; the page has its own, with the same classes."""
+
+MARKERS = "".join(
+    f'<marker id="tip-{kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '
+    f'markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">'
+    f'<path d="M0,0.5 L8,4 L0,7.5 z" class="tip {kind}" fill="{colour}"/></marker>'
+    for kind, colour in (("true", "#0072B2"), ("missed", "#D55E00"), ("false", "#888"))
+)
+"""Arrow heads, to be defined once in a page."""
+
+
+def edge_kinds(truth: Circuit, found: Circuit) -> dict[str, frozenset[Edge]]:
+    """Head-level edges that are found and true, missed, and found but false."""
+    return {
+        "false": found.head_edges - truth.head_edges,
+        "missed": truth.head_edges - found.head_edges,
+        "true": truth.head_edges & found.head_edges,
+    }
+
+
+def found_circuit(graph: Graph, mask: Bool[np.ndarray, "writer reader"]) -> Circuit:
+    """The circuit of a mask, without `input->logits`, which is not scored."""
+    mask = mask.copy()
+    mask[0, -1] = False
+    return Circuit.from_mask(graph, mask)
+
+
+def skeleton(graph: Graph) -> str:
+    """The nodes of a graph as a symbol to be drawn upon, named by `skeleton_id`."""
+    boxes = []
+    for name, (x, y) in _places(graph).items():
+        half = _half_width(name)
+        boxes.append(
+            f'<g class="node"><rect x="{x - half:.0f}" y="{y - _HALF_HEIGHT:.0f}" '
+            f'width="{2 * half:.0f}" height="{2 * _HALF_HEIGHT}" rx="5"/>'
+            f'<text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle">{name}</text></g>'
+        )
+    return f'<symbol id="{skeleton_id(graph)}" viewBox="{_box(graph)}">{"".join(boxes)}</symbol>'
+
+
+def skeleton_id(graph: Graph) -> str:
+    """Of the symbol with this graph's nodes."""
+    return f"graph-{graph.n_layers}x{graph.n_heads}"
+
+
+def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -> str:
+    """A drawing of edges over the skeleton of their graph.
+
+    Args:
+      graph: of the circuit.
+      kinds: edges that are `true`, `missed` and `false`.
+      label: what it shows, for those who do not see it.
+    """
+    places = _places(graph)
+    paths = []
+    for kind, edges in kinds.items():
+        lines = [_line(places, writer, reader) for writer, reader in sorted(edges)]
+        paths += [
+            f'<path class="edge {kind}" d="{line}" marker-end="url(#tip-{kind})"/>'
+            for line in lines
+        ]
+    return (
+        f'<svg class="circuit" viewBox="{_box(graph)}" role="img" aria-label="{escape(label)}">'
+        f'<use href="#{skeleton_id(graph)}"/>{"".join(paths)}</svg>'
+    )
+
+
+def standing_alone(graph: Graph, drawings: Mapping[str, str]) -> str:
+    """One SVG file with several drawings of one graph side by side.
+
+    Args:
+      graph: of all drawings.
+      drawings: what `circuit_svg` made, by title.
+    """
+    width, height = _size(graph)
+    columns = min(len(drawings), 4)
+    rows = -(-len(drawings) // columns)
+    cells = []
+    for place, (title, drawing) in enumerate(drawings.items()):
+        x, y = place % columns * width, place // columns * (height + _TITLE)
+        inner = drawing.replace("<svg ", f'<svg width="{width}" height="{height}" y="{_TITLE}" ', 1)
+        name, _, counts = title.partition(": ")
+        cells.append(
+            f'<g transform="translate({x},{y})" text-anchor="middle" font-family="sans-serif">'
+            f'<text x="{width / 2}" y="16" font-size="12" font-weight="bold">{escape(name)}</text>'
+            f'<text x="{width / 2}" y="30" font-size="10">{escape(counts)}</text>{inner}</g>'
+        )
+    total = f"0 0 {columns * width} {rows * (height + _TITLE)}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{total}" style="background:#fff">'
+        f"<style>{STYLE}</style><defs>{MARKERS}{skeleton(graph)}</defs>{''.join(cells)}</svg>\n"
+    )
+
+
+def _places(graph: Graph) -> dict[str, tuple[float, float]]:
+    places = node_places(graph)
+    top = max(y for _, y in places.values())
+    return {
+        name: (_MARGIN + _UNIT_X * x, 16 + _UNIT_Y * (top - y)) for name, (x, y) in places.items()
+    }
+
+
+def _size(graph: Graph) -> tuple[int, int]:
+    places = _places(graph).values()
+    return round(max(x for x, _ in places) + _MARGIN), round(max(y for _, y in places) + 16)
+
+
+def _box(graph: Graph) -> str:
+    width, height = _size(graph)
+    return f"0 0 {width} {height}"
+
+
+def _half_width(name: str) -> float:
+    return 3.3 * len(name) + 4
+
+
+def _line(places: Mapping[str, tuple[float, float]], writer: str, reader: str) -> str:
+    """From below to above, a little short of both boxes."""
+    start, end = places[writer], places[reader]
+    (x1, y1), (x2, y2) = start, end
+    # Upside down, and measured in layers, as the drawing in Matplotlib has it.
+    rise = _HANDLE * bend((x1, -y1 / _UNIT_Y), (x2, -y2 / _UNIT_Y))
+    middle = (x1 + x2) / 2 - rise * (y2 - y1), (y1 + y2) / 2 + rise * (x2 - x1)
+    from_x, from_y = _leave(start, middle, _half_width(writer))
+    to_x, to_y = _leave(end, middle, _half_width(reader))
+    if not rise:
+        return f"M{from_x:.0f},{from_y:.0f}L{to_x:.0f},{to_y:.0f}"
+    return f"M{from_x:.0f},{from_y:.0f}Q{middle[0]:.0f},{middle[1]:.0f} {to_x:.0f},{to_y:.0f}"
+
+
+def _leave(
+    start: tuple[float, float], towards: tuple[float, float], half_width: float
+) -> tuple[float, float]:
+    """Where a line from the middle of a box is a gap outside of it."""
+    x, y = towards[0] - start[0], towards[1] - start[1]
+    across = (half_width + _GAP) / abs(x) if x else math.inf
+    share = min(across, (_HALF_HEIGHT + _GAP) / abs(y) if y else math.inf, 1.0)
+    return start[0] + share * x, start[1] + share * y

@@ -1,0 +1,253 @@
+"""Plots of a report, by Matplotlib: for files, and to stand inside the page."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from interpbench_jax.benchmark.report.looks import look
+from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.scoring import SHARES
+
+# What the page replaces by its own colour of text, so that plots fit light and dark.
+_INK = "#010203"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.6,
+    "legend.handlelength": 3.2,
+}
+_COLOURED: Any = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+_DRAWN_CASES = 60  # numbers in cells can be read up to here
+
+Plot = Callable[[Results, Sequence[str]], Figure | None]
+
+
+def box_plot(results: Results, models: Sequence[str]) -> Figure | None:
+    """Edge AUROC over cases, a box per entrant, the best median first, and a dot per case."""
+    table = results.table("edge_auroc", models)
+    there = [place for place in range(table.shape[1]) if not np.isnan(table[:, place]).all()]
+    if not there:
+        return None
+    order = sorted(there, key=lambda place: -np.nanmedian(table[:, place]))
+    figure = Figure(figsize=(7.2, 0.9 + 0.34 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    values = [table[~np.isnan(table[:, place]), place] for place in order]
+    drawn = axes.boxplot(
+        values, orientation="horizontal", widths=0.62, patch_artist=True, showfliers=False
+    )
+    rng = np.random.default_rng(0)
+    for height, (box, place) in enumerate(zip(drawn["boxes"], order, strict=True), start=1):
+        of = look(place)
+        box.set(facecolor=of.colour + "80", edgecolor=_ink(), hatch=of.hatch)
+        shaken = height + rng.uniform(-0.2, 0.2, len(values[height - 1]))
+        axes.plot(values[height - 1], shaken, ".", color=_ink(), markersize=3.5, alpha=0.65)
+    for line in (*drawn["whiskers"], *drawn["caps"], *drawn["medians"]):
+        line.set(color=_ink())
+    for line in drawn["medians"]:
+        line.set(linewidth=2)
+    axes.set_yticks(range(1, len(order) + 1), [results.entrants[place] for place in order])
+    axes.invert_yaxis()
+    axes.axvline(0.5, color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)))
+    axes.set(xlabel="edge AUROC, a dot per case (0.5: chance)")
+    axes.set_xlim(min(0.45, np.nanmin(table) - 0.03), 1.02)
+    axes.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def heat_map(results: Results, models: Sequence[str]) -> Figure | None:
+    """Edge AUROC per case and entrant."""
+    table = results.table("edge_auroc", models)
+    if np.isnan(table).all():
+        return None
+    figure = Figure(
+        figsize=(1.6 + 0.52 * table.shape[1], 1.3 + 0.2 * len(models)), layout="constrained"
+    )
+    axes = figure.subplots()
+    image = axes.imshow(table, vmin=0.5, vmax=1, cmap="cividis", aspect="auto")
+    axes.set_yticks(range(len(models)), models)
+    axes.set_xticks(
+        range(len(results.entrants)),
+        results.entrants,
+        rotation=60,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    if len(models) <= _DRAWN_CASES:
+        for (row, column), value in np.ndenumerate(table):
+            if not np.isnan(value):
+                colour = "black" if value > 0.72 else "white"
+                text = f"{value:.2f}"
+                axes.text(column, row, text, ha="center", va="center", size=6.5, color=colour)
+    figure.colorbar(image, label="edge AUROC", extend="min", shrink=min(1.0, 8 / len(models) + 0.3))
+    return figure
+
+
+def roc_plot(results: Results, models: Sequence[str]) -> Figure | None:
+    """The mean ROC over cases, per entrant; vertical means on a grid of false positive rates."""
+    grid = np.linspace(0, 1, 101)
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axes = figure.subplots()
+    drawn = False
+    for place, entrant in enumerate(results.entrants):
+        curves = [
+            np.interp(
+                grid, [0, *row["head_false_positive_rate"]], [0, *row["head_true_positive_rate"]]
+            )
+            for model in models
+            for row in results.of_model(model)
+            if row["entrant"] == entrant and row["edge_auroc"] is not None
+        ]
+        if curves:
+            drawn = True
+            style = _line(place) | {"markevery": (place % 10, 12)}
+            axes.plot(grid, np.mean(curves, 0), **style, label=entrant)
+    axes.plot([0, 1], [0, 1], color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)), label="chance")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate, mean over cases")
+    axes.set(xlim=(0, 1), ylim=(0, 1.01))
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    return figure if drawn else None
+
+
+def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
+    """Faithfulness of circuits of growing size: what CPR and CMD are areas of."""
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    axes = figure.subplots()
+    drawn = False
+    for place, entrant in enumerate(results.entrants):
+        curves = [
+            row["faithfulness_curve"]
+            for model in models
+            for row in results.of_model(model)
+            if row["entrant"] == entrant and row["cpr"] is not None
+        ]
+        if curves:
+            drawn = True
+            axes.plot(SHARES, np.median(curves, 0), **_line(place), label=entrant)
+    axes.axhline(1, color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)))
+    axes.set(
+        xscale="log", xlabel="share of edges left alone", ylabel="faithfulness, median over cases"
+    )
+    axes.set_ylim(max(axes.get_ylim()[0], -1.0), min(axes.get_ylim()[1], 2.0))
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    return figure if drawn else None
+
+
+def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
+    """What a better ranking costs: mean edge AUROC against the median run time."""
+    table, seconds = results.table("edge_auroc", models), results.table("seconds", models)
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    axes = figure.subplots()
+    drawn = False
+    for place, entrant in enumerate(results.entrants):
+        if np.isnan(table[:, place]).all():
+            continue
+        drawn = True
+        of = look(place)
+        x, y = np.nanmedian(seconds[:, place]), np.nanmean(table[:, place])
+        axes.plot(
+            x, y, of.marker, color=of.colour, markeredgecolor=_ink(), markersize=7, label=entrant
+        )
+    axes.set(xscale="log", xlabel="seconds a run, median, without compilation")
+    axes.set(ylabel="edge AUROC, mean over cases")
+    axes.grid(alpha=0.25, which="both")
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    return figure if drawn else None
+
+
+def node_plot(results: Results, models: Sequence[str]) -> Figure | None:
+    """How much performance is lost when one node is patched: in the true circuit and outside."""
+    inside: list[tuple[int, float]] = []
+    outside: list[tuple[int, float]] = []
+    for place, model in enumerate(models):
+        row = next((r for r in results.of_model(model) if r["node_importance"]), None)
+        if row is None:
+            continue
+        for node, (value, true) in node_importances(results, row).items():
+            if node != "input" and not np.isnan(value):
+                (inside if true else outside).append((place, value))
+    if not inside:
+        return None
+    figure = Figure(figsize=(max(7.2, 1.6 + 0.22 * len(models)), 3.2), layout="constrained")
+    axes = figure.subplots()
+    for points, of, name in ((outside, look(4), "outside"), (inside, look(0), "in the circuit")):
+        if points:
+            x, y = np.array(points).T
+            shape = "x" if name == "outside" else "o"
+            axes.plot(x, y, shape, color=of.colour, markersize=4.5, label=name, alpha=0.85)
+    axes.set_xticks(range(len(models)), models, rotation=90 if len(models) > 8 else 0)
+    axes.set(ylabel="share of performance lost", xlabel="case")
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.5), min(high, 2.5))
+    axes.grid(axis="y", alpha=0.25)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def node_importances(results: Results, row: dict) -> dict[str, tuple[float, bool]]:
+    """Per writer how much performance is lost without it, and whether the true circuit has it."""
+    truth = results.circuit(row["model_id"])
+    values = row["node_importance"]
+    return {
+        node: (float("nan") if value is None else value, node in truth.nodes)
+        for node, value in zip(truth.graph.writers, values, strict=True)
+    }
+
+
+PLOTS: dict[str, tuple[str, Plot]] = {
+    "boxes": ("Edge AUROC over cases", box_plot),
+    "roc": ("Mean ROC curves", roc_plot),
+    "faithfulness": ("Faithfulness of circuits of growing size", faithfulness_plot),
+    "time": ("Quality and cost", time_plot),
+    "nodes": ("What there is to be found", node_plot),
+    "heat": ("Edge AUROC per case", heat_map),
+}
+"""By the names of their files: title and function."""
+
+
+def render(plot: Plot, results: Results, models: Sequence[str]) -> dict[str, bytes | str] | None:
+    """A plot as `png` and `svg` for files, and as `inline` SVG for the page; `None` if empty."""
+    with mpl.rc_context({**_STYLE, **dict.fromkeys(_COLOURED, _INK)}):
+        figure = plot(results, models)
+        if figure is None:
+            return None
+        text, pixels = io.StringIO(), io.BytesIO()
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+        figure.savefig(pixels, format="png", dpi=130)
+    svg = text.getvalue()
+    return {"png": pixels.getvalue(), "svg": svg.replace(_INK, "#000000"), "inline": _inline(svg)}
+
+
+def _inline(svg: str) -> str:
+    """Without a fixed size and prologue, in the page's colour and font."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", body)
+    return body.replace(_INK, "currentColor")
+
+
+def _ink() -> str:
+    return mpl.rcParams["text.color"]
+
+
+def _line(place: int) -> dict:
+    of = look(place)
+    return {
+        "color": of.colour,
+        "linewidth": 1.8,
+        "linestyle": (0, of.dash) if of.dash else "-",
+        "marker": of.marker,
+        "markersize": 4,
+    }

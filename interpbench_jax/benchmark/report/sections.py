@@ -1,0 +1,110 @@
+"""What the page says of each case: program, true circuit, and what every entrant found."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from interpbench_jax.benchmark.report.circuit_svg import (
+    circuit_svg,
+    edge_kinds,
+    found_circuit,
+    standing_alone,
+)
+from interpbench_jax.benchmark.report.plots import node_importances
+from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.benchmark.report.roc_svg import roc_svg
+from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.scoring import circuit_of_size
+
+Row = dict[str, Any]
+
+
+def section(results: Results, model: str) -> Row:
+    """One model's part of the page, ready for the template.
+
+    Seeds are averaged in numbers; drawings are of the first seed. The found circuit has as many
+    edges as the true one, q, k and v apart.
+
+    Args:
+      results: all of them.
+      model: its name.
+
+    Raises:
+      ValueError: the store does not know the model, or holds scores that do not fit it.
+    """
+    rows = results.of_model(model)
+    facts, truth = results.facts(rows[0]["model_id"]), results.circuit(rows[0]["model_id"])
+    first = {row["entrant"]: row for row in reversed(rows)}
+    found = {entrant: _found(row, truth) for entrant, row in first.items()}
+    drawings = {"true circuit": _draw(truth, truth, "true circuit")}
+    entrants = []
+    for entrant in sorted(first, key=lambda entrant: -_best(rows, entrant)):
+        kinds = edge_kinds(truth, found[entrant])
+        counts = {kind: len(edges) for kind, edges in kinds.items()}
+        label = (
+            f"{entrant}: {counts['true']} true, {counts['missed']} missed, {counts['false']} false"
+        )
+        drawings[label] = _draw(truth, found[entrant], label)
+        entrants.append({"name": entrant, "counts": counts, "drawing": drawings[label]})
+    curves = [
+        (
+            results.entrants.index(entrant),
+            row["head_false_positive_rate"],
+            row["head_true_positive_rate"],
+        )
+        for entrant, row in ((entry["name"], first[entry["name"]]) for entry in entrants)
+        if row["edge_auroc"] is not None
+    ]
+    with_nodes = next((row for row in rows if row["node_importance"]), None)
+    return {
+        "name": model,
+        "anchor": anchor(model),
+        "facts": facts,
+        "kind": results.kind_of[model],
+        "program": "\n".join(facts["program"]),
+        "circuit": [f"{writer} → {reader}" for writer, reader in truth],
+        "truth": drawings["true circuit"],
+        "entrants": entrants,
+        "roc": roc_svg(curves, f"ROC curves on case {model}"),
+        "roc_places": [place for place, _, _ in curves],
+        "nodes": [] if with_nodes is None else _nodes(results, with_nodes),
+        "n_edges": rows[0]["n_edges"],
+        "n_true_edges": rows[0]["n_true_edges"],
+        "best": max((_best(rows, entrant) for entrant in first), default=float("nan")),
+        "svg": standing_alone(truth.graph, drawings),
+        "graph": truth.graph,
+    }
+
+
+def anchor(model: str) -> str:
+    """The part of the page's address that leads to a model."""
+    return "case-" + "".join(c if c.isalnum() else "-" for c in model).strip("-")
+
+
+def graphs(sections: Sequence[Row]) -> list[Graph]:
+    """The distinct graphs of the models."""
+    return list(dict.fromkeys(part["graph"] for part in sections))
+
+
+def _found(row: Row, truth: Circuit) -> Circuit:
+    scores = np.reshape(np.array(row["scores"], float), row["scores_shape"])
+    return found_circuit(truth.graph, circuit_of_size(scores, truth.graph, len(truth)))
+
+
+def _draw(truth: Circuit, found: Circuit, label: str) -> str:
+    return circuit_svg(truth.graph, edge_kinds(truth, found), label)
+
+
+def _best(rows: Sequence[Row], entrant: str) -> float:
+    values = [row["edge_auroc"] for row in rows if row["entrant"] == entrant]
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else float("-inf")
+
+
+def _nodes(results: Results, row: Row) -> list[Row]:
+    variables = results.facts(row["model_id"])["variables"]
+    return [
+        {"node": node, "lost": value, "true": true, "holds": variables.get(node, "")}
+        for node, (value, true) in node_importances(results, row).items()
+    ]

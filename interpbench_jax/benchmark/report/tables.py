@@ -1,0 +1,140 @@
+"""Tables of a report, as rows of plain values; and as CSV and Markdown."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from interpbench_jax.benchmark.report.results import KINDS, Results
+from interpbench_jax.benchmark.store import SCORES
+from interpbench_jax.scoring import compare, ranking
+
+Row = dict[str, Any]
+COMPARED = ("edge_auroc", "edge_ap", "cpr")
+"""Scores by which methods are compared pair by pair."""
+_RANKED_SHARE = 0.5
+_INTERVALS = ("rank", "best_rank", "worst_rank", "low", "high")
+LOWER_IS_BETTER = ("cmd", "incompleteness", "incompleteness_worst", "superfluous")
+
+
+def leaderboard(results: Results) -> list[Row]:
+    """A row per entrant and kind of circuit, the best first: rank by edge AUROC, mean scores.
+
+    All numbers are means over the cases that all ranked entrants have. An entrant that has a
+    result on fewer than half of the cases is not ranked; its means are over those it has.
+    """
+    rows = []
+    for kind in KINDS:
+        models = results.models_of(kind)
+        if not models:
+            continue
+        scored = {score: results.table(score, models) for score in (*SCORES, "seconds")}
+        there = ~np.isnan(scored["edge_auroc"])
+        ranked = np.flatnonzero(there.mean(0) >= _RANKED_SHARE)
+        common = there[:, ranked].all(1)
+        names = [results.entrants[place] for place in ranked]
+        places = {found.method: found for found in ranking(scored["edge_auroc"][:, ranked], names)}
+        for column in np.flatnonzero(there.any(0)):
+            place = places.get(results.entrants[column])
+            ours = common if place is not None and common.any() else there[:, column]
+            values = {score: _mean(table[ours, column]) for score, table in scored.items()}
+            intervals = {} if place is None else place._asdict()
+            rows.append(
+                {
+                    "kind": kind,
+                    "entrant": results.entrants[column],
+                    "cases": int(ours.sum()),
+                    **{name: _plain(intervals.get(name)) for name in _INTERVALS},
+                    **values,
+                }
+            )
+    return sorted(rows, key=_order)
+
+
+def _order(row: Row) -> tuple:
+    rank = float("inf") if row["rank"] is None else row["rank"]
+    return KINDS.index(row["kind"]), rank, row["entrant"]
+
+
+def comparisons(results: Results) -> list[Row]:
+    """A row per pair of entrants, kind of circuit and score, for kinds with at least two cases."""
+    rows = []
+    for kind in KINDS:
+        models = results.models_of(kind)
+        for score in COMPARED if len(models) > 1 else ():
+            for found in compare(results.table(score, models), results.entrants):
+                if found.n_cases > 1:
+                    plain = {name: _plain(value) for name, value in found._asdict().items()}
+                    rows.append({"kind": kind, "score": score, **plain})
+    return rows
+
+
+def by_case(results: Results) -> list[Row]:
+    """A row per model and entrant, with every score, mean over seeds."""
+    tables = {score: results.table(score, results.models) for score in (*SCORES, "seconds")}
+    return [
+        {
+            "model": model,
+            "kind": results.kind_of[model],
+            "entrant": entrant,
+            **{score: _plain(table[i, j]) for score, table in tables.items()},
+        }
+        for i, model in enumerate(results.models)
+        for j, entrant in enumerate(results.entrants)
+        if not np.isnan(tables["edge_auroc"][i, j])
+    ]
+
+
+def runtimes(results: Results) -> list[Row]:
+    """Per entrant, how long its runs took, over all models."""
+    import polars as pl
+
+    grouped = results.done.group_by("entrant", maintain_order=True).agg(
+        runs=pl.len(),
+        median_seconds=pl.col("seconds").median(),
+        most_seconds=pl.col("seconds").max(),
+        compile_seconds=pl.col("compile_seconds").sum(),
+    )
+    return list(grouped.iter_rows(named=True))
+
+
+def runs(results: Results) -> list[Row]:
+    """Every run that counts: what the numbers are traced to."""
+    columns = (
+        "id", "model", "model_id", "method", "ablation", "seed", "n_inputs", "status", "error",
+        "edge_auroc", "cpr", "seconds", "compile_seconds", "scoring_seconds", "started", "device",
+    )  # fmt: skip
+    return list(results.rows.select(columns).iter_rows(named=True))
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Comma-separated values with a header; numbers as they are."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table with a header; numbers to three digits."""
+    names = list(rows[0]) if rows else []
+    lines = [names, ["---"] * len(names), *([_cell(row[name]) for name in names] for row in rows)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def _mean(values: np.ndarray) -> float | None:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else None
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,182 @@
+"""Writes the report: the page, and plots, circuits and tables as files beside it."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from interpbench_jax.benchmark.report import tables
+from interpbench_jax.benchmark.report.circuit_svg import MARKERS, skeleton
+from interpbench_jax.benchmark.report.looks import look
+from interpbench_jax.benchmark.report.plots import PLOTS, render
+from interpbench_jax.benchmark.report.results import KINDS, Results
+from interpbench_jax.benchmark.report.roc_svg import curve_style
+from interpbench_jax.benchmark.report.sections import anchor, graphs, section
+from interpbench_jax.benchmark.store import Store
+from interpbench_jax.zoo import replacing
+
+_HERE = Path(__file__).parent
+
+
+def write_report(store: Store, out: Path) -> Path:
+    """Writes a page that needs no network, and beside it plots, circuits and tables.
+
+    Args:
+      store: results.
+      out: directory; made if missing. Files of an older report are replaced.
+
+    Returns:
+      The page, `out/index.html`. Plots are of the cases with attention, or of the kind of circuit
+      that there is: `plots/NAME.png` and `.svg`; `circuits/CASE.svg` has the true circuit and all
+      found ones; `tables/NAME.csv` and `.md`.
+
+    Raises:
+      ValueError: there are no results, or none that is not an error, or a file cannot be read.
+    """
+    results = Results(store)
+    if not results.models:
+        raise ValueError(f"every run in {store.directory} failed; nothing to report")
+    plots = _write_plots(results, out / "plots")
+    written = _write_tables(results, out / "tables")
+    sections = [section(results, model) for model in results.models]
+    for part in sections:
+        _write(out / "circuits" / f"{part['anchor']}.svg", part["svg"])
+    page = out / "index.html"
+    _write(page, _page(results, plots, written, sections))
+    return page
+
+
+def _page(results: Results, plots: list[dict], written: dict, sections: list[dict]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["anchor"] = anchor
+    everything = results.rows
+    return environment.get_template("page.html.jinja").render(
+        css=(_HERE / "style.css").read_text() + curve_style(len(results.entrants)),
+        js=(_HERE / "script.js").read_text(),
+        results=results,
+        plots=plots,
+        plotted=_plotted(results),
+        board=written["leaderboard"],
+        pairs=written["comparisons"],
+        cases=written["cases"],
+        times=written["runtimes"],
+        runs=written["runs"],
+        sections=sections,
+        definitions=MARKERS + "".join(skeleton(graph) for graph in graphs(sections)),
+        kinds=[kind for kind in KINDS if results.models_of(kind)],
+        looks=[look(place) for place in range(len(results.entrants))],
+        heat=_heat(results),
+        ablations=sorted(everything["ablation"].unique()),
+        seeds=sorted(everything["seed"].unique()),
+        made={
+            "commands": _counted(everything["command"].to_list()),
+            "devices": _counted(everything["device"].to_list()),
+            "versions": _counted(map(_versions, everything["versions"].to_list())),
+            "first": min(everything["started"].to_list()),
+            "last": max(everything["started"].to_list()),
+            "n_inputs": sorted(everything["n_inputs"].unique()),
+        },
+        knobs=_knobs(results),
+        lower_is_better=tables.LOWER_IS_BETTER,
+    )
+
+
+_HEAT_SCORES = {
+    "edge_auroc": "edge AUROC",
+    "edge_ap": "average precision",
+    "edge_auroc_qkv": "edge AUROC, q/k/v apart",
+    "node_auroc": "node AUROC",
+    "staircase": "staircase AUROC",
+    "cpr": "CPR",
+}
+
+
+def _heat(results: Results) -> dict[str, Any]:
+    """Per model and entrant several scores, of which the page shows one at a time."""
+    by_score = {score: results.table(score, results.models) for score in _HEAT_SCORES}
+    rows = [
+        {
+            "model": model,
+            "kind": results.kind_of[model],
+            "cells": [
+                [_number(float(table[i, j])) for table in by_score.values()]
+                for j in range(len(results.entrants))
+            ],
+        }
+        for i, model in enumerate(results.models)
+    ]
+    return {"names": list(_HEAT_SCORES.values()), "rows": rows}
+
+
+def _plotted(results: Results) -> str:
+    """The kind of circuit that plots are about: the first of which there are models."""
+    return next(kind for kind in KINDS if results.models_of(kind))
+
+
+def _write_plots(results: Results, directory: Path) -> list[dict[str, str]]:
+    models = results.models_of(_plotted(results))
+    plots = []
+    for name, (title, plot) in PLOTS.items():
+        shown = results.models if name == "heat" else models
+        drawn = render(plot, results, shown)
+        if drawn is None:
+            continue
+        for suffix in ("png", "svg"):
+            _write(directory / f"{name}.{suffix}", drawn[suffix])
+        about = " ".join((plot.__doc__ or "").split())
+        plots.append({"name": name, "title": title, "about": about, "svg": str(drawn["inline"])})
+    return plots
+
+
+def _write_tables(results: Results, directory: Path) -> dict[str, list[dict[str, Any]]]:
+    found = {
+        "leaderboard": tables.leaderboard(results),
+        "comparisons": tables.comparisons(results),
+        "cases": tables.by_case(results),
+        "runtimes": tables.runtimes(results),
+        "runs": tables.runs(results),
+    }
+    for name, rows in found.items():
+        _write(directory / f"{name}.csv", tables.to_csv(rows))
+        _write(directory / f"{name}.md", tables.to_markdown(rows))
+    return found
+
+
+def _knobs(results: Results) -> list[tuple[str, str]]:
+    """Per entrant the settings of its runs, as far as they are known."""
+    import polars as pl
+
+    done = results.done.filter(pl.col("knobs").is_not_null())
+    seen: dict[str, list[str]] = {}
+    for entrant, text in done.select("entrant", "knobs").unique(maintain_order=True).iter_rows():
+        said = ", ".join(f"{name} = {value}" for name, value in json.loads(text).items())
+        seen.setdefault(entrant, []).append(said)
+    return [(entrant, "; or ".join(said)) for entrant, said in seen.items()]
+
+
+def _versions(text: str) -> str:
+    return ", ".join(f"{name} {version}" for name, version in json.loads(text).items())
+
+
+def _counted(values: Any) -> list[tuple[str, int]]:
+    return Counter(value or "(not known)" for value in values).most_common()
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """For a table; nothing where there is none."""
+    return "" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _write(file: Path, content: str | bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)

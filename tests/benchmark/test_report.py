@@ -1,0 +1,203 @@
+"""What a report says, from results that were made up; `test_page.py` opens it in a browser."""
+
+import csv
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from interpbench_jax.benchmark import Store, write_report
+from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, edge_kinds, standing_alone
+from interpbench_jax.benchmark.report.looks import look
+from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.benchmark.report.tables import (
+    comparisons,
+    leaderboard,
+    to_csv,
+    to_markdown,
+)
+from interpbench_jax.model import Circuit
+from tests.benchmark.made_up import GRAPH, fill
+
+CASES = ["3", "13", "7", "4", "11", "20", "100"]  # attention 4, MLPs 2, one MLP 1
+METHODS = ["good", "fair", "mine:poor"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("results"))
+    fill(store, CASES, METHODS, seeds=(0, 1), fail="mine:poor")
+    return store
+
+
+@pytest.fixture(scope="module")
+def results(store: Store) -> Results:
+    return Results(store)
+
+
+@pytest.fixture(scope="module")
+def page(store: Store) -> Path:
+    return write_report(store, store.directory / "report")
+
+
+def test_seeds_are_averaged(results: Results) -> None:
+    assert results.models == ("3", "4", "7", "11", "13", "20", "100")
+    assert results.entrants == ("fair", "good", "mine:poor")
+    table = results.table("edge_auroc", ["4"])
+    of_fair = [row["edge_auroc"] for row in results.of_model("4") if row["entrant"] == "fair"]
+    assert len(of_fair) == 2
+    assert table[0, 0] == pytest.approx(np.mean(of_fair))
+    assert np.isnan(results.table("edge_auroc", ["3"])[0, 2])  # it failed there
+
+
+def test_kinds_are_kept_apart(results: Results) -> None:
+    assert results.models_of("attention") == ("3", "4", "13", "100")
+    assert results.models_of("MLPs") == ("7", "20")
+    assert results.models_of("one MLP") == ("11",)
+    rows = leaderboard(results)
+    assert [row["kind"] for row in rows] == ["attention"] * 3 + ["MLPs"] * 3 + ["one MLP"] * 3
+
+
+def test_the_leaderboard_is_over_common_cases(results: Results) -> None:
+    rows = leaderboard(results)[:3]
+    assert [row["entrant"] for row in rows] == ["good", "fair", "mine:poor"]
+    common = results.table("edge_auroc", ["4", "13", "100"])  # not 3, where one failed
+    for row in rows:
+        assert row["cases"] == 3
+        expected = common[:, results.entrants.index(row["entrant"])].mean()
+        assert row["edge_auroc"] == pytest.approx(expected)
+        assert row["best_rank"] <= row["rank"] <= row["worst_rank"]
+        assert row["low"] <= row["edge_auroc"] <= row["high"]
+
+
+def test_who_misses_most_cases_is_not_ranked_and_spoils_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    fill(store, ["1", "2", "3", "4"], ["good", "fair"])
+    fill(store, ["2"], ["late"])
+    rows = leaderboard(Results(store))
+    by_name = {row["entrant"]: row for row in rows if row["kind"] == "attention"}
+    assert by_name["good"]["cases"] == by_name["fair"]["cases"] == 3
+    assert by_name["late"]["rank"] is None
+    assert by_name["late"]["cases"] == 1
+
+
+def test_pairs_are_compared_by_kind(results: Results) -> None:
+    rows = comparisons(results)
+    pairs = [r for r in rows if (r["kind"], r["score"]) == ("attention", "edge_auroc")]
+    assert [(r["first"], r["second"], r["n_cases"]) for r in pairs] == [
+        ("fair", "good", 4),
+        ("fair", "mine:poor", 3),
+        ("good", "mine:poor", 3),
+    ]
+    assert "one MLP" not in {row["kind"] for row in rows}  # a single case
+
+
+def test_ablations_make_entrants_and_the_newest_result_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    fill(store, ["3"], ["good"], ablations=("resample", "mean"))
+    row = store.read().filter(store.read()["ablation"] == "mean").row(0, named=True)
+    newer = row | {"id": "newer", "edge_auroc": 0.125, "started": "2027-01-01T00:00:00+00:00"}
+    store.write(newer)
+    results = Results(store)
+    assert results.entrants == ("good, mean", "good, resample")
+    assert results.n_superseded == 1
+    assert results.table("edge_auroc", ["3"])[0, 0] == 0.125
+
+
+def test_files_beside_the_page(page: Path) -> None:
+    out = page.parent
+    assert {f.name for f in (out / "plots").iterdir()} == {
+        f"{name}.{suffix}"
+        for name in ("boxes", "roc", "faithfulness", "time", "nodes", "heat")
+        for suffix in ("png", "svg")
+    }
+    assert len(list((out / "circuits").glob("case-*.svg"))) == len(CASES)
+    rows = list(csv.DictReader((out / "tables" / "runs.csv").read_text().splitlines()))
+    assert len(rows) == len(CASES) * 3 * 2
+    assert {row["status"] for row in rows} == {"done", "failed"}
+    for name in ("leaderboard", "comparisons", "cases", "runtimes", "runs"):
+        assert (out / "tables" / f"{name}.md").read_text().startswith("| ")
+
+
+def test_the_page_needs_no_network_and_its_links_lead_somewhere(page: Path) -> None:
+    html = page.read_text()
+    without_names = html.replace("http://www.w3.org/", "")  # of SVG, not fetched
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", without_names)
+    assert "@import" not in html
+    links = re.findall(r'href="([^"]+)"', html)
+    ids = set(re.findall(r'id="([^"]+)"', html))
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in ids, link
+        elif link != "data:,":
+            assert (page.parent / link).is_file(), link
+    assert re.search(r'href="#case-13"', html)
+
+
+def test_text_from_results_is_escaped(page: Path) -> None:
+    html = page.read_text()
+    assert "with &lt;angles&gt; &amp; more" in html
+    assert "<angles>" not in html
+    assert "ValueError: a &lt; b" in html
+
+
+def test_the_page_says_how_it_was_made(page: Path) -> None:
+    html = page.read_text()
+    for said in ("cpu: made up", "jax 0.0, python 3.0", "--cases &lt;all&gt;", "steps = 10"):
+        assert said in html
+
+
+def test_plots_follow_the_page_s_colours(page: Path) -> None:
+    assert "currentColor" in page.read_text()
+    assert "#010203" not in page.read_text()
+    assert "currentColor" not in (page.parent / "plots" / "boxes.svg").read_text()
+
+
+def test_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no results in"):
+        write_report(Store(tmp_path), tmp_path / "out")
+    store = Store(tmp_path)
+    fill(store, ["3"], ["good"], fail="good")
+    with pytest.raises(ValueError, match="every run in .* failed"):
+        write_report(store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def circuit(*edges: str) -> Circuit:
+    return Circuit(GRAPH, frozenset((e.split("->")[0], e.split("->")[1]) for e in edges))
+
+
+def test_a_drawing_has_an_arrow_per_edge() -> None:
+    truth, found = circuit("input->m0", "m0->logits"), circuit("input->m0", "m0->m1")
+    kinds = edge_kinds(truth, found)
+    assert {kind: len(edges) for kind, edges in kinds.items()} == {
+        "true": 1,
+        "missed": 1,
+        "false": 1,
+    }
+    drawing = circuit_svg(GRAPH, kinds, "a < b")
+    for kind in kinds:
+        assert drawing.count(f'class="edge {kind}"') == 1
+    assert 'aria-label="a &lt; b"' in drawing
+    straight, bent = re.findall(r' d="([^"]+)"', circuit_svg(GRAPH, {"true": truth.edges}, ""))
+    assert "Q" not in straight
+    assert "Q" in bent  # past m1
+    alone = standing_alone(GRAPH, {"one: 1 true": drawing, "other": drawing})
+    assert alone.count("<symbol") == 1
+    assert alone.count("<use") == 2
+
+
+def test_looks_differ_in_any_two_respects() -> None:
+    looks = [look(place) for place in range(35)]
+    for pair in itertools.combinations(range(4), 2):
+        assert len({tuple(of[i] for i in pair) for of in looks}) == 35, pair
+
+
+def test_tables_as_text() -> None:
+    rows: list[dict[str, Any]] = [{"name": "a|b", "value": 1 / 3}, {"name": "c", "value": None}]
+    assert to_csv(rows) == f"name,value\na|b,{1 / 3}\nc,\n"
+    assert to_markdown(rows) == "| name | value |\n| --- | --- |\n| a\\|b | 0.333 |\n| c |  |\n"
+    assert to_csv([]) == "\n"
