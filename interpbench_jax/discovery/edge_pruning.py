@@ -97,9 +97,8 @@ def prune_edges(
         sampled *= sample_hard_concrete(for_writers, masks["writers"])[:, None]
         value = edge_masked_loss(params, config, rows, loss)((1 - sampled) * valid)
         size = kept(masks).mean(where=valid)
-        excess = jnp.maximum(size - share, 0.0)
-        multipliers = jnp.maximum(masks["multipliers"], 0.0)
-        return value + multipliers @ jnp.stack([excess, excess**2]), (value, size)
+        excess = size - share
+        return value + masks["multipliers"] @ jnp.stack([excess, excess**2]), (value, size)
 
     def ascend(gradient: dict[str, Array]) -> dict[str, Array]:
         return gradient | {"multipliers": -gradient["multipliers"]}

@@ -20,7 +20,7 @@ def optimal_source(
     loss: Loss,
     *,
     steps: int = 100,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 0.1,
 ) -> Float[Array, "batch pos writer d_model"]:
     """Learns, for every writer ablated alone, the vector that minimises the loss.
 

@@ -1,0 +1,181 @@
+"""Attribution methods against gradients of the mask, patches by hand, and each other."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.discovery import METHODS, edge_masked_loss
+from interpbench_jax.discovery.attribution import attribution as attribute
+from interpbench_jax.discovery.losses import cross_entropy, kl_to_clean
+from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def task(small, make_params, make_batch):
+    """Weights of the two-layer model and inputs."""
+    params = make_params(small, seed=1)
+    return params, small, make_batch(params, small)
+
+
+def reader_gradients(params, config, batch, tokens_or_patch):
+    """Gradients of the loss at every reader, and what is written, under a node patch."""
+    shift = jnp.zeros((*batch.clean.shape, Graph.of(config).n_readers, config.d_model))
+
+    def value(shift):
+        logits, written = forward(params, config, batch.clean, tokens_or_patch, shift=shift)
+        return cross_entropy(logits, batch), written
+
+    gradient, written = jax.grad(value, has_aux=True)(shift)
+    return gradient, written
+
+
+gradients_at = jax.jit(reader_gradients, static_argnums=1)
+
+
+def by_hand(task, masks, rows=None):
+    """Differences between the ends times the mean gradient along a path of node masks."""
+    params, config, batch = task
+    gradients = [
+        gradients_at(params, config, batch, NodePatch(jnp.asarray(mask, jnp.float32), batch.source))
+        for mask in masks
+    ]
+    gradient = np.mean([np.asarray(g) for g, _ in gradients], 0)
+    difference = np.asarray(batch.source - batch.written)
+    scores = np.einsum("bpwd,bprd->wr", difference, gradient) * Graph.of(config).valid
+    return scores if rows is None else scores * np.asarray(rows)[:, None]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_attribution_is_the_gradient_of_the_mask(task, share):
+    params, config, batch = task
+    valid = Graph.of(config).valid
+
+    @jax.jit
+    def both(share):
+        mask = jnp.full(valid.shape, share)
+        gradient = jax.grad(edge_masked_loss(params, config, batch, cross_entropy))(mask)
+        patch = EdgePatch(mask, batch.source)
+        return gradient, attribute(params, config, batch, cross_entropy, patch)
+
+    gradient, scores = both(share)
+    assert np.abs(gradient).max() > 1e-3
+    np.testing.assert_allclose(scores, gradient * valid, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3])
+def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once):
+    """Four rows, one or three at a time; the loss is no sum over rows."""
+    params, config, batch = task
+    graph = Graph.of(config)
+
+    def loss(logits, batch):
+        return jnp.sqrt(kl_to_clean(logits, batch) + 0.1) * logits.mean()
+
+    whole = attribute(params, config, batch, loss)
+    per_row = config.n_ctx * config.d_model * (2 * graph.n_readers + 4 * graph.n_writers)
+    module = attribution_module()
+    monkeypatch.setattr(module, "_BUDGET", rows_at_once * per_row)
+    chunked = jax.jit(functools.partial(attribute, config=config, loss=loss))(params, batch=batch)
+    np.testing.assert_allclose(chunked, whole, rtol=1e-4, atol=1e-6)
+    assert np.abs(whole).max() > 1e-3
+
+
+def test_clean_and_corrupted(task):
+    params, config, batch = task
+    start, end = np.zeros(7), np.eye(7)[0]
+    scores = METHODS["eap_clean_corrupted"](params, config, batch, cross_entropy)
+    np.testing.assert_allclose(scores, by_hand(task, [start, end]), atol=1e-5)
+    # Where the input is replaced, the rest of the model follows.
+    _, written = gradients_at(params, config, batch, NodePatch(jnp.eye(7)[0], batch.source))
+    np.testing.assert_allclose(written, batch.source, atol=1e-5)
+
+
+def test_integrated_gradients_along_the_input(task):
+    params, config, batch = task
+    path = [share * np.eye(7)[0] for share in np.arange(STEPS) / STEPS]
+    scores = METHODS["eap_ig_inputs"](params, config, batch, cross_entropy, steps=STEPS)
+    np.testing.assert_allclose(scores, by_hand(task, path), atol=1e-5)
+    of_nodes = METHODS["nap_ig"](params, config, batch, cross_entropy, steps=STEPS)
+    np.testing.assert_allclose(of_nodes, scores.sum(1), atol=1e-5)
+
+
+def test_integrated_gradients_along_activations(task):
+    params, config, batch = task
+    scores = METHODS["eap_ig_activations"](params, config, batch, cross_entropy, steps=STEPS)
+    groups = [[0], [1, 2], [3], [4, 5], [6]]
+    expected = 0
+    for group in groups:
+        rows = np.isin(np.arange(7), group).astype(float)
+        expected += by_hand(task, [s * rows for s in np.arange(STEPS) / STEPS], rows)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_one_step_of_any_path_is_eap(task):
+    params, config, batch = task
+    eap = METHODS["eap"](params, config, batch, cross_entropy)
+    for name in ("eap_ig_inputs", "eap_ig_activations", "eap_gp"):
+        scores = METHODS[name](params, config, batch, cross_entropy, steps=1)
+        np.testing.assert_allclose(scores, eap, atol=1e-5, err_msg=name)
+    nap = METHODS["nap"](params, config, batch, cross_entropy)
+    np.testing.assert_allclose(nap, eap.sum(1), atol=1e-5)
+
+
+def test_node_attribution_is_the_gradient_of_the_node_mask(task):
+    params, config, batch = task
+
+    @jax.jit
+    def gradient(mask):
+        def value(mask):
+            logits, _ = forward(params, config, batch.clean, NodePatch(mask, batch.source))
+            return cross_entropy(logits, batch)
+
+        return jax.grad(value)(mask)
+
+    nap = METHODS["nap"](params, config, batch, cross_entropy)
+    np.testing.assert_allclose(nap, gradient(jnp.zeros(7)), atol=1e-5)
+
+
+def test_the_led_path_takes_steps_of_one_length_down_the_distance(task):
+    """Two steps: EAP at the clean input, and where one step of half the way leads."""
+    params, config, batch = task
+    clean, other = batch.written[:, :, 0], batch.source[:, :, 0]
+    only_input = jnp.eye(7)[0]
+
+    def patch(value):
+        return NodePatch(only_input, batch.source.at[:, :, 0].set(value))
+
+    def distance(value):
+        logits = forward(params, config, batch.clean, patch(value))[0]
+        goal = forward(params, config, batch.corrupted)[0]
+        return ((logits - goal) ** 2).sum()
+
+    slope = jax.grad(distance)(clean)
+    norms = [
+        np.sqrt((np.asarray(x) ** 2).sum((1, 2), keepdims=True)) for x in (other - clean, slope)
+    ]
+    there = clean - jnp.asarray(norms[0] / 2 * slope / norms[1])
+    assert distance(there) < distance(clean)
+    gradient, _ = gradients_at(params, config, batch, patch(there))
+    difference = batch.source - batch.written
+    second = np.einsum("bpwd,bprd->wr", difference, gradient) * Graph.of(config).valid
+    first = METHODS["eap"](params, config, batch, cross_entropy)
+    scores = METHODS["eap_gp"](params, config, batch, cross_entropy, steps=2)
+    np.testing.assert_allclose(scores, (first + second) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["eap_ig_inputs", "eap_ig_activations", "eap_gp", "nap_ig"])
+def test_paths_need_a_step(task, name):
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        METHODS[name](*task, cross_entropy, steps=0)
+
+
+def attribution_module():
+    """The module; its name is also that of a function in it."""
+    import importlib
+
+    return importlib.import_module("interpbench_jax.discovery.attribution")

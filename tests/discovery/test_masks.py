@@ -1,0 +1,140 @@
+"""Methods that learn masks: the distribution, what they learn on a model whose edges are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.discovery import (
+    METHODS,
+    Learning,
+    contrast_batch,
+    probe_edges,
+    prune_edges,
+    sample_gradients,
+)
+from interpbench_jax.discovery.hard_concrete import keep_probability, sample_hard_concrete
+from interpbench_jax.discovery.losses import squared_error_to_clean
+from interpbench_jax.model import Graph, TransformerConfig, init_params
+
+LEARNING = Learning(steps=150, learning_rate=0.2, batch_size=8)
+
+
+def test_samples_are_kept_as_often_as_the_probability_says():
+    """And exactly 0 or 1 in many draws."""
+    for logit in (-2.0, 0.0, 3.0):
+        drawn = sample_hard_concrete(jax.random.key(0), jnp.full(20_000, logit))
+        kept = keep_probability(jnp.array([logit]))[0]
+        np.testing.assert_allclose((drawn > 0).mean(), kept, atol=0.01)
+        assert ((drawn == 0) | (drawn == 1)).mean() > 0.1
+        assert drawn.min() >= 0 and drawn.max() <= 1
+
+
+def test_a_mask_at_zero_has_a_gradient_where_it_is_not_cut_off():
+    logits = jnp.zeros(1000)
+    key = jax.random.key(1)
+    slope = jax.grad(lambda x: sample_hard_concrete(key, x).sum())(logits)
+    drawn = sample_hard_concrete(key, logits)
+    np.testing.assert_array_equal(slope > 0, (drawn > 0) & (drawn < 1))
+
+
+@pytest.fixture(scope="module")
+def one_way():
+    """A layer in which only input->m0->logits carries anything: what the input writes is hidden.
+
+    The input writes into a direction that the output map does not see; the MLP copies it into one
+    that it does. The head's output map is zero.
+    """
+    config = TransformerConfig(
+        **{"n_layers": 1, "n_heads": 1, "d_model": 2, "d_head": 1, "d_mlp": 1},
+        **{"n_ctx": 2, "d_vocab": 4, "d_vocab_out": 1, "activation": "relu"},
+    )
+    params = jax.tree.map(jnp.zeros_like, dict(init_params(config, jax.random.key(0))))
+    params["embed"]["W_E"] = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
+    params["blocks_0"]["mlp"]["W_in"] = jnp.array([[1.0], [0.0]])
+    params["blocks_0"]["mlp"]["W_out"] = jnp.array([[0.0, 1.0]])
+    params["unembed"]["W_U"] = jnp.array([[0.0], [1.0]])
+    tokens = jax.random.randint(jax.random.key(1), (2, 32, 2), 0, 4)
+    batch = contrast_batch(
+        params, config, *tokens, target=tokens[0].astype(float), positions=jnp.ones((32, 2))
+    )
+    return params, config, batch
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        ("edge_probing", {"penalties": (0.1, 0.3)}),
+        ("uniform_gradient_sampling", {"penalties": (0.1, 0.3)}),
+        ("edge_pruning", {"shares": (0.2, 0.3)}),
+    ],
+)
+def test_the_two_edges_that_matter_are_kept(one_way, name, knobs):
+    params, config, batch = one_way
+    graph = Graph.of(config)
+    scores = METHODS[name](
+        params, config, batch, squared_error_to_clean, learning=LEARNING, **knobs
+    )
+    by_name = {
+        (graph.writers[w], graph.readers[r]): float(scores[w, r]) for w, r in graph.edges.tolist()
+    }
+    matter = [by_name.pop(edge) for edge in (("input", "m0"), ("m0", "logits"))]
+    assert min(matter) > 0.8 and max(by_name.values()) < 0.35
+
+
+def test_the_nodes_that_matter_are_kept(one_way):
+    params, config, batch = one_way
+    scores = METHODS["node_probing"](
+        params, config, batch, squared_error_to_clean, penalties=(0.1, 0.3), learning=LEARNING
+    )
+    assert scores[0] > 0.8 and scores[2] > 0.8 and scores[1] < 0.35
+
+
+def test_a_heavier_penalty_keeps_less(one_way):
+    for learn in (probe_edges, sample_gradients):
+        learnt = learn(
+            *one_way,
+            squared_error_to_clean,
+            jnp.array([0.01, 100.0]),
+            jax.random.key(0),
+            LEARNING,
+        )
+        assert learnt.losses.shape == learnt.sizes.shape == (2, LEARNING.steps)
+        assert learnt.sizes[0, -1] > learnt.sizes[1, -1] + 0.2
+        assert learnt.losses[1, -20:].mean() > learnt.losses[0, -20:].mean() + 0.5
+
+
+def test_pruning_reaches_the_share_asked_for(one_way):
+    """Unless less than that leaves out what matters: two of eight edges."""
+    learnt = prune_edges(
+        *one_way,
+        squared_error_to_clean,
+        jnp.array([0.1, 0.45, 0.75]),
+        jax.random.key(0),
+        Learning(steps=600, learning_rate=0.1, batch_size=8),
+    )
+    np.testing.assert_allclose(learnt.sizes[:, -1], [0.25, 0.45, 0.75], atol=0.02)
+
+
+def test_settings_are_learnt_as_if_alone(one_way):
+    penalties = jnp.array([0.1, 1.0])
+    given = (jax.random.key(0), LEARNING._replace(steps=5))
+    both = probe_edges(*one_way, squared_error_to_clean, penalties, *given)
+    for i in range(2):
+        alone = probe_edges(*one_way, squared_error_to_clean, penalties[i : i + 1], *given)
+        np.testing.assert_allclose(both.kept[i], alone.kept[0], atol=1e-6)
+        np.testing.assert_allclose(both.losses[i], alone.losses[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("penalties", [(), (0.0, 1.0), (1.0, 0.1), (-1.0,)])
+def test_penalties_ascend(one_way, penalties):
+    with pytest.raises(ValueError, match="penalties must be positive, ascending and distinct, got"):
+        METHODS["edge_probing"](*one_way, squared_error_to_clean, penalties=penalties)
+
+
+@pytest.mark.parametrize("field", Learning._fields)
+def test_learning_needs_positive_numbers(one_way, field):
+    with pytest.raises(ValueError, match=f"{field} must be positive, got 0"):
+        METHODS["node_probing"](
+            *one_way, squared_error_to_clean, learning=Learning()._replace(**{field: 0})
+        )
