@@ -21,11 +21,11 @@ def test_plan_run_and_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
     main([*arguments, "--dry-run"])
     out = capsys.readouterr().out
     assert "2 runs: 1 model (3) x 1 method (eap) x 1 ablation (resample) x 2 seeds (0, 1)" in out
-    assert "0 done, 2 to do, in 1 compile groups" in out
+    assert "0 done, 2 to do, in 1 compile group\n" in out
     assert not Store(tmp_path).finished()
 
     main([*arguments, "--share", "1/2"])
-    assert "share 1/2: 1 runs" in capsys.readouterr().out
+    assert "share 1/2: 1 of them" in capsys.readouterr().out
     (first,) = Store(tmp_path).finished()
     before = (tmp_path / "runs" / f"{first}.parquet").stat().st_mtime_ns
 

@@ -34,19 +34,6 @@ def find_method(name: str) -> Callable[..., Any]:
     return found
 
 
-def find_loss(name: str, categorical: bool) -> Any:
-    """The loss that a method is given: the usual one, or for a user's method that to the target.
-
-    Args:
-      name: as for `find_method`.
-      categorical: whether the task has labels rather than values.
-    """
-    from interpbench_jax.discovery import usual_loss
-    from interpbench_jax.discovery.losses import loss_to_target
-
-    return loss_to_target(categorical) if ":" in name else usual_loss(name, categorical)
-
-
 def method_fingerprint(name: str) -> str:
     """Changes when the file of a user's method does; empty for methods of the package.
 

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from interpbench_jax.benchmark.measure import measure
-from interpbench_jax.benchmark.own_method import find_loss, find_method
+from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.plan import ModelSource, Run
 from interpbench_jax.benchmark.run import make_contrast
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.benchmark.store import Store
 from interpbench_jax.compiler import compile_case, program_text
-from interpbench_jax.discovery import ContrastBatch
+from interpbench_jax.discovery import ContrastBatch, knobs, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.scoring import node_importance
 from interpbench_jax.zoo import BenchmarkModel, load_model
@@ -113,12 +113,11 @@ class _Inputs:
 def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]:
     drawn = (run.model, run.ablation, run.seed, run.n_inputs)
     model, batch = inputs.model(run.model), inputs.contrast(*drawn)
-    loss = find_loss(run.method, _categorical(batch))
-    seeded = "key" in inspect.signature(method).parameters
+    loss = usual_loss(run.method, _categorical(batch))
     key = jax.random.key(run.seed)
-    knobs = {"key": jax.random.fold_in(key, 1)} if seeded else {}
+    asked = knobs(method, key=jax.random.fold_in(key, 1), truth=model.circuit.mask)
     with stopwatch() as finding:
-        scores = np.asarray(method(model.params, model.config, batch, loss, **knobs), np.float64)
+        scores = np.asarray(method(model.params, model.config, batch, loss, **asked), np.float64)
     with stopwatch() as scoring:
         found = measure(model, batch, scores, jax.random.fold_in(key, 2))
         importance = inputs.importance(*drawn)
@@ -185,11 +184,11 @@ def _described(run: Run) -> dict[str, Any]:
 
 
 def _defaults(method: Callable[..., Any]) -> dict[str, str]:
-    """A method's knobs: its keyword-only arguments and their values."""
-    parameters = inspect.signature(method).parameters.values()
-    return {
-        p.name: repr(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "key"
-    }
+    """A method's settings: its keyword-only arguments and their values, but what a run gives it."""
+    settings = [
+        p for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY
+    ]
+    return {p.name: repr(p.default) for p in settings if p.name not in ("key", "truth")}
 
 
 def _categorical(batch: ContrastBatch) -> bool:

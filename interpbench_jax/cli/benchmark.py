@@ -27,11 +27,9 @@ if TYPE_CHECKING:
 # Columns of the results and what they are called on the terminal.
 _SHOWN = {
     "edge_auroc": "edges",
-    "edge_auroc_qkv": "q/k/v",
     "node_auroc": "nodes",
     "edge_ap": "AP",
     "cpr": "CPR",
-    "cmd": "CMD",
     "seconds": "seconds",
 }
 
@@ -108,8 +106,9 @@ def _print_plan(plan: list[Run], mine: list[Run], todo: list[Run], share: str) -
     groups = len({run.compile_group for run in todo})
     lines = [f"{len(plan)} runs: " + " x ".join(parts)]
     if len(mine) < len(plan):
-        lines.append(f"share {share}: {len(mine)} runs")
-    lines.append(f"{len(mine) - len(todo)} done, {len(todo)} to do, in {groups} compile groups")
+        lines.append(f"share {share}: {len(mine)} of them")
+    sharing = f", in {groups} compile group{'s' * (groups != 1)}" if todo else ""
+    lines.append(f"{len(mine) - len(todo)} done, {len(todo)} to do{sharing}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 

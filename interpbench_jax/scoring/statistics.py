@@ -46,7 +46,7 @@ class Place(NamedTuple):
       mean: of its results.
       low: of the mean.
       high: of the mean.
-      rank: by the mean, 1 is best; equal ones share the mean of their ranks.
+      rank: by the mean, 1 is best; equal ones share the best of their ranks.
       best_rank: of the interval.
       worst_rank: of the interval.
     """
@@ -176,10 +176,10 @@ def ranking(
         return [Place(method, 0, nan, nan, nan, nan, nan, nan) for method in methods]
     rng = np.random.default_rng(seed)
     drawn = complete[rng.integers(n_cases, size=(n_resamples, n_cases))].mean(1)
-    ranks = stats.rankdata(-np.round(drawn, 9), axis=1)
+    ranks = stats.rankdata(-np.round(drawn, 9), method="min", axis=1)
     best, worst = np.percentile(ranks, [2.5, 97.5], axis=0)
     means = complete.mean(0)
-    rank = stats.rankdata(-np.round(means, 9))
+    rank = stats.rankdata(-np.round(means, 9), method="min")
     places = []
     for place in range(n_methods):
         low, high = mean_interval(complete[:, place], seed=seed)

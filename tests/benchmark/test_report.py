@@ -156,6 +156,15 @@ def test_plots_follow_the_page_s_colours(page: Path) -> None:
     assert "currentColor" not in (page.parent / "plots" / "boxes.svg").read_text()
 
 
+@pytest.mark.parametrize(
+    "methods", [["one"], [f"a_method_with_a_long_name_{i}" for i in range(21)]]
+)
+def test_one_case_with_few_or_many_methods(tmp_path: Path, methods: list[str]) -> None:
+    """Plots have room for everything: Matplotlib would warn, and warnings are errors."""
+    fill(Store(tmp_path), ["3"], methods)
+    assert write_report(Store(tmp_path), tmp_path / "out").is_file()
+
+
 def test_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no results in"):
         write_report(Store(tmp_path), tmp_path / "out")

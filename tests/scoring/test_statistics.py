@@ -121,7 +121,8 @@ def test_missing_results_leave_out_the_case():
 
 def test_equal_methods_share_a_rank():
     places = ranking(np.array([[0.5, 0.5, 0.4]] * 3), ["a", "b", "c"])
-    assert [place.rank for place in places] == [1.5, 1.5, 3]
+    assert [place.rank for place in places] == [1, 1, 3]
+    assert [place.worst_rank for place in places] == [1, 1, 3]
 
 
 def test_no_common_case_is_no_rank():

@@ -69,7 +69,7 @@ def heat_map(results: Results, models: Sequence[str]) -> Figure | None:
     if np.isnan(table).all():
         return None
     figure = Figure(
-        figsize=(1.6 + 0.52 * table.shape[1], 1.3 + 0.2 * len(models)), layout="constrained"
+        figsize=(2.6 + 0.46 * table.shape[1], 2.6 + 0.2 * len(models)), layout="constrained"
     )
     axes = figure.subplots()
     image = axes.imshow(table, vmin=0.5, vmax=1, cmap="cividis", aspect="auto")
@@ -87,7 +87,14 @@ def heat_map(results: Results, models: Sequence[str]) -> Figure | None:
                 colour = "black" if value > 0.72 else "white"
                 text = f"{value:.2f}"
                 axes.text(column, row, text, ha="center", va="center", size=6.5, color=colour)
-    figure.colorbar(image, label="edge AUROC", extend="min", shrink=min(1.0, 8 / len(models) + 0.3))
+    figure.colorbar(
+        image,
+        label="edge AUROC",
+        extend="min",
+        shrink=min(1.0, 8 / len(models) + 0.3),
+        aspect=30,
+        pad=0.02,
+    )
     return figure
 
 
