@@ -91,6 +91,7 @@ def test_failures_are_shown_and_can_be_tried_again(
         (["benchmark", "--methods", "guess"], "unknown method 'guess'; known: eap"),
         (["benchmark", "--methods", "nowhere:find"], "there is no module 'nowhere'"),
         (["benchmark", "--share", "2/2"], "a share is 0/4"),
+        (["benchmark", "--ablations", "median"], "unknown ablation 'median'"),
         (["benchmark", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
         (["benchmark", "--models", ".", "--compiled"], "exclude one another"),

@@ -11,12 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from interpbench_jax.benchmark.own_method import method_fingerprint
 
-Ablation = Literal["resample", "mean", "mean_per_position", "zero", "optimal"]
-# As in `zoo`, which imports JAX.
+# As in `discovery` and `zoo`, which import JAX.
+_ABLATIONS = ("resample", "mean", "mean_per_position", "zero", "optimal")
 _BUNDLED = Path(__file__).parent.parent / "zoo" / "models"
 # Fields of a model's config that no compiled program depends on.
 _NOT_SHAPE = ("init_std",)
@@ -57,7 +56,7 @@ class Run:
     model: ModelSource
     method: str
     method_version: str
-    ablation: Ablation
+    ablation: str
     seed: int
     n_inputs: int
 
@@ -79,7 +78,7 @@ class Run:
 def make_plan(
     models: Sequence[ModelSource],
     methods: Sequence[str],
-    ablations: Sequence[Ablation],
+    ablations: Sequence[str],
     seeds: Sequence[int],
     n_inputs: int,
 ) -> list[Run]:
@@ -93,7 +92,8 @@ def make_plan(
       n_inputs: clean and corrupted inputs to draw.
 
     Raises:
-      ValueError: nothing is to be run, something is named twice, or a number is out of range.
+      ValueError: nothing is to be run, something is named twice or does not exist, or a number is
+        out of range.
     """
     names = [model.name for model in models]
     for kind, given in (
@@ -106,6 +106,8 @@ def make_plan(
             raise ValueError(f"give at least one {kind}")
         if twice := [str(name) for name in dict.fromkeys(given) if given.count(name) > 1]:
             raise ValueError(f"{kind} given twice: {', '.join(twice)}")
+    if unknown := [name for name in ablations if name not in _ABLATIONS]:
+        raise ValueError(f"unknown ablation {unknown[0]!r}; known: {', '.join(_ABLATIONS)}")
     if n_inputs < 1:
         raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
     if min(seeds) < 0:

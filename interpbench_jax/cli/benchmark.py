@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from interpbench_jax.benchmark.plan import (
-    Ablation,
     ModelSource,
     Run,
     bundled_models,
@@ -40,7 +39,7 @@ def benchmark(
     models: tuple[Path, ...] = (),
     compiled: bool = False,
     methods: tuple[str, ...] = ("eap", "eap_ig_masks", "acdc"),
-    ablations: tuple[Ablation, ...] = ("resample",),
+    ablations: tuple[str, ...] = ("resample",),
     seeds: tuple[int, ...] = (0,),
     n_inputs: int = 1_000,
     share: str = "0/1",
@@ -59,7 +58,8 @@ def benchmark(
       models: directories of models, or of directories of models, instead of the bundled ones.
       compiled: take the models that Tracr compiles of the cases instead of trained ones.
       methods: names, or `module:function` for one of your own in the working directory.
-      ablations: what takes the place of what a patched edge carries.
+      ablations: what takes the place of what a patched edge carries: resample, mean,
+        mean_per_position, zero, optimal.
       seeds: of the inputs and of what is random in a method.
       n_inputs: clean and corrupted inputs to draw.
       share: do one of several parts, such as 0/4 to 3/4 in four processes or on four machines;

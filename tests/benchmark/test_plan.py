@@ -9,6 +9,7 @@ import pytest
 
 from interpbench_jax.benchmark import ModelSource, Run, make_plan, share_of
 from interpbench_jax.benchmark.plan import bundled_models, compiled_models, stored_models
+from interpbench_jax.discovery import DISCOVERY_ABLATIONS
 from interpbench_jax.zoo import bundled_names
 from interpbench_jax.zoo.store import BUNDLED
 
@@ -79,10 +80,17 @@ def test_bad_plans_are_refused() -> None:
         make_plan([model], (), ("mean",), (0,), 10)
     with pytest.raises(ValueError, match="seed given twice: 1"):
         make_plan([model], ("eap",), ("mean",), (1, 0, 1), 10)
+    with pytest.raises(ValueError, match="unknown ablation 'median'; known: resample, mean"):
+        make_plan([model], ("eap",), ("median",), (0,), 10)
     with pytest.raises(ValueError, match="n_inputs must be at least 1, got 0"):
         make_plan([model], ("eap",), ("mean",), (0,), 0)
     with pytest.raises(ValueError, match="seeds must not be negative, got -1"):
         make_plan([model], ("eap",), ("mean",), (-1,), 10)
+
+
+def test_every_ablation_can_be_planned() -> None:
+    runs = make_plan([source("3")], ("eap",), DISCOVERY_ABLATIONS, (0,), 10)
+    assert [run.ablation for run in runs] == list(DISCOVERY_ABLATIONS)
 
 
 def test_bundled_models() -> None:

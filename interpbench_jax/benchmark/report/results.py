@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,6 @@ class Results:
         return Circuit.from_json(json.dumps(self.facts(model_id)["circuit"]))
 
 
-def _natural(name: str) -> tuple:
-    """Numbers before words, and in their order."""
-    number, _, rest = name.partition(" ")
-    return (0, int(number), rest) if number.isdigit() else (1, 0, name)
+def _natural(name: str) -> list[str | int]:
+    """Numbers within names in their order, as in 3, 13, models/3, models/13."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -53,7 +53,7 @@
 
   const shade = () => {
     for (const cell of document.querySelectorAll("td.h"))
-      cell.classList.toggle("strong", Number(cell.dataset.v) > 0.86);
+      cell.classList.toggle("strong", Number(cell.dataset.v) > 0.9);
   };
   const score = document.getElementById("heat-score");
   score.addEventListener("input", () => {
