@@ -1,0 +1,72 @@
+"""The code in the README of `discovery`, and that its table has every method."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import interpbench_jax.discovery
+from interpbench_jax.discovery import METHODS
+from interpbench_jax.discovery.losses import cross_entropy
+
+README = (Path(interpbench_jax.discovery.__file__).parent / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_table_has_every_method():
+    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(METHODS)
+
+
+@pytest.fixture(autouse=True)
+def broadcasting():
+    """Examples are run as users run them."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def defined_and_printed(program):
+    """What a program defines, and what it prints."""
+    names, printed = {"__name__": __name__}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(program, names)
+    return names, printed.getvalue()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["method", "network"])
+def test_examples_print_what_stands_below_them(example):
+    program, shown = example
+    assert defined_and_printed(program)[1] == shown
+
+
+@pytest.fixture(scope="module")
+def own():
+    """The network of the last example, with weights and inputs."""
+    with jax.numpy_rank_promotion("allow"):
+        names, _ = defined_and_printed(EXAMPLES[1][0])
+    return tuple(names[key] for key in ("params", "network", "batch"))
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(METHODS) - {"oracle", "structural_prior", "weight_magnitude"})
+)
+def test_methods_work_on_a_network_of_ones_own(own, name):
+    """Edges into what the network does not look at have no effect."""
+    params, network, batch = own
+    scores = np.asarray(METHODS[name](params, network, batch, cross_entropy))
+    assert scores.shape in ((4,), (4, 3)) and not np.isnan(scores).any()
+    if name in ("eap_ig_masks", "eap_ig_inputs", "eap_ig_activations", "edge_patching"):
+        used = {("x1", "and"), ("x2", "and"), ("and", "logits")}
+        for w, r in network.graph.edges:
+            edge = (network.graph.writers[w], network.graph.readers[r])
+            assert (abs(scores[w, r]) > 1e-6) == (edge in used), edge
+
+
+@pytest.mark.parametrize("name", ["weight_magnitude", "structural_prior"])
+def test_transformers_are_needed_where_weights_are_looked_at(own, name, no_shape_checks):
+    with pytest.raises(ValueError, match=f"{name} knows transformers only, got AndOr"):
+        METHODS[name](*own, cross_entropy)
