@@ -27,8 +27,9 @@ def find_method(name: str) -> Callable[..., Any]:
     _see_working_directory()
     try:
         found = getattr(importlib.import_module(module), function, None)
-    except ImportError as error:
-        raise ValueError(f"method {name!r}: cannot import {module!r}: {error}") from error
+    except Exception as error:  # whatever the user's file does
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"method {name!r}: cannot import {module!r}: {said}") from error
     if not callable(found):
         raise ValueError(f"method {name!r}: {module!r} has no function {function!r}")
     return found

@@ -1,6 +1,7 @@
 """Runs discovery methods on a model and scores what they find."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,14 +12,20 @@ import numpy as np
 from jaxtyping import Float
 
 from interpbench_jax.benchmark.draw import draw_comparison
+from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.cases import sample_pairs
 from interpbench_jax.compiler import algorithm_outputs, compile_case
-from interpbench_jax.discovery import ContrastBatch, contrast_batch, get_method, usual_loss
-from interpbench_jax.discovery.contrast import DiscoveryAblation
+from interpbench_jax.discovery import (
+    ContrastBatch,
+    Loss,
+    contrast_batch,
+    knobs,
+    usual_loss,
+)
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.model import Circuit
-from interpbench_jax.scoring import edge_roc, node_roc
+from interpbench_jax.scoring import circuit_of_size, edge_roc, node_roc
 from interpbench_jax.siit import counted_positions
 from interpbench_jax.zoo import BenchmarkModel, replacing
 
@@ -31,7 +38,7 @@ class Finding(NamedTuple):
     Attributes:
       case: name of the model's case.
       method: name of the method.
-      scores: per edge.
+      scores: per edge, or per writer.
       edge_auroc: with q, k and v of a head merged.
       edge_auroc_qkv: with them apart.
       node_auroc: over heads and MLPs.
@@ -41,7 +48,7 @@ class Finding(NamedTuple):
 
     case: str
     method: str
-    scores: Float[np.ndarray, "writer reader"]
+    scores: Float[np.ndarray, "writer reader"] | Float[np.ndarray, " writer"]
     edge_auroc: float
     edge_auroc_qkv: float
     node_auroc: float
@@ -54,7 +61,7 @@ def make_contrast(
     key: jax.Array,
     *,
     n_inputs: int = N_INPUTS,
-    ablation: DiscoveryAblation = "resample",
+    ablation: str = "resample",
 ) -> ContrastBatch:
     """Draws clean and corrupted inputs of the model's case, with what is right on the clean ones.
 
@@ -85,25 +92,38 @@ def make_contrast(
 
 
 def run_methods(
-    model: BenchmarkModel, methods: Sequence[str], batch: ContrastBatch
+    model: BenchmarkModel,
+    methods: Sequence[str],
+    batch: ContrastBatch,
+    *,
+    loss: Loss | None = None,
+    seed: int = 0,
 ) -> list[Finding]:
-    """Runs each method and scores the edges.
+    """Runs each method and scores what it finds.
 
     Args:
       model: the model to be looked at.
-      methods: names in `discovery.METHODS`.
-      batch: inputs.
+      methods: names in `discovery.METHODS`, or `module:function` for one's own.
+      batch: inputs and what patches put in.
+      loss: the one for all of them; by default each method's usual one.
+      seed: of methods that draw.
 
     Raises:
-      ValueError: a method is not known.
+      ValueError: a method is not known, or the loss is no number.
     """
-    functions = [get_method(name) for name in methods]  # all looked up before any runs
+    functions = [find_method(name) for name in methods]  # all looked up before any runs
     categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
+    given = {"key": jax.random.key(seed), "truth": model.circuit.mask}
     findings = []
     for name, function in zip(methods, functions, strict=True):
-        loss = usual_loss(name, categorical)
+        used = loss or usual_loss(name, categorical)
+        unpatched = float(used(batch.clean_logits, batch))
+        if not math.isfinite(unpatched):
+            raise ValueError(f"{used.__name__} of the unpatched model must be finite: {unpatched}")
         with stopwatch() as time_taken:
-            scores = np.asarray(function(model.params, model.config, batch, loss))
+            scores = np.asarray(
+                function(model.params, model.config, batch, used, **knobs(function, **given))
+            )
         findings.append(
             Finding(
                 case=model.case,
@@ -120,13 +140,9 @@ def run_methods(
 
 
 def found_circuit(finding: Finding, truth: Circuit) -> Circuit:
-    """The found circuit of the true size: as many edges as the truth has, by size of score.
-
-    Edges tied with the last one are all taken.
-    """
-    sizes = np.where(truth.graph.valid, np.abs(finding.scores), -1.0)
-    threshold = np.sort(sizes, axis=None)[-len(truth)]
-    return Circuit.from_mask(truth.graph, (sizes >= threshold) & (sizes > 0))
+    """The found circuit of the true size: as many edges as the truth has, by size of score."""
+    mask = circuit_of_size(finding.scores, truth.graph, len(truth))
+    return Circuit.from_mask(truth.graph, mask)
 
 
 def write_findings(model: BenchmarkModel, findings: Sequence[Finding], directory: Path) -> None:

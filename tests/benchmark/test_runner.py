@@ -125,6 +125,13 @@ def test_an_unknown_method_stops_before_any_run(tmp_path: Path, own: None) -> No
     assert not store.finished()
 
 
+def test_a_file_that_cannot_be_imported_is_one_s_own_to_mend(tmp_path: Path, own: None) -> None:
+    (tmp_path / "half_written.py").write_text("def find(:")
+    runs = make_plan(bundled_models(("3",)), ["half_written:find"], ("zero",), (0,), 40)
+    with pytest.raises(ValueError, match="cannot import 'half_written': SyntaxError"):
+        list(execute(runs, Store(tmp_path / "results")))
+
+
 @pytest.mark.slow
 def test_the_compiled_model_of_a_case(tmp_path: Path, own: None) -> None:
     store = Store(tmp_path / "results")
