@@ -113,7 +113,7 @@ def run_methods(
     """
     functions = [find_method(name) for name in methods]  # all looked up before any runs
     categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
-    given = {"key": jax.random.key(seed), "truth": model.circuit.mask}
+    key, truth = jax.random.key(seed), model.circuit.mask
     findings = []
     for name, function in zip(methods, functions, strict=True):
         used = loss or usual_loss(name, categorical)
@@ -122,7 +122,9 @@ def run_methods(
             raise ValueError(f"{used.__name__} of the unpatched model must be finite: {unpatched}")
         with stopwatch() as time_taken:
             scores = np.asarray(
-                function(model.params, model.config, batch, used, **knobs(function, **given))
+                function(
+                    model.params, model.config, batch, used, **knobs(function, key=key, truth=truth)
+                )
             )
         findings.append(
             Finding(

@@ -16,6 +16,8 @@ def discover(
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     *,
     methods: tuple[str, ...] = ("eap", "eap_ig_masks", "acdc"),
+    ablation: str = "resample",
+    loss: str | None = None,
     n_inputs: int = 1_000,
     seed: int = 0,
     out: Path = OUT / "discover",
@@ -24,19 +26,25 @@ def discover(
 
     Args:
       models: bundled models by name, or directories.
-      methods: what to run.
+      methods: what to run; `module:function` is one of your own in the working directory.
+      ablation: what patches put in: resample, mean, mean_per_position, zero or optimal.
+      loss: kl, cross_entropy or logit_difference for labels, mse_to_clean, mse or mae for values;
+        by default the one each method was proposed with.
       n_inputs: clean and corrupted inputs to draw.
-      seed: which inputs.
+      seed: which inputs, and what methods draw.
       out: directory for scores and drawings.
     """
-    from interpbench_jax.discovery import get_method
+    from interpbench_jax.benchmark.own_method import find_method
+    from interpbench_jax.discovery import LOSSES
     from interpbench_jax.zoo import load_model
 
     need_some(models, "model")
     need_some(methods, "method")
     for method in methods:
-        get_method(method)  # all names are checked before any work
-    search([load_model(name) for name in models], methods, n_inputs, seed, out)
+        find_method(method)  # all names are checked before any work
+    if loss is not None and loss not in LOSSES:
+        raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
+    search([load_model(name) for name in models], methods, n_inputs, seed, out, ablation, loss)
 
 
 def search(
@@ -45,16 +53,20 @@ def search(
     n_inputs: int,
     seed: int,
     out: Path,
+    ablation: str = "resample",
+    loss: str | None = None,
 ) -> None:
     """Runs methods on models, writes what they find below `out`, and prints a table."""
     import jax
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
+    from interpbench_jax.discovery import LOSSES
 
     findings = []
     for model in models:
-        batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs)
-        found = run_methods(model, methods, batch)
+        batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation)
+        used = None if loss is None else LOSSES[loss]
+        found = run_methods(model, methods, batch, loss=used, seed=seed)
         write_findings(model, found, out / model.case)
         findings += found
     print_findings(findings)

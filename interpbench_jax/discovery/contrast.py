@@ -1,6 +1,6 @@
 """Puts together what methods work on."""
 
-from typing import Literal, get_args
+from typing import cast, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
@@ -11,7 +11,6 @@ from interpbench_jax.evaluation import Ablation, ablation_source
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
-DiscoveryAblation = Ablation | Literal["optimal"]
 DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
 
 
@@ -23,7 +22,7 @@ def contrast_batch(
     target: Num[Array, "batch pos"],
     positions: Float[Array, "batch pos"],
     *,
-    ablation: DiscoveryAblation = "resample",
+    ablation: str = "resample",
     loss: Loss | None = None,
 ) -> ContrastBatch:
     """Runs the model on clean and corrupted inputs once, and says what ablation puts in.
@@ -59,7 +58,7 @@ def contrast_batch(
     network = as_edge_network(config)
     clean_logits, written = network.run(params, clean)
     there = written if corrupted is None else network.run(params, corrupted)[1]
-    kind: Ablation = "mean" if ablation == "optimal" else ablation
+    kind = "mean" if ablation == "optimal" else cast(Ablation, ablation)
     source = ablation_source(there, kind)
     batch = ContrastBatch(
         clean, corrupted, target, clean_logits, jnp.asarray(positions), written, source
