@@ -15,17 +15,23 @@ import pytest
 if "INTERPBENCH_CACHE" not in os.environ:  # parallel workers inherit that of the main process
     _cache = tempfile.TemporaryDirectory()
     os.environ["INTERPBENCH_CACHE"] = _cache.name
-# Tests compile a lot and run little: so, compiling takes a third of the time.
-_FLAGS = "--xla_backend_optimization_level=0"
-if jaxlib.__version__.startswith("0.10."):  # an unknown flag is fatal
-    _FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", _FLAGS)
 jaxtyping.install_import_hook("interpbench_jax", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("tests", deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("tests")
 
 from interpbench_jax.model import TransformerConfig, forward, init_params  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Shortens compilation, of which tests do a lot; the slow ones run a lot, too."""
+    flags = []
+    if jaxlib.__version__.startswith("0.10."):  # an unknown flag is fatal
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    if config.option.markexpr == "not slow":
+        flags.append("--xla_backend_optimization_level=0")
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
+
 
 CAUSAL = TransformerConfig(
     n_layers=2,
