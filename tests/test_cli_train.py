@@ -128,3 +128,18 @@ def test_a_missing_dashboard_says_what_to_install(monkeypatch, tmp_path: Path) -
 
 def test_unknown_numbers_become_null() -> None:
     assert PROGRESS.as_json()["siia"] == [None]
+
+
+def test_cases_of_one_shape_train_together(tmp_path: Path, capsys) -> None:
+    """8 and 20 share a shape; every case gets its own directory, and is skipped when resumed."""
+    call = ["train", "8", "20", "--together", *TINY, "--out", str(tmp_path)]
+    main(call)
+    printed = capsys.readouterr().out
+    for name in ("8", "20"):
+        card = json.loads((tmp_path / name / "card.json").read_text())
+        assert card["case"] == name and card["batches"] == 4
+        assert len(read_metrics(tmp_path / name / "history.jsonl")) == 2
+        assert f"case {name}: did NOT reach" in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["20", "8"]
+    main([*call, "--resume"])
+    assert capsys.readouterr().out.count("done before") == 2

@@ -1,6 +1,11 @@
 """Strict interchange intervention training."""
 
 from interpbench_jax.siit.alignment import Alignment, align
+from interpbench_jax.siit.causal_model import (
+    CausalModel,
+    interchange_targets,
+    problem_from_causal_model,
+)
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses, task_loss
 from interpbench_jax.siit.members import VARIED, Member, members
@@ -9,7 +14,7 @@ from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
 from interpbench_jax.siit.state import TrainState, init_states
 from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
-from interpbench_jax.siit.together import common_shape, train_together
+from interpbench_jax.siit.together import common_shape, same_shape, train_together
 from interpbench_jax.siit.train import TrainResult, train_siit
 from interpbench_jax.siit.validation import Scores, validate
 
@@ -18,6 +23,7 @@ __all__ = [
     "TOLERANCE",
     "VARIED",
     "Alignment",
+    "CausalModel",
     "Member",
     "Scores",
     "SiitBatch",
@@ -32,11 +38,14 @@ __all__ = [
     "device_mesh",
     "draw_batch",
     "interchange_losses",
+    "interchange_targets",
     "init_states",
     "make_optimizer",
     "make_problem",
     "members",
     "preset",
+    "problem_from_causal_model",
+    "same_shape",
     "task_loss",
     "train_siit",
     "train_together",

@@ -7,7 +7,7 @@ the variables and free nodes are never drawn, and score as the behaviour does.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import jax
@@ -29,6 +29,8 @@ def train_together(
     problems: Sequence[SiitProblem],
     models: Sequence[TransformerConfig],
     members: Sequence[Member],
+    *,
+    on_round: Callable[[list[TrainState]], None] | None = None,
 ) -> list[TrainResult]:
     """Trains the members of every case at the same time; see `train_siit` for each.
 
@@ -36,6 +38,7 @@ def train_together(
       problems: one per case.
       models: their shapes, which may differ in vocabularies and initial scale only.
       members: seeds and rates, the same for all cases.
+      on_round: called after every round with the state of every case, in the padded shape.
 
     Raises:
       ValueError: the shapes differ in something else.
@@ -54,11 +57,23 @@ def train_together(
     loop = Loop.of(config)
     while not finished(state, config):
         state = _advance(state, training, validation, model=common, loop=loop)
-    results = []
-    for place, ((_, held_out), model) in enumerate(zip(halves, models, strict=True)):
-        own = jax.tree.map(lambda leaf, place=place: leaf[place], state)
-        results.append(result_of(_unpad_state(own, model, held_out), model, held_out))
-    return results
+        if on_round is not None:
+            on_round(_by_case(state, len(problems)))
+    return [
+        result_of(_unpad_state(own, model, held_out), model, held_out)
+        for own, (_, held_out), model in zip(
+            _by_case(state, len(problems)), halves, models, strict=True
+        )
+    ]
+
+
+def same_shape(models: Sequence[TransformerConfig]) -> list[list[int]]:
+    """Groups models, by their places, that can be trained together."""
+    groups: dict[object, list[int]] = {}
+    for place, model in enumerate(models):
+        rest = replace(model, init_std=1.0, d_vocab=model.pad or 1, d_vocab_out=1)
+        groups.setdefault((rest, model.d_vocab_out == 1), []).append(place)
+    return list(groups.values())
 
 
 def common_shape(models: Sequence[TransformerConfig]) -> TransformerConfig:
@@ -78,6 +93,10 @@ def common_shape(models: Sequence[TransformerConfig]) -> TransformerConfig:
             + "; ".join(str(model) for model in models)
         )
     return common.pop()
+
+
+def _by_case(state: TrainState, n_cases: int) -> list[TrainState]:
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(n_cases)]
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loop"))

@@ -1,6 +1,6 @@
 """Models on disk and in other projects' formats."""
 
-from interpbench_jax.zoo.make import make_model, metrics
+from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.store import bundled_names, load_model, replacing, save_model
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
@@ -12,6 +12,7 @@ __all__ = [
     "from_transformer_lens",
     "load_model",
     "make_model",
+    "make_models_together",
     "metrics",
     "replacing",
     "save_model",

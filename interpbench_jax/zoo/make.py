@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,12 +22,15 @@ from interpbench_jax.siit import (
     Member,
     Scores,
     SiitConfig,
+    SiitProblem,
+    TrainResult,
     TrainState,
     align,
     device_mesh,
     init_states,
     make_problem,
     train_siit,
+    train_together,
 )
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
@@ -62,6 +65,86 @@ def make_model(
     """
     crowd = (Member(0, population),) if isinstance(population, SiitConfig) else tuple(population)
     config = crowd[0].config
+    task = _prepare(case, config)
+    clock = [time.perf_counter()]
+    state, saved = None, None
+    if checkpoints is not None:
+        run = describe_run(task.name, crowd)
+        saved = Checkpoints(checkpoints, run, resume=resume)
+        state = saved.latest(init_states(crowd, task.problem, task.alignment.config))
+    done_before = 0 if state is None else int(state.round.max())
+
+    def after_round(state: TrainState) -> None:
+        clock.append(time.perf_counter())
+        if saved is not None:
+            saved.save(state)
+        if on_progress is not None:
+            rate = _batches_per_second(clock, config)
+            on_progress(progress_of(state, task.name, config.round_batches, rate))
+
+    with saved or contextlib.nullcontext():
+        result = train_siit(
+            task.problem,
+            task.alignment.config,
+            crowd,
+            state=state,
+            mesh=device_mesh(len(crowd), config.batch_size),
+            on_round=after_round,
+        )
+    return _finish(task, result, crowd, clock, done_before)
+
+
+def make_models_together(
+    cases: Sequence[Case | str],
+    crowd: Sequence[Member],
+    *,
+    on_progress: OnProgress | None = None,
+) -> list[BenchmarkModel]:
+    """`make_model` for several cases at once, in one compiled program; see `train_together`.
+
+    Args:
+      cases: cases whose models differ in vocabularies only, or their names.
+      crowd: the members to train on every case.
+      on_progress: called after every round, once per case.
+
+    Raises:
+      ValueError: there is no such case, or the models differ in more.
+    """
+    config = crowd[0].config
+    tasks = [_prepare(case, config) for case in cases]
+    clock = [time.perf_counter()]
+
+    def after_round(states: list[TrainState]) -> None:
+        clock.append(time.perf_counter())
+        rate = _batches_per_second(clock, config)
+        for task, state in zip(tasks, states, strict=True):
+            if on_progress is not None:
+                on_progress(progress_of(state, task.name, config.round_batches, rate))
+
+    results = train_together(
+        [task.problem for task in tasks],
+        [task.alignment.config for task in tasks],
+        crowd,
+        on_round=after_round,
+    )
+    return [
+        _finish(task, result, crowd, clock, 0) for task, result in zip(tasks, results, strict=True)
+    ]
+
+
+class _Task(NamedTuple):
+    """A case, ready to be trained on."""
+
+    compiled: CompiledCase
+    alignment: Alignment
+    problem: SiitProblem
+
+    @property
+    def name(self) -> str:
+        return self.compiled.case.name
+
+
+def _prepare(case: Case | str, config: SiitConfig) -> _Task:
     compiled = compile_case(case)
     alignment = align(compiled, padded=config.min_length is not None, same_size=config.same_size)
     problem = make_problem(
@@ -71,41 +154,28 @@ def make_model(
         n_pairs=config.n_pairs,
         min_length=config.min_length,
     )
-    clock = [time.perf_counter()]
-    state, saved = None, None
-    if checkpoints is not None:
-        run = describe_run(compiled.case.name, crowd)
-        saved = Checkpoints(checkpoints, run, resume=resume)
-        state = saved.latest(init_states(crowd, problem, alignment.config))
-    done_before = 0 if state is None else int(state.round.max())
+    return _Task(compiled, alignment, problem)
 
-    def after_round(state: TrainState) -> None:
-        clock.append(time.perf_counter())
-        if saved is not None:
-            saved.save(state)
-        if on_progress is not None:
-            rate = _batches_per_second(clock, config)
-            on_progress(progress_of(state, compiled.case.name, config.round_batches, rate))
 
-    with saved or contextlib.nullcontext():
-        result = train_siit(
-            problem,
-            alignment.config,
-            crowd,
-            state=state,
-            mesh=device_mesh(len(crowd), config.batch_size),
-            on_round=after_round,
-        )
+def _finish(
+    task: _Task,
+    result: TrainResult,
+    crowd: Sequence[Member],
+    clock: list[float],
+    done_before: int,
+) -> BenchmarkModel:
+    """The best member with its card."""
     worst = np.asarray(result.worst)
     best = int(worst.argmax())
+    config = crowd[best].config
     card = {
-        "case": compiled.case.name,
-        "title": compiled.case.title,
+        "case": task.name,
+        "title": task.compiled.case.title,
         "metrics": metrics(jax.tree.map(lambda x: x[best], result.scores)),
         "reached_threshold": bool(worst[best] >= config.threshold),
-        "config": asdict(crowd[best].config),
+        "config": asdict(config),
         "seed": crowd[best].seed,
-        "run": describe_run(compiled.case.name, crowd),
+        "run": describe_run(task.name, crowd),
         "members": [
             member.describe() | {"worst": float(score), "rounds": int(n), "diverged": bool(failed)}
             for member, score, n, failed in zip(
@@ -119,7 +189,7 @@ def make_model(
         **provenance(),
     }
     params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
-    return assemble_model(compiled, alignment, params, card)
+    return assemble_model(task.compiled, task.alignment, params, card)
 
 
 def describe_run(case: str, crowd: Sequence[Member]) -> dict[str, Any]:
