@@ -1,0 +1,77 @@
+"""Do methods recover the circuits of the compiled models, where nothing was trained?
+
+For the compiled model of each case: edges (at q/k/v level) of the true circuit; of these, those
+whose patch alone changes an answer on some input; and for every method, how many true edges are
+missing from the circuit of the true size that it finds, and its AUROC. Prints a Markdown table,
+then one JSON line.
+
+    python benchmarks/compiled_recovery.py --cases 3 13
+"""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.progress import track
+
+from interpbench_jax.benchmark import make_contrast, run_methods
+from interpbench_jax.benchmark.run import found_circuit
+from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.evaluation import edge_effects
+
+CASES = (
+    *("2", "3", "4", "7", "8", "11", "13", "18", "19", "20"),
+    *("21", "26", "29", "33", "38", "42", "57", "62", "92", "108"),
+)
+METHODS = ("edge_patching", "acdc", "edge_pruning")
+
+
+def main(
+    cases: tuple[str, ...] = CASES,
+    *,
+    methods: tuple[str, ...] = METHODS,
+    ablation: str = "resample",
+    n_inputs: int = 1_000,
+) -> None:
+    """Run methods on compiled models.
+
+    Args:
+      cases: names of cases.
+      methods: names of methods.
+      ablation: what patches put in.
+      n_inputs: how many inputs.
+    """
+    rows = [_row(case, methods, ablation, n_inputs) for case in track(cases)]
+    print(
+        "| case | true edges | used | " + " | ".join(f"{m} misses, AUROC" for m in methods) + " |"
+    )
+    print("|---" * (3 + len(methods)) + "|")
+    for row in rows:
+        found = [f"{len(row[m]['missed'])}, {row[m]['auroc']:.3f}" for m in methods]
+        print(f"| {row['case']} | {row['true']} | {row['used']} | " + " | ".join(found) + " |")
+    print(json.dumps(rows))
+
+
+def _row(case: str, methods: tuple[str, ...], ablation: str, n_inputs: int) -> dict:
+    model = compiled_model(case)
+    truth = model.circuit
+    batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs, ablation=ablation)
+    edges = np.argwhere(truth.mask)
+    effects = edge_effects(model.params, model.config, batch.clean, batch.corrupted, edges)
+    row = {"case": case, "true": len(truth), "used": int((jnp.asarray(effects) > 0).sum())}
+    for finding in run_methods(model, methods, batch):
+        missed = truth - found_circuit(finding, truth)
+        names = [f"{writer}->{reader}" for writer, reader in missed]
+        row[finding.method] = {
+            "missed": names,
+            "auroc": finding.edge_auroc_qkv,
+            "seconds": round(finding.seconds, 3),
+        }
+    jax.clear_caches()  # programs of other shapes are of no use
+    return row
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
