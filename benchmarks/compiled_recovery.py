@@ -32,7 +32,6 @@ def main(
     cases: tuple[str, ...] = CASES,
     *,
     methods: tuple[str, ...] = METHODS,
-    ablation: str = "resample",
     n_inputs: int = 1_000,
 ) -> None:
     """Run methods on compiled models.
@@ -40,10 +39,9 @@ def main(
     Args:
       cases: names of cases.
       methods: names of methods.
-      ablation: what patches put in.
       n_inputs: how many inputs.
     """
-    rows = [_row(case, methods, ablation, n_inputs) for case in track(cases)]
+    rows = [_row(case, methods, n_inputs) for case in track(cases)]
     print(
         "| case | true edges | used | " + " | ".join(f"{m} misses, AUROC" for m in methods) + " |"
     )
@@ -54,10 +52,11 @@ def main(
     print(json.dumps(rows))
 
 
-def _row(case: str, methods: tuple[str, ...], ablation: str, n_inputs: int) -> dict:
+def _row(case: str, methods: tuple[str, ...], n_inputs: int) -> dict:
     model = compiled_model(case)
     truth = model.circuit
-    batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs, ablation=ablation)
+    batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
+    assert batch.corrupted is not None
     edges = np.argwhere(truth.mask)
     effects = edge_effects(model.params, model.config, batch.clean, batch.corrupted, edges)
     row = {"case": case, "true": len(truth), "used": int((jnp.asarray(effects) > 0).sum())}

@@ -93,7 +93,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["cases", "train", "evaluate", "discover", "demo"])
+@pytest.mark.parametrize(
+    "command", ["cases", "train", "evaluate", "discover", "benchmark", "report", "demo"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main([command, "--help"])

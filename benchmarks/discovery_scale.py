@@ -1,0 +1,114 @@
+"""Discovery methods on larger models with random weights: seconds and peak memory, ours alone.
+
+Run: `.venv/bin/python benchmarks/discovery_scale.py`; or as part of `discovery_speed.py --scale`.
+Every method runs in a process of its own, whose peak memory counts Python and its libraries, the
+weights and the inputs. The last line printed is JSON.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from interpbench_jax.discovery import contrast_batch, eap, eap_ig_inputs, edge_patching
+from interpbench_jax.discovery.losses import cross_entropy
+from interpbench_jax.model import Graph, TransformerConfig, init_params
+
+_SMALL = TransformerConfig(
+    n_layers=6,
+    n_heads=4,
+    d_model=64,
+    d_head=16,
+    d_mlp=256,
+    n_ctx=16,
+    d_vocab=100,
+    d_vocab_out=100,
+    causal=True,
+    layer_norm=True,
+)
+_LARGE = TransformerConfig(
+    n_layers=12,
+    n_heads=12,
+    d_model=768,
+    d_head=64,
+    d_mlp=3_072,
+    n_ctx=64,
+    d_vocab=1_000,
+    d_vocab_out=1_000,
+    causal=True,
+    layer_norm=True,
+)
+# Method, model, inputs.
+TASKS: dict[str, tuple[Callable[..., Any], TransformerConfig, int]] = {
+    "edge_patching": (edge_patching, _SMALL, 256),
+    "eap": (eap, _LARGE, 32),
+    "eap_ig_inputs": (eap_ig_inputs, _LARGE, 32),
+}
+
+
+def run_task(name: str) -> dict[str, Any]:
+    """Makes the model and its inputs and runs the method twice."""
+    method, config, n_inputs = TASKS[name]
+    keys = jax.random.split(jax.random.key(0), 4)
+    params = init_params(config, keys[0])
+    clean, corrupted, target = (
+        jax.random.randint(key, (n_inputs, config.n_ctx), 0, config.d_vocab) for key in keys[1:]
+    )
+    start = time.perf_counter()
+    batch = contrast_batch(params, config, clean, corrupted, target, jnp.ones(clean.shape))
+    jax.block_until_ready(batch)
+    taken, batch_mb = [time.perf_counter() - start], _peak_mb()
+    for _ in range(2):
+        start = time.perf_counter()
+        scores = jax.block_until_ready(method(params, config, batch, cross_entropy))
+        taken.append(time.perf_counter() - start)
+    assert jnp.isfinite(scores).all()
+    return {
+        "ours_s": round(taken[2], 2),
+        "compile_s": round(taken[1] - taken[2], 2),
+        "batch_s": round(taken[0], 2),
+        "batch_mb": round(batch_mb),
+        "ours_mb": round(_peak_mb()),
+        "n_edges": len(Graph.of(config).edges),
+    }
+
+
+def measure_scale() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Runs every task in a process of its own; what it took, task by task."""
+    for name in TASKS:
+        command = [sys.executable, __file__, "--task", name]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode:
+            raise RuntimeError(f"{name} failed:\n{ran.stderr}")
+        yield name, json.loads(ran.stdout.splitlines()[-1])
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(task: str | None = None) -> None:
+    """Measure discovery methods on larger models.
+
+    Args:
+      task: the only one to measure, in this process.
+    """
+    if task is not None:
+        print(json.dumps(run_task(task)))
+        return
+    results = {}
+    for name, found in measure_scale():
+        results[name] = found
+        print(f"{name}: {found}")
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,284 @@
+"""Discovery by `auto-circuit` 1.0.1: the peer that `discovery_speed.py` runs and compares with.
+
+Needs `torch`, `transformer-lens` and `auto-circuit`, and nothing of this package, so that it can
+have a Python environment of its own. auto-circuit pins packages that it does not need here and that
+hold back others; installed as follows it runs:
+
+    pip install 'torch==2.13.0' 'transformer-lens>=2.0,<4' attrs blobfile ordered-set plotly
+    pip install --no-deps 'auto-circuit==1.0.1'
+
+It reads model and inputs from the `.npz` file that `discovery_speed.py` writes. After a warm-up it
+prints one JSON line, and one more with time and scores for every line that it is sent.
+
+auto-circuit is called as its documentation says. It was written for TransformerLens 1, where one
+class, which only serves its type annotations, had another name: `_old_names` brings it back.
+
+Kind to the peer: weights ask for no gradients; batches are put together once, not in every call;
+progress bars are off where the variable `TQDM_DISABLE` is set; one thread where two are slower.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformer_lens
+from siit_torch import load_model, peak_mb
+from torch import Tensor
+from torch.nn import functional
+
+
+def _old_names() -> None:
+    """Gives TransformerLens the names that auto-circuit imports."""
+    if hasattr(transformer_lens, "HookedTransformerKeyValueCache"):
+        return
+    cache = transformer_lens.TransformerLensKeyValueCache
+    transformer_lens.HookedTransformerKeyValueCache = cache
+    module: Any = types.ModuleType("transformer_lens.past_key_value_caching")
+    module.HookedTransformerKeyValueCache = cache
+    sys.modules[module.__name__] = module
+
+
+_old_names()
+
+from auto_circuit.data import PromptDataLoader, PromptDataset, PromptPairBatch  # noqa: E402
+from auto_circuit.prune_algos.ACDC import acdc_prune_scores  # noqa: E402
+from auto_circuit.prune_algos.mask_gradient import mask_gradient_prune_scores  # noqa: E402
+from auto_circuit.prune_algos.subnetwork_probing import (  # noqa: E402
+    subnetwork_probing_prune_scores,
+)
+from auto_circuit.types import Edge, PruneScores  # noqa: E402
+from auto_circuit.utils.ablation_activations import src_ablations  # noqa: E402
+from auto_circuit.utils.graph_utils import (  # noqa: E402
+    patch_mode,
+    patchable_model,
+    set_all_masks,
+)
+from auto_circuit.utils.patchable_model import PatchableModel  # noqa: E402
+
+Arrays = Mapping[str, np.ndarray]
+Scores = dict[str, float]
+
+_SMALL = 50
+_TURN_SECONDS = 0.5
+
+
+class CollatedOnce(PromptDataLoader):
+    """All inputs as one batch, put together when the loader is made."""
+
+    def __init__(self, arrays: Arrays, n_inputs: int) -> None:
+        """Takes the first inputs; position 0 has no answer."""
+        clean, corrupted = (
+            torch.from_numpy(arrays[name]).long() for name in ("clean", "corrupted")
+        )
+        answers = torch.from_numpy(arrays["target"])[:, 1:, None]
+        dataset = PromptDataset(clean, corrupted, answers, torch.zeros_like(answers))
+        inputs = torch.utils.data.Subset(dataset, range(n_inputs))
+        super().__init__(inputs, seq_len=None, diverge_idx=0, batch_size=n_inputs, shuffle=False)
+        self.batches = list(super().__iter__())
+
+    def __iter__(self) -> Iterator[PromptPairBatch]:
+        """That batch."""
+        return iter(self.batches)
+
+
+def load_patchable(arrays: Arrays) -> PatchableModel:
+    """The model with auto-circuit's wrappers, readers q, k and v of each head apart."""
+    model = load_model(arrays, "model")
+    model.requires_grad_(False)
+    model.set_use_attn_result(True)
+    model.set_use_split_qkv_input(True)
+    model.set_use_hook_mlp_in(True)
+    return patchable_model(model, factorized=True, slice_output="not_first_seq", separate_qkv=True)
+
+
+def our_name(edge: Edge) -> str:
+    """An edge in our names: `A1.0->A2.3.Q` is `a1.h0->a2.h3<q>`."""
+    return f"{_our_node(edge.src.name)}->{_our_node(edge.dest.name)}"
+
+
+def _our_node(name: str) -> str:
+    ends = {"Resid Start": "input", "Resid End": "logits"}
+    if name in ends:
+        return ends[name]
+    if name.startswith("MLP"):
+        return f"m{name.split()[1]}"
+    layer, head, *input_of_head = name.removeprefix("A").split(".")
+    return f"a{layer}.h{head}" + "".join(f"<{letter.lower()}>" for letter in input_of_head)
+
+
+def run_acdc(model: PatchableModel, loader: CollatedOnce, arrays: Arrays, quick: bool) -> Scores:
+    """The smallest threshold at which an edge goes, infinity where none does."""
+    bases, exponents = arrays["tao_bases"].tolist(), arrays["tao_exponents"].tolist()
+    scores = acdc_prune_scores(
+        model,
+        loader,
+        None,
+        tao_bases=bases[:1] if quick else bases,
+        tao_exps=exponents[:1] if quick else exponents,
+        faithfulness_target="kl_div" if _categorical(arrays) else "mse",
+    )
+    return _by_edge(model, scores)
+
+
+def run_eap(model: PatchableModel, loader: CollatedOnce, arrays: Arrays, quick: bool) -> Scores:
+    """The gradient of the loss at masks that are zero."""
+    del quick
+    return _by_edge(
+        model, mask_gradient_prune_scores(model, loader, None, **_loss(arrays), mask_val=0.0)
+    )
+
+
+def run_ig(model: PatchableModel, loader: CollatedOnce, arrays: Arrays, quick: bool) -> Scores:
+    """The sum of those gradients at masks from zero to one."""
+    del quick
+    steps = int(arrays["steps"])
+    return _by_edge(
+        model,
+        mask_gradient_prune_scores(
+            model, loader, None, **_loss(arrays), integrated_grad_samples=steps
+        ),
+    )
+
+
+def run_probing(
+    model: PatchableModel,
+    loader: CollatedOnce,
+    arrays: Arrays,
+    quick: bool,
+    mask_fn: str = "hard_concrete",
+) -> Scores:
+    """Learnt masks; clean inputs, into which the mean over corrupted inputs is patched."""
+    scores = subnetwork_probing_prune_scores(
+        model,
+        loader,
+        None,
+        epochs=2 if quick else int(arrays["epochs"]),
+        regularize_lambda=float(arrays["penalty"]),
+        mask_fn=mask_fn,
+        tree_optimisation=True,
+        faithfulness_target="kl_div" if _categorical(arrays) else "mse",
+    )
+    return _by_edge(model, scores)
+
+
+def run_patching(
+    model: PatchableModel, loader: CollatedOnce, arrays: Arrays, quick: bool
+) -> Scores:
+    """The rise of the loss when one edge is patched: a loop of whole runs, by us."""
+    (batch,) = loader
+    sources = src_ablations(model, batch.corrupt)
+    set_all_masks(model, val=0.0)
+    edges = itertools.islice(model.edges, 20 if quick else None)
+    loss = _cross_entropy if _categorical(arrays) else functional.mse_loss
+    effects = {}
+    with torch.inference_mode(), patch_mode(model, sources):
+        unpatched = loss(model(batch.clean)[model.out_slice], batch.answers)
+        for edge in edges:
+            mask = edge.patch_mask(model).data
+            mask[edge.patch_idx] = 1.0
+            patched = loss(model(batch.clean)[model.out_slice], batch.answers)
+            mask[edge.patch_idx] = 0.0
+            effects[our_name(edge)] = (patched - unpatched).item()
+    return effects
+
+
+def _categorical(arrays: Arrays) -> bool:
+    return arrays["target"].dtype.kind == "i"
+
+
+def _loss(arrays: Arrays) -> dict[str, str]:
+    if _categorical(arrays):  # together these are the cross entropy
+        return {"grad_function": "logprob", "answer_function": "avg_val"}
+    return {"grad_function": "logit", "answer_function": "mse"}
+
+
+def _cross_entropy(logits: Tensor, answers: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), answers.flatten())
+
+
+def _by_edge(model: PatchableModel, scores: PruneScores) -> Scores:
+    return {
+        our_name(edge): scores[edge.dest.module_name][edge.patch_idx].item() for edge in model.edges
+    }
+
+
+METHODS: dict[str, Callable[..., Scores]] = {
+    "acdc": run_acdc,
+    "eap": run_eap,
+    "eap_ig_masks": run_ig,
+    "edge_probing": run_probing,
+    "edge_patching": run_patching,
+}
+
+
+def seconds_of(run: Callable[[], Scores], at_least: float = 0.0) -> tuple[float, Scores]:
+    """The fastest of as many calls as fill a time, one at least, and what the last returns."""
+    taken: list[float] = []
+    while not taken or sum(taken) < at_least:
+        start = time.perf_counter()
+        scores = run()
+        taken.append(time.perf_counter() - start)
+    return min(taken), scores
+
+
+def fewest_threads(run: Callable[[], Scores]) -> int:
+    """How many threads are fastest, one or two; sets them."""
+    tried = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        run()
+        tried[threads], _ = seconds_of(run)
+    best = min(tried, key=lambda threads: tried[threads])
+    torch.set_num_threads(best)
+    return best
+
+
+def removal_order(model: PatchableModel) -> list[str]:
+    """In which order `acdc_prune_scores` tries edges: a set, sorted by layer of the reader."""
+    edges = sorted(model.edges, key=lambda edge: edge.dest.layer, reverse=True)
+    return [our_name(edge) for edge in edges]
+
+
+def serve(arrays: Arrays, method: str) -> Iterator[dict[str, Any]]:
+    """What to print: first after the warm-up, then for every turn."""
+    model, run = load_patchable(arrays), METHODS[method]
+    loader = CollatedOnce(arrays, len(arrays["clean"]))
+    run(model, CollatedOnce(arrays, min(_SMALL, len(loader.dataset))), arrays, True)
+    ready = {
+        "threads": fewest_threads(lambda: run(model, loader, arrays, True)),
+        "order": removal_order(model),
+    }
+    if method == "edge_probing":
+        ready["one_mask_s"], _ = seconds_of(lambda: run(model, loader, arrays, False, "sigmoid"))
+    yield ready
+    while True:
+        seconds, scores = seconds_of(lambda: run(model, loader, arrays, False), _TURN_SECONDS)
+        yield {"seconds": seconds, "scores": scores, "peak_mb": peak_mb()}
+
+
+def main() -> None:
+    """Answers one line for the warm-up and one for every line read."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("problem", type=Path)
+    parser.add_argument("method", choices=METHODS)
+    given = parser.parse_args()
+    with np.load(given.problem) as file:
+        arrays = dict(file)
+    answers, out = serve(arrays, given.method), sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # nothing but answers on the output
+        print(json.dumps(next(answers)), file=out, flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(next(answers)), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()
