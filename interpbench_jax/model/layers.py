@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.attention import Padding, attend
+from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.config import TransformerConfig
 
 _ACTIVATIONS = {
@@ -31,7 +32,7 @@ class Embed(nn.Module):
         table = self.param("W_E", _BLANK, (c.d_vocab, c.d_model))
         if c.d_vocab <= _ONE_HOT_VOCAB:
             one_hot = jax.nn.one_hot(tokens, c.d_vocab, axis=0, dtype=table.dtype)
-            return jnp.einsum("vd,vpb->dpb", table, one_hot, precision="highest")
+            return columnwise("vd,vn->dn", table, one_hot, precision="highest")
         return table[tokens].transpose(2, 0, 1)
 
 
@@ -69,11 +70,12 @@ class Attention(nn.Module):
         for x, name in zip(inputs, "QKV", strict=True):
             weight = self.param(f"W_{name}", _BLANK, (c.n_heads, c.d_model, c.d_head))
             bias = self.param(f"b_{name}", _BLANK, (c.n_heads, c.d_head))
-            spec = "hde,dpb->hepb" if x.ndim == 3 else "hde,hdpb->hepb"
-            projected.append(jnp.einsum(spec, weight, x) + bias[:, :, None, None])
+            spec = "hde,dn->hen" if x.ndim == 3 else "hde,hdn->hen"
+            projected.append(columnwise(spec, weight, x) + bias[:, :, None, None])
         z = attend(*projected, causal=c.causal, padding=padding)
         weight = self.param("W_O", _BLANK, (c.n_heads, c.d_head, c.d_model))
-        return jnp.einsum("hed,hepb->hdpb", weight, z), self.param("b_O", _BLANK, (c.d_model,))
+        heads = columnwise("hed,hen->hdn", weight, z)
+        return heads, self.param("b_O", _BLANK, (c.d_model,))
 
 
 class Mlp(nn.Module):
@@ -90,10 +92,10 @@ class Mlp(nn.Module):
         b_in = self.param("b_in", _BLANK, (c.d_mlp,))
         w_out = self.param("W_out", _BLANK, (c.d_mlp, c.d_model))
         b_out = self.param("b_out", _BLANK, (c.d_model,))
-        hidden = jnp.einsum("dm,dpb->mpb", w_in, x) + b_in[:, None, None]
+        hidden = columnwise("dm,dn->mn", w_in, x) + b_in[:, None, None]
         hidden = _ACTIVATIONS[c.activation](hidden)
         hidden = jax.lax.stop_gradient(hidden) if self.detached else hidden
-        return jnp.einsum("md,mpb->dpb", w_out, hidden) + b_out[:, None, None]
+        return columnwise("md,mn->dn", w_out, hidden) + b_out[:, None, None]
 
 
 class LayerNorm(nn.Module):
@@ -126,4 +128,4 @@ class Unembed(nn.Module):
         c = self.config
         weight = self.param("W_U", _BLANK, (c.d_model, c.d_vocab_out))
         bias = self.param("b_U", _BLANK, (c.d_vocab_out,))
-        return jnp.einsum("dv,dpb->vpb", weight, x) + bias[:, None, None]
+        return columnwise("dv,dn->vn", weight, x) + bias[:, None, None]

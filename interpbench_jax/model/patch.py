@@ -16,12 +16,14 @@ class NodePatch(NamedTuple):
     Attributes:
       mask: `[writer]`, or `[batch, writer]` for one intervention per row, or
         `[batch, pos, writer]` for one per row and position.
-      source: what each writer is replaced by; same shape as the second result of `forward`.
+      source: what each writer is replaced by; same shape as the second result of `forward`. Where
+        it has fewer rows it is repeated: `n` interventions on the same rows are one run of `n`
+        times the rows with one source.
       detached: 1 at writers that let no gradient through to what they were made from.
     """
 
     mask: Float[Array, "*rows writer"]
-    source: Float[Array, "batch pos writer d_model"]
+    source: Float[Array, "rows pos writer d_model"]
     detached: Float[Array, " writer"] | None = None
 
 

@@ -1,6 +1,9 @@
 """The residual stream during one run: what was written so far, and what each reader sees of it."""
 
+import functools
+
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -17,10 +20,11 @@ class ResidualStream:
     def __init__(
         self,
         graph: Graph,
+        n_rows: int,
         patch: Patch | None,
         shift: Float[Array, "batch pos reader d_model"] | None = None,
     ) -> None:
-        """An empty stream; `shift` is added to what readers see."""
+        """An empty stream for so many rows; `shift` is added to what readers see."""
         self.graph = graph
         self._patch = patch
         self._shift = None if shift is None else shift.transpose(2, 3, 1, 0)
@@ -31,6 +35,13 @@ class ResidualStream:
             self._source = patch.source.transpose(2, 3, 1, 0)
         if isinstance(patch, NodePatch):
             self._node_mask = _rows_last(patch.mask)
+            # Split at once and repeated here, where the batch is last: the gradients of slices
+            # would be padded and added, and repeating earlier would cost a transpose.
+            ends = np.cumsum([group.sum() for group in graph.writer_groups])
+            repeats = n_rows // len(patch.source)
+            self._sources = [
+                jnp.concatenate([part] * repeats, -1) for part in jnp.split(self._source, ends[:-1])
+            ]
 
     def write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
         """Takes what the next writers put into the stream."""
@@ -40,11 +51,12 @@ class ResidualStream:
             if self._patch.detached is not None:
                 closed = self._patch.detached[here, None, None, None] > 0
                 outputs = jnp.where(closed, lax.stop_gradient(outputs), outputs)
-            outputs += self._node_mask[here] * (self._source[here] - outputs)
+            outputs += self._node_mask[here] * (self._sources[len(self._written)] - outputs)
         elif isinstance(self._patch, EdgePatch):
             self._replacements.append(self._source[here] - outputs)
         self._written.append(outputs)
-        self._sum += outputs.sum(0) if len(outputs) > 1 else outputs[0]
+        # Spelled out, the sum is computed where the patch is: a reduction would not fuse with it.
+        self._sum += functools.reduce(jnp.add, list(outputs))
 
     def add_constant(self, bias: Float[Array, " d_model"]) -> None:
         """Adds what belongs to no writer and is never patched."""

@@ -159,7 +159,7 @@ class Transformer(nn.Module):
         """
         config, graph = self.config, Graph.of(self.config)
         padding = None if config.pad is None else tokens.T == config.pad
-        stream = ResidualStream(graph, patch, shift)
+        stream = ResidualStream(graph, len(tokens), patch, shift)
         if started is None:
             embedded = Embed(config, name="embed")(tokens.T)
             embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]
@@ -231,7 +231,9 @@ def _check_shapes(
     if not isinstance(patch, NodePatch | EdgePatch):
         raise ValueError(f"patch must be a NodePatch, an EdgePatch or None, got {type(patch)}")
     expected = (n_batch, n_pos, graph.n_writers, config.d_model)
-    if patch.source.shape != expected:
+    n_source = patch.source.shape[0]
+    fits = n_source == n_batch or (isinstance(patch, NodePatch) and n_batch % n_source == 0)
+    if not fits or patch.source.shape[1:] != expected[1:]:
         raise ValueError(f"patch source has shape {patch.source.shape}, expected {expected}")
     rows = (n_batch, n_pos, graph.n_writers)
     if isinstance(patch, NodePatch):

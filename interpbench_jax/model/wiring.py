@@ -110,4 +110,6 @@ def patch_nodes(
     if patch.detached is not None:
         closed = patch.detached[None, None, here, None] > 0
         written = jnp.where(closed, jax.lax.stop_gradient(written), written)
-    return written + mask * (patch.source[:, :, here] - written)
+    repeats = len(written) // len(patch.source)
+    source = jnp.tile(patch.source[:, :, here], (repeats, 1, 1, 1))
+    return written + mask * (source - written)

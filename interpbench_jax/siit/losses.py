@@ -90,7 +90,7 @@ def interchange_losses(
     else:
         written = network.run_as_source(params, source)
     each = jnp.broadcast_to(masks, (n, rows, masks.shape[2])).reshape(n * rows, -1)
-    patch = NodePatch(each, jnp.tile(written, (n, 1, 1, 1)), detached)
+    patch = NodePatch(each, written, detached)
     logits, _ = network.run(params, jnp.tile(base, (n, 1)), patch)
     return jax.vmap(task_loss, (0, 0, None))(
         logits.reshape(n, rows, *logits.shape[1:]), targets, positions

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward, patch_nodes
 from tests.model import numpy_reference
 
 
@@ -210,6 +210,15 @@ def test_gradient_of_the_mask_agrees_with_differences(variants, make_params, tok
     np.testing.assert_allclose(slope, difference, rtol=1e-4)
 
 
+def test_a_source_of_fewer_rows_is_repeated(config, params, tokens, run, source, rng):
+    mask = jnp.asarray(rng.random((2 * len(tokens), source.shape[2])), jnp.float32)
+    twice = np.concatenate([tokens, tokens])
+    patched = run(params, config, twice, NodePatch(mask, source))
+    repeated = NodePatch(mask, jnp.concatenate([source, source]))
+    close(patched, run(params, config, twice, repeated))
+    close([patch_nodes(patched[1], NodePatch(mask, source))], [patch_nodes(patched[1], repeated)])
+
+
 @pytest.mark.parametrize(
     ("patch", "mask", "source", "message"),
     [
@@ -218,7 +227,9 @@ def test_gradient_of_the_mask_agrees_with_differences(variants, make_params, tok
         (NodePatch, (3, 4, 7), (3, 5, 7, 6), r"mask has shape \(3, 4, 7\).*\(3, 5, 7\)"),
         (NodePatch, (), (3, 5, 7, 6), r"mask has shape \(\)"),
         (NodePatch, (7,), (3, 4, 7, 6), r"source has shape \(3, 4, 7, 6\).*\(3, 5, 7, 6\)"),
-        (NodePatch, (7,), (1, 5, 7, 6), r"source has shape \(1, 5, 7, 6\)"),
+        (NodePatch, (7,), (2, 5, 7, 6), r"source has shape \(2, 5, 7, 6\)"),
+        (NodePatch, (7,), (6, 5, 7, 6), r"source has shape \(6, 5, 7, 6\)"),
+        (EdgePatch, (7, 15), (1, 5, 7, 6), r"source has shape \(1, 5, 7, 6\)"),
         (EdgePatch, (15, 7), (3, 5, 7, 6), r"mask has shape \(15, 7\).*\(7, 15\)"),
         (EdgePatch, (3, 7, 15), (3, 5, 7, 6), r"mask has shape \(3, 7, 15\).*\(7, 15\)"),
         (EdgePatch, (7, 15), (3, 5, 6, 6), r"source has shape \(3, 5, 6, 6\)"),

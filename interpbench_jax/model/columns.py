@@ -1,0 +1,23 @@
+"""Linear maps of arrays that have positions and the batch last."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def columnwise(
+    spec: str, weight: Array, x: Float[Array, "*features pos batch"], precision: str | None = None
+) -> Float[Array, "*mapped pos batch"]:
+    """Applies a linear map to every column, all positions and rows side by side.
+
+    With two axes to sum over instead of one, XLA copies both factors of the weight's gradient into
+    another order first, which takes longer than the product itself.
+
+    Args:
+      spec: of `einsum`; positions and batch are one axis there, the last.
+      weight: the map.
+      x: what it is applied to.
+      precision: of the product; JAX's default if not given.
+    """
+    columns = x.reshape(*x.shape[:-2], -1)
+    mapped = jnp.einsum(spec, weight, columns, precision=precision)
+    return mapped.reshape(*mapped.shape[:-1], *x.shape[-2:])
