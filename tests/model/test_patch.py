@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward, patch_nodes
+from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+from interpbench_jax.model.wiring import patch_nodes
 from tests.model import numpy_reference
 
 
