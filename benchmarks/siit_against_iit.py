@@ -1,8 +1,9 @@
 """What the strict loss adds: models trained by SIIT next to models trained by IIT alone.
 
-Trains each case under both presets, or goes on where it stopped, and verifies the models on fresh
-pairs: accuracy, IIA, SIIA, leakage (free nodes patched together) and abstraction (variables
-interchanged while free nodes are patched). Prints a Markdown table, then one JSON line.
+Takes the models that come with the package; of other cases it trains one under each preset, or goes
+on where it stopped. Verifies them on fresh pairs: accuracy, IIA, SIIA, leakage (free nodes patched
+together) and abstraction (variables interchanged while free nodes are patched). Prints a Markdown
+table, then one JSON line.
 
     python benchmarks/siit_against_iit.py --cases 3 13 --out out/siit-against-iit
 """
@@ -16,7 +17,8 @@ import tyro
 from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 from interpbench_jax.cli.train import train_one
 from interpbench_jax.siit import Member, preset
-from interpbench_jax.zoo import load_model, replacing
+from interpbench_jax.zoo import BenchmarkModel, bundled_names, load_model, replacing
+from interpbench_jax.zoo.store import BundledPreset
 
 COLUMNS = {
     "accuracy": "accuracy",
@@ -34,7 +36,7 @@ COLUMNS = {
 def main(
     cases: tuple[str, ...] = ("3", "4", "13", "18", "21", "58", "130"),
     *,
-    presets: tuple[str, ...] = ("siit", "iit"),
+    presets: tuple[BundledPreset, ...] = ("siit", "iit"),
     max_batches: int | None = None,
     n_pairs: int = 5_000,
     out: Path = Path("out/siit-against-iit"),
@@ -44,7 +46,7 @@ def main(
     Args:
       cases: names of cases.
       presets: of training.
-      max_batches: of training; the preset's own if not given.
+      max_batches: of training, where a model is trained; the preset's own if not given.
       n_pairs: fresh pairs to verify on.
       out: where models and figures go; what is there is not done again.
     """
@@ -59,22 +61,30 @@ def main(
     print(json.dumps(rows))
 
 
-def _row(case: str, name: str, max_batches: int | None, n_pairs: int, out: Path) -> dict:
+def _row(case: str, name: BundledPreset, max_batches: int | None, n_pairs: int, out: Path) -> dict:
     file = out / case / "verified.json"
     if file.exists():
         return json.loads(file.read_text())
-    config = preset(name, case)
-    if max_batches is not None:
-        config = dataclasses.replace(config, max_batches=max_batches)
-    if not (out / case).exists():
-        train_one(case, (Member(0, config),), out, resume=(out / f"{case}.training").exists())
-    model = load_model(str(out / case))
+    model = _model(case, name, max_batches, out)
     metrics = verify_model(model, n_pairs=n_pairs).metrics
     metrics |= verify_jointly(model, n_pairs=n_pairs).metrics
     row = {"case": case, "preset": name, "batches": model.card["batches"], **metrics}
+    file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
         partial.write_text(json.dumps(row, indent=1))
     return row
+
+
+def _model(case: str, name: BundledPreset, max_batches: int | None, out: Path) -> BenchmarkModel:
+    bundled = case if name == "siit" else f"{name}/{case}"
+    if bundled in bundled_names(name):
+        return load_model(bundled)
+    config = preset(name, case)
+    if max_batches is not None:
+        config = dataclasses.replace(config, max_batches=max_batches)
+    if not (out / case / "config.json").exists():
+        train_one(case, (Member(0, config),), out, resume=(out / f"{case}.training").exists())
+    return load_model(out / case)
 
 
 if __name__ == "__main__":

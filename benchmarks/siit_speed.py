@@ -99,12 +99,13 @@ def _model_arrays(name: str, config: TransformerConfig, params: Params) -> dict[
     return arrays | {f"{name}.config": np.array(json.dumps(asdict(config)))}
 
 
-def time_ours(path: Path, model: TransformerConfig, batches: int, repeats: int) -> Ours:
+def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, repeats: int) -> Ours:
     """Times rounds of training on the problem in a file.
 
     Args:
       path: the file.
       model: shape of the model to train.
+      seeds: how many models are trained together.
       batches: per timed call.
       repeats: timed calls; the fastest counts.
     """
@@ -112,7 +113,7 @@ def time_ours(path: Path, model: TransformerConfig, batches: int, repeats: int) 
         problem = SiitProblem(**{name: jnp.asarray(file[name]) for name in SiitProblem._fields})
     config = SiitConfig(round_batches=batches, max_batches=batches)
     validation = problem.take(slice(1))  # next to nothing: training is what is timed
-    state = init_states(members(config), problem, model)
+    state = init_states(members(config, seeds=range(seeds)), problem, model)
     seconds = []
     compile_seconds = 0.0
     for _ in range(repeats + 1):
@@ -162,7 +163,13 @@ def check_losses(case: str, ours: np.ndarray, peer: Mapping[str, list[float]]) -
 
 
 def measure(
-    case: str, *, peer_python: str | None, batches: int, rounds: int, ways: tuple[str, ...]
+    case: str,
+    *,
+    peer_python: str | None,
+    batches: int,
+    rounds: int,
+    population: int,
+    ways: tuple[str, ...],
 ) -> dict[str, Any]:
     """Times ours and the peer on one case, taking turns; the best turn of each counts.
 
@@ -171,6 +178,7 @@ def measure(
       peer_python: has the peer's packages; `None` measures ours alone.
       batches: per timed call.
       rounds: turns of each.
+      population: how many models to train together, which is timed once.
       ways: what the peer tries on its first turn. Later turns repeat the fastest.
     """
     compiled = compile_case(case)
@@ -189,13 +197,14 @@ def measure(
         path = Path(folder) / "problem.npz"
         losses = write_problem(path, compiled, alignment, problem)
         for _ in range(rounds):
-            timed = worker.submit(time_ours, path, alignment.config, batches, 2)
+            timed = worker.submit(time_ours, path, alignment.config, 1, batches, 2)
             ours.append(timed.result())
             if peer_python is None:
                 continue
             peer.append(time_peer(peer_python, path, batches=batches, repeats=2, **options))
             check_losses(case, losses, peer[-1]["losses"])
             options = {"ways": peer[-1]["way"], "threads": peer[-1]["threads"]}
+        together = worker.submit(time_ours, path, alignment.config, population, batches, 2).result()
     best = min(ours)
     found: dict[str, Any] = {
         "ours_s": best.seconds / batches,
@@ -207,6 +216,8 @@ def measure(
         "data_s": data_seconds,
         "ours_mb": ours[0].peak_mb,
         "peer_mb": None,
+        "population": population,
+        "population_ratio": together.seconds / best.seconds,
     }
     if peer:
         quickest = min(peer, key=lambda turn: turn["seconds"])
@@ -225,7 +236,9 @@ def measure(
 def _readable(case: str, found: Mapping[str, Any]) -> str:
     lines = [
         f"case {case}: ours {found['ours_s'] * 1e3:.1f} ms per batch, {found['ours_mb']:.0f} MB;"
-        f" compiling {found['compile_s']:.1f} s, inputs and targets {found['data_s']:.1f} s"
+        f" compiling {found['compile_s']:.1f} s, inputs and targets {found['data_s']:.1f} s",
+        f"  {found['population']} models together take"
+        f" {found['population_ratio']:.1f} times as long",
     ]
     if found["ratio"] is not None:
         ways = ", ".join(f"{way} {x * 1e3:.1f} ms" for way, x in found["peer_ways"].items())
@@ -243,6 +256,7 @@ def main(
     peer_python: str = sys.executable,
     batches: int = 50,
     rounds: int = 2,
+    population: int = 8,
     peer_ways: tuple[str, ...] = ("separate", "stacked", "compiled", "computed"),
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -253,6 +267,7 @@ def main(
       peer_python: the Python that has PyTorch and TransformerLens.
       batches: per timed call.
       rounds: how often ours and the peer take turns.
+      population: how many models to train together, to compare with one.
       peer_ways: ways of computing the losses that the peer tries; see `siit_torch.py`.
       as_json: print nothing but the JSON line.
     """
@@ -268,6 +283,7 @@ def main(
             peer_python=None if missing else peer_python,
             batches=batches,
             rounds=rounds,
+            population=population,
             ways=peer_ways,
         )
         console.print(_readable(case, results[case]), highlight=False)

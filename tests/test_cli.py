@@ -94,7 +94,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["cases", "train", "evaluate", "discover", "benchmark", "report", "demo"]
+    "command", ["cases", "train", "evaluate", "discover", "benchmark", "report", "paper", "demo"]
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:

@@ -150,7 +150,9 @@ def bundled_models(cases: Sequence[str]) -> list[ModelSource]:
     Raises:
       ValueError: there is none of a case.
     """
-    known = sorted((f.name for f in _BUNDLED.iterdir()), key=lambda n: (len(n), n))
+    known = sorted(
+        (f.parent.name for f in _BUNDLED.glob("*/config.json")), key=lambda n: (len(n), n)
+    )
     for case in cases:
         if case not in known:
             raise ValueError(f"no bundled model of case {case!r}; there are {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""The command line: `interpbench cases | train | evaluate | discover | benchmark | report | demo`.
+"""The command line: `interpbench COMMAND`, with a command of `COMMANDS`.
 
 One command a file, imported when it is called; heavy modules are imported inside the commands, so
 that `--help` answers at once.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
-COMMANDS = ("cases", "train", "evaluate", "discover", "benchmark", "report", "demo")
+COMMANDS = ("cases", "train", "evaluate", "discover", "benchmark", "report", "paper", "demo")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import safetensors.numpy
@@ -24,25 +24,33 @@ from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.transformer_lens import nested_params, to_transformer_lens
 
 BUNDLED = Path(__file__).parent / "models"
+BundledPreset = Literal["siit", "iit", "natural"]
 _T = TypeVar("_T")
 
 
-def bundled_names() -> tuple[str, ...]:
-    """Names of the models that come with the package."""
-    names = [path.name for path in BUNDLED.iterdir() if path.is_dir()] if BUNDLED.exists() else []
-    return tuple(sorted(names, key=lambda n: (len(n), n)))
+def bundled_names(preset: BundledPreset = "siit") -> tuple[str, ...]:
+    """Names of the models that come with the package, by case.
+
+    Args:
+      preset: how they were trained: `siit`, such as `3`; or, to compare with, `iit` (`iit/3`) and
+        `natural` (`natural/3`).
+    """
+    folder = BUNDLED if preset == "siit" else BUNDLED / preset
+    found = sorted(folder.glob("*/config.json"), key=lambda f: (len(f.parent.name), f.parent.name))
+    return tuple(file.parent.relative_to(BUNDLED).as_posix() for file in found)
 
 
 def load_model(name: str | Path) -> BenchmarkModel:
-    """Loads a bundled model by name, or any model by the path of its directory.
+    """Loads a bundled model by name (see `bundled_names`), or any model by its directory's path.
 
     Raises:
       ValueError: there is no such model, or a file is missing, truncated, or not what it should
         be; the message names the file.
     """
-    directory = BUNDLED / str(name) if str(name) in bundled_names() else Path(name)
+    bundled = [known for preset in get_args(BundledPreset) for known in bundled_names(preset)]
+    directory = BUNDLED / str(name) if str(name) in bundled else Path(name)
     if not directory.is_dir():
-        known = ", ".join(bundled_names())
+        known = ", ".join(bundled)
         raise ValueError(f"no model {str(name)!r}: neither bundled ({known}) nor a directory")
     described = _read(directory / "config.json", json.loads)
     circuit = _read(directory / "circuit.json", Circuit.from_json)

@@ -1,16 +1,14 @@
 """The paper's own table gives the paper's own statistics; small tables worked out by hand."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interpbench_jax.benchmark.paper import published
 from interpbench_jax.scoring import a12, compare, holm, mean_interval, ranking, signed_rank
 
-PAPER = json.loads(Path(__file__).with_name("paper_auroc.json").read_text())
+PAPER = published()
 TABLE = np.array(PAPER["auroc"], float)
 METHODS = PAPER["methods"]
 
@@ -88,16 +86,16 @@ def test_a12_of_the_swapped_pair_is_the_rest(first, second):
 
 def test_intervals():
     assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
-    low, high = mean_interval(column("edge_sp"))
-    assert 0.6 < low < column("edge_sp").mean() < high < 0.95
-    assert (low, high) == mean_interval(column("edge_sp"))
+    low, high = mean_interval(column("edge_probing"))
+    assert 0.6 < low < column("edge_probing").mean() < high < 0.95
+    assert (low, high) == mean_interval(column("edge_probing"))
     assert np.isnan(mean_interval(np.array([0.5]))).all()
 
 
 def test_ranking_of_the_paper():
     places = ranking(TABLE, METHODS)
     assert [place.method for place in places] == [
-        "acdc", "eap_ig_masks", "edge_sp", "node_sp", "eap"
+        "acdc", "eap_ig_masks", "edge_probing", "node_probing", "eap"
     ]  # fmt: skip
     assert [place.rank for place in places] == [1, 2, 3, 4, 5]
     for place in places:

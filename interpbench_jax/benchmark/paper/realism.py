@@ -1,0 +1,73 @@
+"""Do methods see a SIIT model as they see a naturally trained one?"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from interpbench_jax.benchmark.run import make_contrast
+from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.discovery import ContrastBatch, acdc_circuits, removal_order, usual_loss
+from interpbench_jax.scoring import PAPER_THRESHOLDS
+from interpbench_jax.scoring.circuit_losses import circuit_losses
+from interpbench_jax.siit import agreement
+from interpbench_jax.zoo import BenchmarkModel, load_model
+
+
+def realism_rows(case: str, *, n_inputs: int = 1_000, seed: int = 0) -> list[dict[str, Any]]:
+    """Correlates how good ACDC's circuits are, over its thresholds, between models.
+
+    Args:
+      case: one of which models are bundled.
+      n_inputs: clean and corrupted inputs.
+      seed: which.
+
+    Returns:
+      A row per model (`natural`, `siit`, `tracr`): accuracy of its circuits at every threshold, and
+      the correlation of these with the natural model's; missing where one of them is constant.
+    """
+    models = {
+        "natural": load_model(f"natural/{case}"),
+        "siit": load_model(case),
+        "tracr": compiled_model(case),
+    }
+    accuracies = {name: _accuracies(model, n_inputs, seed) for name, model in models.items()}
+    natural = accuracies["natural"]
+    return [
+        {
+            "case": case,
+            "model": name,
+            "accuracies": found.tolist(),
+            "correlation": _correlation(found, natural),
+        }
+        for name, found in accuracies.items()
+    ]
+
+
+def _accuracies(model: BenchmarkModel, n_inputs: int, seed: int) -> Float[np.ndarray, " threshold"]:
+    batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs)
+    categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
+    kept = acdc_circuits(
+        model.params,
+        model.config,
+        batch,
+        usual_loss("acdc", categorical),
+        jnp.asarray(PAPER_THRESHOLDS, jnp.float32),
+        removal_order(model.graph),
+    ).kept
+    return 1 - circuit_losses(model.params, model.config, batch, misses, np.asarray(kept))
+
+
+def misses(logits: Float[Array, "batch pos d_vocab_out"], batch: ContrastBatch) -> Array:
+    """Share of outputs that are not what the algorithm says."""
+    return 1 - agreement(logits, batch.target, batch.positions)
+
+
+def _correlation(
+    found: Float[np.ndarray, " threshold"], natural: Float[np.ndarray, " threshold"]
+) -> float | None:
+    if np.ptp(found) == 0 or np.ptp(natural) == 0:
+        return None
+    return float(np.corrcoef(found, natural)[0, 1])

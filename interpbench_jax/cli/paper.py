@@ -1,0 +1,105 @@
+"""`interpbench paper`."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from interpbench_jax.cli.benchmark import benchmark
+from interpbench_jax.cli.output import OUT, console
+
+Experiment = Literal["auroc", "effects", "realism", "weights", "sweep"]
+
+
+def paper(
+    *,
+    cases: tuple[str, ...] = (),
+    experiments: tuple[Experiment, ...] = ("auroc", "effects", "realism", "weights", "sweep"),
+    out: Path = OUT / "paper",
+) -> None:
+    """Do the experiments of the InterpBench paper on the bundled models; write a page.
+
+    What is there is not done again.
+
+    Args:
+      cases: which of the paper's; all of which models are bundled if none are named.
+      experiments: `auroc`, the main table and its statistics; `effects` of nodes in Tracr, IIT and
+        SIIT models; `realism`, by correlation with natural models; `weights`, their distribution;
+        `sweep` over weights of the strict loss and seeds.
+      out: where to write `paper.md`, and what it is made of.
+    """
+    from interpbench_jax.benchmark import Store
+    from interpbench_jax.benchmark.paper import (
+        METHODS,
+        auroc_rows,
+        effect_rows,
+        realism_rows,
+        sweep_rows,
+        weight_divergences,
+        write_page,
+    )
+
+    chosen = _cases(cases)
+
+    def auroc(cases: Sequence[str]) -> list[dict[str, Any]]:
+        benchmark(cases=tuple(cases), methods=METHODS, out=out / "results")
+        columns = ("case", "method", "status", "staircase", "edge_auroc")
+        return auroc_rows(Store(out / "results").read(columns))
+
+    def sweep(cases: Sequence[str]) -> list[dict[str, Any]]:
+        return sweep_rows(cases[0])
+
+    makers: dict[str, Callable[[Sequence[str]], Any]] = {
+        "auroc": auroc,
+        "effects": _each(effect_rows),
+        "realism": _each(realism_rows),
+        "weights": weight_divergences,
+        "sweep": sweep,
+    }
+    found: dict[str, Any] = {
+        name: _made(out / f"{name}.json", makers[name], chosen) for name in experiments
+    }
+    write_page(found, out / "paper.md")
+    console.print(f"written to {out / 'paper.md'}", highlight=False, soft_wrap=True)
+
+
+def _cases(asked: tuple[str, ...]) -> tuple[str, ...]:
+    from interpbench_jax.benchmark.paper import published
+    from interpbench_jax.zoo import bundled_names
+
+    there = [name for name in bundled_names() if name in published()["cases"]]
+    for name in asked:
+        if name not in there:
+            raise ValueError(f"{name!r} is none of the bundled cases of the paper: {there}")
+    return asked or tuple(there)
+
+
+def _each(make: Callable[[str], list[dict[str, Any]]]) -> Callable[[Sequence[str]], Any]:
+    """A function of one case as one of many, shown as it goes."""
+
+    def of_all(cases: Sequence[str]) -> list[dict[str, Any]]:
+        import jax
+        from rich.progress import track
+
+        rows = []
+        for case in track(cases, make.__name__.removesuffix("_rows"), console=console):
+            rows += make(case)
+            jax.clear_caches()  # programs for other shapes would pile up
+        return rows
+
+    return of_all
+
+
+def _made(file: Path, make: Callable[[Sequence[str]], Any], cases: Sequence[str]) -> Any:
+    """What is in the file, or what is made and written to it if it was made of other cases."""
+    from interpbench_jax.zoo import replacing
+
+    if file.exists():
+        stored = json.loads(file.read_text())
+        if stored["cases"] == list(cases):
+            return stored["found"]
+    found = make(cases)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as partial:
+        partial.write_text(json.dumps({"cases": list(cases), "found": found}, indent=1))
+    return found

@@ -1,0 +1,100 @@
+"""The paper's experiments: small runs of each, and the page that holds them."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from interpbench_jax.benchmark.paper import (
+    METHODS,
+    auroc_rows,
+    auroc_statistics,
+    effect_rows,
+    published,
+    realism_rows,
+    weight_divergences,
+    write_page,
+)
+from interpbench_jax.benchmark.paper.weights import histograms
+
+
+def as_published():
+    """Results as if our models gave what the paper says."""
+    paper = published()
+    return pl.DataFrame(
+        [
+            {"case": case, "method": method, "staircase": float(x), "edge_auroc": float(x)}
+            for case, values in zip(paper["cases"], paper["auroc"], strict=True)
+            for method, x in zip(paper["methods"], values, strict=True)
+        ]
+    )
+
+
+def test_results_stand_beside_the_published():
+    rows = auroc_rows(as_published())
+    assert len(rows) == 16 * len(METHODS)
+    assert all(row["staircase"] == row["published"] for row in rows)
+
+
+def test_statistics_of_the_published_table():
+    found = {
+        (c.first, c.second): c for c in auroc_statistics(auroc_rows(as_published()), "ranking")
+    }
+    for pair in published()["pairs"]:
+        assert found[pair["first"], pair["second"]].a12 == pytest.approx(pair["a12"], abs=0.003)
+
+
+def test_runs_that_failed_are_left_out():
+    results = as_published().with_columns(
+        edge_auroc=pl.when(pl.col("case") == "3").then(None).otherwise(pl.col("edge_auroc"))
+    )
+    rows = auroc_rows(results)
+    assert {row["case"] for row in rows} == set(published()["cases"]) - {"3"}
+
+
+def test_nodes_outside_the_circuit_matter_in_the_iit_model_only():
+    tracr, iit, siit = effect_rows("3", n_pairs=500)
+    assert [row["model"] for row in (tracr, iit, siit)] == ["tracr", "iit", "siit"]
+    assert max(iit["outside"]) > 0.1
+    assert max(siit["outside"]) < 0.01
+    assert max(tracr["outside"]) == 0
+    assert min(siit["inside"]) > 0.9
+    assert iit["circuit_accuracy"] < 0.9 < siit["circuit_accuracy"]
+
+
+def test_histograms_by_hand():
+    counts = histograms({"natural": np.array([0.0, 1.0]), "siit": np.ones(1), "tracr": np.ones(3)})
+    assert counts["natural"][0] == counts["natural"][-1] == 2
+    assert counts["tracr"][-1] == 4
+    assert counts["siit"].sum() == 201
+
+
+def test_weights_of_compiled_models_are_the_farthest():
+    found = weight_divergences(["3"])
+    assert found["natural-siit"] < min(found["natural-tracr"], found["siit-tracr"])
+
+
+@pytest.mark.slow
+def test_a_siit_model_looks_like_a_natural_one():
+    rows = {row["model"]: row["correlation"] for row in realism_rows("3", n_inputs=300)}
+    assert rows["natural"] == pytest.approx(1)
+    assert rows["siit"] > rows["tracr"]
+
+
+def test_the_page_shows_ours_and_theirs(tmp_path):
+    rows = auroc_rows(as_published())
+    effects = [
+        {"case": "3", "model": "tracr", "inside": [1.0], "outside": [0.0, 0.25]},
+        {"case": "3", "model": "siit", "inside": [1.0], "outside": [0.0], "circuit_accuracy": 0.5},
+    ]
+    realism = [
+        {"case": "3", "model": name, "accuracies": [0.0, 1.0], "correlation": value}
+        for name, value in (("siit", 0.9), ("siit", None), ("tracr", None))
+    ]
+    sweep = {"case": "3", "strict_weight": 0.4, "seed": 1}
+    sweep |= dict.fromkeys(["accuracy", "iia_worst", "siia_worst", "leakage", "leakage_worst"], 0.5)
+    found: dict = {"auroc": rows, "effects": effects, "realism": realism, "sweep": [sweep]}
+    found["weights"] = {"natural-tracr": 1.0}
+    write_page(found, tmp_path / "paper.md")
+    text = (tmp_path / "paper.md").read_text()
+    for cell in ("0.877 (0.877) [0.877]", "0.125, 0.250", "0.900 | 0.924 | 1 of 2", "8.0", "0.4 |"):
+        assert cell in text
