@@ -11,7 +11,8 @@ It reads model and inputs from the `.npz` file that `discovery_speed.py` writes.
 prints one JSON line, and one more with time and scores for every line that it is sent.
 
 auto-circuit is called as its documentation says. It was written for TransformerLens 1, where one
-class, which only serves its type annotations, had another name: `_old_names` brings it back.
+class, which only serves its type annotations, had another name, and for a PyTorch that showed the
+module of Adam: `_old_names` brings both back.
 
 Kind to the peer: weights ask for no gradients; batches are put together once, not in every call;
 progress bars are off where the variable `TQDM_DISABLE` is set; one thread where two are slower.
@@ -19,6 +20,7 @@ progress bars are off where the variable `TQDM_DISABLE` is set; one thread where
 
 import argparse
 import contextlib
+import importlib
 import itertools
 import json
 import sys
@@ -37,7 +39,8 @@ from torch.nn import functional
 
 
 def _old_names() -> None:
-    """Gives TransformerLens the names that auto-circuit imports."""
+    """Gives TransformerLens and PyTorch the names that auto-circuit uses."""
+    torch.optim.adam = importlib.import_module("torch.optim.adam")
     if hasattr(transformer_lens, "HookedTransformerKeyValueCache"):
         return
     cache = transformer_lens.TransformerLensKeyValueCache

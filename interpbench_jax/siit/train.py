@@ -163,6 +163,10 @@ def advance_members(
             state,
         )
 
+    if mesh is None and jax.default_backend() == "cpu":
+        # One after the other: matrix products with an axis of members take far longer there, even
+        # when there is only one.
+        return jax.lax.map(member, state)
     return jax.vmap(member, spmd_axis_name=None if mesh is None else POPULATION)(state)
 
 
