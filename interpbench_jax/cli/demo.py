@@ -10,8 +10,8 @@ from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import members
 
 _METHODS = (
-    *("eap", "eap_ig_inputs", "edge_patching"),
-    *("acdc", "edge_pruning", "information_flow_routes"),
+    *("eap", "eap_ig_masks", "eap_ig_inputs"),
+    *("edge_patching", "acdc", "information_flow_routes"),
 )
 
 

@@ -73,7 +73,7 @@ def test_staircase():
     assert PAPER_THRESHOLDS[-1] == pytest.approx(1e3)
     assert not any(2 <= t < 3 for t in PAPER_THRESHOLDS)
     assert staircase_auroc(SCORES, TRUTH) == pytest.approx(2 / 3)
-    assert staircase_auroc(SCORES, TRUTH, thresholds=(0, 2.5, 1.5)) == pytest.approx(5 / 6)
+    assert staircase_auroc(SCORES, TRUTH, thresholds=(0.0, 2.5, 1.5)) == pytest.approx(5 / 6)
     assert staircase_auroc(1e-7 * SCORES**2 + 1e-9, TRUTH) == 0  # what befell EAP in the paper
     assert np.isnan(staircase_auroc(SCORES, EMPTY))
 
