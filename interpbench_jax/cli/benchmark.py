@@ -3,6 +3,7 @@
 import itertools
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,7 @@ def benchmark(
     seeds: tuple[int, ...] = (0,),
     n_inputs: int = 1_000,
     share: str = "0/1",
+    processes: int = 1,
     retry_failed: bool = False,
     dry_run: bool = False,
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = OUT / "benchmark",
@@ -64,6 +66,8 @@ def benchmark(
       n_inputs: clean and corrupted inputs to draw.
       share: do one of several parts, such as 0/4 to 3/4 in four processes or on four machines;
         their results may go to one directory or be copied together.
+      processes: how many work side by side; XLA compiles on one core, but seconds are then less
+        exact.
       retry_failed: run again what failed.
       dry_run: print the plan and stop.
       out: directory of the results.
@@ -78,7 +82,7 @@ def benchmark(
     if dry_run:
         return
     if todo:
-        _work_off(todo, store)
+        _work_off(todo, store, processes)
     _print_results(store, mine)
 
 
@@ -112,12 +116,14 @@ def _print_plan(plan: list[Run], mine: list[Run], todo: list[Run], share: str) -
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
-def _work_off(todo: list[Run], store: Store) -> None:
+def _work_off(todo: list[Run], store: Store, processes: int) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from interpbench_jax.benchmark.processes import in_processes
     from interpbench_jax.benchmark.runner import execute
 
-    command = "interpbench " + shlex.join(sys.argv[1:])
+    work = partial(execute, store=store, command="interpbench " + shlex.join(sys.argv[1:]))
+    groups = [list(runs) for _, runs in itertools.groupby(todo, lambda run: run.model.shape)]
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -126,12 +132,12 @@ def _work_off(todo: list[Run], store: Store) -> None:
     )
     try:
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task(_label(todo[0]), total=len(todo))
-            following = itertools.chain(todo[1:], [None])
-            for row, run in zip(execute(todo, store, command=command), following, strict=True):
+            task = progress.add_task(f"first: {_label(todo[0])}", total=len(todo))
+            label = {run.id: _label(run) for run in todo}
+            for row in in_processes(work, groups, processes):
                 if row["status"] == "failed":
                     progress.console.print(f"failed: {row['id']}: {row['error']}", markup=False)
-                progress.update(task, advance=1, description=_label(run) if run else "")
+                progress.update(task, advance=1, description=f"done: {label[row['id']]}")
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         sys.exit(130)

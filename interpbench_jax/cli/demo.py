@@ -1,7 +1,10 @@
 """`interpbench demo`."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from interpbench_jax.benchmark.processes import in_processes
 from interpbench_jax.cli.benchmark import benchmark
 from interpbench_jax.cli.output import OUT, print_metrics
 from interpbench_jax.cli.report import report
@@ -22,15 +25,32 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
       train: also train case 3 from scratch, and use that model only.
       out: directory for models, results and report; what is there is not done again.
     """
-    from interpbench_jax.benchmark import verify_model
-    from interpbench_jax.zoo import bundled_names, load_model
+    import jax
 
+    from interpbench_jax.zoo import bundled_names
+
+    places: tuple[str | Path, ...] = bundled_names()
     if train:
         train_one("3", members(SiitConfig()), out / "models")
-        models = {"3": load_model(out / "models" / "3")}
-    else:
-        models = {name: load_model(name) for name in bundled_names()}
-    print_metrics([(name, verify_model(model).metrics) for name, model in models.items()])
+        places = (out / "models" / "3",)
+    # Processes of their own would each claim all of an accelerator's memory.
+    processes = min(4, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    verified = dict(in_processes(_verified, places, processes))
+    print_metrics([verified[place] for place in places])
     results = out / "results"
-    benchmark(models=(out / "models",) if train else (), methods=_METHODS, out=results)
+    benchmark(
+        models=(out / "models",) if train else (),
+        methods=_METHODS,
+        processes=processes,
+        out=results,
+    )
     report(results, out=out / "report")
+
+
+def _verified(place: str | Path) -> Iterator[tuple[str | Path, tuple[str, dict[str, float]]]]:
+    """A model, its case and how well it follows its circuit."""
+    from interpbench_jax.benchmark import verify_model
+    from interpbench_jax.zoo import load_model
+
+    model = load_model(place)
+    yield place, (model.case, verify_model(model).metrics)

@@ -1,7 +1,8 @@
 """`interpbench paper`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ def paper(
     *,
     cases: tuple[str, ...] = (),
     experiments: tuple[Experiment, ...] = ("auroc", "effects", "realism", "weights", "sweep"),
+    processes: int = 1,
     out: Path = OUT / "paper",
 ) -> None:
     """Do the experiments of the InterpBench paper on the bundled models; write a page.
@@ -26,6 +28,7 @@ def paper(
       experiments: `auroc`, the main table and its statistics; `effects` of nodes in Tracr, IIT and
         SIIT models; `realism`, by correlation with natural models; `weights`, their distribution;
         `sweep` over weights of the strict loss and seeds.
+      processes: how many work side by side, on a case each.
       out: where to write `paper.md`, and what it is made of.
     """
     from interpbench_jax.benchmark import Store
@@ -42,7 +45,7 @@ def paper(
     chosen = _cases(cases)
 
     def auroc(cases: Sequence[str]) -> list[dict[str, Any]]:
-        benchmark(cases=tuple(cases), methods=METHODS, out=out / "results")
+        benchmark(cases=tuple(cases), methods=METHODS, processes=processes, out=out / "results")
         columns = ("case", "method", "status", "staircase", "edge_auroc")
         return auroc_rows(Store(out / "results").read(columns))
 
@@ -51,8 +54,8 @@ def paper(
 
     makers: dict[str, Callable[[Sequence[str]], Any]] = {
         "auroc": auroc,
-        "effects": _each(effect_rows),
-        "realism": _each(realism_rows),
+        "effects": _each(effect_rows, processes),
+        "realism": _each(realism_rows, processes),
         "weights": weight_divergences,
         "sweep": sweep,
     }
@@ -74,20 +77,28 @@ def _cases(asked: tuple[str, ...]) -> tuple[str, ...]:
     return asked or tuple(there)
 
 
-def _each(make: Callable[[str], list[dict[str, Any]]]) -> Callable[[Sequence[str]], Any]:
+def _each(
+    make: Callable[[str], list[dict[str, Any]]], processes: int
+) -> Callable[[Sequence[str]], list[dict[str, Any]]]:
     """A function of one case as one of many, shown as it goes."""
 
     def of_all(cases: Sequence[str]) -> list[dict[str, Any]]:
-        import jax
         from rich.progress import track
 
-        rows = []
-        for case in track(cases, make.__name__.removesuffix("_rows"), console=console):
-            rows += make(case)
-            jax.clear_caches()  # programs for other shapes would pile up
-        return rows
+        from interpbench_jax.benchmark.processes import in_processes
+
+        found = in_processes(partial(_rows, make), cases, processes)
+        title = make.__name__.removesuffix("_rows")
+        of_case = dict(track(found, title, total=len(cases), console=console))
+        return [row for case in cases for row in of_case[case]]
 
     return of_all
+
+
+def _rows(
+    make: Callable[[str], list[dict[str, Any]]], case: str
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    yield case, make(case)
 
 
 def _made(file: Path, make: Callable[[Sequence[str]], Any], cases: Sequence[str]) -> Any:

@@ -41,7 +41,9 @@ class SiitConfig:
       outside: what becomes of nodes outside the circuit: trained as all others, their weights
         frozen, or no gradient let through them. The latter two are the alternatives that the
         paper found worse.
-      source_gradient: whether gradients flow back into the run on the source.
+      source_gradient: whether gradients flow back into the run on the source. The published models
+        were trained without, and then nothing in the strict loss makes a free node write less of
+        what varies; see this folder's README.
       same_size: train a model as large as the compiled one instead of a compressed one.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
@@ -71,7 +73,7 @@ class SiitConfig:
     strict_sampling: StrictSampling = "sample_all"
     variable_sampling: VariableSampling = "per_batch"
     outside: Outside = "train"
-    source_gradient: bool = False
+    source_gradient: bool = True
     same_size: bool = False
     steps: Steps = "joint"
     batch_size: int = 256

@@ -9,6 +9,7 @@ from interpbench_jax.siit.config import SiitConfig
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "siit": {},
     "siit-published": {
+        "source_gradient": False,
         "learning_rate": 1e-3,
         "final_learning_rate": 2e-4,
         "behaviour_weight": 0.4,
@@ -17,6 +18,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "threshold": 0.999,
     },
     "siit-2024": {
+        "source_gradient": False,
         "schedule": "constant",
         "steps": "separate",
         "strict_sampling": "individual",
@@ -30,10 +32,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """What each preset changes of the defaults.
 
-`siit` is ours: it needs far fewer batches. `siit-published` has the settings of the 68 newer
-published models, `siit-2024` those of the 16 older ones, which also differ by case. `iit` lacks
-the strict loss; `natural` learns the input-output behaviour only; `freeze` and `stop-grad` are
-the alternatives to the strict loss that the paper reports as worse.
+`siit` is ours: it needs far fewer batches, above all by gradients into the run on the source.
+`siit-published` has the settings of the 68 newer published models, `siit-2024` those of the 16
+older ones, which also differ by case. `iit` lacks the strict loss; `natural` learns the
+input-output behaviour only; `freeze` and `stop-grad` are the alternatives to the strict loss that
+the paper reports as worse.
 """
 
 _CASES_2024: Mapping[str, Mapping[str, Any]] = {

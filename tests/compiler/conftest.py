@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from interpbench_jax.cases import Case, case_names, get_case, sequences
-from interpbench_jax.compiler import compiled
+from interpbench_jax.compiler import compile_case, compiled
 from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
+from interpbench_jax.model import forward
 
 # Every theme, both kinds of output, one to four layers, causal and not.
 SPREAD = (
@@ -30,11 +31,26 @@ def _param(name: str):
 
 
 _finished = itertools.count(1)
+_forward = jax.jit(forward, static_argnums=1)
 
 
 @functools.lru_cache(maxsize=1)
 def _tracr(case: Case) -> TracrModel:
     return compile_with_tracr(case)
+
+
+@functools.lru_cache(maxsize=1)
+def _inputs(case: Case) -> np.ndarray:
+    found = sequences(case, 10_000, jax.random.key(1))
+    return found if len(found) < 10_000 else found[:2_000]
+
+
+@functools.lru_cache(maxsize=1)
+def _outputs(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    made = compile_case(case)
+    tokens = made.codec.encode_indices(_inputs(case))
+    logits, writers = _forward(made.params, made.config, tokens)
+    return np.asarray(logits), np.asarray(writers)
 
 
 @pytest.fixture(scope="module", params=map(_param, case_names()))
@@ -56,5 +72,10 @@ def tracr(each_case: Case) -> TracrModel:
 @pytest.fixture(scope="module")
 def inputs(each_case: Case) -> np.ndarray:
     """Every input where there are at most 10,000, else 2,000 drawn ones; vocabulary indices."""
-    found = sequences(each_case, 10_000, jax.random.key(1))
-    return found if len(found) < 10_000 else found[:2_000]
+    return _inputs(each_case)
+
+
+@pytest.fixture(scope="module")
+def outputs(each_case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the compiled model on these inputs, and what its writers write."""
+    return _outputs(each_case)

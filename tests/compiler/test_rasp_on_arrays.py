@@ -7,6 +7,7 @@ from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case, sequences
 from interpbench_jax.compiler import compile_case, compiled_interchanges
+from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.rasp_on_arrays import evaluate, interchange
 
 # Where the compiled model says something else than the program.
@@ -111,8 +112,14 @@ def check_interchanges(case: Case, pairs: Pairs) -> None:
     check_equal(case, ours, by_the_compiled_model(case, pairs))
 
 
+def test_equals_the_compiled_model(faithful: Case, inputs, outputs) -> None:
+    compiled, (logits, _) = compile_case(faithful), outputs
+    said = compiled_labels(logits) if compiled.categorical else logits[..., 0]
+    check_equal(faithful, evaluate(compiled.tabulated, inputs), said[:, 1:])
+
+
 def test_interchanges_equal_those_of_the_compiled_model(faithful: Case, inputs) -> None:
-    check_interchanges(faithful, swapped(inputs))
+    check_interchanges(faithful, swapped(inputs[:2_000]))
 
 
 def test_equals_the_interpreter_where_that_is_defined(each_case: Case, inputs) -> None:

@@ -1,0 +1,71 @@
+"""Work spread over processes: the same rows, errors handed on, nobody left behind."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from interpbench_jax.benchmark.processes import in_processes
+
+
+def twice(item: int) -> Iterator[tuple[int, int]]:
+    for copy in range(2):
+        yield item + copy, os.getpid()
+
+
+def fails_at_two(item: int) -> Iterator[int]:
+    yield 10 * item
+    if item == 2:
+        raise ValueError("item 2 is bad")
+
+
+def ends_itself(item: int) -> Iterator[int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield item
+
+
+def gives_its_process(item: int) -> Iterator[int]:
+    yield os.getpid()
+    time.sleep(0.2)
+    yield os.getpid()
+
+
+@pytest.mark.parametrize("n_processes", [1, 2, 9])
+def test_every_row_of_every_item_comes_once(n_processes: int) -> None:
+    rows = list(in_processes(twice, [10, 20, 30], n_processes))
+    assert sorted(row for row, _ in rows) == [10, 11, 20, 21, 30, 31]
+    processes = {process for _, process in rows}
+    assert (processes == {os.getpid()}) == (n_processes == 1)
+    assert len(processes) <= min(n_processes, 3)
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_an_error_is_handed_on(n_processes: int) -> None:
+    with pytest.raises(ValueError, match="item 2 is bad"):
+        list(in_processes(fails_at_two, [2, 2, 2], n_processes))
+
+
+def test_a_process_that_is_ended_is_noticed() -> None:
+    with pytest.raises(RuntimeError, match="ended from outside"):
+        list(in_processes(ends_itself, [1, 2], 2))
+
+
+def test_who_stops_listening_leaves_no_process_behind() -> None:
+    rows = in_processes(gives_its_process, [1, 2], 2)
+    process = next(rows)
+    rows.close()
+    for _ in range(500):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return
+        os.waitpid(process, os.WNOHANG)
+        time.sleep(0.02)
+    pytest.fail("the process is still there")
+
+
+def test_no_process_at_all(no_shape_checks: None) -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        list(in_processes(twice, [1], 0))
