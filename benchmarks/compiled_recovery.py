@@ -2,13 +2,17 @@
 
 For the compiled model of each case: edges (at q/k/v level) of the true circuit; of these, those
 whose patch alone changes an answer on some input; and for every method, how many true edges are
-missing from the circuit of the true size that it finds, and its AUROC. Prints a Markdown table,
-then one JSON line.
+missing from the circuit of the true size that it finds, and its AUROC. Cases that are done are not
+done again. Prints a Markdown table, then one JSON line.
 
-    python benchmarks/compiled_recovery.py --cases 3 13
+    python benchmarks/compiled_recovery.py --cases 3 13 --processes 2
 """
 
 import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +21,11 @@ import tyro
 from rich.progress import track
 
 from interpbench_jax.benchmark import make_contrast, run_methods
+from interpbench_jax.benchmark.processes import in_processes
 from interpbench_jax.benchmark.run import found_circuit
 from interpbench_jax.benchmark.runner import compiled_model
 from interpbench_jax.evaluation import edge_effects
+from interpbench_jax.zoo import replacing
 
 CASES = (
     *("2", "3", "4", "7", "8", "11", "13", "18", "19", "20"),
@@ -33,6 +39,8 @@ def main(
     *,
     methods: tuple[str, ...] = METHODS,
     n_inputs: int = 1_000,
+    processes: int = 1,
+    out: Path = Path("out/compiled-recovery"),
 ) -> None:
     """Run methods on compiled models.
 
@@ -40,35 +48,57 @@ def main(
       cases: names of cases.
       methods: names of methods.
       n_inputs: how many inputs.
+      processes: how many cases at a time.
+      out: directory of a file per case.
     """
-    rows = [_row(case, methods, n_inputs) for case in track(cases)]
+    work = partial(_row, methods=methods, n_inputs=n_inputs, out=out)
+    found = {
+        row["case"]: row for row in track(in_processes(work, cases, processes), total=len(cases))
+    }
+    rows = [found[case] for case in cases]
     print(
         "| case | true edges | used | " + " | ".join(f"{m} misses, AUROC" for m in methods) + " |"
     )
     print("|---" * (3 + len(methods)) + "|")
     for row in rows:
-        found = [f"{len(row[m]['missed'])}, {row[m]['auroc']:.3f}" for m in methods]
-        print(f"| {row['case']} | {row['true']} | {row['used']} | " + " | ".join(found) + " |")
+        cells = [f"{len(row[m]['missed'])}, {row[m]['auroc']:.3f}" for m in methods]
+        print(f"| {row['case']} | {row['true']} | {row['used']} | " + " | ".join(cells) + " |")
     print(json.dumps(rows))
 
 
-def _row(case: str, methods: tuple[str, ...], n_inputs: int) -> dict:
+def _row(
+    case: str, *, methods: tuple[str, ...], n_inputs: int, out: Path
+) -> Iterator[dict[str, Any]]:
+    file = out / f"{case}.json"
+    row = json.loads(file.read_text()) if file.exists() else {}
+    missing = [method for method in methods if method not in row]
+    if missing:
+        row |= _recovered(case, missing, n_inputs)
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as partial_file:
+            partial_file.write_text(json.dumps(row, indent=1))
+    yield row
+
+
+def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
     model = compiled_model(case)
     truth = model.circuit
     batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
     assert batch.corrupted is not None
     edges = np.argwhere(truth.mask)
     effects = edge_effects(model.params, model.config, batch.clean, batch.corrupted, edges)
-    row = {"case": case, "true": len(truth), "used": int((jnp.asarray(effects) > 0).sum())}
+    row: dict[str, Any] = {
+        "case": case,
+        "true": len(truth),
+        "used": int((jnp.asarray(effects) > 0).sum()),
+    }
     for finding in run_methods(model, methods, batch):
         missed = truth - found_circuit(finding, truth)
-        names = [f"{writer}->{reader}" for writer, reader in missed]
         row[finding.method] = {
-            "missed": names,
+            "missed": [f"{writer}->{reader}" for writer, reader in missed],
             "auroc": finding.edge_auroc_qkv,
             "seconds": round(finding.seconds, 3),
         }
-    jax.clear_caches()  # programs of other shapes are of no use
     return row
 
 

@@ -45,7 +45,7 @@ def eap_ig_masks(
     valid = as_edge_network(config).graph.valid
 
     def add(total: Array, share: Array) -> tuple[Array, None]:
-        patch = EdgePatch(jnp.full(valid.shape, share), batch.source)
+        patch = EdgePatch(jnp.full((len(valid), 1), share), batch.source)
         return total + attribution(params, config, batch, loss, patch), None
 
     total, _ = jax.lax.scan(add, jnp.zeros(valid.shape), jnp.linspace(0, 1, steps + 1))

@@ -31,11 +31,12 @@ class EdgePatch(NamedTuple):
     """Reader r sees `sum_w out[w] + mask[w, r] * (source[w] - out[w])`.
 
     Attributes:
-      mask: `[writer, reader]`; entries that are no edges have no effect.
+      mask: `[writer, reader]`; entries that are no edges have no effect. `[writer, 1]` is the same
+        for all readers, and cheaper.
       source: what each writer is replaced by; same shape as the second result of `forward`.
     """
 
-    mask: Float[Array, "writer reader"]
+    mask: Float[Array, "writer _"]
     source: Float[Array, "batch pos writer d_model"]
 
 

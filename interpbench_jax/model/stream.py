@@ -31,6 +31,8 @@ class ResidualStream:
         self._written: list[Array] = []
         self._replacements: list[Array] = []
         self._sum = jnp.zeros(())
+        # A mask that is the same for all readers changes the one sum that all of them see.
+        self._alike = isinstance(patch, EdgePatch) and patch.mask.shape[1] == 1
         if patch is not None:
             self._source = patch.source.transpose(2, 3, 1, 0)
         if isinstance(patch, NodePatch):
@@ -52,9 +54,13 @@ class ResidualStream:
                 closed = self._patch.detached[here, None, None, None] > 0
                 outputs = jnp.where(closed, lax.stop_gradient(outputs), outputs)
             outputs += self._node_mask[here] * (self._sources[len(self._written)] - outputs)
-        elif isinstance(self._patch, EdgePatch):
-            self._replacements.append(self._source[here] - outputs)
         self._written.append(outputs)
+        if isinstance(self._patch, EdgePatch):
+            replacements = self._source[here] - outputs
+            if self._alike:
+                outputs = outputs + self._patch.mask[here, :, None, None] * replacements
+            else:
+                self._replacements.append(replacements)
         # Spelled out, the sum is computed where the patch is: a reduction would not fuse with it.
         self._sum += functools.reduce(jnp.add, list(outputs))
 
@@ -65,7 +71,7 @@ class ResidualStream:
     def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
         """What these readers see; a leading axis of 1 when all of them see the same."""
         seen = self._sum[None]
-        if isinstance(self._patch, EdgePatch):
+        if isinstance(self._patch, EdgePatch) and not self._alike:
             replacements = jnp.concatenate(self._replacements)
             mask = self._patch.mask[: len(replacements), readers]
             seen = seen + jnp.einsum("wr,wdpb->rdpb", mask, replacements)

@@ -239,6 +239,6 @@ def _check_shapes(
     if isinstance(patch, NodePatch):
         allowed = [rows[2:], (rows[0], rows[2]), rows]
     else:
-        allowed = [(graph.n_writers, graph.n_readers)]
+        allowed = [(graph.n_writers, graph.n_readers), (graph.n_writers, 1)]
     if patch.mask.shape not in allowed:
         raise ValueError(f"patch mask has shape {patch.mask.shape}, expected one of {allowed}")

@@ -77,7 +77,7 @@ class Wires:
         written = jnp.stack(self._written[: self._wiring.n_before[place]], 2)
         if isinstance(self._patch, EdgePatch):
             here = slice(0, written.shape[2])
-            mask = self._patch.mask[here, place, None]
+            mask = jnp.broadcast_to(self._patch.mask, self._wiring.valid.shape)[here, place, None]
             written = written + mask * (self._patch.source[:, :, here] - written)
         seen = written.sum(2)
         return seen if self._shift is None else seen + self._shift[:, :, place]

@@ -125,6 +125,16 @@ def test_node_masks_agree_with_the_reference(variants, make_params, tokens, run,
         close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
 
 
+def test_a_mask_for_all_readers_alike(config, params, tokens, run, source, rng):
+    """Says and writes the same as the same mask spelled out, one column per reader."""
+    mask = jnp.asarray(rng.random((source.shape[2], 1)), jnp.float32)
+    spelled_out = jnp.tile(mask, Graph.of(config).n_readers)
+    close(
+        run(params, config, tokens, EdgePatch(mask, source)),
+        run(params, config, tokens, EdgePatch(spelled_out, source)),
+    )
+
+
 def test_mask_per_row_agrees_with_a_loop_over_rows(variants, make_params, tokens, run, rng):
     config = variants["layer_norm"]
     params = make_params(config)
