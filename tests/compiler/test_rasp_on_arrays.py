@@ -1,6 +1,7 @@
 """The evaluator on arrays against the compiled model and RASP's interpreter."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tracr.rasp import rasp
@@ -114,7 +115,7 @@ def check_interchanges(case: Case, pairs: Pairs) -> None:
 
 def test_equals_the_compiled_model(faithful: Case, inputs, outputs) -> None:
     compiled, (logits, _) = compile_case(faithful), outputs
-    said = compiled_labels(logits) if compiled.categorical else logits[..., 0]
+    said = compiled_labels(jnp.asarray(logits)) if compiled.categorical else logits[..., 0]
     check_equal(faithful, evaluate(compiled.tabulated, inputs), said[:, 1:])
 
 
