@@ -75,7 +75,9 @@ class AcdcCircuits(NamedTuple):
     Attributes:
       kept: the circuit.
       loss: with all other edges patched.
-      evaluations: how often the model was run; thresholds that have decided alike share a run.
+      evaluations: how often the model was run. Thresholds that have decided alike share a run, and
+        none is needed for an edge from which kept edges no longer lead to the logits: the loss
+        cannot change.
     """
 
     kept: Bool[Array, "threshold writer reader"]
@@ -133,7 +135,8 @@ def _acdc(
     parts: tuple[tuple[int, int], ...],
 ) -> AcdcCircuits:
     """Parts are (stage to start at, how many edges)."""
-    valid = jnp.asarray(as_edge_network(config).graph.valid)
+    graph = as_edge_network(config).graph
+    valid = jnp.asarray(graph.valid)
     n = len(thresholds)
     everyone = jnp.arange(n)
     state = _State(
@@ -146,10 +149,12 @@ def _acdc(
     def attempt(stage: int, state: _State, edge: Int[Array, "2"]) -> tuple[_State, None]:
         masked_loss = loss_from(params, config, batch, loss, stage)
         tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
-        leads = state.leader == everyone
         # Thresholds that have decided alike so far share one evaluation, made by their leader.
+        leads = (state.leader == everyone) & matters(graph, state.masks == 0)[:, edge[1]]
         by_leader = jax.lax.map(
-            lambda t: jax.lax.cond(leads[t], lambda: masked_loss(tried[t]), lambda: jnp.zeros(())),
+            lambda t: jax.lax.cond(
+                leads[t], lambda: masked_loss(tried[t]), lambda: state.accepted[t]
+            ),
             everyone,
         )
         value = by_leader[state.leader]
@@ -168,3 +173,25 @@ def _acdc(
         state, _ = jax.lax.scan(functools.partial(attempt, stage), state, edges)
         start += length
     return AcdcCircuits((state.masks == 0) & valid[None], state.accepted, state.evaluations)
+
+
+def matters(
+    graph: Graph | Wiring, kept: Bool[Array, "threshold writer reader"]
+) -> Bool[Array, "threshold reader"]:
+    """Whether kept edges lead from a reader to the logits; always, where nobody knows who reads.
+
+    Args:
+      graph: writers and readers. A `Wiring` does not tell which writer a reader belongs to.
+      kept: the circuit at each threshold.
+    """
+    if isinstance(graph, Wiring):
+        return jnp.ones((len(kept), len(graph.readers)), bool)
+    belongs = graph.reader_head_index  # to which of `head_readers`; the logits are the last
+
+    def back(_: int, reached: Array) -> Array:
+        onward = (kept & valid & reached[:, None, belongs]).any(2)
+        return reached.at[:, :-1].set(onward[:, 1:])  # the input belongs to no reader
+
+    valid = graph.valid[None]
+    logits = jnp.zeros((len(kept), len(graph.head_readers)), bool).at[:, -1].set(True)
+    return jax.lax.fori_loop(0, int(graph.stages[-1]), back, logits)[:, belongs]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.discovery import acdc, acdc_circuits, contrast_batch, removal_order
+from interpbench_jax.discovery.acdc import matters
 from interpbench_jax.discovery.losses import kl_to_clean, squared_error_to_clean
 from interpbench_jax.model import Graph, TransformerConfig
 from tests.model import numpy_reference
@@ -96,6 +97,28 @@ def test_agrees_with_a_slow_loop_in_another_order(small, task):
     ).kept
     expected = slow_acdc(params, small, batch, LEVELS[1], removal_order(graph)[::-1])
     assert names(graph, kept[1]) == expected != names(graph, usual[1])
+
+
+def test_nothing_matters_that_kept_edges_do_not_join_to_the_logits():
+    """Without a1.h0->logits, all that leads there leads nowhere; other thresholds are untouched."""
+    graph = Graph(2, 1)
+    kept = np.stack([graph.valid, graph.valid])
+    kept[0, :, -1] = [name in ("input", "m0") for name in graph.writers]
+    kept[0, graph.writer_index("a0.h0"), graph.reader_index("m0")] = False
+    found = np.asarray(matters(graph, jnp.asarray(kept)))
+    assert [name for name, does in zip(graph.readers, found[0], strict=True) if does] == [
+        *("m0", "logits"),
+    ]
+    assert found[1].all()
+
+
+def test_edges_that_do_not_matter_are_not_tried(small, task):
+    params, batch, _ = task
+    order = removal_order(Graph.of(small))
+    found = acdc_circuits(params, small, batch, kl_to_clean, jnp.array([1e3]), order)
+    assert not found.kept.any()
+    n_to_logits = int((order[:, 1] == order[:, 1].max()).sum())
+    assert found.evaluations == n_to_logits  # then nothing leads there any more
 
 
 def test_score_is_the_smallest_level_that_removes(small, task):
