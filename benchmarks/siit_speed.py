@@ -9,7 +9,9 @@ printed is JSON.
 
 import concurrent.futures
 import json
+import math
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -34,11 +36,13 @@ from interpbench_jax.siit import (
     SiitConfig,
     SiitProblem,
     align,
+    device_mesh,
     init_states,
     interchange_losses,
     make_problem,
     members,
 )
+from interpbench_jax.siit.mesh import copy_everywhere, spread_members
 from interpbench_jax.siit.train import advance
 from interpbench_jax.zoo import to_transformer_lens
 
@@ -105,22 +109,30 @@ def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, re
     Args:
       path: the file.
       model: shape of the model to train.
-      seeds: how many models are trained together.
+      seeds: how many models are trained together; where there are several, this has to be a
+        process of its own, as each core becomes a device.
       batches: per timed call.
       repeats: timed calls; the fastest counts.
     """
+    if seeds > 1:
+        jax.config.update("jax_num_cpu_devices", math.gcd(os.cpu_count() or 1, seeds))
     with np.load(path) as file:
         problem = SiitProblem(**{name: jnp.asarray(file[name]) for name in SiitProblem._fields})
     # What the source writes is given, as in the original and in the peer.
     config = SiitConfig(round_batches=batches, max_batches=batches, source_gradient=False)
     validation = problem.take(slice(1))  # next to nothing: training is what is timed
     state = init_states(members(config, seeds=range(seeds)), problem, model)
+    mesh = device_mesh(seeds, config.batch_size) if seeds > 1 else None
+    if mesh is not None:
+        state = spread_members(state, mesh)
+        problem, validation = copy_everywhere((problem, validation), mesh)
+    shape: dict[str, Any] = {"model": model, "config": config, "mesh": mesh}
     seconds = []
     compile_seconds = 0.0
     for _ in range(repeats + 1):
         start = time.process_time()
         with stopwatch() as taken:
-            jax.block_until_ready(advance(state, problem, validation, model=model, config=config))
+            jax.block_until_ready(advance(state, problem, validation, **shape))
         compile_seconds += taken.compiling
         seconds.append((taken.total, time.process_time() - start))
     return Ours(*min(seconds[1:]), compile_seconds, peak_mb())
@@ -205,7 +217,9 @@ def measure(
             peer.append(time_peer(peer_python, path, batches=batches, repeats=2, **options))
             check_losses(case, losses, peer[-1]["losses"])
             options = {"ways": peer[-1]["way"], "threads": peer[-1]["threads"]}
-        together = worker.submit(time_ours, path, alignment.config, population, batches, 2).result()
+        with concurrent.futures.ProcessPoolExecutor(1, spawn) as another:
+            asked = (path, alignment.config, population, batches, 2)
+            together = another.submit(time_ours, *asked).result()
     best = min(ours)
     found: dict[str, Any] = {
         "ours_s": best.seconds / batches,

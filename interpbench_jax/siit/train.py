@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import Member
-from interpbench_jax.siit.mesh import POPULATION, copy_everywhere, gather, spread_members
+from interpbench_jax.siit.mesh import DATA, POPULATION, copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.state import History, Loop, Rates, TrainState, init_states
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, spread_pairs, update
@@ -155,19 +155,32 @@ def advance_members(
     mesh: Mesh | None,
 ) -> TrainState:
     """Trains every member until some round; to be called within a compiled function."""
+    given = (training, validation, until)
+    # One after the other on each CPU: matrix products with an axis of members take far longer
+    # there, even when there is only one.
+    in_turn = jax.default_backend() == "cpu" and (mesh is None or mesh.shape[DATA] == 1)
 
-    def member(state: TrainState) -> TrainState:
+    def member(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
+        training, validation, until = given
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop, mesh),
+            lambda s: _round(s, training, validation, model, loop, None if in_turn else mesh),
             state,
         )
 
-    if mesh is None and jax.default_backend() == "cpu":
-        # One after the other: matrix products with an axis of members take far longer there, even
-        # when there is only one.
-        return jax.lax.map(member, state)
-    return jax.vmap(member, spmd_axis_name=None if mesh is None else POPULATION)(state)
+    if not in_turn:
+        over = None if mesh is None else POPULATION
+        return jax.vmap(member, in_axes=(0, None), spmd_axis_name=over)(state, given)
+
+    def each(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
+        return jax.lax.map(lambda s: member(s, given), state)
+
+    if mesh is None:
+        return each(state, given)
+    spread, copied = PartitionSpec(POPULATION), PartitionSpec()
+    return jax.shard_map(
+        each, mesh=mesh, in_specs=(spread, copied), out_specs=spread, check_vma=False
+    )(state, given)
 
 
 def _round(

@@ -59,6 +59,10 @@ def test_members_and_batches_over_eight_devices() -> None:
     check(start(8), {"population": 4, "data": 2})
 
 
+def test_members_in_turn_on_each_of_two_devices() -> None:
+    check(start(2), {"population": 2, "data": 1})
+
+
 @pytest.mark.slow
 def test_two_processes() -> None:
     with socket.socket() as free:
