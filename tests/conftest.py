@@ -23,13 +23,11 @@ hypothesis.settings.load_profile("tests")
 from interpbench_jax.model import TransformerConfig, forward, init_params  # noqa: E402
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Shortens compilation, of which tests do a lot; the slow ones run a lot, too."""
-    flags = []
+def pytest_configure() -> None:
+    """Shortens compilation, which takes most of the time of the tests."""
+    flags = ["--xla_backend_optimization_level=0"]
     if jaxlib.__version__.startswith("0.10."):  # an unknown flag is fatal
         flags.append("--xla_cpu_use_fusion_emitters=false")
-    if config.option.markexpr == "not slow":
-        flags.append("--xla_backend_optimization_level=0")
     os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 

@@ -177,7 +177,7 @@ def ranking(
     rng = np.random.default_rng(seed)
     drawn = complete[rng.integers(n_cases, size=(n_resamples, n_cases))].mean(1)
     ranks = stats.rankdata(-np.round(drawn, 9), method="min", axis=1)
-    best, worst = np.percentile(ranks, [2.5, 97.5], axis=0)
+    best, worst = np.percentile(ranks, [2.5, 97.5], axis=0, method="closest_observation")
     means = complete.mean(0)
     rank = stats.rankdata(-np.round(means, 9), method="min")
     places = []
