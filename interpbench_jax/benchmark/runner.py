@@ -149,7 +149,7 @@ def compiled_model(case: str) -> BenchmarkModel:
     compiled = compile_case(case)
     return BenchmarkModel(
         case=compiled.case.name,
-        params=jax.tree.map(jnp.asarray, compiled.params),
+        params=jax.tree.map(jnp.asarray, compiled.deciding_params),
         config=compiled.config,
         variables=(),
         circuit=compiled.circuit,

@@ -54,8 +54,8 @@ def paper(
 
     makers: dict[str, Callable[[Sequence[str]], Any]] = {
         "auroc": auroc,
-        "effects": _each(effect_rows, processes),
-        "realism": _each(realism_rows, processes),
+        "effects": _each(effect_rows, out / "effects", processes),
+        "realism": _each(realism_rows, out / "realism", processes),
         "weights": weight_divergences,
         "sweep": sweep,
     }
@@ -78,16 +78,16 @@ def _cases(asked: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _each(
-    make: Callable[[str], list[dict[str, Any]]], processes: int
+    make: Callable[[str], list[dict[str, Any]]], directory: Path, processes: int
 ) -> Callable[[Sequence[str]], list[dict[str, Any]]]:
-    """A function of one case as one of many, shown as it goes."""
+    """A function of one case as one of many, each kept when it is done and shown as it goes."""
 
     def of_all(cases: Sequence[str]) -> list[dict[str, Any]]:
         from rich.progress import track
 
         from interpbench_jax.benchmark.processes import in_processes
 
-        found = in_processes(partial(_rows, make), cases, processes)
+        found = in_processes(partial(_rows, make, directory), cases, processes)
         title = make.__name__.removesuffix("_rows")
         of_case = dict(track(found, title, total=len(cases), console=console))
         return [row for case in cases for row in of_case[case]]
@@ -96,21 +96,23 @@ def _each(
 
 
 def _rows(
-    make: Callable[[str], list[dict[str, Any]]], case: str
+    make: Callable[[str], list[dict[str, Any]]], directory: Path, case: str
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    yield case, make(case)
+    yield case, _made(directory / f"{case}.json", lambda cases: make(cases[0]), (case,))
 
 
 def _made(file: Path, make: Callable[[Sequence[str]], Any], cases: Sequence[str]) -> Any:
-    """What is in the file, or what is made and written to it if it was made of other cases."""
+    """What is in the file, or what is made and written to it if it was made of other models."""
+    from interpbench_jax.benchmark.plan import bundled_models
     from interpbench_jax.zoo import replacing
 
+    made_of = {model.case: model.fingerprint for model in bundled_models(cases)}
     if file.exists():
         stored = json.loads(file.read_text())
-        if stored["cases"] == list(cases):
+        if stored["models"] == made_of:
             return stored["found"]
     found = make(cases)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
-        partial.write_text(json.dumps({"cases": list(cases), "found": found}, indent=1))
+        partial.write_text(json.dumps({"models": made_of, "found": found}, indent=1))
     return found

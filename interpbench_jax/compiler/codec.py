@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from interpbench_jax.cases import PADDING, Case, Value
 
 # Compiled outputs are 0 or 1 up to rounding of about 1e-6.
-_NOTHING = 1e-2
+NOTHING = 1e-2
 
 
 def compiled_labels(logits: Float[Array, "*rows d_vocab_out"]) -> Int[Array, "*rows"]:
@@ -21,7 +21,7 @@ def compiled_labels(logits: Float[Array, "*rows d_vocab_out"]) -> Int[Array, "*r
     rounding; that counts as index 0, on every machine. The original takes the argmax of the
     rounding errors.
     """
-    return jnp.where(jnp.abs(logits) < _NOTHING, 0, logits).argmax(-1)
+    return jnp.where(jnp.abs(logits) < NOTHING, 0, logits).argmax(-1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from interpbench_jax.cases import Case, get_case, sequences
 from interpbench_jax.compiler import cache
-from interpbench_jax.compiler.codec import Codec
+from interpbench_jax.compiler.codec import NOTHING, Codec
 from interpbench_jax.compiler.disagreement import find_disagreement
 from interpbench_jax.compiler.ground_truth import ground_truth, written_after_bos
 from interpbench_jax.compiler.haiku_to_params import haiku_to_params, output_directions
@@ -67,6 +67,20 @@ class CompiledCase:
     def categorical(self) -> bool:
         """Whether the output is one of several values rather than a number."""
         return bool(self.codec.outputs)
+
+    @property
+    def deciding_params(self) -> Params:
+        """The weights with a small bias to the first output: their argmax is `compiled_labels`.
+
+        For whatever takes the argmax of a model's logits, which are 0 up to rounding where the
+        program is undefined.
+        """
+        if not self.categorical:
+            return self.params
+        unembed = dict(self.params["unembed"])
+        unembed["b_U"] = unembed["b_U"] + NOTHING * (np.arange(self.config.d_vocab_out) == 0)
+        unembed["b_U"] = unembed["b_U"].astype(np.float32)
+        return {**self.params, "unembed": unembed}
 
     @property
     def encode(self):

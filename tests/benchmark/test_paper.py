@@ -15,6 +15,7 @@ from interpbench_jax.benchmark.paper import (
     write_page,
 )
 from interpbench_jax.benchmark.paper.weights import histograms
+from interpbench_jax.cli.paper import _made
 
 
 def as_published():
@@ -98,3 +99,16 @@ def test_the_page_shows_ours_and_theirs(tmp_path):
     text = (tmp_path / "paper.md").read_text()
     for cell in ("0.877 (0.877) [0.877]", "0.125, 0.250", "0.900 | 0.924 | 1 of 2", "8.0", "0.4 |"):
         assert cell in text
+
+
+def test_what_was_made_of_the_same_models_is_not_made_again(tmp_path):
+    made_of = []
+
+    def make(cases):
+        made_of.append(cases)
+        return len(made_of)
+
+    file = tmp_path / "sweep" / "3.json"
+    assert [_made(file, make, ("3",)) for _ in range(2)] == [1, 1]
+    assert _made(file, make, ("3", "13")) == 2
+    assert made_of == [("3",), ("3", "13")]

@@ -9,6 +9,7 @@ import pytest
 
 from interpbench_jax.cases import Case, case, get_case, sequences
 from interpbench_jax.compiler import compile_case
+from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.tracr_stages import compile_with_tracr
 from interpbench_jax.model import forward
 from interpbench_jax.siit import align
@@ -57,6 +58,14 @@ def test_equals_the_haiku_model(each_case: Case, tracr, inputs, outputs) -> None
     # Haiku's argmax is taken of rounding errors where the program is undefined.
     defined = np.abs(logits).max(-1) > 0.1
     assert (np.argmax(logits, -1) == haiku.unembedded_output)[defined].all()
+
+
+def test_the_argmax_of_deciding_weights_is_the_label(each_case: Case, outputs) -> None:
+    compiled, (logits, _) = compile_case(each_case), outputs
+    if compiled.categorical:
+        bias = compiled.deciding_params["unembed"]["b_U"] - compiled.params["unembed"]["b_U"]
+        labels = compiled_labels(jnp.asarray(logits))
+        np.testing.assert_array_equal((logits + bias).argmax(-1), labels)
 
 
 @pytest.mark.parametrize("name", ["7", "13", "29", "92"])

@@ -27,7 +27,8 @@ def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[
     """
     compiled = compile_case(case)
     problem = _problem(compiled, n_pairs, seed)
-    rows = [_row(case, "tracr", compiled.params, compiled.config, compiled.circuit, problem)]
+    tracr = (compiled.deciding_params, compiled.config, compiled.circuit)
+    rows = [_row(case, "tracr", *tracr, problem)]
     for preset, name in (("iit", f"iit/{case}"), ("siit", case)):
         model = load_model(name)
         row = _row(case, preset, model.params, model.config, model.circuit, problem)
