@@ -188,7 +188,7 @@ def matters(
         return jnp.ones((len(kept), len(graph.readers)), bool)
     belongs = graph.reader_head_index  # to which of `head_readers`; the logits are the last
 
-    def back(_: Array, reached: Array) -> Array:
+    def back(_: Array | int, reached: Array) -> Array:
         onward = (kept & valid & reached[:, None, belongs]).any(2)
         return reached.at[:, :-1].set(onward[:, 1:])  # the input belongs to no reader
 

@@ -17,6 +17,7 @@ def test_entries_are_right(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:case '113'. expression")
 @pytest.mark.parametrize("name", case_names())
 def test_all_entries_are_right(name: str) -> None:
     assert read_catalogue()[name] == derive_entry(name)
