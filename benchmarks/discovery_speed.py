@@ -14,7 +14,7 @@ that the run on the corrupted inputs is part of what is timed. The last line pri
   `peer_one_mask_s` is what the peer takes with one for all (a sigmoid, nothing drawn).
 - `edge_patching`: whole runs in a loop, one edge patched in each, with auto-circuit's `patch_mode`.
 
-Losses are those against what is right (cross entropy or squared error); for ACDC, and for probing
+Losses are those against a wrong answer (cross entropy or squared error); for ACDC, and for probing
 of labels, those against the unpatched model (KL divergence or squared error). Position 0 is left
 out. `compile_s` is what our first call takes longer than later ones.
 """
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from discovery_jax import METHODS
@@ -47,6 +48,7 @@ _PEER = Path(__file__).with_name("discovery_torch.py")
 _STEPS, _EPOCHS, _PENALTY = 5, 20, 1.0
 _TAO_BASES, _TAO_EXPONENTS = (1, 3, 5, 7, 9), (-5, -4, -3, -2)
 _TOLERANCE = 1e-4
+_OFF = 0.1
 # Of thresholds that may differ, where the rise of a loss is a threshold up to rounding.
 _ACDC_TOLERANCE = 0.05
 
@@ -117,6 +119,17 @@ def peer_is_missing(python: str) -> str | None:
     """Why the peer cannot be run: the last line of what it says; None where it can."""
     ran = subprocess.run([python, str(_PEER), "--help"], capture_output=True, text=True)
     return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
+
+
+def wrong_target(batch: ContrastBatch) -> jax.Array:
+    """What is asked for, moved away from what the model says: another label, or 0.1 more.
+
+    Outputs that are right up to 2e-4 have gradients that are rounding to a hundredth, in which
+    nothing could be compared.
+    """
+    if jnp.issubdtype(batch.target.dtype, jnp.floating):
+        return batch.target + _OFF
+    return (batch.target + 1) % batch.clean_logits.shape[-1]
 
 
 def largest_difference(
@@ -251,7 +264,8 @@ def main(
         for case in cases:
             model = load_model(case)
             path = Path(folder) / "problem.npz"
-            write_problem(path, model, make_contrast(model, jax.random.key(0), n_inputs=n_inputs))
+            batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
+            write_problem(path, model, batch._replace(target=wrong_target(batch)))
             for method in methods:
                 name = f"{case}/{method}"
                 python = None if missing else peer_python
