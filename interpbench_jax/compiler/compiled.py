@@ -70,7 +70,7 @@ class CompiledCase:
 
     @property
     def deciding_params(self) -> Params:
-        """The weights with a small bias to the first output: their argmax is `compiled_labels`.
+        """The weights, biased to the first output: after BOS their argmax is `compiled_labels`.
 
         For whatever takes the argmax of a model's logits, which are 0 up to rounding where the
         program is undefined.
