@@ -9,9 +9,7 @@ printed is JSON.
 
 import concurrent.futures
 import json
-import math
 import multiprocessing
-import os
 import re
 import subprocess
 import sys
@@ -36,6 +34,7 @@ from interpbench_jax.siit import (
     SiitConfig,
     SiitProblem,
     align,
+    cores_as_devices,
     device_mesh,
     init_states,
     interchange_losses,
@@ -115,7 +114,7 @@ def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, re
       repeats: timed calls; the fastest counts.
     """
     if seeds > 1:
-        jax.config.update("jax_num_cpu_devices", math.gcd(os.cpu_count() or 1, seeds))
+        cores_as_devices(seeds)
     with np.load(path) as file:
         problem = SiitProblem(**{name: jnp.asarray(file[name]) for name in SiitProblem._fields})
     # What the source writes is given, as in the original and in the peer.

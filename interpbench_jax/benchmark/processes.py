@@ -22,7 +22,7 @@ def in_processes(
     Args:
       work: can be pickled, as a function of a module can.
       items: what to work on; hand in together what shares compiled programs.
-      n_processes: how many at most; one of them is this process itself.
+      n_processes: how many at most. With one, or for one item, `work` runs in this process.
 
     Raises:
       ValueError: `n_processes` is smaller than 1.

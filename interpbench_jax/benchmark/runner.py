@@ -81,15 +81,11 @@ class _Inputs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._shape = ""
         self.model = functools.lru_cache(maxsize=1)(self._load)
         self.contrast = functools.lru_cache(maxsize=1)(self._draw)
         self.importance = functools.lru_cache(maxsize=1)(self._importance)
 
     def _load(self, source: ModelSource) -> BenchmarkModel:
-        if self._shape not in ("", source.shape):
-            jax.clear_caches()  # programs for other shapes would pile up
-        self._shape = source.shape
         model = (
             compiled_model(source.case)
             if source.directory is None

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -61,6 +60,7 @@ def train(
       overrides: settings of training.
     """
     from interpbench_jax.cases import get_case
+    from interpbench_jax.siit import cores_as_devices
 
     need_some(names, "case")
     crowds = {
@@ -71,17 +71,9 @@ def train(
     if together:
         _train_together(crowds, out, log)
         return
-    _spread_over_cores(math.gcd(*map(len, crowds.values())))
+    cores_as_devices(math.gcd(*map(len, crowds.values())))
     for name, crowd in crowds.items():
         train_one(name, crowd, out, resume=resume, log=log)
-
-
-def _spread_over_cores(n_members: int) -> None:
-    """Makes several devices of a CPU's cores, so that members are trained side by side."""
-    import jax
-
-    with contextlib.suppress(RuntimeError):  # JAX is already in use, with the devices it has
-        jax.config.update("jax_num_cpu_devices", math.gcd(os.cpu_count() or 1, n_members))
 
 
 def _is_done(name: str, crowd: tuple[Member, ...], out: Path) -> bool:

@@ -9,7 +9,7 @@ from interpbench_jax.siit.causal_model import (
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses, task_loss
 from interpbench_jax.siit.members import VARIED, Member, members
-from interpbench_jax.siit.mesh import device_mesh
+from interpbench_jax.siit.mesh import cores_as_devices, device_mesh
 from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
 from interpbench_jax.siit.state import TrainState, init_states
@@ -34,6 +34,7 @@ __all__ = [
     "agreement",
     "align",
     "common_shape",
+    "cores_as_devices",
     "counted_positions",
     "device_mesh",
     "draw_batch",

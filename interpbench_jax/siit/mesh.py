@@ -4,7 +4,9 @@ The same program runs on one CPU, on several accelerators and in several process
 `jax.distributed.initialize`); what is computed does not change, up to the order of sums.
 """
 
+import contextlib
 import math
+import os
 from typing import TypeVar
 
 import jax
@@ -15,6 +17,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 POPULATION, DATA = "population", "data"
 
 _Tree = TypeVar("_Tree")
+
+
+def cores_as_devices(n_members: int) -> None:
+    """Makes devices of a CPU's cores, as many as divide a population evenly.
+
+    Members are then trained side by side. Changes nothing once JAX has been used, as it then keeps
+    the devices that it has, and nothing for accelerators.
+
+    Args:
+      n_members: size of the population.
+    """
+    with contextlib.suppress(RuntimeError):  # JAX has been used
+        jax.config.update("jax_num_cpu_devices", math.gcd(os.cpu_count() or 1, n_members))
 
 
 def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
