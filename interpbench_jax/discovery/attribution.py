@@ -1,15 +1,20 @@
 """What all attribution methods share: gradients at readers, times differences of writers."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
-from interpbench_jax.model import NodePatch, Params, Patch, TransformerConfig
+from interpbench_jax.model import EdgePatch, NodePatch, Nudge, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
-# Numbers that one chunk of rows may hold at once; a gibibyte of float32.
-_BUDGET = 2**28
+# Numbers that a chunk of rows may hold at once: a gibibyte of float32, or, on a CPU, about what
+# its caches hold.
+_BUDGET, _CPU_BUDGET = 2**28, 5_000_000
+
+Weights = Float[Array, "writer reader"]
 
 
 def attribution(
@@ -17,15 +22,13 @@ def attribution(
     config: TransformerConfig | EdgeNetwork,
     batch: ContrastBatch,
     loss: Loss,
-    patch: Patch | None = None,
-    *,
-    difference: Float[Array, "batch pos writer d_model"] | None = None,
-) -> Float[Array, "writer reader"]:
-    """To first order, by how much the loss rises when an edge is patched on top of a patch.
+    patch: NodePatch | None = None,
+) -> Weights:
+    """To first order, by how much the loss rises when an edge carries its source on top of a patch.
 
-    The gradient of the loss with respect to what reader r sees, times the difference that writer w
-    would make, summed over inputs, positions and dimensions. Exact in any chunking: the loss is
-    taken over the whole batch, only what lies before it is done in chunks of rows.
+    The gradient of the loss with respect to what reader r sees, times the difference between what
+    writer w writes on the clean input and in the source, summed over inputs, positions and
+    dimensions.
 
     Args:
       params: weights.
@@ -33,45 +36,91 @@ def attribution(
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       patch: where the gradient is taken; its mask must be the same for all rows.
-      difference: of each writer; by default from what it writes under the patch to the source.
     """
     network = as_edge_network(config)
-    n_rows, n_pos, n_writers, width = batch.source.shape
-    per_row = n_pos * width * (2 * len(network.graph.readers) + 4 * n_writers)
-    chunk = min(n_rows, max(1, _BUDGET // per_row))
-    shift = jnp.zeros((chunk, n_pos, len(network.graph.readers), width))
-    given = (batch, patch, difference)
+    difference = batch.source - batch.written
 
-    def run(rows: tuple, added: Array) -> tuple[Array, Array]:
-        of_rows, patch, _ = rows
-        return network.run(params, of_rows.clean, patch, added)
+    def run(weights: Weights | None, rows: Rows) -> Array:
+        here = None if patch is None else patch._replace(source=rows(patch.source))
+        nudge = None if weights is None else Nudge(weights, rows(difference))
+        return network.run(params, rows(batch.clean), here, nudge)[0]
 
-    def contract(rows: tuple, written: Array, gradient: Array) -> Float[Array, "writer reader"]:
-        of_rows, _, difference = rows
-        change = of_rows.source - written if difference is None else difference
-        return jnp.einsum("bpwd,bprd->wr", change, gradient)
+    known = batch.clean_logits if patch is None else None
+    return _gradient(run, network, batch, loss, known)
 
-    if chunk == n_rows:
-        logits, pull_back, written = jax.vjp(lambda s: run(given, s), shift, has_aux=True)
-        (gradient,) = pull_back(jax.grad(loss)(logits, batch))
-        return contract(given, written, gradient) * network.graph.valid
+
+def mask_gradient(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    share: Float[Array, ""],
+) -> Weights:
+    """The gradient of the loss with respect to the mask of edges, where all of it is the same.
+
+    Args:
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+      loss: `(logits, batch) -> scalar`.
+      share: how far all edges have gone from clean to source.
+    """
+    network = as_edge_network(config)
+
+    def run(weights: Weights | None, rows: Rows) -> Array:
+        mask = jnp.full((len(network.graph.valid), 1), share)
+        patch = EdgePatch(mask if weights is None else mask + weights, rows(batch.source))
+        return network.run(params, rows(batch.clean), patch)[0]
+
+    return _gradient(run, network, batch, loss)
+
+
+Rows = Callable[[Array], Array]
+"""Takes some rows of an array."""
+
+
+def _gradient(
+    run: Callable[[Weights | None, Rows], Array],
+    network: EdgeNetwork,
+    batch: ContrastBatch,
+    loss: Loss,
+    logits: Float[Array, "batch pos d_vocab_out"] | None = None,
+) -> Weights:
+    """With respect to weights at 0; exact in any chunking, as the loss is that of all logits.
+
+    Args:
+      run: the logits of some rows under weights; `None` is weights 0, for less.
+      network: has the weights.
+      batch: inputs.
+      loss: `(logits, batch) -> scalar`.
+      logits: at weights 0, where they are known.
+    """
+    valid, (n_rows, n_pos, n_writers, width) = network.graph.valid, batch.source.shape
+    zero = jnp.zeros(valid.shape)
+    budget = _CPU_BUDGET if jax.default_backend() == "cpu" else _BUDGET
+    per_row = n_pos * width * (valid.shape[1] + 4 * n_writers)
+    n_chunks = -(-n_rows // max(1, budget // per_row))
+    if n_chunks == 1:
+        return (
+            jax.grad(lambda weights: loss(run(weights, lambda array: array), batch))(zero) * valid
+        )
 
     # The last chunk is filled up with copies of the last row, from which nothing flows back.
-    n_chunks = -(-n_rows // chunk)
+    chunk = -(-n_rows // n_chunks)
     wanted = jnp.arange(n_chunks * chunk).reshape(n_chunks, chunk)
     chunks = jnp.minimum(wanted, n_rows - 1)
-    logits = jax.lax.map(lambda here: run(_take(given, here), shift)[0], chunks)
-    d_logits = jax.grad(loss)(logits.reshape(-1, *logits.shape[2:])[:n_rows], batch)
+    if logits is None:
+        parts = jax.lax.map(lambda here: run(None, lambda array: array[here]), chunks)
+        logits = parts.reshape(-1, *parts.shape[2:])[:n_rows]
+    d_logits = jax.grad(loss)(logits, batch)
 
-    def add(total: Array, chosen: tuple[Array, Array]) -> tuple[Array, None]:
+    def add(total: Weights, chosen: tuple[Array, Array]) -> tuple[Weights, None]:
         here, asked = chosen
-        rows = _take(given, here)
-        _, pull_back, written = jax.vjp(lambda s: run(rows, s), shift, has_aux=True)
-        (gradient,) = pull_back(jnp.where((asked < n_rows)[:, None, None], d_logits[here], 0))
-        return total + contract(rows, written, gradient), None
+        _, pull_back = jax.vjp(lambda weights: run(weights, lambda array: array[here]), zero)
+        (scores,) = pull_back(jnp.where((asked < n_rows)[:, None, None], d_logits[here], 0))
+        return total + scores, None
 
-    zero = jnp.zeros(network.graph.valid.shape)
-    return jax.lax.scan(add, zero, (chunks, wanted))[0] * network.graph.valid
+    return jax.lax.scan(add, zero, (chunks, wanted))[0] * valid
 
 
 def attribution_along(
@@ -88,15 +137,12 @@ def attribution_along(
       config: their shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
-      masks: per point of the path, how far each writer has gone. Differences are those between the
-        ends, at every point.
+      masks: per point of the path, how far each writer has gone.
     """
-    difference = batch.source - batch.written
 
     def add(total: Array, mask: Array) -> tuple[Array, None]:
         patch = NodePatch(mask, batch.source)
-        scores = attribution(params, config, batch, loss, patch, difference=difference)
-        return total + scores, None
+        return total + attribution(params, config, batch, loss, patch), None
 
     zero = jnp.zeros(as_edge_network(config).graph.valid.shape)
     return jax.lax.scan(add, zero, masks)[0] / len(masks)
@@ -111,11 +157,3 @@ def path_shares(steps: int) -> Float[Array, " step"]:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     return jnp.arange(steps) / steps
-
-
-def _take(given: tuple[ContrastBatch, Patch | None, Array | None], rows: Array) -> PyTree:
-    batch, patch, difference = given
-    batch = jax.tree.map(lambda array: array[rows], batch)
-    if patch is not None:
-        patch = patch._replace(source=patch.source[rows])
-    return batch, patch, None if difference is None else difference[rows]

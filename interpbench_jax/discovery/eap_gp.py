@@ -46,7 +46,6 @@ def eap_gp(
     path_shares(steps)
     network = as_edge_network(config)
     only_input = jnp.zeros(batch.source.shape[2]).at[0].set(1.0)
-    difference = batch.source - batch.written
 
     def with_input(value: Array) -> NodePatch:
         return NodePatch(only_input, batch.source.at[:, :, 0].set(value))
@@ -63,7 +62,7 @@ def eap_gp(
 
     def add(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         value, total = state
-        scores = attribution(params, config, batch, loss, with_input(value), difference=difference)
+        scores = attribution(params, config, batch, loss, with_input(value))
         direction = jax.grad(distance)(value)
         norm = _norm(direction)
         step = jnp.where(norm > 0, direction / jnp.where(norm > 0, norm, 1.0), 0.0)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import attribution
+from interpbench_jax.discovery.attribution import mask_gradient
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
-from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
@@ -45,8 +45,7 @@ def eap_ig_masks(
     valid = as_edge_network(config).graph.valid
 
     def add(total: Array, share: Array) -> tuple[Array, None]:
-        patch = EdgePatch(jnp.full((len(valid), 1), share), batch.source)
-        return total + attribution(params, config, batch, loss, patch), None
+        return total + mask_gradient(params, config, batch, loss, share), None
 
     total, _ = jax.lax.scan(add, jnp.zeros(valid.shape), jnp.linspace(0, 1, steps + 1))
     return total / (steps + 1)

@@ -3,7 +3,7 @@
 from interpbench_jax.model.circuit import Circuit
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.graph import Graph
-from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.transformer import (
     Params,
     Transformer,
@@ -17,6 +17,7 @@ __all__ = [
     "EdgePatch",
     "Graph",
     "NodePatch",
+    "Nudge",
     "Params",
     "Patch",
     "Transformer",

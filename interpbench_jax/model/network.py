@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.graph import Graph
-from interpbench_jax.model.patch import EdgePatch, Patch
+from interpbench_jax.model.patch import EdgePatch, Nudge, Patch
 from interpbench_jax.model.transformer import (
     Params,
     forward,
@@ -69,9 +69,9 @@ class EdgeNetwork(Protocol):
         params: Params,
         tokens: Tokens,
         patch: Patch | None = None,
-        shift: Float[Array, "batch pos reader d"] | None = None,
+        nudge: Nudge | None = None,
     ) -> tuple[Logits, Written]:
-        """The logits, and what every writer wrote; `shift` is added to what readers see."""
+        """The logits, and what every writer wrote; `nudge` changes what readers see."""
         ...
 
     def stages(self) -> Int[np.ndarray, " reader"]:
@@ -124,10 +124,10 @@ class TransformerNetwork(Network, EdgeNetwork):
         params: Params,
         tokens: Tokens,
         patch: Patch | None = None,
-        shift: Float[Array, "batch pos reader d"] | None = None,
+        nudge: Nudge | None = None,
     ) -> tuple[Logits, Written]:
         """See `forward`."""
-        return forward(params, self.config, tokens, patch, shift=shift)
+        return forward(params, self.config, tokens, patch, nudge=nudge)
 
     def run_as_source(self, params: Params, tokens: Tokens) -> Written:
         """See `forward_as_source`."""

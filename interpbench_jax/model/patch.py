@@ -40,4 +40,19 @@ class EdgePatch(NamedTuple):
     source: Float[Array, "batch pos writer d_model"]
 
 
+class Nudge(NamedTuple):
+    """Reader r sees `sum_w weights[w, r] * difference[w]` on top of what it sees anyway.
+
+    At weights 0 nothing changes, and the gradient with respect to them is what attribution asks
+    for: the gradient at every reader times the difference of every writer.
+
+    Attributes:
+      weights: `[writer, reader]`; entries that are no edges have no effect.
+      difference: of what each writer writes; same shape as the second result of `forward`.
+    """
+
+    weights: Float[Array, "writer reader"]
+    difference: Float[Array, "batch pos writer d_model"]
+
+
 Patch = NodePatch | EdgePatch

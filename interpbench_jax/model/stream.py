@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from interpbench_jax.model.graph import Graph
-from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
 
 class ResidualStream:
@@ -22,12 +22,12 @@ class ResidualStream:
         graph: Graph,
         n_rows: int,
         patch: Patch | None,
-        shift: Float[Array, "batch pos reader d_model"] | None = None,
+        nudge: Nudge | None = None,
     ) -> None:
-        """An empty stream for so many rows; `shift` is added to what readers see."""
+        """An empty stream for so many rows."""
         self.graph = graph
         self._patch = patch
-        self._shift = None if shift is None else shift.transpose(2, 3, 1, 0)
+        self._nudge = nudge
         self._written: list[Array] = []
         self._replacements: list[Array] = []
         self._sum = jnp.zeros(())
@@ -71,15 +71,35 @@ class ResidualStream:
     def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
         """What these readers see; a leading axis of 1 when all of them see the same."""
         seen = self._sum[None]
+        n_written = sum(len(w) for w in self._written)
+        mixed = []
         if isinstance(self._patch, EdgePatch) and not self._alike:
-            replacements = jnp.concatenate(self._replacements)
-            mask = self._patch.mask[: len(replacements), readers]
-            seen = seen + jnp.einsum("wr,wdpb->rdpb", mask, replacements)
-        return seen if self._shift is None else seen + self._shift[readers]
+            mixed.append((self._patch.mask[:n_written, readers], self._replacements))
+        if self._nudge is not None:
+            differences = [self._nudge.difference.transpose(2, 3, 1, 0)[:n_written]]
+            mixed.append((self._nudge.weights[:n_written, readers], differences))
+        if mixed:
+            seen = _mixture(jnp.ones((1, readers.stop - readers.start)), [seen])
+            seen += functools.reduce(jnp.add, [_mixture(*terms) for terms in mixed])
+        return seen
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:
         """All that was written, patched where it was."""
         return jnp.concatenate(self._written)
+
+
+def _mixture(
+    shares: Float[Array, "writer reader"], parts: list[Float[Array, "_ d_model pos batch"]]
+) -> Float[Array, "reader d_model pos batch"]:
+    """For each reader the sum of what is written, times its shares.
+
+    One plain matrix product: sums over writers and readers would be several times slower, and those
+    over three axes, which gradients have, as well.
+    """
+    written = jnp.concatenate(parts)
+    columns = written.reshape(len(written), -1)
+    mixed = jnp.matmul(shares.T, columns, precision="highest")
+    return mixed.reshape(-1, *written.shape[1:])
 
 
 def _rows_last(mask: Float[Array, "*rows writer"]) -> Float[Array, "writer 1 #pos #batch"]:

@@ -21,7 +21,7 @@ from interpbench_jax.model.attention import Padding
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.layers import Attention, Embed, LayerNorm, Mlp, PositionEmbed, Unembed
-from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.stream import ResidualStream
 
 Params = Mapping[str, Any]
@@ -35,7 +35,7 @@ def forward(
     tokens: Int[Array | np.ndarray, "batch pos"],
     patch: Patch | None = None,
     *,
-    shift: Float[Array, "batch pos reader d_model"] | None = None,
+    nudge: Nudge | None = None,
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
     """Runs the model, under an intervention if one is given.
 
@@ -44,7 +44,7 @@ def forward(
       config: the model's shape; static.
       tokens: token ids, BOS first; at most `config.n_ctx` positions.
       patch: which nodes or edges to replace, and by what; `None` is the model itself.
-      shift: added to what each reader sees; its gradient says what matters to whom.
+      nudge: what readers see on top; its gradient says what matters to whom.
 
     Returns:
       The logits, and what every writer put into the residual stream (patched where it was).
@@ -52,8 +52,8 @@ def forward(
     Raises:
       ValueError: tokens or patch do not fit the model.
     """
-    _check_shapes(config, tokens, patch, shift)
-    logits, writers = _apply(Transformer(config), params, tokens, patch, shift)
+    _check_shapes(config, tokens, patch, nudge)
+    logits, writers = _apply(Transformer(config), params, tokens, patch, nudge)
     return logits.transpose(2, 1, 0), writers.transpose(3, 2, 0, 1)
 
 
@@ -146,7 +146,7 @@ class Transformer(nn.Module):
         self,
         tokens: Int[Array, "batch pos"],
         patch: Patch | None = None,
-        shift: Float[Array, "batch pos reader d_model"] | None = None,
+        nudge: Nudge | None = None,
         started: tuple[Array, Array] | None = None,
     ) -> tuple[Float[Array, "d_vocab_out pos batch"], Float[Array, "writer d_model pos batch"]]:
         """Logits and what every writer wrote.
@@ -154,12 +154,12 @@ class Transformer(nn.Module):
         Args:
           tokens: token ids.
           patch: the intervention.
-          shift: added to what readers see.
+          nudge: what readers see on top.
           started: what was written before the start, and the biases that belong to no writer.
         """
         config, graph = self.config, Graph.of(self.config)
         padding = None if config.pad is None else tokens.T == config.pad
-        stream = ResidualStream(graph, len(tokens), patch, shift)
+        stream = ResidualStream(graph, len(tokens), patch, nudge)
         if started is None:
             embedded = Embed(config, name="embed")(tokens.T)
             embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]
@@ -215,7 +215,7 @@ def _check_shapes(
     config: TransformerConfig,
     tokens: Array | np.ndarray,
     patch: Patch | None,
-    shift: Array | None,
+    nudge: Nudge | None,
 ) -> None:
     if tokens.ndim != 2:
         raise ValueError(f"tokens must be [batch, pos], got shape {tokens.shape}")
@@ -223,14 +223,16 @@ def _check_shapes(
     if n_pos > config.n_ctx:
         raise ValueError(f"sequence of {n_pos} positions; the model takes at most {config.n_ctx}")
     graph = Graph.of(config)
-    shifted = (n_batch, n_pos, graph.n_readers, config.d_model)
-    if shift is not None and shift.shape != shifted:
-        raise ValueError(f"shift has shape {shift.shape}, expected {shifted}")
+    expected = (n_batch, n_pos, graph.n_writers, config.d_model)
+    if nudge is not None:
+        wanted = {"weights": graph.valid.shape, "difference": expected}
+        for name, given in nudge._asdict().items():
+            if given.shape != wanted[name]:
+                raise ValueError(f"nudge {name} has shape {given.shape}, expected {wanted[name]}")
     if patch is None:
         return
     if not isinstance(patch, NodePatch | EdgePatch):
         raise ValueError(f"patch must be a NodePatch, an EdgePatch or None, got {type(patch)}")
-    expected = (n_batch, n_pos, graph.n_writers, config.d_model)
     n_source = patch.source.shape[0]
     fits = n_source == n_batch or (isinstance(patch, NodePatch) and n_batch % n_source == 0)
     if not fits or patch.source.shape[1:] != expected[1:]:

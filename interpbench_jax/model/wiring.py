@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model.patch import EdgePatch, NodePatch, Patch
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Wires:
         self,
         wiring: Wiring,
         patch: Patch | None,
-        shift: Float[Array, "batch pos reader d"] | None = None,
+        nudge: Nudge | None = None,
     ) -> None:
-        """Nothing is written yet; `shift` is added to what readers see."""
-        self._wiring, self._patch, self._shift = wiring, patch, shift
+        """Nothing is written yet."""
+        self._wiring, self._patch, self._nudge = wiring, patch, nudge
         self._written: list[Array] = []
 
     def write(self, value: Float[Array, "batch pos d"]) -> None:
@@ -80,7 +80,11 @@ class Wires:
             mask = jnp.broadcast_to(self._patch.mask, self._wiring.valid.shape)[here, place, None]
             written = written + mask * (self._patch.source[:, :, here] - written)
         seen = written.sum(2)
-        return seen if self._shift is None else seen + self._shift[:, :, place]
+        if self._nudge is not None:
+            weights, difference = self._nudge
+            here = slice(0, written.shape[2])
+            seen += jnp.einsum("w,bpwd->bpd", weights[here, place], difference[:, :, here])
+        return seen
 
     def written(self) -> Float[Array, "batch pos writer d"]:
         """All that was written."""

@@ -1,6 +1,6 @@
 """Attribution methods against gradients of the mask, patches by hand, and each other."""
 
-import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from interpbench_jax.discovery import METHODS, edge_masked_loss
-from interpbench_jax.discovery.attribution import attribution as attribute
+from interpbench_jax.discovery.attribution import attribution, mask_gradient
 from interpbench_jax.discovery.losses import cross_entropy, kl_to_clean
-from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+from interpbench_jax.model import Graph, NodePatch, Nudge, forward
 
 STEPS = 3
 
@@ -22,16 +22,23 @@ def task(small, make_params, make_batch):
     return params, small, make_batch(params, small)
 
 
-def reader_gradients(params, config, batch, tokens_or_patch):
-    """Gradients of the loss at every reader, and what is written, under a node patch."""
-    shift = jnp.zeros((*batch.clean.shape, Graph.of(config).n_readers, config.d_model))
+def reader_gradients(params, config, batch, patch):
+    """Gradients of the loss at every reader, and what is written, under a node patch.
 
-    def value(shift):
-        logits, written = forward(params, config, batch.clean, tokens_or_patch, shift=shift)
+    The input is nudged, which every reader sees.
+    """
+    graph = Graph.of(config)
+    unchanged = jnp.zeros(batch.source.shape)
+
+    def value(change, reader):
+        weights = jnp.zeros(graph.valid.shape).at[0, reader].set(1.0)
+        nudge = Nudge(weights, unchanged.at[:, :, 0].set(change))
+        logits, written = forward(params, config, batch.clean, patch, nudge=nudge)
         return cross_entropy(logits, batch), written
 
-    gradient, written = jax.grad(value, has_aux=True)(shift)
-    return gradient, written
+    gradients = jax.vmap(jax.grad(value, has_aux=True), (None, 0), (2, 0))
+    gradient, written = gradients(unchanged[:, :, 0], jnp.arange(graph.n_readers))
+    return gradient, written[0]
 
 
 gradients_at = jax.jit(reader_gradients, static_argnums=1)
@@ -51,7 +58,8 @@ def by_hand(task, masks, rows=None):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_attribution_is_the_gradient_of_the_mask(task, share):
+def test_the_gradient_of_the_mask(task, share):
+    """And EAP is that of an empty one."""
     params, config, batch = task
     valid = Graph.of(config).valid
 
@@ -59,16 +67,19 @@ def test_attribution_is_the_gradient_of_the_mask(task, share):
     def both(share):
         mask = jnp.full(valid.shape, share)
         gradient = jax.grad(edge_masked_loss(params, config, batch, cross_entropy))(mask)
-        patch = EdgePatch(mask, batch.source)
-        return gradient, attribute(params, config, batch, cross_entropy, patch)
+        return gradient, mask_gradient(params, config, batch, cross_entropy, share)
 
     gradient, scores = both(share)
     assert np.abs(gradient).max() > 1e-3
     np.testing.assert_allclose(scores, gradient * valid, atol=1e-6)
+    if share == 0:
+        eap = METHODS["eap"](params, config, batch, cross_entropy)
+        np.testing.assert_allclose(eap, scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3])
-def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once):
+@pytest.mark.parametrize("where", ["clean", "node patch", "edge mask"])
+def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
     """Four rows, one or three at a time; the loss is no sum over rows."""
     params, config, batch = task
     graph = Graph.of(config)
@@ -76,12 +87,20 @@ def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once):
     def loss(logits, batch):
         return jnp.sqrt(kl_to_clean(logits, batch) + 0.1) * logits.mean()
 
-    whole = attribute(params, config, batch, loss)
-    per_row = config.n_ctx * config.d_model * (2 * graph.n_readers + 4 * graph.n_writers)
-    module = attribution_module()
-    monkeypatch.setattr(module, "_BUDGET", rows_at_once * per_row)
-    chunked = jax.jit(functools.partial(attribute, config=config, loss=loss))(params, batch=batch)
-    np.testing.assert_allclose(chunked, whole, rtol=1e-4, atol=1e-6)
+    @jax.jit
+    def found(batch):
+        if where == "edge mask":
+            return mask_gradient(params, config, batch, loss, jnp.array(0.4))
+        patch = NodePatch(jnp.eye(7)[0], batch.source) if where == "node patch" else None
+        return attribution(params, config, batch, loss, patch)
+
+    whole = found(batch)
+    per_row = config.n_ctx * config.d_model * (graph.n_readers + 4 * graph.n_writers)
+    module = sys.modules[attribution.__module__]
+    for budget in ("_BUDGET", "_CPU_BUDGET"):
+        monkeypatch.setattr(module, budget, rows_at_once * per_row)
+    found.clear_cache()
+    np.testing.assert_allclose(found(batch), whole, rtol=1e-4, atol=1e-6)
     assert np.abs(whole).max() > 1e-3
 
 
@@ -172,10 +191,3 @@ def test_the_led_path_takes_steps_of_one_length_down_the_distance(task):
 def test_paths_need_a_step(task, name):
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         METHODS[name](*task, cross_entropy, steps=0)
-
-
-def attribution_module():
-    """The module; its name is also that of a function in it."""
-    import importlib
-
-    return importlib.import_module("interpbench_jax.discovery.attribution")

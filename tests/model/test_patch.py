@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.model import EdgePatch, Graph, NodePatch, forward
+from interpbench_jax.model import EdgePatch, Graph, NodePatch, Nudge, forward
 from interpbench_jax.model.wiring import patch_nodes
 from tests.model import numpy_reference
 
@@ -228,6 +228,47 @@ def test_a_source_of_fewer_rows_is_repeated(config, params, tokens, run, source,
     repeated = NodePatch(mask, jnp.concatenate([source, source]))
     close(patched, run(params, config, twice, repeated))
     close([patch_nodes(patched[1], NodePatch(mask, source))], [patch_nodes(patched[1], repeated)])
+
+
+def test_a_nudge_along_one_edge_is_a_patch_of_it(config, params, tokens, run, source):
+    """What the writer writes is not changed, so the difference is known beforehand."""
+    graph = Graph.of(config)
+    clean = run(params, config, tokens)
+    for w, r in graph.edges[:: 3 if config.layer_norm else 5]:
+        weights = jnp.asarray(no_edges(config)).at[w, r].set(0.75)
+        nudged = run(params, config, tokens, nudge=Nudge(weights, source - clean[1]))
+        close(nudged, run(params, config, tokens, EdgePatch(weights, source)))
+
+
+def test_a_nudge_adds_to_a_patch(config, params, tokens, run, source, rng):
+    """With the weights of the patch it is a patch with another source."""
+    mask = jnp.asarray(rng.uniform(size=no_edges(config).shape), jnp.float32)
+    difference = jnp.asarray(rng.standard_normal(source.shape), jnp.float32)
+    nudge = Nudge(mask, difference)
+    close(
+        run(params, config, tokens, EdgePatch(mask, source), nudge=nudge),
+        run(params, config, tokens, EdgePatch(mask, source + difference)),
+    )
+    alike = EdgePatch(mask[:, :1], source)
+    spelled_out = EdgePatch(jnp.tile(mask[:, :1], mask.shape[1]), source)
+    close(
+        run(params, config, tokens, alike, nudge=nudge),
+        run(params, config, tokens, spelled_out, nudge=nudge),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "difference", "message"),
+    [
+        ((7, 1), (3, 5, 7, 6), r"nudge weights has shape \(7, 1\), expected \(7, 15\)"),
+        ((7, 15), (3, 5, 6, 6), r"nudge difference has shape .*expected \(3, 5, 7, 6\)"),
+    ],
+)
+def test_nudge_that_does_not_fit(variants, make_params, tokens, weights, difference, message):
+    config = variants["causal"]
+    nudge = Nudge(jnp.zeros(weights), jnp.zeros(difference))
+    with pytest.raises(ValueError, match=message):
+        forward(make_params(config), config, tokens, nudge=nudge)
 
 
 @pytest.mark.parametrize(
