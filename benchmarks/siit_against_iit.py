@@ -34,7 +34,7 @@ COLUMNS = {
 
 
 def main(
-    cases: tuple[str, ...] = ("3", "4", "13", "18", "21", "58", "130"),
+    cases: tuple[str, ...] = ("3", "4", "13", "18", "21", "45", "58", "82", "103"),
     *,
     presets: tuple[BundledPreset, ...] = ("siit", "iit"),
     max_batches: int | None = None,

@@ -54,7 +54,7 @@ def learn_masks(
     *,
     ascend: Callable[[PyTree], PyTree] = lambda gradient: gradient,
 ) -> tuple[PyTree, Float[Array, "setting step"], Float[Array, "setting step"]]:
-    """Minimises an objective over mask parameters, for every setting at once by `vmap`.
+    """Minimises an objective over mask parameters, for every setting of a sweep in one program.
 
     Args:
       objective: `(mask parameters, key, rows, setting) -> (objective, (loss, size))`.
@@ -94,6 +94,8 @@ def learn_masks(
         (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), keys)
         return masks, losses, sizes
 
+    if jax.default_backend() == "cpu":  # where one after the other is fastest
+        return jax.lax.map(learn, settings)
     return jax.vmap(learn)(settings)
 
 
