@@ -11,8 +11,9 @@ from interpbench_jax.model import EdgePatch, NodePatch, Nudge, Params, Transform
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 # Numbers that a chunk of rows may hold at once: a gibibyte of float32, or, on a CPU, about what
-# its caches hold.
+# its caches hold, but never fewer columns (rows times positions) than a matrix product is fast for.
 _BUDGET, _CPU_BUDGET = 2**28, 5_000_000
+_FEWEST_COLUMNS = 128
 
 Weights = Float[Array, "writer reader"]
 
@@ -99,7 +100,7 @@ def _gradient(
     zero = jnp.zeros(valid.shape)
     budget = _CPU_BUDGET if jax.default_backend() == "cpu" else _BUDGET
     per_row = n_pos * width * (valid.shape[1] + 4 * n_writers)
-    n_chunks = -(-n_rows // max(1, budget // per_row))
+    n_chunks = -(-n_rows // max(budget // per_row, -(-_FEWEST_COLUMNS // n_pos)))
     if n_chunks == 1:
         return (
             jax.grad(lambda weights: loss(run(weights, lambda array: array), batch))(zero) * valid

@@ -37,7 +37,7 @@ def edge_patching(
     unpatched = loss(batch.clean_logits, batch)
     for stage in range(int(stages.max()) + 1):
         edges = graph.edges[stages[graph.edges[:, 1]] == stage]
-        masked = loss_from(params, config, batch, loss, stage)
+        masked = loss_from(params, config, batch, loss, stage, only_there=True)
 
         def effect(edge: Array, masked=masked) -> Float[Array, ""]:
             return masked(jnp.zeros(graph.valid.shape).at[edge[0], edge[1]].set(1.0))

@@ -72,15 +72,21 @@ def loss_from(
     batch: ContrastBatch,
     loss: Loss,
     stage: int,
+    *,
+    only_there: bool = False,
 ) -> EdgeLoss:
     """As `edge_masked_loss`, for masks that are zero at all readers before a stage.
 
     What comes before the stage is not run again. `stage` is static; see `EdgeNetwork.stages`.
+    `only_there` says that masks are zero at readers of later stages as well.
     """
     network = as_edge_network(config)
 
     def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
         patch = EdgePatch(mask, batch.source)
-        return loss(network.run_from(params, batch.clean, stage, batch.written, patch), batch)
+        logits = network.run_from(
+            params, batch.clean, stage, batch.written, patch, only_there=only_there
+        )
+        return loss(logits, batch)
 
     return masked

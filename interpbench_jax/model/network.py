@@ -79,7 +79,14 @@ class EdgeNetwork(Protocol):
         return np.zeros(len(self.graph.readers), int)
 
     def run_from(
-        self, params: Params, tokens: Tokens, stage: int, written: Written, patch: EdgePatch
+        self,
+        params: Params,
+        tokens: Tokens,
+        stage: int,
+        written: Written,
+        patch: EdgePatch,
+        *,
+        only_there: bool = False,
     ) -> Logits:
         """The logits, where nothing that is read before a stage is patched.
 
@@ -89,8 +96,9 @@ class EdgeNetwork(Protocol):
           stage: the first part of the run in which readers may see something else.
           written: what every writer writes without a patch.
           patch: its mask is zero at readers of earlier stages.
+          only_there: whether it is zero at those of later stages, too.
         """
-        del stage, written  # a network of one stage has nothing to spare
+        del stage, written, only_there  # a network of one stage has nothing to spare
         return self.run(params, tokens, patch)[0]
 
 
@@ -138,7 +146,16 @@ class TransformerNetwork(Network, EdgeNetwork):
         return self.graph.stages
 
     def run_from(
-        self, params: Params, tokens: Tokens, stage: int, written: Written, patch: EdgePatch
+        self,
+        params: Params,
+        tokens: Tokens,
+        stage: int,
+        written: Written,
+        patch: EdgePatch,
+        *,
+        only_there: bool = False,
     ) -> Logits:
         """See `forward_from`."""
-        return forward_from(params, self.config, tokens, stage, written, patch)
+        return forward_from(
+            params, self.config, tokens, stage, written, patch, only_there=only_there
+        )

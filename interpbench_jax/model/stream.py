@@ -23,11 +23,13 @@ class ResidualStream:
         n_rows: int,
         patch: Patch | None,
         nudge: Nudge | None = None,
+        *,
+        once: bool = False,
     ) -> None:
-        """An empty stream for so many rows."""
+        """An empty stream for so many rows; a patch of `once` is seen by those who read first."""
         self.graph = graph
         self._patch = patch
-        self._nudge = nudge
+        self._nudge, self._once = nudge, once
         self._written: list[Array] = []
         self._replacements: list[Array] = []
         self._sum = jnp.zeros(())
@@ -81,6 +83,8 @@ class ResidualStream:
         if mixed:
             seen = _mixture(jnp.ones((1, readers.stop - readers.start)), [seen])
             seen += functools.reduce(jnp.add, [_mixture(*terms) for terms in mixed])
+        if self._once:
+            self._patch = None
         return seen
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:

@@ -64,6 +64,8 @@ def forward_from(
     stage: int,
     written: Float[Array, "batch pos writer d_model"],
     patch: EdgePatch,
+    *,
+    only_there: bool = False,
 ) -> Float[Array, "batch pos d_vocab_out"]:
     """The logits under a patch that changes nothing before some stage: starts there.
 
@@ -75,6 +77,7 @@ def forward_from(
         the last stage is the unembedding; see `Graph.stages`.
       written: what every writer writes without a patch.
       patch: its mask is zero at all readers of earlier stages.
+      only_there: whether it is zero at those of later stages, too, which then cost less.
     """
     _check_shapes(config, tokens, patch, None)
     before = Graph.of(config).writers_before(stage)
@@ -82,7 +85,7 @@ def forward_from(
     bias = jnp.zeros(config.d_model)
     for layer in range((stage + 1) // 2):
         bias += params[f"blocks_{layer}"]["attn"]["b_O"]
-    module = Transformer(config, start=stage)
+    module = Transformer(config, start=stage, once=only_there)
     logits, _ = _apply(module, params, tokens, patch, None, (started, bias))
     return logits.transpose(2, 1, 0)
 
@@ -135,11 +138,13 @@ class Transformer(nn.Module):
       config: the shape.
       detached: whether gradients stop at every head and at every MLP's hidden units.
       start: the stage to start at, with what was written before it; 0 embeds the tokens.
+      once: whether the patch is one of the readers of that stage alone.
     """
 
     config: TransformerConfig
     detached: bool = False
     start: int = 0
+    once: bool = False
 
     @nn.compact
     def __call__(
@@ -159,7 +164,7 @@ class Transformer(nn.Module):
         """
         config, graph = self.config, Graph.of(self.config)
         padding = None if config.pad is None else tokens.T == config.pad
-        stream = ResidualStream(graph, len(tokens), patch, nudge)
+        stream = ResidualStream(graph, len(tokens), patch, nudge, once=self.once)
         if started is None:
             embedded = Embed(config, name="embed")(tokens.T)
             embedded += PositionEmbed(config, name="pos_embed")(tokens.shape[1])[:, :, None]

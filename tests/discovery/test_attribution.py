@@ -99,6 +99,7 @@ def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
     module = sys.modules[attribution.__module__]
     for budget in ("_BUDGET", "_CPU_BUDGET"):
         monkeypatch.setattr(module, budget, rows_at_once * per_row)
+    monkeypatch.setattr(module, "_FEWEST_COLUMNS", 1)
     found.clear_cache()
     np.testing.assert_allclose(found(batch), whole, rtol=1e-4, atol=1e-6)
     assert np.abs(whole).max() > 1e-3

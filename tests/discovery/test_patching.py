@@ -58,6 +58,10 @@ def test_a_run_can_start_where_a_patch_begins(config, make_params, tokens, other
     expected, _ = forward(params, config, tokens, patch)
     found = forward_from(params, config, tokens, stage, written, patch)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    there = EdgePatch(0.7 * jnp.where(graph.stages == stage, mask, 0.0), source)
+    expected, _ = forward(params, config, tokens, there)
+    found = forward_from(params, config, tokens, stage, written, there, only_there=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_acdc_decides_alike_with_and_without_reuse(task):
