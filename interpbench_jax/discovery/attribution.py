@@ -16,6 +16,8 @@ _BUDGET, _CPU_BUDGET = 2**28, 5_000_000
 _FEWEST_COLUMNS = 128
 
 Weights = Float[Array, "writer reader"]
+Rows = Callable[[Array], Array]
+"""Takes some rows of an array."""
 
 
 def attribution(
@@ -76,10 +78,6 @@ def mask_gradient(
     return _gradient(run, network, batch, loss)
 
 
-Rows = Callable[[Array], Array]
-"""Takes some rows of an array."""
-
-
 def _gradient(
     run: Callable[[Weights | None, Rows], Array],
     network: EdgeNetwork,
@@ -102,9 +100,8 @@ def _gradient(
     per_row = n_pos * width * (valid.shape[1] + 4 * n_writers)
     n_chunks = -(-n_rows // max(budget // per_row, -(-_FEWEST_COLUMNS // n_pos)))
     if n_chunks == 1:
-        return (
-            jax.grad(lambda weights: loss(run(weights, lambda array: array), batch))(zero) * valid
-        )
+        gradient = jax.grad(lambda weights: loss(run(weights, lambda array: array), batch))(zero)
+        return gradient * valid
 
     # The last chunk is filled up with copies of the last row, from which nothing flows back.
     chunk = -(-n_rows // n_chunks)
@@ -130,7 +127,7 @@ def attribution_along(
     batch: ContrastBatch,
     loss: Loss,
     masks: Float[Array, "point writer"],
-) -> Float[Array, "writer reader"]:
+) -> Weights:
     """The mean attribution along a path on which writers go from clean to source.
 
     Args:
@@ -141,7 +138,7 @@ def attribution_along(
       masks: per point of the path, how far each writer has gone.
     """
 
-    def add(total: Array, mask: Array) -> tuple[Array, None]:
+    def add(total: Weights, mask: Array) -> tuple[Weights, None]:
         patch = NodePatch(mask, batch.source)
         return total + attribution(params, config, batch, loss, patch), None
 
