@@ -139,3 +139,18 @@ def test_vmap_over_models_agrees_with_a_loop(score, one_layer, make_params):
     traces.clear()
     one_by_one = jnp.stack([score(params) for params in models])
     np.testing.assert_allclose(together, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_LOSS])
+def test_accelerators_compute_the_same(name, one_layer, make_params, make_batch, monkeypatch):
+    """There, what a CPU does one after the other is done side by side."""
+    params = make_params(one_layer)
+    batch, found = make_batch(params, one_layer), []
+    for backend in ("cpu", "gpu"):
+
+        def loss(logits, batch):  # a new one each time, so that nothing compiled before is used
+            return cross_entropy(logits, batch)
+
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        found.append(METHODS[name](params, one_layer, batch, loss, **KNOBS.get(name, {})))
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)

@@ -80,6 +80,20 @@ def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
     assert not np.allclose(losses[0], losses[1], rtol=1e-2)
 
 
+def test_accelerators_train_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, members are trained side by side, and one that is done waits for the others."""
+    config = dataclasses.replace(QUICK, max_batches=200, round_batches=20)
+    found = []
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        loop._advance.clear_cache()  # type: ignore[attr-defined]
+        found.append(train_siit(copy_problem(), MODEL, members(config, seeds=(0, 1, 2))))
+    loop._advance.clear_cache()  # type: ignore[attr-defined]
+    in_turn, together = found
+    np.testing.assert_array_equal(together.rounds, in_turn.rounds)
+    np.testing.assert_allclose(together.history.losses, in_turn.history.losses, rtol=1e-3)
+
+
 def test_leaving_the_loop_after_each_round_changes_nothing() -> None:
     problem = copy_problem()
     training, held_out = problem.split(QUICK.held_out)
@@ -199,6 +213,9 @@ def test_task_loss_by_hand() -> None:
         ("learning_rate", 0.0),
         ("batch_size", 0),
         ("held_out", 1.0),
+        ("beta1", 1.0),
+        ("threshold", 0.0),
+        ("threshold", 1.01),
         ("strict_sampling", "some"),
         ("steps", "twice"),
     ],

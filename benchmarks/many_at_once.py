@@ -1,0 +1,112 @@
+"""How much longer do many take than one, where a device has room for them side by side?
+
+Members in training, thresholds of ACDC and penalties of edge probing; on the device that JAX finds,
+in one process. Run: `.venv/bin/python benchmarks/many_at_once.py --cases 3 13`. The last line
+printed is JSON: seconds of the fastest of a few calls for one, for many, and their ratio.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+import interpbench_jax as ib
+from interpbench_jax.benchmark.stopwatch import stopwatch
+from interpbench_jax.discovery import METHODS, Learning, usual_loss
+from interpbench_jax.siit import SiitConfig, align, init_states, make_problem, members
+from interpbench_jax.siit.train import advance
+
+_CALLS = 3
+# From, the one, to: thresholds and weights of the penalty.
+_SETTINGS = {"acdc": (1e-5, 1e-2, 10.0), "edge_probing": (0.01, 1.0, 100.0)}
+
+Work = Callable[[int], Callable[[], Any]]
+"""For so many, what is to be timed."""
+
+
+def training(case: str, batches: int) -> Work:
+    """So many batches of 256 pairs, for every member."""
+    compiled = ib.compile_case(case)
+    alignment = align(compiled)
+    problem = make_problem(compiled, alignment, jax.random.key(0), n_pairs=20_000)
+    validation = problem.take(slice(1))  # next to nothing: training is what is timed
+    config = SiitConfig(round_batches=batches, max_batches=batches, threshold=1.0)
+
+    def work(n: int) -> Callable[[], Any]:
+        state = init_states(members(config, seeds=range(n)), problem, alignment.config)
+        return lambda: advance(state, problem, validation, model=alignment.config, config=config)
+
+    return work
+
+
+def discovery(case: str, method: str, learning: Learning) -> Work:
+    """ACDC for every threshold, or a probe of edges for every penalty, on 1,000 inputs."""
+    model = ib.load_model(case)
+    batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=1_000)
+    loss = usual_loss(method, jax.numpy.issubdtype(batch.target.dtype, jax.numpy.integer))
+    given, probing = (model.params, model.config, batch, loss), {"learning": learning}
+
+    def work(n: int) -> Callable[[], Any]:
+        low, middle, high = _SETTINGS[method]
+        values = tuple(np.geomspace(low, high, n).tolist()) if n > 1 else (middle,)
+        knobs = {"thresholds": values} if method == "acdc" else {"penalties": values, **probing}
+        return lambda: METHODS[method](*given, **knobs)
+
+    return work
+
+
+def measure(work: Work, many: int) -> dict[str, float]:
+    """Times one and many; the fastest call of each counts, and compiling apart."""
+    found: dict[str, float] = {}
+    for name, n in (("one", 1), ("many", many)):
+        run, seconds = work(n), []
+        with stopwatch() as first:
+            jax.block_until_ready(run())
+        for _ in range(_CALLS):
+            with stopwatch() as taken:
+                jax.block_until_ready(run())
+            seconds.append(taken.total)
+        found |= {f"{name}_s": min(seconds), f"{name}_compile_s": first.compiling}
+    return found | {"n": many, "ratio": found["many_s"] / found["one_s"]}
+
+
+def main(
+    cases: tuple[str, ...] = ("3", "13"),
+    *,
+    n_members: int = 32,
+    n_thresholds: int = 20,
+    n_penalties: int = 16,
+    batches: int = 100,
+) -> None:
+    """Measure what many cost.
+
+    Args:
+      cases: of which a model is bundled.
+      n_members: of a population.
+      n_thresholds: of ACDC.
+      n_penalties: of edge probing.
+      batches: of training and of probing, in each call.
+    """
+    learning = Learning(steps=batches)
+    results: dict[str, Any] = {"device": jax.devices()[0].device_kind}
+    for case in cases:
+        for name, work, many in (
+            ("training", training(case, batches), n_members),
+            ("acdc", discovery(case, "acdc", learning), n_thresholds),
+            ("edge_probing", discovery(case, "edge_probing", learning), n_penalties),
+        ):
+            found = measure(work, many)
+            results[f"{case} {name}"] = {key: round(x, 5) for key, x in found.items()}
+            print(
+                f"case {case}, {name}: one {found['one_s']:.3f} s, {many}"
+                f" {found['many_s']:.3f} s: {found['ratio']:.1f} times",
+                flush=True,
+            )
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
