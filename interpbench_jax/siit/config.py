@@ -114,8 +114,8 @@ class SiitConfig:
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+            if not 0 <= (beta := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {beta}")
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must be above 0 and at most 1, got {self.threshold}")
         for name, choices in _CHOICES.items():
