@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import rich.progress
+import rich.table
 import tyro
 
 from interpbench_jax.cli.dashboards import Dashboard, dashboard
@@ -210,7 +211,7 @@ class _Run:
 @contextlib.contextmanager
 def _bar(config: "SiitConfig", description: str) -> Iterator["OnProgress"]:
     """A bar, and the function that moves it."""
-    with rich.progress.Progress(*_COLUMNS, console=console) as bar:
+    with rich.progress.Progress(*_COLUMNS, console=console, expand=True) as bar:
         total = config.n_rounds * config.round_batches
         task = bar.add_task(description, total=total, rate="")
         yield lambda now: bar.update(
@@ -221,9 +222,10 @@ def _bar(config: "SiitConfig", description: str) -> Iterator["OnProgress"]:
 _COLUMNS = (
     rich.progress.TextColumn("{task.description}"),
     rich.progress.TextColumn("{task.completed}/{task.total}{task.fields[rate]}"),
-    rich.progress.TimeElapsedColumn(),
-    rich.progress.TimeRemainingColumn(),
-    rich.progress.BarColumn(bar_width=10),
+    rich.progress.TimeRemainingColumn(table_column=rich.table.Column(min_width=7)),
+    rich.progress.BarColumn(
+        bar_width=None, table_column=rich.table.Column(ratio=1)
+    ),  # what is left
 )
 
 
