@@ -223,9 +223,8 @@ _COLUMNS = (
     rich.progress.TextColumn("{task.description}"),
     rich.progress.TextColumn("{task.completed}/{task.total}{task.fields[rate]}"),
     rich.progress.TimeRemainingColumn(table_column=rich.table.Column(min_width=7)),
-    rich.progress.BarColumn(
-        bar_width=None, table_column=rich.table.Column(ratio=1)
-    ),  # what is left
+    # The bar takes what is left of the line.
+    rich.progress.BarColumn(bar_width=None, table_column=rich.table.Column(ratio=1)),
 )
 
 
