@@ -1,12 +1,15 @@
 """The command line, in process; what it prints and how it exits."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from interpbench_jax.cli import main
+from interpbench_jax.cli.models import load_models
 from interpbench_jax.zoo import load_model
+from interpbench_jax.zoo.store import BUNDLED
 
 
 def test_cases_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,6 +72,14 @@ def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "3" / "circuits.png").exists()
 
 
+def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
+    """Not by case: two models of one case would be written to one place."""
+    shutil.copytree(BUNDLED / "13", tmp_path / "mine")
+    found = load_models(["3", "iit/3", str(tmp_path / "mine")])
+    assert list(found) == ["3", "iit/3", "mine"]
+    assert [model.case for model in found.values()] == ["3", "3", "13"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -77,6 +88,7 @@ def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture
         (["train"], "at least one"),
         (["train", "3", "--strict-weight", "-1"], "strict_weight must not be negative, got -1"),
         (["evaluate", "nowhere"], "no model 'nowhere'"),
+        (["evaluate", "3", "elsewhere/3"], "3 and elsewhere/3 would both be called '3'"),
         (["discover", "3", "--methods", "guess"], "unknown method 'guess'"),
         (["discover", "3", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["evaluate", "3", "--n-pairs", "0"], "n_pairs must be at least 1, got 0"),

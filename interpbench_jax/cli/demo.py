@@ -38,7 +38,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
     # Processes of their own would each claim all of an accelerator's memory.
     processes = min(4, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     verified = dict(in_processes(_verified, places, processes))
-    print_metrics([(found.case, found.metrics) for found in map(verified.__getitem__, places)])
+    print_metrics({verified[place].case: verified[place].metrics for place in places})
     largest_first = sorted(verified.values(), key=lambda found: -found.n_weights)
     results = out / "results"
     benchmark(

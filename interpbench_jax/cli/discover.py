@@ -1,15 +1,12 @@
 """`interpbench discover`."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
+from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import OUT, console, need_some, print_findings
-
-if TYPE_CHECKING:
-    from interpbench_jax.zoo import BenchmarkModel
 
 
 def discover(
@@ -34,41 +31,23 @@ def discover(
       seed: which inputs, and what methods draw.
       out: directory for scores and drawings.
     """
+    import jax
+
+    from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.own_method import find_method
     from interpbench_jax.discovery import LOSSES
-    from interpbench_jax.zoo import load_model
 
-    need_some(models, "model")
     need_some(methods, "method")
     for method in methods:
         find_method(method)  # all names are checked before any work
     if loss is not None and loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
-    search([load_model(name) for name in models], methods, n_inputs, seed, out, ablation, loss)
-
-
-def search(
-    models: Sequence["BenchmarkModel"],
-    methods: tuple[str, ...],
-    n_inputs: int,
-    seed: int,
-    out: Path,
-    ablation: str = "resample",
-    loss: str | None = None,
-) -> None:
-    """Runs methods on models, writes what they find below `out`, and prints a table."""
-    import jax
-
-    from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
-    from interpbench_jax.discovery import LOSSES
-
-    findings = []
-    for model in models:
+    used = None if loss is None else LOSSES[loss]
+    found = {}
+    for name, model in load_models(models).items():
         batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation)
-        used = None if loss is None else LOSSES[loss]
-        found = run_methods(model, methods, batch, loss=used, seed=seed)
-        write_findings(model, found, out / model.case)
-        findings += found
-    print_findings(findings)
-    pictures = ", ".join(str(out / model.case / "circuits.png") for model in models)
+        found[name] = run_methods(model, methods, batch, loss=used, seed=seed)
+        write_findings(model, found[name], out / name)
+    print_findings(found)
+    pictures = ", ".join(str(out / name / "circuits.png") for name in found)
     console.print(f"true and found circuits side by side: {pictures}", highlight=False)

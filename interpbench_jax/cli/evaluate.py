@@ -1,14 +1,15 @@
 """`interpbench evaluate`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from interpbench_jax.cli.output import console, need_some, print_metrics, print_table
+from interpbench_jax.cli.models import load_models
+from interpbench_jax.cli.output import console, print_metrics, print_table
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark.verify import JointVerification, Verification
@@ -55,45 +56,46 @@ def evaluate(
       as_json: print JSON instead of tables.
     """
     from interpbench_jax.benchmark.verify import draw_effects, verify_jointly, verify_model
-    from interpbench_jax.zoo import load_model
 
-    need_some(models, "model")
-    loaded = [load_model(name) for name in models]
-    drawings = _places(out, [model.case for model in loaded])
-    found: list[Found] = []
-    for model in loaded:
-        with Console(stderr=True).status(f"verifying case {model.case}"):
+    loaded = load_models(models)
+    drawings = _places(out, loaded)
+    found: dict[str, Found] = {}
+    for name, model in loaded.items():
+        with Console(stderr=True).status(f"verifying {name}"):
             jointly = verify_jointly(
                 model, n_pairs=n_pairs, n_interventions=n_interventions, n_runs=n_runs, seed=seed
             )
             alone = verify_model(model, n_pairs=n_pairs, seed=seed)
-        found.append((model, alone, jointly))
+        found[name] = (model, alone, jointly)
     if as_json:
-        print(json.dumps([_as_json(*one) for one in found], indent=1))
+        print(json.dumps([_as_json(name, *one) for name, one in found.items()], indent=1))
     else:
         _print_tables(found)
-    for (model, _, jointly), drawing in zip(found, drawings, strict=False):
+    for name, drawing in drawings.items():
+        model, _, jointly = found[name]
         draw_effects(model, jointly, drawing)
         if not as_json:
-            console.print(f"effects of the nodes of case {model.case}: {drawing}", highlight=False)
+            console.print(f"effects of the nodes of model {name}: {drawing}", highlight=False)
 
 
-def _places(out: Path | None, cases: Sequence[str]) -> list[Path]:
+def _places(out: Path | None, names: Iterable[str]) -> dict[str, Path]:
     """Where drawings go, none if nowhere; what cannot be written is told before any work."""
     if out is None:
-        return []
+        return {}
+    drawings = {name: out / name / "node_effects.png" for name in names}
     try:
-        for case in cases:
-            (out / case).mkdir(parents=True, exist_ok=True)
+        for drawing in drawings.values():
+            drawing.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot write to {out}: {error.strerror}") from error
-    return [out / case / "node_effects.png" for case in cases]
+    return drawings
 
 
 def _as_json(
-    model: "BenchmarkModel", alone: "Verification", jointly: "JointVerification"
+    name: str, model: "BenchmarkModel", alone: "Verification", jointly: "JointVerification"
 ) -> dict[str, Any]:
     return {
+        "model": name,
         "case": model.case,
         "metrics": alone.metrics | jointly.metrics,
         "joint_pairs": jointly.n_pairs,
@@ -115,27 +117,28 @@ def _rows(
     return rows
 
 
-def _print_tables(found: Sequence["Found"]) -> None:
+def _print_tables(found: Mapping[str, "Found"]) -> None:
     def of_models(title: str, headers: Sequence[str], rows: Sequence[Mapping[Any, float]]) -> None:
         named = zip(found, rows, strict=True)
-        cells = [(one[0].case, *(f"{share:.4f}" for share in row.values())) for one, row in named]
-        print_table(title, ("case", *headers), cells)
+        cells = [(name, *(f"{share:.4f}" for share in row.values())) for name, row in named]
+        print_table(title, ("model", *headers), cells)
 
-    print_metrics([(model.case, alone.metrics) for model, alone, _ in found])
+    print_metrics({name: alone.metrics for name, (_, alone, _) in found.items()})
+    joint = [jointly for _, _, jointly in found.values()]
     of_models(
         "And when many nodes are patched at once?",
         ("leakage", "worst", "worst position", "abstraction", "worst"),
-        [jointly.metrics for _, _, jointly in found],
+        [jointly.metrics for jointly in joint],
     )
     of_models(
         "Accuracy of the circuit alone, everything else ablated",
-        [kind.replace("_", " ") for kind in found[0][2].circuit_accuracy],
-        [jointly.circuit_accuracy for _, _, jointly in found],
+        [kind.replace("_", " ") for kind in joint[0].circuit_accuracy],
+        [jointly.circuit_accuracy for jointly in joint],
     )
-    for one in found:
+    for name, one in found.items():
         rows = _rows(*one)
         cells = [[_cell(value) for value in row.values()] for row in rows]
-        title = f"Effect of ablating each node, case {one[0].case}"
+        title = f"Effect of ablating each node, model {name}"
         print_table(title, [_HEADERS[column] for column in rows[0]], cells)
 
 

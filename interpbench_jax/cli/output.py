@@ -1,6 +1,6 @@
 """What all commands print with, and where they write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,19 @@ def need_some(names: Sequence[str], kind: str) -> None:
         raise ValueError(f"give at least one {kind}")
 
 
-def print_metrics(rows: Sequence[tuple[str, dict[str, float]]]) -> None:
+def print_metrics(found: Mapping[str, Mapping[str, float]]) -> None:
     """A table of models and how well they follow their circuits."""
-    headers = ("case", "accuracy", "IIA", "SIIA", "worst IIA", "worst SIIA")
-    table = [(name, *(f"{share:.4f}" for share in found.values())) for name, found in rows]
+    headers = ("model", "accuracy", "IIA", "SIIA", "worst IIA", "worst SIIA")
+    table = [
+        (name, *(f"{share:.4f}" for share in shares.values())) for name, shares in found.items()
+    ]
     print_table("Do the models follow their circuits?", headers, table)
 
 
-def print_findings(rows: Sequence["Finding"]) -> None:
-    """A table of what methods found."""
+def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
+    """A table of what methods found in each model."""
     headers = (
-        "case",
+        "model",
         "method",
         "edges",
         "edges q/k/v",
@@ -40,7 +42,7 @@ def print_findings(rows: Sequence["Finding"]) -> None:
     )
     table = [
         (
-            row.case,
+            model,
             row.method,
             f"{row.edge_auroc:.3f}",
             f"{row.edge_auroc_qkv:.3f}",
@@ -48,6 +50,7 @@ def print_findings(rows: Sequence["Finding"]) -> None:
             f"{row.seconds:.2f}",
             f"{row.compile_seconds:.1f}",
         )
+        for model, rows in found.items()
         for row in rows
     ]
     print_table("How well do methods find the true circuit? AUROC", headers, table)

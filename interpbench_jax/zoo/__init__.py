@@ -2,13 +2,20 @@
 
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
-from interpbench_jax.zoo.store import bundled_names, load_model, replacing, save_model
+from interpbench_jax.zoo.store import (
+    bundled_names,
+    every_bundled_name,
+    load_model,
+    replacing,
+    save_model,
+)
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
 
 __all__ = [
     "AlignedVariable",
     "BenchmarkModel",
     "bundled_names",
+    "every_bundled_name",
     "from_transformer_lens",
     "load_model",
     "make_model",

@@ -40,6 +40,11 @@ def bundled_names(preset: BundledPreset = "siit") -> tuple[str, ...]:
     return tuple(file.parent.relative_to(BUNDLED).as_posix() for file in found)
 
 
+def every_bundled_name() -> tuple[str, ...]:
+    """Of all presets."""
+    return tuple(name for preset in get_args(BundledPreset) for name in bundled_names(preset))
+
+
 def load_model(name: str | Path) -> BenchmarkModel:
     """Loads a bundled model by name (see `bundled_names`), or any model by its directory's path.
 
@@ -47,7 +52,7 @@ def load_model(name: str | Path) -> BenchmarkModel:
       ValueError: there is no such model, or a file is missing, truncated, or not what it should
         be; the message names the file.
     """
-    bundled = [known for preset in get_args(BundledPreset) for known in bundled_names(preset)]
+    bundled = every_bundled_name()
     directory = BUNDLED / str(name) if str(name) in bundled else Path(name)
     if not directory.is_dir():
         known = ", ".join(bundled)

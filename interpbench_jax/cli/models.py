@@ -1,0 +1,36 @@
+"""Models that are named on the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interpbench_jax.cli.output import need_some
+
+if TYPE_CHECKING:
+    from interpbench_jax.zoo import BenchmarkModel
+
+
+def load_models(names: Sequence[str]) -> dict[str, "BenchmarkModel"]:
+    """Loads models, each under what tables and folders call it.
+
+    That is the name of a bundled model (`3`, `iit/3`), or of the directory that holds another one.
+
+    Args:
+      names: bundled models by name, or directories.
+
+    Raises:
+      ValueError: there are no names, or two models would be called the same; or as `load_model`.
+    """
+    from interpbench_jax.zoo import every_bundled_name, load_model
+
+    need_some(names, "model")
+    bundled = every_bundled_name()
+    given: dict[str, str] = {}
+    for name in names:
+        called = name if name in bundled else Path(name).resolve().name
+        if called in given:
+            raise ValueError(
+                f"{given[called]} and {name} would both be called {called!r}: name one at a time"
+            )
+        given[called] = name
+    return {called: load_model(name) for called, name in given.items()}
