@@ -88,6 +88,7 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
         (["train"], "at least one"),
         (["train", "3", "--strict-weight", "-1"], "strict_weight must not be negative, got -1"),
         (["evaluate", "nowhere"], "no model 'nowhere'"),
+        (["discover", "3", "--loss", "kl", "--n-inputs", "4"], "unknown loss 'kl' for values"),
         (["evaluate", "3", "elsewhere/3"], "3 and elsewhere/3 would both be called '3'"),
         (["discover", "3", "--methods", "guess"], "unknown method 'guess'"),
         (["discover", "3", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ def run_methods(
       seed: of methods that draw.
 
     Raises:
-      ValueError: a method is not known, or the loss is no number.
+      ValueError: a method is not known, or the loss or a score is no number.
     """
     functions = [find_method(name) for name in methods]  # all looked up before any runs
     categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
@@ -126,6 +126,8 @@ def run_methods(
                     model.params, model.config, batch, used, **knobs(function, key=key, truth=truth)
                 )
             )
+        if np.isnan(scores).any():
+            raise ValueError(f"{name} gives NaN as a score: {used.__name__} of a patched model was")
         findings.append(
             Finding(
                 case=model.case,
@@ -147,19 +149,30 @@ def found_circuit(finding: Finding, truth: Circuit) -> Circuit:
     return Circuit.from_mask(truth.graph, mask)
 
 
-def write_findings(model: BenchmarkModel, findings: Sequence[Finding], directory: Path) -> None:
+def write_findings(
+    model: BenchmarkModel,
+    findings: Sequence[Finding],
+    directory: Path,
+    settings: Mapping[str, Any],
+) -> None:
     """Writes scores (`scores.npz`), figures (`findings.json`) and a drawing (`circuits.png`).
+
+    Beside the methods' scores, `scores.npz` has the names of writers and readers.
 
     Args:
       model: the model that was looked at.
       findings: one per method.
       directory: where to write; made if missing.
+      settings: how they were made, for the record.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with replacing(directory / "scores.npz") as partial, partial.open("wb") as stream:
         arrays: dict[str, Any] = {finding.method: finding.scores for finding in findings}
+        arrays |= {name: np.array(getattr(model.graph, name)) for name in ("writers", "readers")}
         np.savez_compressed(stream, **arrays)
-    figures = [{k: v for k, v in f._asdict().items() if k != "scores"} for f in findings]
+    figures = [
+        {**{k: v for k, v in f._asdict().items() if k != "scores"}, **settings} for f in findings
+    ]
     with replacing(directory / "findings.json") as partial:
         partial.write_text(json.dumps(figures, indent=1))
     found = {f.method: found_circuit(f, model.circuit) for f in findings}

@@ -24,30 +24,32 @@ def discover(
     Args:
       models: bundled models by name, or directories.
       methods: what to run; `module:function` is one of your own in the working directory.
-      ablation: what patches put in: resample, mean, mean_per_position, zero or optimal.
+      ablation: what patches put in: resample, mean, mean_per_position, zero or optimal (the
+        constants that cost least against what is right).
       loss: kl, cross_entropy or logit_difference for labels, mse_to_clean, mse or mae for values;
-        by default the one each method was proposed with.
+        by default each method's usual one, see `discovery.usual_loss`.
       n_inputs: clean and corrupted inputs to draw.
       seed: which inputs, and what methods draw.
       out: directory for scores and drawings.
     """
     import jax
+    import jax.numpy as jnp
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.own_method import find_method
-    from interpbench_jax.discovery import LOSSES
+    from interpbench_jax.discovery import named_loss
 
     need_some(methods, "method")
     for method in methods:
         find_method(method)  # all names are checked before any work
-    if loss is not None and loss not in LOSSES:
-        raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
-    used = None if loss is None else LOSSES[loss]
+    settings = {"ablation": ablation, "loss": loss, "n_inputs": n_inputs, "seed": seed}
     found = {}
     for name, model in load_models(models).items():
         batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation)
+        categorical = jnp.issubdtype(batch.target.dtype, jnp.integer)
+        used = None if loss is None else named_loss(loss, categorical)
         found[name] = run_methods(model, methods, batch, loss=used, seed=seed)
-        write_findings(model, found[name], out / name)
+        write_findings(model, found[name], out / name, settings)
     print_findings(found)
     pictures = ", ".join(str(out / name / "circuits.png") for name in found)
     console.print(f"true and found circuits side by side: {pictures}", highlight=False)

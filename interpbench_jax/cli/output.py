@@ -57,9 +57,11 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on the terminal."""
+    """A table on the terminal; numbers are never cut, however narrow it is."""
     columns = [Column(header, no_wrap=header != "computes") for header in headers]
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console.print(table)
+    if "computes" not in headers:
+        table.width = console.measure(table, options=console.options.update_width(1_000)).maximum
+    console.print(table, crop=False)

@@ -38,7 +38,8 @@ def acdc(
       order: of the writers of each reader; the last reader comes first.
 
     Returns:
-      That threshold per edge; infinity where none removes it, 0 where there is no edge.
+      That threshold per edge; infinity where none removes it, 0 where there is no edge. NaN if the
+      loss of a patched model was.
 
     Raises:
       ValueError: thresholds are not ascending, or the order is unknown.
@@ -49,8 +50,9 @@ def acdc(
         raise ValueError(f"thresholds must be ascending and distinct, got {thresholds}")
     graph = as_edge_network(config).graph
     levels = jnp.array(thresholds)
-    kept = acdc_circuits(params, config, batch, loss, levels, removal_order(graph, order)).kept
-    smallest = jnp.where(kept, jnp.inf, levels[:, None, None]).min(0)
+    found = acdc_circuits(params, config, batch, loss, levels, removal_order(graph, order))
+    smallest = jnp.where(found.kept, jnp.inf, levels[:, None, None]).min(0)
+    smallest = jnp.where(jnp.isnan(found.loss).any(), jnp.nan, smallest)
     return jnp.where(graph.valid, smallest, 0.0)
 
 
@@ -74,7 +76,7 @@ class AcdcCircuits(NamedTuple):
 
     Attributes:
       kept: the circuit.
-      loss: with all other edges patched.
+      loss: with all other edges patched; NaN if any loss on the way was.
       evaluations: how often the model was run. Thresholds that have decided alike share a run, and
         none is needed for an edge from which kept edges no longer lead to the logits: the loss
         cannot change.
@@ -162,7 +164,7 @@ def _acdc(
         alike = (state.leader[:, None] == state.leader[None]) & (remove[:, None] == remove[None])
         return _State(
             masks=jnp.where(remove[:, None, None], tried, state.masks),
-            accepted=jnp.where(remove, value, state.accepted),
+            accepted=jnp.where(remove | jnp.isnan(value), value, state.accepted),
             leader=alike.argmax(1),  # the first that is alike
             evaluations=state.evaluations + leads.sum(),
         ), None

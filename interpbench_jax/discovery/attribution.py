@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
@@ -144,6 +145,14 @@ def attribution_along(
 
     zero = jnp.zeros(as_edge_network(config).graph.valid.shape)
     return jax.lax.scan(add, zero, masks)[0] / len(masks)
+
+
+def input_writers(config: TransformerConfig | EdgeNetwork) -> np.ndarray:
+    """Places of the writers that all readers can see: they have read nothing, so they are inputs.
+
+    In a transformer that is the embedding alone.
+    """
+    return np.flatnonzero(as_edge_network(config).graph.valid.all(1))
 
 
 def path_shares(steps: int) -> Float[Array, " step"]:

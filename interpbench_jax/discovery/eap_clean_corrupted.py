@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import attribution_along
+from interpbench_jax.discovery.attribution import attribution_along, input_writers
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork
@@ -30,5 +30,5 @@ def eap_clean_corrupted(
 
     Source: Hanna et al. 2024, Have Faith in Faithfulness, appendix.
     """
-    masks = jnp.zeros((2, batch.source.shape[2])).at[1, 0].set(1.0)
+    masks = jnp.zeros((2, batch.source.shape[2])).at[1, input_writers(config)].set(1.0)
     return attribution_along(params, config, batch, loss, masks)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import attribution, path_shares
+from interpbench_jax.discovery.attribution import attribution, input_writers, path_shares
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
@@ -24,9 +24,9 @@ def eap_gp(
     """EAP with gradients averaged along a path on which the output approaches the corrupted one.
 
     The path starts at the clean input and goes, row by row, down the gradient of the squared
-    distance between the logits and those of the source's input. Every step has the same length,
-    the distance between the two inputs over `steps`; so the path need not end at the other input,
-    but no step is lost where the output does not change.
+    distance, at positions that count, between the logits and those of the source's input. Every
+    step has the same length, the distance between the two inputs over `steps`; so the path need
+    not end at the other input, but no step is lost where the output does not change.
 
     Args:
       params: weights.
@@ -44,21 +44,21 @@ def eap_gp(
     Source: Zhang et al. 2025, EAP-GP. The paper's rule for the length of a step is another.
     """
     path_shares(steps)
-    network = as_edge_network(config)
-    only_input = jnp.zeros(batch.source.shape[2]).at[0].set(1.0)
+    network, inputs = as_edge_network(config), input_writers(config)
+    only_inputs = jnp.zeros(batch.source.shape[2]).at[inputs].set(1.0)
 
     def with_input(value: Array) -> NodePatch:
-        return NodePatch(only_input, batch.source.at[:, :, 0].set(value))
+        return NodePatch(only_inputs, batch.source.at[:, :, inputs].set(value))
 
     def said(value: Array) -> Array:
         return network.run(params, batch.clean, with_input(value))[0]
 
-    clean, other = batch.written[:, :, 0], batch.source[:, :, 0]
+    clean, other = batch.written[:, :, inputs], batch.source[:, :, inputs]
     goal = said(other)
     length = _norm(other - clean) / steps
 
     def distance(value: Array) -> Float[Array, ""]:
-        return ((said(value) - goal) ** 2).sum() / 2
+        return ((said(value) - goal) ** 2 * batch.positions[:, :, None]).sum() / 2
 
     def add(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         value, total = state
@@ -73,5 +73,5 @@ def eap_gp(
     return total / steps
 
 
-def _norm(rows: Float[Array, "batch pos d_model"]) -> Float[Array, "batch 1 1"]:
-    return jnp.sqrt((rows**2).sum((1, 2), keepdims=True))
+def _norm(rows: Float[Array, "batch pos input d_model"]) -> Float[Array, "batch 1 1 1"]:
+    return jnp.sqrt((rows**2).sum((1, 2, 3), keepdims=True))

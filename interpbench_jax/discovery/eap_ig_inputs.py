@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import attribution_along, path_shares
+from interpbench_jax.discovery.attribution import attribution_along, input_writers, path_shares
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork
@@ -21,7 +21,7 @@ def eap_ig_inputs(
     *,
     steps: int = 5,
 ) -> Float[Array, "writer reader"]:
-    """EAP with gradients averaged while the first writer, the input, goes from clean to source.
+    """EAP with gradients averaged while the input goes from clean to source.
 
     Args:
       params: weights.
@@ -39,5 +39,6 @@ def eap_ig_inputs(
     Source: Hanna et al. 2024, Have Faith in Faithfulness; "EAP-IG-inputs" in MIB.
     """
     shares = path_shares(steps)
-    masks = jnp.zeros((steps, batch.source.shape[2])).at[:, 0].set(shares)
+    inputs = jnp.zeros(batch.source.shape[2]).at[input_writers(config)].set(1.0)
+    masks = shares[:, None] * inputs[None]
     return attribution_along(params, config, batch, loss, masks)

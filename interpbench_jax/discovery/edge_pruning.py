@@ -73,7 +73,7 @@ def prune_edges(
 
     An edge is kept if both its own mask and its writer's say so. With s the expected share kept and
     t the one asked for, loss + a (s - t) + b (s - t)^2 is minimised over masks and maximised over a
-    and b, where s is larger than t.
+    and b.
 
     Args:
       params: weights.

@@ -45,15 +45,34 @@ def absolute_error(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     return _mean(jnp.abs(logits[..., 0] - batch.target), batch)
 
 
-LOSSES: dict[str, Loss] = {
+_FOR_LABELS: dict[str, Loss] = {
     "kl": kl_to_clean,
     "cross_entropy": cross_entropy,
     "logit_difference": logit_difference,
+}
+_FOR_VALUES: dict[str, Loss] = {
     "mse_to_clean": squared_error_to_clean,
     "mse": squared_error,
     "mae": absolute_error,
 }
-"""By the names of the command line; the first three are for labels, the rest for values."""
+
+
+def named_loss(name: str, categorical: bool) -> Loss:
+    """The loss of a name, as the command line has them.
+
+    Args:
+      name: `kl`, `cross_entropy` or `logit_difference` for labels, `mse_to_clean`, `mse` or `mae`
+        for values.
+      categorical: whether the task has labels rather than values.
+
+    Raises:
+      ValueError: there is none of that name for such a task.
+    """
+    fitting = _FOR_LABELS if categorical else _FOR_VALUES
+    if name not in fitting:
+        kind = "labels" if categorical else "values"
+        raise ValueError(f"unknown loss {name!r} for {kind}; known: {', '.join(fitting)}")
+    return fitting[name]
 
 
 def loss_to_target(categorical: bool) -> Loss:

@@ -15,10 +15,10 @@ class ContrastBatch(NamedTuple):
     Attributes:
       clean: token ids.
       corrupted: token ids of the inputs that patches come from, row by row, if there are any.
-      target: what is right on them: labels, or values for a regression.
-      clean_logits: what the unpatched model says.
+      target: what is right on the clean inputs: labels, or values for a regression.
+      clean_logits: what the unpatched model says on the clean inputs.
       positions: weight of each position in the loss.
-      written: what every writer writes on them.
+      written: what every writer writes on the clean inputs.
       source: what ablation replaces that by, row by row: what it writes on a corrupted input, or a
         mean, or nothing; see `contrast_batch`.
     """

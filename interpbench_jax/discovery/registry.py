@@ -63,7 +63,7 @@ NODE_METHODS = frozenset({"nap", "nap_ig", "node_patching", "node_probing"})
 """Those that score writers; all others score edges."""
 
 # Methods whose loss compares with the unpatched model in the paper that brought them; those of all
-# others compare with what is right.
+# others compare with what is right, as in the original InterpBench.
 _TO_CLEAN = frozenset({"acdc", "edge_pruning", "uniform_gradient_sampling"})
 
 

@@ -72,8 +72,15 @@ class Wires:
         self._written.append(value)
 
     def read(self, reader: str) -> Float[Array, "batch pos d"]:
-        """What a reader sees: the sum of all writers before it, patched where edges are."""
+        """What a reader sees: the sum of all writers before it, patched where edges are.
+
+        Raises:
+          ValueError: one of these has not written yet.
+        """
         place = self._wiring.readers.index(reader)
+        before = self._wiring.writers[: self._wiring.n_before[place]]
+        if len(self._written) < len(before):
+            raise ValueError(f"{reader} reads before {before[len(self._written)]} has written")
         written = jnp.stack(self._written[: self._wiring.n_before[place]], 2)
         if isinstance(self._patch, EdgePatch):
             here = slice(0, written.shape[2])
@@ -87,7 +94,15 @@ class Wires:
         return seen
 
     def written(self) -> Float[Array, "batch pos writer d"]:
-        """All that was written."""
+        """All that was written.
+
+        Raises:
+          ValueError: there are more or fewer writers.
+        """
+        if len(self._written) != len(self._wiring.writers):
+            raise ValueError(
+                f"{len(self._written)} have written, writers are {', '.join(self._wiring.writers)}"
+            )
         return jnp.stack(self._written, 2)
 
 

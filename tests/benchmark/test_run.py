@@ -40,13 +40,14 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
     assert [f.method for f in findings] == ["eap", "acdc"]
     for finding in findings:
         assert finding.edge_auroc > 0.9
-    write_findings(model, findings, tmp_path / "new" / "3")
+    write_findings(model, findings, tmp_path / "new" / "3", {"seed": 0})
     written = {f.name for f in (tmp_path / "new" / "3").iterdir()}
     assert written == {"scores.npz", "findings.json", "circuits.png"}
     scores = np.load(tmp_path / "new" / "3" / "scores.npz")
     np.testing.assert_array_equal(scores["eap"], findings[0].scores)
     figures = json.loads((tmp_path / "new" / "3" / "findings.json").read_text())
-    assert figures[1]["edge_auroc"] == findings[1].edge_auroc
+    assert figures[1]["edge_auroc"] == findings[1].edge_auroc and figures[1]["seed"] == 0
+    assert scores["readers"].tolist() == list(model.graph.readers)
     assert (tmp_path / "new" / "3" / "circuits.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -55,6 +56,16 @@ def test_all_methods_are_looked_up_before_any_runs() -> None:
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
     with pytest.raises(ValueError, match="unknown method 'guess'; known: eap"):
         run_methods(model, ("eap", "guess"), batch)
+
+
+@pytest.mark.parametrize("method", ["eap", "edge_patching", "acdc"])
+def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
+    """Of a model that is fine until it is patched."""
+    model = load_model("3")
+    batch = make_contrast(model, jax.random.key(0), n_inputs=4)
+    batch = batch._replace(source=batch.source * np.nan)
+    with pytest.raises(ValueError, match=f"{method} gives NaN as a score"):
+        run_methods(model, (method,), batch)
 
 
 def test_found_circuit_has_the_true_size() -> None:

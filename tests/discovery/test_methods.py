@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interpbench_jax import discovery
 from interpbench_jax.discovery import (
     METHODS,
     NODE_METHODS,
     Learning,
     get_method,
     knobs,
+    named_loss,
     usual_loss,
 )
 from interpbench_jax.discovery.losses import cross_entropy
@@ -44,6 +46,7 @@ WITHOUT_LOSS = {
 }
 # They call another method, which may have been compiled already.
 WRAPPERS = {"nap", "nap_ig"}
+OF_EACH_KIND = {"eap", "edge_patching", "acdc", "edge_probing"}
 WITHOUT_WEIGHTS = {"random", "structural_prior", "oracle"}
 
 traces: list[tuple[int, ...]] = []
@@ -87,6 +90,20 @@ def test_lookup(name):
     assert get_method(name) is METHODS[name]
     for categorical in (True, False):
         assert callable(usual_loss(name, categorical))
+
+
+def test_methods_can_be_called_by_their_names():
+    for name in set(METHODS) - {"random"}:
+        assert getattr(discovery, name) is METHODS[name]
+    assert discovery.random_scores is METHODS["random"]
+
+
+def test_losses_have_to_fit_the_task():
+    assert named_loss("cross_entropy", categorical=True) is cross_entropy
+    with pytest.raises(ValueError, match="unknown loss 'kl' for values; known: mse_to_clean, mse"):
+        named_loss("kl", categorical=False)
+    with pytest.raises(ValueError, match="unknown loss 'mae' for labels; known: kl, cross_entropy"):
+        named_loss("mae", categorical=True)
 
 
 def test_unknown_method():
@@ -141,7 +158,15 @@ def test_vmap_over_models_agrees_with_a_loop(score, one_layer, make_params):
     np.testing.assert_allclose(together, one_by_one, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_LOSS])
+# One of each kind always, all others with the slow tests.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in OF_EACH_KIND else pytest.mark.slow)
+        for name in METHODS
+        if name not in WITHOUT_LOSS
+    ],
+)
 def test_accelerators_compute_the_same(name, one_layer, make_params, make_batch, monkeypatch):
     """There, what a CPU does one after the other is done side by side."""
     params = make_params(one_layer)

@@ -12,6 +12,7 @@ import pytest
 import interpbench_jax.discovery
 from interpbench_jax.discovery import METHODS
 from interpbench_jax.discovery.losses import cross_entropy
+from interpbench_jax.model.wiring import Wires
 
 README = (Path(interpbench_jax.discovery.__file__).parent / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", README, re.DOTALL)
@@ -64,6 +65,27 @@ def test_methods_work_on_a_network_of_ones_own(own, name):
         for w, r in network.graph.edges:
             edge = (network.graph.writers[w], network.graph.readers[r])
             assert (abs(scores[w, r]) > 1e-6) == (edge in used), edge
+
+
+def test_wires_notice_who_has_not_written(own, no_shape_checks):
+    _, network, _ = own
+    wires = Wires(network.graph, None)
+    with pytest.raises(ValueError, match="and reads before x1 has written"):
+        wires.read("and")
+    wires.write(np.zeros((1, 1, 4)))
+    with pytest.raises(ValueError, match="and reads before x2 has written"):
+        wires.read("and")
+    with pytest.raises(ValueError, match="1 have written, writers are x1, x2, and, or"):
+        wires.written()
+
+
+@pytest.mark.parametrize("name", ["eap_clean_corrupted", "eap_ig_inputs", "eap_gp", "nap_ig"])
+def test_all_inputs_go_from_clean_to_corrupted(own, name):
+    """What AND does with its two inputs is the same, and inputs are all pairs there are."""
+    params, network, batch = own
+    scores = np.asarray(METHODS[name](params, network, batch, cross_entropy))
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+    assert (np.abs(scores[0]) > 1e-3).any()
 
 
 @pytest.mark.parametrize("name", ["weight_magnitude", "structural_prior"])
