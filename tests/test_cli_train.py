@@ -84,6 +84,35 @@ def test_a_run_leaves_its_history_and_is_skipped_when_resumed(tmp_path: Path, ca
     assert "did NOT reach" in capsys.readouterr().out
 
 
+class KilledError(BaseException):
+    """Stands for a signal."""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "interpbench_jax.zoo.checkpoints.Checkpoints.save",
+        "interpbench_jax.benchmark.draw_history.draw_history",
+    ],
+)
+def test_no_round_of_the_history_is_lost(tmp_path: Path, monkeypatch, capsys, moment) -> None:
+    """A run is killed after its first round was told, or while its results are written."""
+    arguments = ["train", "3", "--out", str(tmp_path), *TINY]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(moment, killed)
+        with pytest.raises(KilledError):
+            main(arguments)
+    main([*arguments, "--resume"])
+    assert "done before" not in capsys.readouterr().out
+    assert [row["round"] for row in read_metrics(tmp_path / "3" / "history.jsonl")] == [1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+    assert (tmp_path / "3" / "history.png").exists()
+
+
 def test_resuming_needs_the_same_settings(tmp_path: Path, capsys) -> None:
     running = tmp_path / "3.training" / "checkpoints"
     running.mkdir(parents=True)

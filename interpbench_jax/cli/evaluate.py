@@ -24,8 +24,8 @@ _HEADERS = {
     "accuracy_mean": "mean",
     "accuracy_mean_per_position": "mean/pos",
     "accuracy_zero": "zero",
-    "kl": "KL",
-    "kl_self": "KL-self",
+    "kl": "resample KL",
+    "kl_self": "resample KL-self",
 }
 
 
@@ -50,7 +50,7 @@ def evaluate(
       n_pairs: (base, source) pairs to draw.
       n_interventions: random interventions that abstraction is judged by.
       n_runs: patched runs that leakage may take, and abstraction; pairs are left out where all
-        would take more.
+        would take more, but never fewer than 100 are used.
       seed: which pairs.
       out: directory for a drawing of the effects of every model.
       as_json: print JSON instead of tables.
@@ -118,17 +118,17 @@ def _rows(
 
 
 def _print_tables(found: Mapping[str, "Found"]) -> None:
-    def of_models(title: str, headers: Sequence[str], rows: Sequence[Mapping[Any, float]]) -> None:
+    def of_models(title: str, headers: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> None:
         named = zip(found, rows, strict=True)
-        cells = [(name, *(f"{share:.4f}" for share in row.values())) for name, row in named]
+        cells = [(name, *(_number(value) for value in row.values())) for name, row in named]
         print_table(title, ("model", *headers), cells)
 
     print_metrics({name: alone.metrics for name, (_, alone, _) in found.items()})
     joint = [jointly for _, _, jointly in found.values()]
     of_models(
         "And when many nodes are patched at once?",
-        ("leakage", "worst", "worst position", "abstraction", "worst"),
-        [jointly.metrics for jointly in joint],
+        ("pairs", "leakage", "worst", "worst position", "abstraction", "worst"),
+        [{"pairs": jointly.n_pairs, **jointly.metrics} for jointly in joint],
     )
     of_models(
         "Accuracy of the circuit alone, everything else ablated",
@@ -140,6 +140,10 @@ def _print_tables(found: Mapping[str, "Found"]) -> None:
         cells = [[_cell(value) for value in row.values()] for row in rows]
         title = f"Effect of ablating each node, model {name}"
         print_table(title, [_HEADERS[column] for column in rows[0]], cells)
+
+
+def _number(value: int | float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _cell(value: Any) -> str:

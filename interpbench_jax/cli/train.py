@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 else:
     Preset = Literal[tuple(PRESETS)]
 
+# A model without it was interrupted while it was written.
+_LAST_WRITTEN = "history.png"
+
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE...")]
 _NOTHING = Overrides()
 
@@ -81,6 +84,8 @@ def _is_done(name: str, crowd: tuple[Member, ...], out: Path) -> bool:
     from interpbench_jax.zoo.make import describe_run
 
     if _made_of(out / name) != json.loads(json.dumps(describe_run(name, crowd))):
+        return False
+    if not (out / name / _LAST_WRITTEN).exists():
         return False
     console.print(f"case {name}: done before, in {out / name}", highlight=False)
     return True
@@ -185,7 +190,7 @@ class _Run:
         rows = read_metrics(self.metrics)
         with replacing(self.done / "history.jsonl") as partial:
             shutil.copyfile(self.metrics, partial)
-        with replacing(self.done / "history.png") as partial:
+        with replacing(self.done / _LAST_WRITTEN) as partial:
             draw_history(rows, partial, title=f"case {self.name}: {model.card['title']}")
         for kind in self.log:
             if (self.directory / kind).exists():

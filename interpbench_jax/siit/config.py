@@ -1,5 +1,6 @@
 """Settings of a training run."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -34,7 +35,8 @@ class SiitConfig:
       behaviour_weight: weight of the loss on the base input.
       iit_weight: weight of the loss under an interchange of a variable.
       strict_weight: weight of the loss under interchanges outside the circuit; 0 is plain IIT.
-        Scores of a loss without weight play no part in stopping or in choosing the best.
+        Where the loss of IIA or SIIA has no weight, that score plays no part in stopping or in
+        choosing the best; accuracy always does.
       variable_sampling: one variable for a whole batch, or one for each of its pairs.
       strict_sampling: nodes outside the circuit patched at once: one, each with probability one
         half, or all.
@@ -43,7 +45,7 @@ class SiitConfig:
         paper found worse.
       source_gradient: whether gradients flow back into the run on the source. The published models
         were trained without, and then nothing in the strict loss makes a free node write less of
-        what varies; see this folder's README.
+        what varies; see the README of `interpbench_jax/siit`.
       same_size: train a model as large as the compiled one instead of a compressed one.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
@@ -97,8 +99,14 @@ class SiitConfig:
         """Checks kinds and ranges."""
         for field in fields(self):
             value, kind = getattr(self, field.name), _KINDS.get(field.type)
-            if kind is not None and not isinstance(value, kind[0]):
+            fits = kind is None or isinstance(value, kind[0])
+            if kind is not None and not (fits and isinstance(value, bool) == (field.type is bool)):
                 raise ValueError(f"{field.name} must be {kind[1]}, got {value!r}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} must be finite, got {value}")
+        shortest = self.min_length
+        if shortest is not None and not (isinstance(shortest, int) and shortest >= 1):
+            raise ValueError(f"min_length must be a whole number from 1 on, got {shortest!r}")
         for name in ("behaviour_weight", "iit_weight", "strict_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -45,7 +45,8 @@ def members(
       vary: values for some of the settings in `VARIED`, as in `{"strict_weight": (0.4, 1.0)}`.
 
     Raises:
-      ValueError: a setting cannot vary within a population, or there is no value for it.
+      ValueError: a setting cannot vary within a population, there is no value for it, or a seed is
+        out of range.
     """
     vary = {"seed": seeds} | dict(vary or {})
     for name, values in vary.items():
@@ -53,6 +54,9 @@ def members(
             raise ValueError(f"{name} cannot vary within a population; {', '.join(VARIED)} can")
         if not values:
             raise ValueError(f"no value given for {name}")
+    for seed in vary["seed"]:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed}")
     combinations: list[dict[str, Any]] = [
         dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())
     ]

@@ -76,11 +76,11 @@ def make_model(
 
     def after_round(state: TrainState) -> None:
         clock.append(time.perf_counter())
-        if saved is not None:
-            saved.save(state)
-        if on_progress is not None:
+        if on_progress is not None:  # before the state: a round done again is told again
             rate = _batches_per_second(clock, config)
             on_progress(progress_of(state, task.name, config.round_batches, rate))
+        if saved is not None:
+            saved.save(state)
 
     with saved or contextlib.nullcontext():
         result = train_siit(
@@ -112,14 +112,16 @@ def make_models_together(
     """
     config = crowd[0].config
     tasks = [_prepare(case, config) for case in cases]
-    clock = [time.perf_counter()]
+    clock, told = [time.perf_counter()], [0] * len(tasks)
 
     def after_round(states: list[TrainState]) -> None:
         clock.append(time.perf_counter())
         rate = _batches_per_second(clock, config)
-        for task, state in zip(tasks, states, strict=True):
-            if on_progress is not None:
+        for place, (task, state) in enumerate(zip(tasks, states, strict=True)):
+            n_rounds = int(state.round.max())
+            if on_progress is not None and n_rounds > told[place]:  # else it is done
                 on_progress(progress_of(state, task.name, config.round_batches, rate))
+            told[place] = n_rounds
 
     results = train_together(
         [task.problem for task in tasks],
