@@ -84,6 +84,26 @@ def test_a_run_leaves_its_history_and_is_skipped_when_resumed(tmp_path: Path, ca
     assert "did NOT reach" in capsys.readouterr().out
 
 
+def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> None:
+    """An interrupted run is still there after a call that cannot be obeyed."""
+    begun = tmp_path / "3.training" / "checkpoints"
+    begun.mkdir(parents=True)
+    (tmp_path / "7").mkdir()
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    for arguments, message in (
+        (["3", "--log", "wandb"], "logging to wandb needs"),
+        (["7"], "7 exists and is not a model; will not replace it"),
+        (["3", "--seeds", str(2**80)], r"a seed must be at least 0 and below 2\*\*32"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["train", *arguments, "--out", str(tmp_path)])
+        assert re.search(message, capsys.readouterr().err)
+    with pytest.raises(SystemExit):
+        main(["train", "3", "--out", __file__])
+    assert f"cannot write to {__file__}: " in capsys.readouterr().err
+    assert begun.exists()
+
+
 class KilledError(BaseException):
     """Stands for a signal."""
 

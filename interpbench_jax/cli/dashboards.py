@@ -22,11 +22,7 @@ def dashboard(kind: Dashboard, case: str, directory: Path) -> OnProgress:
     Raises:
       ValueError: the package it needs is not installed.
     """
-    name = _PACKAGES[kind]
-    try:
-        package: Any = importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(f"logging to {kind} needs `pip install {name}`") from error
+    package = find_package(kind)
     if kind == "wandb":
         run = package.init(project="interpbench_jax", name=f"case-{case}")
         return lambda progress: run.log(dict(_scalars(progress)), step=progress.batches)
@@ -38,6 +34,19 @@ def dashboard(kind: Dashboard, case: str, directory: Path) -> OnProgress:
         writer.flush()
 
     return write
+
+
+def find_package(kind: Dashboard) -> Any:
+    """What a dashboard is written with.
+
+    Raises:
+      ValueError: it is not installed.
+    """
+    name = _PACKAGES[kind]
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"logging to {kind} needs `pip install {name}`") from error
 
 
 def _scalars(progress: Progress) -> Iterator[tuple[str, float]]:

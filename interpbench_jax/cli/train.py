@@ -13,7 +13,7 @@ import rich.progress
 import rich.table
 import tyro
 
-from interpbench_jax.cli.dashboards import Dashboard, dashboard
+from interpbench_jax.cli.dashboards import Dashboard, dashboard, find_package
 from interpbench_jax.cli.output import OUT, console, need_some
 from interpbench_jax.cli.settings import Overrides, population
 from interpbench_jax.siit.members import Member
@@ -65,11 +65,16 @@ def train(
     """
     from interpbench_jax.cases import get_case
     from interpbench_jax.siit import cores_as_devices
+    from interpbench_jax.zoo.store import check_place
 
     need_some(names, "case")
     crowds = {
         get_case(name).name: population(name, preset, settings, overrides, seeds) for name in names
-    }  # everything is checked before any work
+    }
+    for name in crowds:
+        check_place(out / name)
+    for kind in log:
+        find_package(kind)  # all is checked before any work
     if resume:
         crowds = {name: crowd for name, crowd in crowds.items() if not _is_done(name, crowd, out)}
     if together:

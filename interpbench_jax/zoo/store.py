@@ -84,16 +84,28 @@ def load_model(name: str | Path) -> BenchmarkModel:
     )
 
 
+def check_place(directory: Path) -> None:
+    """Makes sure that a model can be written to a directory, and makes the one above it.
+
+    Raises:
+      ValueError: the directory exists and is something other than a model, or cannot be made.
+    """
+    if directory.exists() and not (directory / "config.json").exists():
+        raise ValueError(f"{directory} exists and is not a model; will not replace it")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {directory.parent}: {error.strerror}") from error
+
+
 def save_model(model: BenchmarkModel, directory: str | Path) -> None:
     """Writes a model to a directory; an older model there is replaced, at the last moment.
 
     Raises:
-      ValueError: the directory exists and is something other than a model.
+      ValueError: as `check_place`.
     """
     directory = Path(directory)
-    if directory.exists() and not (directory / "config.json").exists():
-        raise ValueError(f"{directory} exists and is not a model; will not replace it")
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    check_place(directory)
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         # safetensors writes the memory as it lies, whatever the strides.
