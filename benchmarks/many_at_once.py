@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -46,14 +47,15 @@ def discovery(case: str, method: str, learning: Learning) -> Work:
     """ACDC for every threshold, or a probe of edges for every penalty, on 1,000 inputs."""
     model = ib.load_model(case)
     batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=1_000)
-    loss = usual_loss(method, jax.numpy.issubdtype(batch.target.dtype, jax.numpy.integer))
-    given, probing = (model.params, model.config, batch, loss), {"learning": learning}
+    loss = usual_loss(method, jnp.issubdtype(batch.target.dtype, jnp.integer))
+    given = model.params, model.config, batch, loss
 
     def work(n: int) -> Callable[[], Any]:
         low, middle, high = _SETTINGS[method]
         values = tuple(np.geomspace(low, high, n).tolist()) if n > 1 else (middle,)
-        knobs = {"thresholds": values} if method == "acdc" else {"penalties": values, **probing}
-        return lambda: METHODS[method](*given, **knobs)
+        if method == "acdc":
+            return lambda: METHODS[method](*given, thresholds=values)
+        return lambda: METHODS[method](*given, penalties=values, learning=learning)
 
     return work
 

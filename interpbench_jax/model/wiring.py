@@ -81,7 +81,7 @@ class Wires:
         before = self._wiring.writers[: self._wiring.n_before[place]]
         if len(self._written) < len(before):
             raise ValueError(f"{reader} reads before {before[len(self._written)]} has written")
-        written = jnp.stack(self._written[: self._wiring.n_before[place]], 2)
+        written = jnp.stack(self._written[: len(before)], 2)
         if isinstance(self._patch, EdgePatch):
             here = slice(0, written.shape[2])
             mask = jnp.broadcast_to(self._patch.mask, self._wiring.valid.shape)[here, place, None]

@@ -99,9 +99,10 @@ class SiitConfig:
         """Checks kinds and ranges."""
         for field in fields(self):
             value, kind = getattr(self, field.name), _KINDS.get(field.type)
-            fits = kind is None or isinstance(value, kind[0])
-            if kind is not None and not (fits and isinstance(value, bool) == (field.type is bool)):
-                raise ValueError(f"{field.name} must be {kind[1]}, got {value!r}")
+            if kind is not None:
+                mixed_up = isinstance(value, bool) != (field.type is bool)  # a bool is an int
+                if mixed_up or not isinstance(value, kind[0]):
+                    raise ValueError(f"{field.name} must be {kind[1]}, got {value!r}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value}")
         shortest = self.min_length
