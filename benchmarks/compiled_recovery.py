@@ -21,10 +21,10 @@ from rich.progress import track
 
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.processes import in_processes
-from interpbench_jax.benchmark.run import found_circuit
 from interpbench_jax.benchmark.runner import compiled_model
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import Circuit
+from interpbench_jax.scoring import found_circuit
 from interpbench_jax.zoo import replacing
 
 CASES = (
@@ -90,7 +90,7 @@ def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
     used = Circuit.from_mask(model.graph, mask)
     row: dict[str, Any] = {"case": case, "true": len(truth), "used": len(used)}
     for finding in run_methods(model, methods, batch):
-        missed = used - found_circuit(finding, used)
+        missed = used - found_circuit(finding.scores, used, level="qkv")
         row[finding.method] = {
             "missed": [f"{writer}->{reader}" for writer, reader in missed],
             "seconds": round(finding.seconds, 3),

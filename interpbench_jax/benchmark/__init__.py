@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from interpbench_jax.benchmark.report import write_report
     from interpbench_jax.benchmark.run import (
         Finding,
-        found_circuit,
         make_contrast,
         run_methods,
         write_findings,
@@ -30,7 +29,6 @@ _HOME = {
     "Verification": "verify",
     "draw_comparison": "draw",
     "execute": "runner",
-    "found_circuit": "run",
     "make_contrast": "run",
     "make_plan": "plan",
     "measure": "measure",
@@ -49,7 +47,6 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "Verification",
     "draw_comparison",
     "execute",
-    "found_circuit",
     "make_contrast",
     "make_plan",
     "measure",

@@ -37,16 +37,21 @@ def draw_comparison(
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _draw(axes[0], truth.graph, {"true": truth.head_edges}, "true circuit")
     for axis, (name, circuit) in zip(axes[1:], found.items(), strict=True):
-        kinds = {
-            "false": circuit.head_edges - truth.head_edges,
-            "missed": truth.head_edges - circuit.head_edges,
-            "true": circuit.head_edges & truth.head_edges,
-        }
+        kinds = edge_kinds(truth, circuit)
         _draw(axis, truth.graph, kinds, f"{name}: {_counts(kinds)}")
     handles = [Line2D([], [], label=kind, **style) for kind, style in _STYLES.items()]
     figure.suptitle(title)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(file, dpi=110)
+
+
+def edge_kinds(truth: Circuit, found: Circuit) -> dict[str, frozenset[Edge]]:
+    """Head-level edges in the order of drawing: found but false, missed, found and true."""
+    return {
+        "false": found.head_edges - truth.head_edges,
+        "missed": truth.head_edges - found.head_edges,
+        "true": truth.head_edges & found.head_edges,
+    }
 
 
 def _counts(kinds: Mapping[str, Iterable[Edge]]) -> str:

@@ -9,12 +9,12 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery import ContrastBatch
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.scoring import (
-    circuit_of_size,
     edge_average_precision,
     edge_rates,
     edge_roc,
     faithfulness,
     faithfulness_curve,
+    found_circuit,
     incompleteness,
     minimality,
     node_average_precision,
@@ -68,7 +68,7 @@ def _of_circuits(
     categorical = bool(np.issubdtype(batch.target.dtype, np.integer))
     running = (model.params, model.config, batch, loss_to_target(categorical))
     curve = faithfulness_curve(*running, scores)
-    found = circuit_of_size(scores, model.graph, len(model.circuit))
+    found = found_circuit(scores, model.circuit, level="qkv").mask
     key_sets, key_edges = jax.random.split(key)
     gaps = incompleteness(*running, found, key_sets)
     differences: Float[np.ndarray, " edge"] = minimality(*running, found, key_edges)

@@ -24,8 +24,7 @@ from interpbench_jax.discovery import (
     usual_loss,
 )
 from interpbench_jax.discovery.losses import loss_to_target
-from interpbench_jax.model import Circuit
-from interpbench_jax.scoring import circuit_of_size, edge_roc, node_roc
+from interpbench_jax.scoring import edge_roc, found_circuit, node_roc
 from interpbench_jax.siit import counted_positions
 from interpbench_jax.zoo import BenchmarkModel, replacing
 
@@ -143,12 +142,6 @@ def run_methods(
     return findings
 
 
-def found_circuit(finding: Finding, truth: Circuit) -> Circuit:
-    """The found circuit of the true size: as many edges as the truth has, by size of score."""
-    mask = circuit_of_size(finding.scores, truth.graph, len(truth))
-    return Circuit.from_mask(truth.graph, mask)
-
-
 def write_findings(
     model: BenchmarkModel,
     findings: Sequence[Finding],
@@ -175,7 +168,7 @@ def write_findings(
     ]
     with replacing(directory / "findings.json") as partial:
         partial.write_text(json.dumps(figures, indent=1))
-    found = {f.method: found_circuit(f, model.circuit) for f in findings}
+    found = {f.method: found_circuit(f.scores, model.circuit) for f in findings}
     title = f"case {model.case}: {model.card['title']}"
     with replacing(directory / "circuits.png") as partial:
         draw_comparison(model.circuit, found, partial, title=title)

@@ -23,6 +23,8 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
+# Share of steps in which the number of edges to keep falls.
+_FALLING = 0.7
 
 
 def edge_pruning(
@@ -50,12 +52,16 @@ def edge_pruning(
       From 0 (never kept) to 1 (kept at every share).
 
     Raises:
-      ValueError: shares are not ascending, or a number of `learning` is not positive.
+      ValueError: shares are not ascending from above 0 to 1, or a number of `learning` is not
+        positive.
 
     Source: Bhaskar et al. 2024, Finding Transformer Circuits with Edge Pruning.
     """
     key = jax.random.key(0) if key is None else key
-    learnt = prune_edges(params, config, batch, loss, ascending("shares", shares), key, learning)
+    targets = ascending("shares", shares)
+    if shares[-1] > 1:
+        raise ValueError(f"shares must be at most 1, got {shares}")
+    learnt = prune_edges(params, config, batch, loss, targets, key, learning)
     return learnt.kept.mean(0)
 
 
@@ -71,9 +77,11 @@ def prune_edges(
 ) -> LearntMasks:
     """Learns hard concrete masks of edges and of writers, per share to be kept.
 
-    An edge is kept if both its own mask and its writer's say so. With s the expected share kept and
-    t the one asked for, loss + a (s - t) + b (s - t)^2 is minimised over masks and maximised over a
-    and b.
+    An edge is kept if both its own mask and its writer's say so. With s the expected number of
+    edges kept and t the number asked for, loss + a (s - t) + b (s - t)^2 is minimised over masks
+    and maximised over a and b. t falls from all edges to what was asked for, and stays there for
+    the last 30 % of steps: asked for at once, it would drive edges out before the loss can tell
+    which of them matter.
 
     Args:
       params: weights.
@@ -97,7 +105,7 @@ def prune_edges(
         sampled *= sample_hard_concrete(for_writers, masks["writers"])[:, None]
         value = edge_masked_loss(params, config, rows, loss)((1 - sampled) * valid)
         size = kept(masks).mean(where=valid)
-        excess = size - share
+        excess = (size - share) * valid.sum()
         return value + masks["multipliers"] @ jnp.stack([excess, excess**2]), (value, size)
 
     def ascend(gradient: dict[str, Array]) -> dict[str, Array]:
@@ -108,7 +116,9 @@ def prune_edges(
         "writers": jnp.full(valid.shape[0], INITIAL_LOGIT),
         "multipliers": jnp.zeros(2),
     }
+    fallen = jnp.minimum(jnp.arange(learning.steps) / (_FALLING * learning.steps), 1.0)
+    targets = 1 - (1 - shares[:, None]) * fallen[None]
     masks, losses, sizes = learn_masks(
-        objective, start, shares, batch, key, learning, ascend=ascend
+        objective, start, targets, batch, key, learning, ascend=ascend
     )
     return LearntMasks(jax.vmap(kept)(masks) * valid[None], losses, sizes)

@@ -47,7 +47,7 @@ class LearntMasks(NamedTuple):
 def learn_masks(
     objective: Callable[[PyTree, Array, ContrastBatch, Array], tuple[Array, tuple[Array, Array]]],
     start: PyTree,
-    settings: Float[Array, " setting"],
+    settings: Float[Array, " setting"] | Float[Array, "setting step"],
     batch: ContrastBatch,
     key: Array,
     learning: Learning,
@@ -59,7 +59,7 @@ def learn_masks(
     Args:
       objective: `(mask parameters, key, rows, setting) -> (objective, (loss, size))`.
       start: parameters to start from, the same for all settings.
-      settings: one number each.
+      settings: one number each, for all steps or per step.
       batch: inputs to draw rows from.
       key: a JAX random key.
       learning: steps, rate, rows.
@@ -77,23 +77,24 @@ def learn_masks(
     optimizer = optax.adam(learning.learning_rate)
     n_rows = batch.clean.shape[0]
 
-    def learn(setting: Float[Array, ""]) -> tuple[PyTree, Array, Array]:
-        def step(state: tuple, key: Array) -> tuple[tuple, tuple[Array, Array]]:
-            masks, adam = state
+    def learn(setting: Float[Array, " #step"]) -> tuple[PyTree, Array, Array]:
+        def step(state: tuple, given: tuple[Array, Array]) -> tuple[tuple, tuple[Array, Array]]:
+            (masks, adam), (key, now) = state, given
             for_rows, for_mask = jax.random.split(key)
             if learning.batch_size < n_rows:
                 chosen = jax.random.choice(for_rows, n_rows, (learning.batch_size,))
                 rows = jax.tree.map(lambda array: array[chosen], batch)
             else:
                 rows = batch
-            gradient, said = jax.grad(objective, has_aux=True)(masks, for_mask, rows, setting)
+            gradient, said = jax.grad(objective, has_aux=True)(masks, for_mask, rows, now)
             update, adam = optimizer.update(ascend(gradient), adam)
             return (optax.apply_updates(masks, update), adam), said
 
-        keys = jax.random.split(key, learning.steps)
-        (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), keys)
+        over = jax.random.split(key, learning.steps), jnp.broadcast_to(setting, learning.steps)
+        (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), over)
         return masks, losses, sizes
 
+    settings = settings.reshape(len(settings), -1)
     if jax.default_backend() == "cpu":  # where one after the other is fastest
         return jax.lax.map(learn, settings)
     return jax.vmap(learn)(settings)

@@ -11,6 +11,7 @@ from interpbench_jax.scoring.faithfulness import (
     faithfulness,
     faithfulness_curve,
 )
+from interpbench_jax.scoring.found import found_circuit
 from interpbench_jax.scoring.items import Items, Level, edge_items, node_items
 from interpbench_jax.scoring.largest import SHARES, circuit_of_size, share_auroc
 from interpbench_jax.scoring.minimality import minimality
@@ -52,6 +53,7 @@ __all__ = [
     "edge_scores_of_nodes",
     "faithfulness",
     "faithfulness_curve",
+    "found_circuit",
     "holm",
     "incompleteness",
     "mean_interval",

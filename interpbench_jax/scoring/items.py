@@ -37,13 +37,17 @@ def edge_items(scores: EdgeScores | NodeScores, truth: Circuit, *, level: Level 
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
     graph = truth.graph
-    values = edge_sizes(scores, graph)
-    scored = graph.valid.copy()
-    scored[0, -1] = False  # input->logits
+    values, scored = edge_sizes(scores, graph), scored_edges(graph, level)
     if level == "qkv":
         return Items(values[scored], truth.mask[scored])
-    scored = graph.to_head_level(scored)
     return Items(graph.to_head_level(values)[scored], truth.head_mask[scored])
+
+
+def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"]:
+    """True at all edges but `input->logits`; at level `head` readers are those of that level."""
+    scored = graph.valid.copy()
+    scored[0, -1] = False
+    return scored if level == "qkv" else graph.to_head_level(scored)
 
 
 def node_items(scores: EdgeScores | NodeScores, truth: Circuit) -> Items:

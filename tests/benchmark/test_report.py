@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import Store, write_report
-from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, edge_kinds, standing_alone
+from interpbench_jax.benchmark.draw import edge_kinds
+from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.tables import (

@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import (
-    Finding,
-    found_circuit,
     make_contrast,
     run_methods,
     verify_model,
     write_findings,
 )
-from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.zoo import load_model
 
 
@@ -66,14 +63,3 @@ def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
     batch = batch._replace(source=batch.source * np.nan)
     with pytest.raises(ValueError, match=f"{method} gives NaN as a score"):
         run_methods(model, (method,), batch)
-
-
-def test_found_circuit_has_the_true_size() -> None:
-    graph = Graph(1, 1)
-    truth = Circuit(graph, frozenset({("input", "m0"), ("m0", "logits")}))
-    scores = np.zeros(graph.valid.shape)
-    scores[graph.writer_index("input"), graph.reader_index("m0")] = -3
-    scores[graph.writer_index("a0.h0"), graph.reader_index("m0")] = 2
-    scores[graph.writer_index("m0"), graph.reader_index("logits")] = 1
-    finding = Finding("x", "y", scores, 0, 0, 0, 0, 0)
-    assert found_circuit(finding, truth).edges == {("input", "m0"), ("a0.h0", "m0")}

@@ -12,6 +12,7 @@ from interpbench_jax.scoring import (
     edge_rates,
     edge_roc,
     edge_scores_of_nodes,
+    found_circuit,
     node_average_precision,
     node_items,
     node_roc,
@@ -105,6 +106,18 @@ def test_circuits_of_a_size():
     tied = Circuit.from_mask(GRAPH, circuit_of_size(SCORES, GRAPH, 5))
     assert len(tied) == 5
     assert ("input", "a0.h0<k>") in tied.edges  # the first of those with score 0
+
+
+def test_found_circuits():
+    """As large as the true one, at the level asked for; `input->logits` takes no place in it."""
+    found = found_circuit(SCORES, TRUTH)
+    assert found.head_edges == {("input", "a0.h0"), ("input", "m0")}
+    assert found.edges == {*(("input", f"a0.h0<{x}>") for x in "qkv"), ("input", "m0")}
+    apart = found_circuit(SCORES, TRUTH, level="qkv")
+    assert apart.edges == {("input", "a0.h0<q>"), ("input", "m0")}
+    assert found_circuit(SCORES, EMPTY).edges == frozenset()
+    nodes = np.array([0.0, 3.0, 0.0])  # without the MLP only input->a0.h0->logits is left
+    assert found_circuit(nodes, TRUTH).head_edges == TRUTH.head_edges
 
 
 def test_scores_of_nodes():

@@ -3,12 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-from jaxtyping import Bool
 from markupsafe import escape
 
 from interpbench_jax.benchmark.draw import bend, node_places
-from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model import Graph
 from interpbench_jax.model.circuit import Edge
 
 _UNIT_X, _UNIT_Y, _MARGIN = 52, 46, 26
@@ -32,22 +30,6 @@ MARKERS = "".join(
     for kind, colour in (("true", "#0072B2"), ("missed", "#D55E00"), ("false", "#888"))
 )
 """Arrow heads, to be defined once in a page."""
-
-
-def edge_kinds(truth: Circuit, found: Circuit) -> dict[str, frozenset[Edge]]:
-    """Head-level edges that are found and true, missed, and found but false."""
-    return {
-        "false": found.head_edges - truth.head_edges,
-        "missed": truth.head_edges - found.head_edges,
-        "true": truth.head_edges & found.head_edges,
-    }
-
-
-def found_circuit(graph: Graph, mask: Bool[np.ndarray, "writer reader"]) -> Circuit:
-    """The circuit of a mask, without `input->logits`, which is not scored."""
-    mask = mask.copy()
-    mask[0, -1] = False
-    return Circuit.from_mask(graph, mask)
 
 
 def skeleton(graph: Graph) -> str:

@@ -5,17 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from interpbench_jax.benchmark.report.circuit_svg import (
-    circuit_svg,
-    edge_kinds,
-    found_circuit,
-    standing_alone,
-)
+from interpbench_jax.benchmark.draw import edge_kinds
+from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.benchmark.report.plots import node_importances
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.roc_svg import roc_svg
 from interpbench_jax.model import Circuit, Graph
-from interpbench_jax.scoring import circuit_of_size
+from interpbench_jax.scoring import found_circuit
 
 Row = dict[str, Any]
 
@@ -24,7 +20,7 @@ def section(results: Results, model: str) -> Row:
     """One model's part of the page, ready for the template.
 
     Seeds are averaged in numbers; drawings are of the first seed. The found circuit has as many
-    edges as the true one, q, k and v apart.
+    edges as the true one, q, k and v of a head taken as one.
 
     Args:
       results: all of them.
@@ -89,7 +85,7 @@ def graphs(sections: Sequence[Row]) -> list[Graph]:
 
 def _found(row: Row, truth: Circuit) -> Circuit:
     scores = np.reshape(np.array(row["scores"], float), row["scores_shape"])
-    return found_circuit(truth.graph, circuit_of_size(scores, truth.graph, len(truth)))
+    return found_circuit(scores, truth)
 
 
 def _draw(truth: Circuit, found: Circuit, label: str) -> str:
