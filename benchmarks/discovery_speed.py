@@ -41,7 +41,8 @@ from rich.console import Console
 
 from interpbench_jax.benchmark import make_contrast
 from interpbench_jax.discovery import ContrastBatch
-from interpbench_jax.zoo import BenchmarkModel, load_model, to_transformer_lens
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.zoo import load_model, to_transformer_lens
 
 _OURS = Path(__file__).with_name("discovery_jax.py")
 _PEER = Path(__file__).with_name("discovery_torch.py")
@@ -55,21 +56,23 @@ _ACDC_TOLERANCE = 0.05
 Ask = Callable[[Any], dict[str, Any]]
 
 
-def write_problem(path: Path, model: BenchmarkModel, batch: ContrastBatch) -> None:
+def write_problem(
+    path: Path, params: Params, config: TransformerConfig, batch: ContrastBatch
+) -> None:
     """Writes all that both sides need.
 
     Raises:
       ValueError: sequences differ in length, which auto-circuit cannot leave out.
     """
     if not (np.asarray(batch.positions)[:, 1:] == 1).all():
-        raise ValueError(f"case {model.case}: inputs are padded; the peer counts all positions")
-    weights = to_transformer_lens(model.params)
+        raise ValueError("inputs are padded; the peer counts all positions")
+    weights = to_transformer_lens(params)
     arrays: dict[str, Any] = {f"model.weights.{name}": w for name, w in weights.items()}
     for name in ("clean", "corrupted", "target", "positions"):
         arrays[name] = np.asarray(getattr(batch, name))
     if arrays["target"].dtype.kind == "i":
         arrays["target"] = arrays["target"].astype(np.int64)
-    arrays["model.config"] = json.dumps(asdict(model.config))
+    arrays["model.config"] = json.dumps(asdict(config))
     arrays |= {"tao_bases": _TAO_BASES, "tao_exponents": _TAO_EXPONENTS}
     arrays |= {"steps": _STEPS, "epochs": _EPOCHS, "penalty": _PENALTY}
     np.savez(path, **arrays)
@@ -265,7 +268,8 @@ def main(
             model = load_model(case)
             path = Path(folder) / "problem.npz"
             batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
-            write_problem(path, model, batch._replace(target=wrong_target(batch)))
+            batch = batch._replace(target=wrong_target(batch))
+            write_problem(path, model.params, model.config, batch)
             for method in methods:
                 name = f"{case}/{method}"
                 python = None if missing else peer_python

@@ -1,0 +1,100 @@
+"""What auto-circuit finds in two tiny networks, as files that tests compare with.
+
+Run: `.venv/bin/python benchmarks/discovery_golden.py --peer-python PATH`, where the Python has what
+`discovery_torch.py` says. For each network it writes weights and inputs (`NAME.npz`), and scores of
+every method by edge, with the order in which ACDC tried edges (`NAME.json`).
+
+- `random`: two layers of two causal heads, random weights, labels.
+- `one_way`: a layer in which nothing but `input->m0->logits` carries anything, values; its scores
+  can be worked out by hand.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+from discovery_speed import worker, write_problem
+from jaxtyping import Array
+
+from interpbench_jax.discovery import contrast_batch
+from interpbench_jax.model import Params, TransformerConfig, init_params
+from interpbench_jax.zoo import replacing
+
+_PEER = Path(__file__).with_name("discovery_torch.py")
+_METHODS = ("eap", "eap_ig_masks", "edge_patching", "acdc")
+_INPUTS = 16
+
+
+def random_network() -> tuple[Params, TransformerConfig]:
+    """Weights large enough that attention is not even."""
+    config = TransformerConfig(
+        n_layers=2,
+        n_heads=2,
+        d_model=4,
+        d_head=2,
+        d_mlp=5,
+        n_ctx=4,
+        d_vocab=5,
+        d_vocab_out=3,
+        causal=True,
+        init_std=0.8,
+    )
+    return init_params(config, jax.random.key(0)), config
+
+
+def one_way_network() -> tuple[Params, TransformerConfig]:
+    """The input writes where the output map does not look; the MLP copies it to where it does."""
+    config = TransformerConfig(
+        n_layers=1,
+        n_heads=1,
+        d_model=2,
+        d_head=1,
+        d_mlp=1,
+        n_ctx=4,
+        d_vocab=4,
+        d_vocab_out=1,
+        activation="relu",
+    )
+    params = jax.tree.map(jnp.zeros_like, dict(init_params(config, jax.random.key(0))))
+    params["embed"]["W_E"] = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
+    params["blocks_0"]["mlp"]["W_in"] = jnp.array([[1.0], [0.0]])
+    params["blocks_0"]["mlp"]["W_out"] = jnp.array([[0.0, 1.0]])
+    params["unembed"]["W_U"] = jnp.array([[0.0], [1.0]])
+    return params, config
+
+
+def inputs(config: TransformerConfig) -> tuple[Array, Array, Array, Array]:
+    """Clean and corrupted tokens, what is right (random, too), and which positions count."""
+    clean, corrupted, target = jax.random.randint(
+        jax.random.key(1), (3, _INPUTS, config.n_ctx), 0, config.d_vocab
+    )
+    right = target.astype(float) if config.d_vocab_out == 1 else target % config.d_vocab_out
+    positions = jnp.ones(clean.shape).at[:, 0].set(0.0)
+    return clean, corrupted, right, positions
+
+
+def main(*, peer_python: str, out: Path = Path("tests/golden/auto_circuit")) -> None:
+    """Run auto-circuit on tiny networks.
+
+    Args:
+      peer_python: the Python that has auto-circuit.
+      out: directory for the files.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (params, config) in (("random", random_network()), ("one_way", one_way_network())):
+        problem = out / f"{name}.npz"
+        write_problem(problem, params, config, contrast_batch(params, config, *inputs(config)))
+        found: dict[str, Any] = {}
+        for method in _METHODS:
+            with worker(peer_python, _PEER, str(problem), method) as ask:
+                found["order"] = ask(None)["order"]
+                found[method] = ask(0)["scores"]
+        with replacing(out / f"{name}.json") as partial:
+            partial.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
