@@ -25,6 +25,8 @@ from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
 # Share of steps in which the number of edges to keep falls.
 _FALLING = 0.7
+# Multipliers learn more slowly than masks by this factor, else they drown what the loss says.
+_PACE = 0.1
 
 
 def edge_pruning(
@@ -77,11 +79,11 @@ def prune_edges(
 ) -> LearntMasks:
     """Learns hard concrete masks of edges and of writers, per share to be kept.
 
-    An edge is kept if both its own mask and its writer's say so. With s the expected number of
-    edges kept and t the number asked for, loss + a (s - t) + b (s - t)^2 is minimised over masks
-    and maximised over a and b. t falls from all edges to what was asked for, and stays there for
-    the last 30 % of steps: asked for at once, it would drive edges out before the loss can tell
-    which of them matter.
+    An edge is kept if both its own mask and its writer's say so. With l the loss, in units of what
+    it rises by when all edges are patched, s the expected number of edges kept and t the number
+    asked for, l + a (s - t) + b (s - t)^2 is minimised over masks and maximised over a and b. t
+    falls from all edges to what was asked for, and stays there for the last 30 % of steps: asked
+    for at once, it would drive edges out before the loss can tell which of them matter.
 
     Args:
       params: weights.
@@ -93,6 +95,9 @@ def prune_edges(
       learning: steps, rate, rows per step.
     """
     valid = jnp.asarray(as_edge_network(config).graph.valid)
+    all_patched = edge_masked_loss(params, config, batch, loss)(valid.astype(float))
+    rise = jnp.abs(all_patched - loss(batch.clean_logits, batch))
+    unit = jnp.where(rise > 0, rise, 1.0)
 
     def kept(masks: dict[str, Array]) -> Float[Array, "writer reader"]:
         return keep_probability(masks["edges"]) * keep_probability(masks["writers"])[:, None]
@@ -106,7 +111,8 @@ def prune_edges(
         value = edge_masked_loss(params, config, rows, loss)((1 - sampled) * valid)
         size = kept(masks).mean(where=valid)
         excess = (size - share) * valid.sum()
-        return value + masks["multipliers"] @ jnp.stack([excess, excess**2]), (value, size)
+        penalty = _PACE * masks["multipliers"] @ jnp.stack([excess, excess**2])
+        return value / unit + penalty, (value, size)
 
     def ascend(gradient: dict[str, Array]) -> dict[str, Array]:
         return gradient | {"multipliers": -gradient["multipliers"]}
