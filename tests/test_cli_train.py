@@ -148,11 +148,13 @@ PROGRESS = Progress(
     batches=250,
     batches_per_second=None,
     losses=[[1.0, 2.0, 3.0]],
+    loss=[6.0],
     accuracy=[0.5],
     iia=[0.25],
     siia=[float("nan")],
     done=[False],
     diverged=[False],
+    leading=0,
 )
 
 

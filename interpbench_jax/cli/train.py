@@ -240,11 +240,10 @@ _COLUMNS = (
 
 def _describe(now: "Progress") -> str:
     """The member that has come furthest."""
-    worst = [min(scores) for scores in zip(now.accuracy, now.iia, now.siia, strict=True)]
-    best = max(range(len(worst)), key=lambda i: (worst[i] == worst[i], worst[i]))
+    at = now.leading
     return (
-        f"case {now.case}: loss {sum(now.losses[best]):.3f} acc {now.accuracy[best]:.3f}"
-        f" IIA {now.iia[best]:.3f} SIIA {now.siia[best]:.3f}"
+        f"case {now.case}: loss {now.loss[at]:.3f} acc {now.accuracy[at]:.3f}"
+        f" IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
     )
 
 

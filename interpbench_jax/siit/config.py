@@ -36,7 +36,8 @@ class SiitConfig:
       iit_weight: weight of the loss under an interchange of a variable.
       strict_weight: weight of the loss under interchanges outside the circuit; 0 is plain IIT.
         Where the loss of IIA or SIIA has no weight, that score plays no part in stopping or in
-        choosing the best; accuracy always does.
+        choosing the best round; accuracy always does. Members of a population are compared by
+        all scores that count for any of them.
       variable_sampling: one variable for a whole batch, or one for each of its pairs.
       strict_sampling: nodes outside the circuit patched at once: one, each with probability one
         half, or all.

@@ -20,7 +20,7 @@ from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import DATA, POPULATION, copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem
-from interpbench_jax.siit.state import History, Loop, Rates, TrainState, init_states
+from interpbench_jax.siit.state import History, Loop, TrainState, init_states
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, spread_pairs, update
 from interpbench_jax.siit.validation import Scores, validate
 
@@ -31,7 +31,8 @@ class TrainResult(NamedTuple):
     Attributes:
       params: weights after each member's best round.
       scores: of these weights on all pairs held out.
-      worst: the smallest of the scores that count, for each member.
+      worst: the smallest of the scores that count for any member, of each; with one yardstick a
+        member cannot win by what it was not asked for.
       history: per round.
       rounds: how many rounds each member took.
       diverged: whether a loss was no longer finite.
@@ -90,14 +91,14 @@ def train_siit(
 def result_of(state: TrainState, model: TransformerConfig, held_out: SiitProblem) -> TrainResult:
     """What a finished state amounts to, on the pairs held out."""
     scores = jax.vmap(lambda params: validate(params, model, held_out))(state.best_params)
-    worst = jax.vmap(worst_that_counts)(scores, state.rates)
+    worst = jax.vmap(worst_that_counts, (0, None))(scores, state.rates.weights.max(0))
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
 
 
-def worst_that_counts(scores: Scores, rates: Rates) -> Float[Array, ""]:
+def worst_that_counts(scores: Scores, weights: Float[Array, "3"]) -> Float[Array, ""]:
     """The smallest score, leaving out those whose loss has no weight."""
-    iia = jnp.where(rates.weights[IIT] > 0, scores.iia.min(initial=1.0), 1.0)
-    siia = jnp.where(rates.weights[STRICT] > 0, scores.siia.min(initial=1.0), 1.0)
+    iia = jnp.where(weights[IIT] > 0, scores.iia.min(initial=1.0), 1.0)
+    siia = jnp.where(weights[STRICT] > 0, scores.siia.min(initial=1.0), 1.0)
     return jnp.minimum(scores.accuracy, jnp.minimum(iia, siia))
 
 
@@ -226,7 +227,7 @@ def _round(
         batch_step, carry, jnp.arange(loop.round_batches)
     )
     scores = validate(params, model, validation)
-    worst = worst_that_counts(scores, rates)
+    worst = worst_that_counts(scores, rates.weights)
     seen = History(losses.mean(0), scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
     diverged = ~jnp.isfinite(losses).all()

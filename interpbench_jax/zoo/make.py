@@ -50,8 +50,9 @@ def make_model(
 ) -> BenchmarkModel:
     """Compiles a case, trains one model per member, and returns the best with its card.
 
-    The best is the one whose worst score that counts (accuracy, IIA of any variable, SIIA of any
-    free node), on the pairs held out, is largest; the card lists all.
+    The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node), on
+    the pairs held out, is largest; the card lists all. IIA and SIIA count if their losses have a
+    weight for any member.
 
     Args:
       case: the case or its name.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interpbench_jax.siit import TrainState
+from interpbench_jax.siit.step import IIT, STRICT
 
 
 class Progress(NamedTuple):
@@ -18,11 +19,13 @@ class Progress(NamedTuple):
       batches_per_second: since the first round of this process; none in the first, which
         compiles.
       losses: behaviour, IIT and strict, mean over the round.
+      loss: their weighted sum.
       accuracy: share of positions that come out right.
       iia: the worst of the variables.
       siia: the worst of the nodes outside the circuit.
       done: whether the member has ended.
       diverged: whether it ended because a loss was no longer finite.
+      leading: which member would be kept, of those that still run.
     """
 
     case: str
@@ -30,11 +33,13 @@ class Progress(NamedTuple):
     batches: int
     batches_per_second: float | None
     losses: list[list[float]]
+    loss: list[float]
     accuracy: list[float]
     iia: list[float]
     siia: list[float]
     done: list[bool]
     diverged: list[bool]
+    leading: int
 
     def as_json(self) -> dict[str, Any]:
         """For one line of a JSONL file; NaN becomes null."""
@@ -56,17 +61,25 @@ def progress_of(
 ) -> Progress:
     """Reads the last round off a training state."""
     last = int(state.round.max())
-    history = state.history
-    scores = [np.asarray(x)[:, last - 1] for x in history.scores]
+    scores = [np.asarray(x)[:, last - 1] for x in state.history.scores]
+    accuracy, iia, siia = scores[0], *(x.min(-1, initial=1.0) for x in scores[1:])
+    losses, weights = np.asarray(state.history.losses)[:, last - 1], np.asarray(state.rates.weights)
+    # What counts for any member, as when the best of them is chosen in the end.
+    counts = weights.max(0) > 0
+    worst = np.minimum(
+        accuracy, np.minimum(np.where(counts[IIT], iia, 1), np.where(counts[STRICT], siia, 1))
+    )
     return Progress(
         case=case,
         round=last,
         batches=last * round_batches,
         batches_per_second=batches_per_second,
-        losses=np.asarray(history.losses)[:, last - 1].tolist(),
-        accuracy=scores[0].tolist(),
-        iia=scores[1].min(-1, initial=1.0).tolist(),
-        siia=scores[2].min(-1, initial=1.0).tolist(),
+        losses=losses.tolist(),
+        loss=(losses * weights).sum(-1).tolist(),
+        accuracy=accuracy.tolist(),
+        iia=iia.tolist(),
+        siia=siia.tolist(),
         done=np.asarray(state.done).tolist(),
         diverged=np.asarray(state.diverged).tolist(),
+        leading=int(np.nan_to_num(worst, nan=-1).argmax()),
     )

@@ -12,6 +12,7 @@ from interpbench_jax.siit import (
     PRESETS,
     Member,
     SiitConfig,
+    TrainState,
     draw_batch,
     init_states,
     interchange_losses,
@@ -23,6 +24,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.config import Schedule
+from interpbench_jax.zoo.progress import progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 FREE = copy_problem().free_nodes.sum(0)
@@ -198,6 +200,23 @@ def test_scores_without_a_weight_do_not_count() -> None:
     result = train_siit(copy_problem(), MODEL, config)
     assert result.worst[0] == result.scores.accuracy[0] >= config.threshold
     assert min(result.scores.iia.min(), result.scores.siia.min()) < config.threshold
+
+
+def test_members_of_a_sweep_are_compared_by_what_counts_for_any() -> None:
+    """Plain IIT stops when it is right by its own scores; next to SIIT its SIIA counts, too."""
+    config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20, iit_weight=0.0)
+    crowd = members(config, vary={"strict_weight": (0.0, 1.0)})
+    states: list[TrainState] = []
+    result = train_siit(copy_problem(), MODEL, crowd, on_round=states.append)
+    assert states[-1].done.tolist() == [True, True]
+    siia = result.scores.siia.min(-1)
+    assert result.scores.accuracy[0] >= config.threshold > siia[0]
+    np.testing.assert_array_equal(result.worst, np.minimum(result.scores.accuracy, siia))
+    # While both run, the bar shows the one that would be kept.
+    first = progress_of(states[0], "copy", 20, None)
+    assert first.leading == int(np.argmin([-min(first.accuracy[i], first.siia[i]) for i in (0, 1)]))
+    assert first.loss[0] == pytest.approx(first.losses[0][0])
+    assert first.loss[1] == pytest.approx(first.losses[1][0] + first.losses[1][2])
 
 
 @pytest.mark.parametrize(
