@@ -30,7 +30,7 @@ COLUMNS = {
     "abstraction": "abstraction",
     "abstraction_worst": "worst abstraction",
 }
-"""What the table shows, by the names of `Verification.metrics`."""
+"""What the table shows, by the names of metrics."""
 
 
 def main(
@@ -66,7 +66,7 @@ def _row(case: str, name: BundledPreset, max_batches: int | None, n_pairs: int, 
     if file.exists():
         return json.loads(file.read_text())
     model = _model(case, name, max_batches, out)
-    metrics = verify_model(model, n_pairs=n_pairs).metrics
+    metrics = verify_model(model, n_pairs=n_pairs)
     metrics |= verify_jointly(model, n_pairs=n_pairs).metrics
     row = {"case": case, "preset": name, "batches": model.card["batches"], **metrics}
     file.parent.mkdir(parents=True, exist_ok=True)

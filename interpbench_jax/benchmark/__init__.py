@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     )
     from interpbench_jax.benchmark.runner import execute
     from interpbench_jax.benchmark.store import Store
-    from interpbench_jax.benchmark.verify import Verification, verify_model
+    from interpbench_jax.benchmark.verify import verify_model
 
 _HOME = {
     "Finding": "run",
     "ModelSource": "plan",
     "Run": "plan",
     "Store": "store",
-    "Verification": "verify",
     "draw_comparison": "draw",
     "execute": "runner",
     "make_contrast": "run",
@@ -44,7 +43,6 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "ModelSource",
     "Run",
     "Store",
-    "Verification",
     "draw_comparison",
     "execute",
     "make_contrast",

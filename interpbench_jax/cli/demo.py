@@ -67,4 +67,4 @@ def _verified(place: str | Path) -> Iterator[tuple[str | Path, _Verified]]:
 
     model = load_model(place)
     n_weights = sum(weight.size for weight in jax.tree.leaves(model.params))
-    yield place, _Verified(model.case, n_weights, verify_model(model).metrics)
+    yield place, _Verified(model.case, n_weights, verify_model(model))

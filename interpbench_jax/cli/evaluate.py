@@ -12,20 +12,15 @@ from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import console, print_metrics, print_table
 
 if TYPE_CHECKING:
-    from interpbench_jax.benchmark.verify import JointVerification, Verification
+    from interpbench_jax.benchmark.verify import JointVerification
     from interpbench_jax.zoo import BenchmarkModel
 
-    Found = tuple[BenchmarkModel, Verification, JointVerification]
+    Found = tuple[dict[str, float], JointVerification]
 
-_HEADERS = {
-    "node": "node",
-    "in_circuit": "in circuit",
-    "accuracy": "resample",
-    "accuracy_mean": "mean",
-    "accuracy_mean_per_position": "mean/pos",
-    "accuracy_zero": "zero",
-    "kl": "resample KL",
-    "kl_self": "resample KL-self",
+_FORMS = {
+    "accuracy": "share of outputs missed",
+    "kl": "rise of KL to the target",
+    "kl_self": "rise of KL to the unpatched output",
 }
 
 
@@ -34,7 +29,7 @@ def evaluate(
     *,
     n_pairs: int = 5_000,
     n_interventions: int = 256,
-    n_runs: int = 250_000,
+    n_runs: int = 1_000_000,
     seed: int = 1,
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -55,7 +50,8 @@ def evaluate(
       out: directory for a drawing of the effects of every model.
       as_json: print JSON instead of tables.
     """
-    from interpbench_jax.benchmark.verify import draw_effects, verify_jointly, verify_model
+    from interpbench_jax.benchmark.draw_effects import draw_effects
+    from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 
     loaded = load_models(models)
     drawings = _places(out, loaded)
@@ -66,14 +62,13 @@ def evaluate(
                 model, n_pairs=n_pairs, n_interventions=n_interventions, n_runs=n_runs, seed=seed
             )
             alone = verify_model(model, n_pairs=n_pairs, seed=seed)
-        found[name] = (model, alone, jointly)
+        found[name] = alone, jointly
     if as_json:
-        print(json.dumps([_as_json(name, *one) for name, one in found.items()], indent=1))
+        print(json.dumps([_as_json(name, loaded[name], one) for name, one in found.items()]))
     else:
-        _print_tables(found)
+        _print_tables(loaded, found)
     for name, drawing in drawings.items():
-        model, _, jointly = found[name]
-        draw_effects(model, jointly, drawing)
+        draw_effects(loaded[name], found[name][1], drawing)
         if not as_json:
             console.print(f"effects of the nodes of model {name}: {drawing}", highlight=False)
 
@@ -91,40 +86,28 @@ def _places(out: Path | None, names: Iterable[str]) -> dict[str, Path]:
     return drawings
 
 
-def _as_json(
-    name: str, model: "BenchmarkModel", alone: "Verification", jointly: "JointVerification"
-) -> dict[str, Any]:
+def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, Any]:
+    jointly = found[1]
     return {
         "model": name,
         "case": model.case,
-        "metrics": alone.metrics | jointly.metrics,
+        "metrics": found[0] | jointly.metrics,
         "joint_pairs": jointly.n_pairs,
+        "leakage_per_position": jointly.leakage_per_position,
         "worst": jointly.worst,
         "circuit_accuracy": jointly.circuit_accuracy,
-        "node_effects": _rows(model, alone, jointly),
+        "node_effects": jointly.effect_rows(model),
     }
 
 
-def _rows(
-    model: "BenchmarkModel", alone: "Verification", jointly: "JointVerification"
-) -> list[dict[str, Any]]:
-    """Per node its effects, those by resampling first."""
-    rows = alone.rows(model)
-    for row in rows:
-        for kind, effects in jointly.effects.items():
-            if kind != "resample":
-                row[f"accuracy_{kind}"] = round(effects[row["node"]], 4)
-    return rows
-
-
-def _print_tables(found: Mapping[str, "Found"]) -> None:
+def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "Found"]) -> None:
     def of_models(title: str, headers: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> None:
         named = zip(found, rows, strict=True)
         cells = [(name, *(_number(value) for value in row.values())) for name, row in named]
         print_table(title, ("model", *headers), cells)
 
-    print_metrics({name: alone.metrics for name, (_, alone, _) in found.items()})
-    joint = [jointly for _, _, jointly in found.values()]
+    print_metrics({name: alone for name, (alone, _) in found.items()})
+    joint = [jointly for _, jointly in found.values()]
     of_models(
         "And when many nodes are patched at once?",
         ("pairs", "leakage", "worst", "worst position", "abstraction", "worst"),
@@ -135,18 +118,17 @@ def _print_tables(found: Mapping[str, "Found"]) -> None:
         [kind.replace("_", " ") for kind in joint[0].circuit_accuracy],
         [jointly.circuit_accuracy for jointly in joint],
     )
-    for name, one in found.items():
-        rows = _rows(*one)
-        cells = [[_cell(value) for value in row.values()] for row in rows]
-        title = f"Effect of ablating each node, model {name}"
-        print_table(title, [_HEADERS[column] for column in rows[0]], cells)
+    for (name, model), jointly in zip(models.items(), joint, strict=True):
+        rows = jointly.effect_rows(model)
+        for form in (form for form in _FORMS if form in rows[0]):
+            cells = [
+                (row["node"], "yes" if row["in_circuit"] else "", *map(_number, row[form].values()))
+                for row in rows
+            ]
+            title = f"Ablating each node of model {name}: {_FORMS[form]}"
+            kinds = [kind.replace("_", " ") for kind in rows[0][form]]
+            print_table(title, ("node", "in circuit", *kinds), cells)
 
 
 def _number(value: int | float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4f}"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return "" if value is None else str(value)

@@ -11,7 +11,13 @@ from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses
 from interpbench_jax.siit.members import VARIED, Member, members
 from interpbench_jax.siit.mesh import cores_as_devices, device_mesh
 from interpbench_jax.siit.presets import PRESETS, preset
-from interpbench_jax.siit.problem import SiitProblem, counted_positions, make_problem
+from interpbench_jax.siit.problem import (
+    SiitProblem,
+    counted_positions,
+    make_problem,
+    n_trained_on,
+    problem_of_pairs,
+)
 from interpbench_jax.siit.state import TrainState, init_states
 from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
 from interpbench_jax.siit.together import common_shape, same_shape, train_together
@@ -44,8 +50,10 @@ __all__ = [
     "make_optimizer",
     "make_problem",
     "members",
+    "n_trained_on",
     "preset",
     "problem_from_causal_model",
+    "problem_of_pairs",
     "same_shape",
     "task_loss",
     "train_siit",

@@ -59,10 +59,20 @@ class SiitProblem(NamedTuple):
         Raises:
           ValueError: a side would be empty.
         """
-        first = self.n_pairs - round(self.n_pairs * held_out)
-        if not 0 < first < self.n_pairs:
-            raise ValueError(f"holding out {held_out} of {self.n_pairs} pairs leaves a side empty")
+        first = n_trained_on(self.n_pairs, held_out)
         return self.take(slice(first)), self.take(slice(first, None))
+
+
+def n_trained_on(n_pairs: int, held_out: float) -> int:
+    """How many of the first pairs are trained on when a share is held out.
+
+    Raises:
+      ValueError: a side would be empty.
+    """
+    first = n_pairs - round(n_pairs * held_out)
+    if not 0 < first < n_pairs:
+        raise ValueError(f"holding out {held_out} of {n_pairs} pairs leaves a side empty")
+    return first
 
 
 def make_problem(
@@ -92,6 +102,23 @@ def make_problem(
     if n_pairs < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
     base, source = distinct_pairs(compiled.case, n_pairs, key, min_length=min_length)
+    return problem_of_pairs(compiled, alignment, base, source)
+
+
+def problem_of_pairs(
+    compiled: CompiledCase,
+    alignment: Alignment,
+    base: Int[np.ndarray, "pair length"],
+    source: Int[np.ndarray, "pair length"],
+) -> SiitProblem:
+    """Asks a case's algorithm for all targets on given pairs.
+
+    Args:
+      compiled: the high-level model.
+      alignment: where its variables live in the model to be trained.
+      base: sequences of indices into the case's vocabulary, padded at the end.
+      source: as many, of the same lengths.
+    """
     graph, aligned = alignment.graph, alignment.nodes
     targets = algorithm_interchanges(compiled, base, source)
     return SiitProblem(

@@ -2,6 +2,7 @@
 
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.zoo.pairs import unseen_pairs
 from interpbench_jax.zoo.store import (
     bundled_names,
     every_bundled_name,
@@ -24,4 +25,5 @@ __all__ = [
     "replacing",
     "save_model",
     "to_transformer_lens",
+    "unseen_pairs",
 ]

@@ -34,10 +34,10 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.zoo.pairs import TRAINING_SEED
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
-_PROBLEM_KEY = 0
 
 
 def make_model(
@@ -153,7 +153,7 @@ def _prepare(case: Case | str, config: SiitConfig) -> _Task:
     problem = make_problem(
         compiled,
         alignment,
-        jax.random.key(_PROBLEM_KEY),
+        jax.random.key(TRAINING_SEED),
         n_pairs=config.n_pairs,
         min_length=config.min_length,
     )

@@ -24,8 +24,16 @@ def test_bundled_models_hardly_leak(name: str, n_runs: int, n_pairs: int) -> Non
     assert found.circuit_accuracy["resample"] > 0.98
     aligned = {variable.node for variable in model.variables}
     assert not aligned & {*found.worst["leakage_nodes"], *found.worst["abstraction_nodes"]}
-    for node, effect in found.effects["resample"].items():
-        assert effect > 0.3 if node in aligned else effect < 0.02
+    assert len(found.leakage_per_position) == model.config.n_ctx
+    rows = found.effect_rows(model)
+    assert {row["node"] for row in rows if row["in_circuit"]} == aligned
+    forms = ["accuracy"] if name == "3" else ["accuracy", "kl", "kl_self"]
+    for row in rows:
+        assert list(row)[2:] == forms
+        for form in forms:
+            assert list(row[form]) == list(ABLATIONS)
+            effect = row[form]["resample"]
+            assert effect > 0.3 if row["in_circuit"] else abs(effect) < 0.02
 
 
 # As above: compiled once.
@@ -39,7 +47,8 @@ def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
         assert 0 <= found["metrics"][name] <= 1
     assert found["joint_pairs"] == 150
     assert set(found["circuit_accuracy"]) == set(ABLATIONS)
-    assert set(found["node_effects"][0]) >= {"node", "accuracy", "accuracy_zero"}
+    assert set(found["node_effects"][0]["accuracy"]) == set(ABLATIONS)
+    assert len(found["leakage_per_position"]) == 5
     assert set(found["worst"]) == {"leakage_nodes", "abstraction_variables", "abstraction_nodes"}
     assert (tmp_path / "3" / "node_effects.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in (tmp_path / "3").iterdir()] == ["node_effects.png"]
