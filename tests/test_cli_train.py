@@ -12,7 +12,9 @@ import pytest
 from interpbench_jax.cli import main
 from interpbench_jax.cli.dashboards import dashboard
 from interpbench_jax.cli.settings import Overrides, population
+from interpbench_jax.cli.training_run import TrainingRun
 from interpbench_jax.siit import SiitConfig
+from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.metrics_file import read_metrics
 from interpbench_jax.zoo.progress import Progress
 
@@ -194,3 +196,85 @@ def test_cases_of_one_shape_train_together(tmp_path: Path, capsys) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["20", "8"]
     main([*call, "--resume"])
     assert capsys.readouterr().out.count("done before") == 2
+
+
+class Killed(Exception):
+    pass
+
+
+def test_cases_trained_together_go_on_where_they_were_interrupted(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """After a round, and again between the models that are written in the end."""
+
+    def call(out: str, *more: str) -> None:
+        main(["train", "8", "20", "--together", *TINY, "--out", str(tmp_path / out), *more])
+
+    def weights(out: str, name: str) -> bytes:
+        return (tmp_path / out / name / "model.safetensors").read_bytes()
+
+    call("whole")
+    save, finish = Checkpoints.save, TrainingRun.finish
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    def finish_the_first(self, model) -> None:
+        if model.case == "20":
+            raise Killed
+        finish(self, model)
+
+    for owner, name, dying in (
+        (Checkpoints, "save", save_and_die),
+        (TrainingRun, "finish", finish_the_first),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, dying)
+            with pytest.raises(Killed):
+                call("parts", "--resume")
+    card = json.loads((tmp_path / "parts" / "8" / "card.json").read_text())
+    assert card["rounds_before_resuming"] == 1
+    call("parts", "--resume")
+    assert "case 8: done before" in capsys.readouterr().out
+    for name in ("8", "20"):
+        assert weights("parts", name) == weights("whole", name)
+        rows = read_metrics(tmp_path / "parts" / name / "history.jsonl")
+        assert [row["round"] for row in rows] == [1, 2]
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["20", "8"]
+
+
+def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypatch) -> None:
+    save = Checkpoints.save
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", save_and_die)
+        with pytest.raises(Killed):
+            main(["train", "8", *TINY, "--out", str(tmp_path)])
+    main(["train", "8", "20", "--together", "--resume", *TINY, "--out", str(tmp_path)])
+    before = {
+        name: json.loads((tmp_path / name / "card.json").read_text())["rounds_before_resuming"]
+        for name in ("8", "20")
+    }
+    assert before == {"8": 1, "20": 0}
+
+
+def test_a_model_of_other_settings_is_replaced_with_a_word(tmp_path: Path, capsys) -> None:
+    call = ["train", "8", *TINY, "--out", str(tmp_path)]
+    main(call)
+    main([*call, "--seeds", "1", "--resume"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "has other settings, and will be replaced" in printed
+    assert json.loads((tmp_path / "8" / "card.json").read_text())["seed"] == 1
+
+
+def test_lengths_are_checked_before_any_work(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "8", "--min-length", "99", "--out", str(tmp_path / "none")])
+    assert exit_info.value.code == 2
+    assert "min_length must be between 1 and" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

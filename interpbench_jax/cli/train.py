@@ -1,35 +1,27 @@
 """`interpbench train`."""
 
-import contextlib
-import json
 import math
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import rich.progress
-import rich.table
 import tyro
 
-from interpbench_jax.cli.dashboards import Dashboard, dashboard, find_package
-from interpbench_jax.cli.output import OUT, console, need_some
+from interpbench_jax.cli.dashboards import Dashboard, find_package
+from interpbench_jax.cli.output import OUT, need_some
 from interpbench_jax.cli.settings import Overrides, population
+from interpbench_jax.cli.training_bar import training_bar
+from interpbench_jax.cli.training_run import STATE, TrainingRun, directory_of, is_done
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.presets import PRESETS
 
 if TYPE_CHECKING:
-    from interpbench_jax.siit import SiitConfig
-    from interpbench_jax.zoo import BenchmarkModel
-    from interpbench_jax.zoo.progress import OnProgress, Progress
+    from interpbench_jax.zoo.progress import Progress
 
     Preset = str
 else:
     Preset = Literal[tuple(PRESETS)]
-
-# A model without it was interrupted while it was written.
-_LAST_WRITTEN = "history.png"
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE...")]
 _NOTHING = Overrides()
@@ -56,14 +48,13 @@ def train(
       preset: named settings; `siit` are the defaults.
       settings: TOML file with any of the fields below.
       seeds: one model each, trained together for every combination of rates; the best is kept.
-      together: train cases whose models have one shape in one program; worth it on a GPU. Such a
-        run has no checkpoints.
+      together: train cases whose models have one shape in one program; worth it on a GPU.
       resume: go on where an interrupted run of the same settings stopped; skip what is done.
       log: dashboards to send numbers to.
       out: directory under which `CASE/` is written.
       overrides: settings of training.
     """
-    from interpbench_jax.cases import get_case
+    from interpbench_jax.cases import get_case, n_sequences
     from interpbench_jax.siit import cores_as_devices
     from interpbench_jax.zoo.store import check_place
 
@@ -71,38 +62,31 @@ def train(
     crowds = {
         get_case(name).name: population(name, preset, settings, overrides, seeds) for name in names
     }
-    for name in crowds:
+    for name, crowd in crowds.items():
+        n_sequences(get_case(name), min_length=crowd[0].config.min_length)
         check_place(out / name)
     for kind in log:
         find_package(kind)  # all is checked before any work
-    if resume:
-        crowds = {name: crowd for name, crowd in crowds.items() if not _is_done(name, crowd, out)}
-    if together:
-        _train_together(crowds, out, log)
-        return
     cores_as_devices(math.gcd(*map(len, crowds.values())))
+    if together:
+        _train_together(crowds, out, log, resume=resume)
+        return
+    if resume:
+        crowds = {name: crowd for name, crowd in crowds.items() if not is_done(name, crowd, out)}
     for name, crowd in crowds.items():
         train_one(name, crowd, out, resume=resume, log=log)
 
 
-def _is_done(name: str, crowd: tuple[Member, ...], out: Path) -> bool:
-    from interpbench_jax.zoo.make import describe_run
-
-    if _made_of(out / name) != json.loads(json.dumps(describe_run(name, crowd))):
-        return False
-    if not (out / name / _LAST_WRITTEN).exists():
-        return False
-    console.print(f"case {name}: done before, in {out / name}", highlight=False)
-    return True
-
-
 def _train_together(
-    crowds: dict[str, tuple[Member, ...]], out: Path, log: tuple[Dashboard, ...]
+    crowds: dict[str, tuple[Member, ...]], out: Path, log: tuple[Dashboard, ...], *, resume: bool
 ) -> None:
-    """Cases of one shape and one population at a time."""
+    """Cases of one shape and one population at a time.
+
+    A group that was interrupted goes on as a whole, even if some of its models are written; a case
+    whose own run was interrupted goes on alone.
+    """
     from interpbench_jax.compiler import compile_case
     from interpbench_jax.siit import align, same_shape
-    from interpbench_jax.zoo import make_models_together
 
     for crowd in dict.fromkeys(crowds.values()):
         names = [name for name, own in crowds.items() if own == crowd]
@@ -114,16 +98,57 @@ def _train_together(
         ]
         for places in same_shape(shapes):
             group = [names[place] for place in places]
-            runs = {name: _Run(name, crowd, out, log) for name in group}
-            with _bar(config, f"cases {' '.join(group)}: compiling") as update:
+            done = [name for name in group if resume and is_done(name, crowd, out)]
+            if resume and _state_of(group, out).exists():
+                _train_group(group, crowd, out, log, resume=True, skip=done)
+                continue
+            begun = [n for n in group if resume and (directory_of(n, out) / STATE).exists()]
+            for name in begun:
+                train_one(name, crowd, out, resume=True, log=log)
+            if rest := [name for name in group if name not in {*done, *begun}]:
+                _train_group(rest, crowd, out, log, resume=resume)
 
-                def on_progress(now: "Progress", runs=runs, update=update) -> None:
-                    runs[now.case].hear(now)
-                    update(now)
 
-                models = make_models_together(group, crowd, on_progress=on_progress)
-            for model in models:
-                runs[model.case].finish(model)
+def _train_group(
+    group: list[str],
+    crowd: tuple[Member, ...],
+    out: Path,
+    log: tuple[Dashboard, ...],
+    *,
+    resume: bool,
+    skip: Sequence[str] = (),
+) -> None:
+    """Trains cases of one shape together; those to be skipped are written already."""
+    from interpbench_jax.zoo import make_models_together
+
+    runs = {
+        name: TrainingRun(name, crowd, out, log, resume=resume)
+        for name in group
+        if name not in skip
+    }
+    with training_bar(crowd[0].config, f"cases {' '.join(group)}: compiling") as update:
+
+        def on_progress(now: "Progress") -> None:
+            if now.case in runs:
+                runs[now.case].hear(now)
+            update(now)
+
+        models = make_models_together(
+            group,
+            crowd,
+            checkpoints=_state_of(group, out),
+            resume=resume,
+            on_progress=on_progress,
+        )
+    for model in models:
+        if model.case in runs:
+            runs[model.case].finish(model)
+    shutil.rmtree(_state_of(group, out).parent)
+
+
+def _state_of(group: list[str], out: Path) -> Path:
+    """Where the state of cases that are trained together is; too many to name them all."""
+    return directory_of(f"together-{group[0]}-and-{len(group) - 1}-more", out) / STATE
 
 
 def train_one(
@@ -137,8 +162,8 @@ def train_one(
     """Trains on one case, with a progress bar, and writes the best model to `out/name`."""
     from interpbench_jax.zoo import make_model
 
-    run = _Run(name, crowd, out, log, resume=resume)
-    with _bar(crowd[0].config, f"case {name}: compiling") as update:
+    run = TrainingRun(name, crowd, out, log, resume=resume)
+    with training_bar(crowd[0].config, f"case {name}: compiling") as update:
 
         def on_progress(now: "Progress") -> None:
             run.hear(now)
@@ -147,113 +172,8 @@ def train_one(
         model = make_model(
             name,
             crowd,
-            checkpoints=run.directory / "checkpoints",
+            checkpoints=run.directory / STATE,
             resume=resume,
             on_progress=on_progress,
         )
     run.finish(model)
-
-
-class _Run:
-    """Where a run writes while it lasts, and what is left of it in the end."""
-
-    def __init__(
-        self,
-        name: str,
-        crowd: tuple[Member, ...],
-        out: Path,
-        log: tuple[Dashboard, ...],
-        *,
-        resume: bool = False,
-    ) -> None:
-        from interpbench_jax.zoo.metrics_file import MetricsFile
-
-        self.name, self.crowd, self.log = name, crowd, log
-        self.done, self.directory = out / name, out / f"{name}.training"
-        self.started = time.perf_counter()
-        if not resume:
-            shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.metrics = self.directory / "metrics.jsonl"
-        self.listeners: list[OnProgress] = [
-            MetricsFile(self.metrics),
-            *(dashboard(kind, name, self.directory / kind) for kind in log),
-        ]
-
-    def hear(self, now: "Progress") -> None:
-        """Writes a round down."""
-        for listener in self.listeners:
-            listener(now)
-
-    def finish(self, model: "BenchmarkModel") -> None:
-        """Writes the model and its history, and says how it went."""
-        from interpbench_jax.benchmark.draw_history import draw_history
-        from interpbench_jax.zoo import replacing, save_model
-        from interpbench_jax.zoo.metrics_file import read_metrics
-
-        save_model(model, self.done)
-        rows = read_metrics(self.metrics)
-        with replacing(self.done / "history.jsonl") as partial:
-            shutil.copyfile(self.metrics, partial)
-        with replacing(self.done / _LAST_WRITTEN) as partial:
-            draw_history(rows, partial, title=f"case {self.name}: {model.card['title']}")
-        for kind in self.log:
-            if (self.directory / kind).exists():
-                shutil.copytree(self.directory / kind, self.done / kind)
-        shutil.rmtree(self.directory)
-
-        card = model.card
-        shares = ", ".join(f"{key} {value:.4f}" for key, value in card["metrics"].items())
-        reached = "reached" if card["reached_threshold"] else "did NOT reach"
-        threshold = self.crowd[0].config.threshold
-        diverged = sum(member["diverged"] for member in card["members"])
-        console.print(
-            f"case {self.name}: {reached} the threshold {threshold} after {card['batches']}"
-            f" batches ({card['batches_per_second'] or 'too few to tell'} batches/s),"
-            f" {time.perf_counter() - self.started:.1f} s in all\n  {shares}\n"
-            f"  written to {self.done}",
-            highlight=False,
-        )
-        if diverged:
-            console.print(f"  {diverged} of {len(self.crowd)} members diverged", highlight=False)
-
-
-@contextlib.contextmanager
-def _bar(config: "SiitConfig", description: str) -> Iterator["OnProgress"]:
-    """A bar, and the function that moves it."""
-    with rich.progress.Progress(*_COLUMNS, console=console, expand=True) as bar:
-        total = config.n_rounds * config.round_batches
-        task = bar.add_task(description, total=total, rate="")
-        yield lambda now: bar.update(
-            task, description=_describe(now), completed=now.batches, rate=_rate(now)
-        )
-
-
-_COLUMNS = (
-    rich.progress.TextColumn("{task.description}"),
-    rich.progress.TextColumn("{task.completed}/{task.total}{task.fields[rate]}"),
-    rich.progress.TimeRemainingColumn(table_column=rich.table.Column(min_width=7)),
-    # The bar takes what is left of the line.
-    rich.progress.BarColumn(bar_width=None, table_column=rich.table.Column(ratio=1)),
-)
-
-
-def _describe(now: "Progress") -> str:
-    """The member that has come furthest."""
-    at = now.leading
-    return (
-        f"case {now.case}: loss {now.loss[at]:.3f} acc {now.accuracy[at]:.3f}"
-        f" IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
-    )
-
-
-def _rate(now: "Progress") -> str:
-    return f", {now.batches_per_second:.0f}/s" if now.batches_per_second else ""
-
-
-def _made_of(directory: Path) -> dict[str, object] | None:
-    """The settings of the run that made the model in a directory; none if there is no model."""
-    try:
-        return json.loads((directory / "card.json").read_text())["run"]
-    except (OSError, ValueError, KeyError):
-        return None

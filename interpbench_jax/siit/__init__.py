@@ -20,7 +20,13 @@ from interpbench_jax.siit.problem import (
 )
 from interpbench_jax.siit.state import TrainState, init_states
 from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
-from interpbench_jax.siit.together import common_shape, same_shape, train_together
+from interpbench_jax.siit.together import (
+    common_shape,
+    init_states_together,
+    same_shape,
+    states_by_case,
+    train_together,
+)
 from interpbench_jax.siit.train import TrainResult, train_siit
 from interpbench_jax.siit.validation import Scores, validate
 
@@ -47,6 +53,7 @@ __all__ = [
     "interchange_losses",
     "interchange_targets",
     "init_states",
+    "init_states_together",
     "make_optimizer",
     "make_problem",
     "members",
@@ -55,6 +62,7 @@ __all__ = [
     "problem_from_causal_model",
     "problem_of_pairs",
     "same_shape",
+    "states_by_case",
     "task_loss",
     "train_siit",
     "train_together",

@@ -57,12 +57,12 @@ def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
     return Mesh(np.array(devices).reshape(population, data), (POPULATION, DATA))
 
 
-def spread_members(tree: _Tree, mesh: Mesh) -> _Tree:
-    """Puts arrays with a leading axis over members where the members are.
+def spread_members(tree: _Tree, mesh: Mesh, *, axis: int = 0) -> _Tree:
+    """Puts arrays with an axis over members where the members are.
 
     In several processes, each has the whole arrays and keeps its part.
     """
-    return _put(tree, NamedSharding(mesh, PartitionSpec(POPULATION)))
+    return _put(tree, NamedSharding(mesh, PartitionSpec(*[None] * axis, POPULATION)))
 
 
 def copy_everywhere(tree: _Tree, mesh: Mesh) -> _Tree:

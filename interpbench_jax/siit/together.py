@@ -7,19 +7,27 @@ the variables and free nodes are never drawn, and score as the behaviour does.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit.members import Member
+from interpbench_jax.siit.mesh import copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.state import Loop, TrainState, init_states
-from interpbench_jax.siit.train import TrainResult, advance_members, finished, result_of
+from interpbench_jax.siit.train import (
+    OnRound,
+    TrainResult,
+    advance_members,
+    finished,
+    result_of,
+)
 from interpbench_jax.siit.validation import Scores
 
 _NEVER = -1e9
@@ -30,7 +38,9 @@ def train_together(
     models: Sequence[TransformerConfig],
     members: Sequence[Member],
     *,
-    on_round: Callable[[list[TrainState]], None] | None = None,
+    state: TrainState | None = None,
+    mesh: Mesh | None = None,
+    on_round: OnRound | None = None,
 ) -> list[TrainResult]:
     """Trains the members of every case at the same time; see `train_siit` for each.
 
@@ -38,7 +48,9 @@ def train_together(
       problems: one per case.
       models: their shapes, which may differ in vocabularies and initial scale only.
       members: seeds and rates, the same for all cases.
-      on_round: called after every round with the state of every case, in the padded shape.
+      state: where an interrupted run stood after some round.
+      mesh: devices to spread members and batches over; see `device_mesh`.
+      on_round: called after every round with the state of all cases; see `states_by_case`.
 
     Raises:
       ValueError: the shapes differ in something else.
@@ -46,25 +58,54 @@ def train_together(
     common = common_shape(models)
     config = members[0].config
     halves = [problem.split(config.held_out) for problem in problems]
-    trained = [training for training, _ in halves]
-    watched = [held_out.take(slice(config.validation_pairs)) for _, held_out in halves]
-    training, validation = _stacked(trained), _stacked(watched)
-    fresh = [
-        _pad_state(init_states(members, problem, model), common, training)
-        for problem, model in zip(problems, models, strict=True)
-    ]
-    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fresh)
+    training = _stacked([training for training, _ in halves])
+    validation = _stacked([part.take(slice(config.validation_pairs)) for _, part in halves])
+    state = init_states_together(problems, models, members) if state is None else state
+    seen = state  # what every process can read
+    if mesh is not None:
+        state = spread_members(state, mesh, axis=1)
+        seen, training, validation, halves = copy_everywhere(
+            (seen, training, validation, halves), mesh
+        )
     loop = Loop.of(config)
-    while not finished(state, config):
-        state = _advance(state, training, validation, model=common, loop=loop)
+    while not finished(seen, config):
+        state = _advance(state, training, validation, model=common, loop=loop, mesh=mesh)
+        seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
-            on_round(_by_case(state, len(problems)))
+            on_round(seen)
     return [
         result_of(_unpad_state(own, model, held_out), model, held_out)
-        for own, (_, held_out), model in zip(
-            _by_case(state, len(problems)), halves, models, strict=True
-        )
+        for own, (_, held_out), model in zip(states_by_case(seen), halves, models, strict=True)
     ]
+
+
+def init_states_together(
+    problems: Sequence[SiitProblem],
+    models: Sequence[TransformerConfig],
+    members: Sequence[Member],
+) -> TrainState:
+    """Fresh members of every case in the common shape, with a leading axis over cases.
+
+    Args:
+      problems: one per case.
+      models: their shapes.
+      members: seeds and rates, the same for all cases.
+
+    Raises:
+      ValueError: the shapes differ in more than vocabularies and initial scale.
+    """
+    common = common_shape(models)
+    n_variables, n_free = _most_nodes(problems)
+    fresh = [
+        _pad_state(init_states(members, problem, model), common, n_variables, n_free)
+        for problem, model in zip(problems, models, strict=True)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fresh)
+
+
+def states_by_case(state: TrainState) -> list[TrainState]:
+    """The state of each case, still in the common shape."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(len(state.round))]
 
 
 def same_shape(models: Sequence[TransformerConfig]) -> list[list[int]]:
@@ -95,11 +136,7 @@ def common_shape(models: Sequence[TransformerConfig]) -> TransformerConfig:
     return common.pop()
 
 
-def _by_case(state: TrainState, n_cases: int) -> list[TrainState]:
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(n_cases)]
-
-
-@functools.partial(jax.jit, static_argnames=("model", "loop"))
+@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
 def _advance(
     state: TrainState,
     training: SiitProblem,
@@ -107,17 +144,17 @@ def _advance(
     *,
     model: TransformerConfig,
     loop: Loop,
+    mesh: Mesh | None,
 ) -> TrainState:
     until = jnp.minimum(state.round.max() + 1, loop.n_rounds)
-    advance = functools.partial(advance_members, until=until, model=model, loop=loop, mesh=None)
+    advance = functools.partial(advance_members, until=until, model=model, loop=loop, mesh=mesh)
     return jax.vmap(advance)(state, training, validation)
 
 
 def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
     """One problem with a leading axis over cases; pairs of smaller ones come round again."""
     n_pairs = max(problem.n_pairs for problem in problems)
-    n_variables = max(len(problem.variable_nodes) for problem in problems)
-    n_free = max(len(problem.free_nodes) for problem in problems)
+    n_variables, n_free = _most_nodes(problems)
 
     def padded(problem: SiitProblem) -> SiitProblem:
         again: Int[np.ndarray, " pair"] = np.arange(n_pairs) % problem.n_pairs
@@ -133,11 +170,21 @@ def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, problems))
 
 
+def _most_nodes(problems: Sequence[SiitProblem]) -> tuple[int, int]:
+    """How many variables, and free nodes, the case with most of them has."""
+    return (
+        max(len(problem.variable_nodes) for problem in problems),
+        max(len(problem.free_nodes) for problem in problems),
+    )
+
+
 def _rows(nodes: Array, n: int) -> Array:
     return jnp.pad(nodes, ((0, n - len(nodes)), (0, 0)))
 
 
-def _pad_state(state: TrainState, common: TransformerConfig, problem: SiitProblem) -> TrainState:
+def _pad_state(
+    state: TrainState, common: TransformerConfig, n_variables: int, n_free: int
+) -> TrainState:
     """Weights, moments and history with room for the largest case."""
 
     def weights(params: Params, outputs: float) -> Params:
@@ -155,14 +202,12 @@ def _pad_state(state: TrainState, common: TransformerConfig, problem: SiitProble
 
     clip, adam = state.optimizer_state
     scores = state.history.scores
-    variables = problem.variable_nodes.shape[1] - scores.iia.shape[-1]
-    free = problem.free_nodes.shape[1] - scores.siia.shape[-1]
-    room = [(0, 0), (0, 0)]
-    more = Scores(
-        scores.accuracy,
-        jnp.pad(scores.iia, [*room, (0, variables)], constant_values=jnp.nan),
-        jnp.pad(scores.siia, [*room, (0, free)], constant_values=jnp.nan),
-    )
+
+    def columns(scores: Array, n: int) -> Array:
+        more = ((0, 0), (0, 0), (0, n - scores.shape[-1]))
+        return jnp.pad(scores, more, constant_values=jnp.nan)
+
+    more = Scores(scores.accuracy, columns(scores.iia, n_variables), columns(scores.siia, n_free))
     return state._replace(
         params=weights(state.params, _NEVER),
         best_params=weights(state.best_params, _NEVER),

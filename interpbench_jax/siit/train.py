@@ -79,7 +79,9 @@ def train_siit(
     seen = state  # what every process can read
     if mesh is not None:
         state = spread_members(state, mesh)
-        training, validation, held_out = copy_everywhere((training, validation, held_out), mesh)
+        seen, training, validation, held_out = copy_everywhere(
+            (seen, training, validation, held_out), mesh
+        )
     while not finished(seen, settings):
         state = advance(state, training, validation, model=model, config=settings, mesh=mesh)
         seen = state if mesh is None else gather(state, mesh)

@@ -28,7 +28,9 @@ from interpbench_jax.siit import (
     align,
     device_mesh,
     init_states,
+    init_states_together,
     make_problem,
+    states_by_case,
     train_siit,
     train_together,
 )
@@ -99,6 +101,8 @@ def make_models_together(
     cases: Sequence[Case | str],
     crowd: Sequence[Member],
     *,
+    checkpoints: Path | None = None,
+    resume: bool = False,
     on_progress: OnProgress | None = None,
 ) -> list[BenchmarkModel]:
     """`make_model` for several cases at once, in one compiled program; see `train_together`.
@@ -106,32 +110,50 @@ def make_models_together(
     Args:
       cases: cases whose models differ in vocabularies only, or their names.
       crowd: the members to train on every case.
-      on_progress: called after every round, once per case.
+      checkpoints: directory for the state of all cases after every round.
+      resume: go on from the last of the checkpoints.
+      on_progress: called after every round, once per case that was trained in it.
 
     Raises:
-      ValueError: there is no such case, or the models differ in more.
+      ValueError: there is no such case, the models differ in more, or the checkpoints are of a run
+        with other settings.
     """
     config = crowd[0].config
     tasks = [_prepare(case, config) for case in cases]
-    clock, told = [time.perf_counter()], [0] * len(tasks)
+    problems = [task.problem for task in tasks]
+    models = [task.alignment.config for task in tasks]
+    clock = [time.perf_counter()]
+    state, saved = None, None
+    if checkpoints is not None:
+        run = describe_run(" ".join(task.name for task in tasks), crowd)
+        saved = Checkpoints(checkpoints, run, resume=resume)
+        state = saved.latest(init_states_together(problems, models, crowd))
+    done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
+    told = list(done_before)
 
-    def after_round(states: list[TrainState]) -> None:
+    def after_round(state: TrainState) -> None:
         clock.append(time.perf_counter())
         rate = _batches_per_second(clock, config)
-        for place, (task, state) in enumerate(zip(tasks, states, strict=True)):
-            n_rounds = int(state.round.max())
+        for place, (task, own) in enumerate(zip(tasks, states_by_case(state), strict=True)):
+            n_rounds = int(own.round.max())
             if on_progress is not None and n_rounds > told[place]:  # else it is done
-                on_progress(progress_of(state, task.name, config.round_batches, rate))
+                on_progress(progress_of(own, task.name, config.round_batches, rate))
             told[place] = n_rounds
+        if saved is not None:
+            saved.save(state)
 
-    results = train_together(
-        [task.problem for task in tasks],
-        [task.alignment.config for task in tasks],
-        crowd,
-        on_round=after_round,
-    )
+    with saved or contextlib.nullcontext():
+        results = train_together(
+            problems,
+            models,
+            crowd,
+            state=state,
+            mesh=device_mesh(len(crowd), config.batch_size),
+            on_round=after_round,
+        )
     return [
-        _finish(task, result, crowd, clock, 0) for task, result in zip(tasks, results, strict=True)
+        _finish(task, result, crowd, clock, before)
+        for task, result, before in zip(tasks, results, done_before, strict=True)
     ]
 
 

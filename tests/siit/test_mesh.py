@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from interpbench_jax.siit import device_mesh, members, train_siit
+from interpbench_jax.siit import device_mesh, members, train_siit, train_together
+from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 SEEDS = (0, 1, 2, 3)
@@ -24,20 +25,36 @@ from interpbench_jax.siit import device_mesh, members, train_siit
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 mesh = device_mesh(4, QUICK.batch_size)
 rounds = []
-result = train_siit(
-    copy_problem(), MODEL, members(QUICK, seeds=(0, 1, 2, 3)), mesh=mesh, on_round=rounds.append
-)
+crowd = members(QUICK, seeds=(0, 1, 2, 3))
+result = train_siit(copy_problem(), MODEL, crowd, mesh=mesh, on_round=rounds.append)
 shape = dict(mesh.shape)
 found = {"shape": shape, "losses": result.history.losses.tolist(), "rounds": len(rounds)}
+# As read from a checkpoint: nothing is left to be done, and all is on one device.
+finished = jax.device_put(jax.device_get(rounds[-1]._replace(key=0)), jax.local_devices()[0])
+finished = finished._replace(key=jax.random.split(jax.random.key(0), 4))
+again = train_siit(copy_problem(), MODEL, crowd, mesh=mesh, state=finished)
+assert again.worst.tolist() == result.worst.tolist()
 print(json.dumps(found | {"worst": result.worst.tolist()}))
+"""
+# The same for two cases in one program.
+TOGETHER = """
+import json
+from interpbench_jax.siit import device_mesh, members, train_together
+from tests.siit.test_together import LARGER, larger_problem
+from tests.siit.test_train import MODEL, QUICK, copy_problem
+mesh = device_mesh(4, QUICK.batch_size)
+crowd = members(QUICK, seeds=(0, 1, 2, 3))
+problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)
+results = train_together(problems, models, crowd, mesh=mesh)
+print(json.dumps([result.history.losses.tolist() for result in results]))
 """
 
 
-def start(n_devices: int, *arguments: str) -> subprocess.Popen:
+def start(n_devices: int, *arguments: str, program: str = PROGRAM) -> subprocess.Popen:
     flags = f"--xla_force_host_platform_device_count={n_devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", program, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -57,6 +74,14 @@ def check(process: subprocess.Popen, shape: dict[str, int]) -> None:
 
 def test_members_and_batches_over_eight_devices() -> None:
     check(start(8), {"population": 4, "data": 2})
+
+
+def test_two_cases_over_eight_devices() -> None:
+    printed, _ = start(8, program=TOGETHER).communicate(timeout=240)
+    problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)
+    expected = train_together(problems, models, members(QUICK, seeds=SEEDS))
+    for losses, result in zip(json.loads(printed), expected, strict=True):
+        np.testing.assert_allclose(losses, result.history.losses, rtol=1e-3)
 
 
 def test_members_in_turn_on_each_of_two_devices() -> None:

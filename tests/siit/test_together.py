@@ -61,11 +61,11 @@ def test_padding_takes_no_part() -> None:
     """Its weights stay, however long training goes on."""
     stacked = module._stacked([copy_problem(), larger_problem()])
     common = common_shape([MODEL, LARGER])
-    fresh = module._pad_state(init_states(CROWD, copy_problem(), MODEL), common, stacked)
+    fresh = module._pad_state(init_states(CROWD, copy_problem(), MODEL), common, 2, 2)
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
     loop = module.Loop.of(CROWD[0].config)
-    after = module._advance(state, first, first, model=common, loop=loop)
+    after = module._advance(state, first, first, model=common, loop=loop, mesh=None)
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == module._NEVER).all()
     assert (unembed["W_U"][..., 3:] == 0).all()
