@@ -2,8 +2,10 @@
 
 For the compiled model of each case: edges (at q/k/v level) of the true circuit; of these, those
 whose patch alone changes an answer on some input, which are the *used* ones; and for every method,
-how many of the used edges are in the circuit of that size that it finds. Cases that are done are
-not done again. Prints a Markdown table, then one JSON line.
+how many of the used edges are in the circuit of that size that it finds. For edges that are missed,
+how much of a gradient they have when all edges are patched in part: the mean over 32 random masks,
+as a share of the largest of all used edges. Cases that are done are not done again. Prints a
+Markdown table, then one JSON line.
 
     python benchmarks/compiled_recovery.py --cases 3 13 --processes 2
 """
@@ -15,17 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
+from jaxtyping import Array, Float
 from rich.progress import track
 
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.processes import in_processes
 from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.discovery import ContrastBatch, Loss, usual_loss
+from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import Circuit
+from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import found_circuit
-from interpbench_jax.zoo import replacing
+from interpbench_jax.zoo import BenchmarkModel, replacing
 
 CASES = (
     *("2", "3", "4", "7", "8", "11", "13", "18", "19", "20"),
@@ -79,7 +87,7 @@ def _row(
 
 
 def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
-    model = compiled_model(case)
+    model, compiled = compiled_model(case), compile_case(case)
     truth = model.circuit
     batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
     assert batch.corrupted is not None
@@ -91,11 +99,30 @@ def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
     row: dict[str, Any] = {"case": case, "true": len(truth), "used": len(used)}
     for finding in run_methods(model, methods, batch):
         missed = used - found_circuit(finding.scores, used, level="qkv")
+        slopes = gradients(model, batch, usual_loss(finding.method, compiled.categorical))
+        slopes /= slopes[used.mask].max()
         row[finding.method] = {
-            "missed": [f"{writer}->{reader}" for writer, reader in missed],
+            "missed": {
+                edge_name(writer, reader): float(
+                    slopes[model.graph.writer_index(writer), model.graph.reader_index(reader)]
+                )
+                for writer, reader in missed
+            },
             "seconds": round(finding.seconds, 3),
         }
     return row
+
+
+def gradients(
+    model: BenchmarkModel, batch: ContrastBatch, loss: Loss
+) -> Float[np.ndarray, "writer reader"]:
+    """Size of the loss's gradient in each edge's mask, mean over random masks."""
+    masked = edge_masked_loss(model.params, model.config, batch, loss)
+
+    def at_random_mask(key: Array) -> Float[Array, "writer reader"]:
+        return jnp.abs(jax.grad(masked)(jax.random.uniform(key, model.graph.valid.shape)))
+
+    return np.array(jax.lax.map(at_random_mask, jax.random.split(jax.random.key(0), 32)).mean(0))
 
 
 if __name__ == "__main__":

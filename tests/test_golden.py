@@ -146,7 +146,7 @@ def test_three_training_steps(golden: GoldenCase) -> None:
     optimizer = make_optimizer(clip_norm=0.1, beta1=0.9, beta2=0.9)
     state = optimizer.init(params)
     weights = jnp.array([1.0, 1.0, 0.4**2])  # behaviour, IIT, strict: applied twice there
-    train_step = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
+    train_step = jax.jit(update, static_argnames=("model", "optimizer", "steps", "source_gradient"))
     for step, expected in enumerate(record["steps"], start=1):
         params, state, losses = train_step(
             params,
@@ -158,6 +158,7 @@ def test_three_training_steps(golden: GoldenCase) -> None:
             model=config,
             optimizer=optimizer,
             steps="separate",
+            source_gradient=False,
         )
         names = ("behavior", "iit", "strict")
         found = [float(x) for x in losses * weights]

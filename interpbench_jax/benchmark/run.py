@@ -61,6 +61,7 @@ def make_contrast(
     *,
     n_inputs: int = N_INPUTS,
     ablation: str = "resample",
+    loss: Loss | None = None,
 ) -> ContrastBatch:
     """Draws clean and corrupted inputs of the model's case, with what is right on the clean ones.
 
@@ -68,8 +69,8 @@ def make_contrast(
       model: the model to be looked at.
       key: a JAX random key.
       n_inputs: how many of each.
-      ablation: what patches put in, see `contrast_batch`; `optimal` minimises the loss against
-        what is right.
+      ablation: what patches put in, see `contrast_batch`.
+      loss: what `optimal` constants minimise; by default the loss against what is right.
 
     Raises:
       ValueError: `n_inputs` is smaller than 1, or there is no such ablation.
@@ -86,7 +87,7 @@ def make_contrast(
         algorithm_outputs(compiled, clean),
         counted_positions(clean),
         ablation=ablation,
-        loss=loss_to_target(compiled.categorical),
+        loss=loss or loss_to_target(compiled.categorical),
     )
 
 

@@ -25,7 +25,7 @@ def discover(
       models: bundled models by name, or directories.
       methods: what to run; `module:function` is one of your own in the working directory.
       ablation: what patches put in: resample, mean, mean_per_position, zero or optimal (the
-        constants that cost least against what is right).
+        constants that cost least, by the loss given, else against what is right).
       loss: kl, cross_entropy or logit_difference for labels, mse_to_clean, mse or mae for values;
         by default each method's usual one, see `discovery.usual_loss`.
       n_inputs: clean and corrupted inputs to draw.
@@ -33,10 +33,10 @@ def discover(
       out: directory for scores and drawings.
     """
     import jax
-    import jax.numpy as jnp
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.own_method import find_method
+    from interpbench_jax.compiler import compile_case
     from interpbench_jax.discovery import named_loss
 
     need_some(methods, "method")
@@ -45,9 +45,10 @@ def discover(
     settings = {"ablation": ablation, "loss": loss, "n_inputs": n_inputs, "seed": seed}
     found = {}
     for name, model in load_models(models).items():
-        batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation)
-        categorical = jnp.issubdtype(batch.target.dtype, jnp.integer)
-        used = None if loss is None else named_loss(loss, categorical)
+        used = None if loss is None else named_loss(loss, compile_case(model.case).categorical)
+        batch = make_contrast(
+            model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation, loss=used
+        )
         found[name] = run_methods(model, methods, batch, loss=used, seed=seed)
         write_findings(model, found[name], out / name, settings)
     print_findings(found)

@@ -62,7 +62,7 @@ def interchange_losses(
     positions: Float[Array, "pair pos"],
     *,
     detached: Float[Array, " writer"] | None = None,
-    source_gradient: bool = False,
+    source_gradient: bool = True,
 ) -> Float[Array, " intervention"]:
     """The task loss under several interchanges of one batch, run as one.
 

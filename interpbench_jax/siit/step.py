@@ -115,7 +115,7 @@ def update(
     optimizer: optax.GradientTransformation,
     steps: Steps,
     outside: Outside = "train",
-    source_gradient: bool = False,
+    source_gradient: bool = True,
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
 

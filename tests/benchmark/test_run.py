@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,6 +14,9 @@ from interpbench_jax.benchmark import (
     verify_model,
     write_findings,
 )
+from interpbench_jax.discovery import Loss
+from interpbench_jax.discovery.losses import squared_error
+from interpbench_jax.model import NodePatch, forward
 from interpbench_jax.zoo import load_model
 
 
@@ -58,3 +62,23 @@ def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
     batch = batch._replace(source=batch.source * np.nan)
     with pytest.raises(ValueError, match=f"{method} gives NaN as a score"):
         run_methods(model, (method,), batch)
+
+
+def test_optimal_constants_minimise_the_loss_that_is_given() -> None:
+    """Those learnt for an answer that is off by one suit it better, and the right one worse."""
+    model = load_model("3")
+
+    def loss_of(minimised: Loss | None, judged: Loss) -> float:
+        batch = make_contrast(
+            model, jax.random.key(0), n_inputs=32, ablation="optimal", loss=minimised
+        )
+        node = np.zeros(model.graph.n_writers, np.float32)
+        node[model.graph.writer_index("m0")] = 1
+        patch = NodePatch(jnp.asarray(node), batch.source)
+        return float(judged(forward(model.params, model.config, batch.clean, patch)[0], batch))
+
+    def off(logits, batch):
+        return squared_error(logits, batch._replace(target=batch.target + 1.0))
+
+    assert loss_of(off, off) < loss_of(None, off) - 0.1
+    assert loss_of(None, squared_error) < loss_of(off, squared_error) - 0.1

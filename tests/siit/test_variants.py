@@ -99,7 +99,7 @@ def test_no_gradient_passes_through_detached_nodes() -> None:
         assert jnp.abs(gradient["blocks_0"]["mlp"]["W_in"]).max() > 0
 
 
-def test_gradients_flow_into_the_source_run_if_asked() -> None:
+def test_gradients_flow_into_the_source_run_unless_it_is_given() -> None:
     """Under the interchange of the MLP, its hidden weights matter on the source only."""
     problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
     batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
