@@ -64,7 +64,8 @@ def evaluate(
             alone = verify_model(model, n_pairs=n_pairs, seed=seed)
         found[name] = alone, jointly
     if as_json:
-        print(json.dumps([_as_json(name, loaded[name], one) for name, one in found.items()]))
+        rows = [_as_json(name, loaded[name], one) for name, one in found.items()]
+        print(json.dumps(rows, indent=1))
     else:
         _print_tables(loaded, found)
     for name, drawing in drawings.items():
