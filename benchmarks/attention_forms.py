@@ -36,12 +36,12 @@ def main() -> None:
     for name, form in (("matmul", attention._matmul), ("unrolled", attention._unrolled)):
         run = functools.partial(form, False)
 
-        def loss(q: jax.Array, k: jax.Array, v: jax.Array, run=run) -> jax.Array:
-            return jnp.sum(run(q, k, v) ** 2)
+        def loss(qkv: jax.Array, run=run) -> jax.Array:
+            return jnp.sum(run(qkv) ** 2)
 
         results[name] = {
-            "forward_s": median_seconds(jax.jit(run), *qkv),
-            "forward_backward_s": median_seconds(jax.jit(jax.grad(loss, (0, 1, 2))), *qkv),
+            "forward_s": median_seconds(jax.jit(run), qkv),
+            "forward_backward_s": median_seconds(jax.jit(jax.grad(loss)), qkv),
         }
     results["ratio"] = {
         key: results["matmul"][key] / results["unrolled"][key] for key in results["unrolled"]

@@ -105,23 +105,24 @@ def _model_arrays(name: str, config: TransformerConfig, params: Params) -> dict[
 def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, repeats: int) -> Ours:
     """Times rounds of training on the problem in a file.
 
+    To be called in a process of its own, where each core becomes a device, as `interpbench train`
+    has it.
+
     Args:
       path: the file.
       model: shape of the model to train.
-      seeds: how many models are trained together; where there are several, this has to be a
-        process of its own, as each core becomes a device.
+      seeds: how many models are trained together.
       batches: per timed call.
       repeats: timed calls; the fastest counts.
     """
-    if seeds > 1:
-        cores_as_devices(seeds)
+    cores_as_devices(seeds, SiitConfig().batch_size)
     with np.load(path) as file:
         problem = SiitProblem(**{name: jnp.asarray(file[name]) for name in SiitProblem._fields})
     # What the source writes is given, as in the original and in the peer.
     config = SiitConfig(round_batches=batches, max_batches=batches, source_gradient=False)
     validation = problem.take(slice(1))  # next to nothing: training is what is timed
     state = init_states(members(config, seeds=range(seeds)), problem, model)
-    mesh = device_mesh(seeds, config.batch_size) if seeds > 1 else None
+    mesh = device_mesh(seeds, config.batch_size)
     if mesh is not None:
         state = spread_members(state, mesh)
         problem, validation = copy_everywhere((problem, validation), mesh)

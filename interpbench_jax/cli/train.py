@@ -67,7 +67,8 @@ def train(
         check_place(out / name)
     for kind in log:
         find_package(kind)  # all is checked before any work
-    cores_as_devices(math.gcd(*map(len, crowds.values())))
+    batches = (crowd[0].config.batch_size for crowd in crowds.values())
+    cores_as_devices(math.gcd(*map(len, crowds.values())), math.gcd(*batches))
     if together:
         _train_together(crowds, out, log, resume=resume)
         return

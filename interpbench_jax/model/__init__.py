@@ -2,15 +2,10 @@
 
 from interpbench_jax.model.circuit import Circuit
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.forward import forward, forward_interchanges
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
-from interpbench_jax.model.transformer import (
-    Params,
-    Transformer,
-    forward,
-    forward_as_source,
-    init_params,
-)
+from interpbench_jax.model.transformer import Params, Transformer, init_params
 
 __all__ = [
     "Circuit",
@@ -23,6 +18,6 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "forward",
-    "forward_as_source",
+    "forward_interchanges",
     "init_params",
 ]

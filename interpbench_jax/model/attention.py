@@ -19,30 +19,30 @@ from jaxtyping import Array, Bool, Float
 _UNROLL_LIMIT = 16
 
 Heads = Float[Array, "head d_head pos batch"]
+Qkv = Float[Array, "3 head d_head pos batch"]
 Padding = Bool[Array, "pos batch"] | None
 
 
-def attend(q: Heads, k: Heads, v: Heads, *, causal: bool, padding: Padding = None) -> Heads:
+def attend(qkv: Qkv, *, causal: bool, padding: Padding = None) -> Heads:
     """Softmax attention of every head.
 
     Args:
-      q: queries.
-      k: keys.
-      v: values.
+      qkv: queries, keys and values.
       causal: whether position p sees only keys up to p.
       padding: where keys are not to be seen.
 
     Returns:
       The attention-weighted values, before the output projection.
     """
-    _, d_head, pos, _ = q.shape
+    d_head, pos = qkv.shape[2:4]
     small = max(d_head, pos) <= _UNROLL_LIMIT
     if small and jax.default_backend() == "cpu":
-        return _unrolled(causal, q, k, v, padding)
-    return _matmul(causal, q, k, v, padding)
+        return _unrolled(causal, qkv, padding)
+    return _matmul(causal, qkv, padding)
 
 
-def _matmul(causal: bool, q: Heads, k: Heads, v: Heads, padding: Padding = None) -> Heads:
+def _matmul(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
+    q, k, v = qkv
     d_head = q.shape[1]
     scores = jnp.einsum("hepb,hekb->hpkb", q, k) / math.sqrt(d_head)
     weights = _softmax(scores, causal, padding)
@@ -61,26 +61,23 @@ def _softmax(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _unrolled(causal: bool, q: Heads, k: Heads, v: Heads, padding: Padding = None) -> Heads:
-    return _unrolled_forward(causal, q, k, v, padding)[0]
+def _unrolled(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
+    return _unrolled_forward(causal, qkv, padding)[0]
 
 
-def _unrolled_forward(
-    causal: bool, q: Heads, k: Heads, v: Heads, padding: Padding
-) -> tuple[Heads, tuple]:
+def _unrolled_forward(causal: bool, qkv: Qkv, padding: Padding) -> tuple[Heads, tuple]:
+    q, k, v = qkv
     _, d_head, pos, _ = q.shape
     dims, keys = range(d_head), range(pos)
     scores = _total(q[:, e, :, None, :] * k[:, e, None, :, :] for e in dims) / math.sqrt(d_head)
     weights = _softmax(scores, causal, padding)
     out = jnp.stack([_total(weights[:, :, j] * v[:, e, None, j, :] for j in keys) for e in dims], 1)
-    return out, (q, k, v, weights)
+    return out, (qkv, weights)
 
 
-def _unrolled_backward(
-    causal: bool, saved: tuple, d_out: Heads
-) -> tuple[Heads, Heads, Heads, None]:
+def _unrolled_backward(causal: bool, saved: tuple, d_out: Heads) -> tuple[Qkv, None]:
     del causal  # masked entries have weight 0 and so no gradient
-    q, k, v, weights = saved
+    (q, k, v), weights = saved
     _, d_head, pos, _ = q.shape
     dims, positions = range(d_head), range(pos)
     # The barriers keep XLA from computing these arrays anew inside every product that uses them.
@@ -95,7 +92,7 @@ def _unrolled_backward(
     d_q = products(lambda e, j: d_scores[:, :, j] * k[:, e, None, j, :])
     d_k = products(lambda e, i: d_scores[:, i] * q[:, e, i, None, :])
     d_v = products(lambda e, i: weights[:, i] * d_out[:, e, i, None, :])
-    return d_q, d_k, d_v, None
+    return jnp.stack([d_q, d_k, d_v]), None
 
 
 _unrolled.defvjp(_unrolled_forward, _unrolled_backward)

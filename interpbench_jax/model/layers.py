@@ -5,15 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from interpbench_jax.model.attention import Padding, attend
+from interpbench_jax.model.activations import ACTIVATIONS
+from interpbench_jax.model.attention import Heads, Padding, attend
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.config import TransformerConfig
 
-_ACTIVATIONS = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
-    "relu": jax.nn.relu,
-}
 # `init_params` fills the weights in.
 _BLANK = nn.initializers.zeros
 # Up to here a product with one-hot tokens is faster than a gather and its scattered gradient.
@@ -50,52 +46,58 @@ class PositionEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose heads are told apart."""
+    """Multi-head attention up to the heads' output maps, which are left to the stream."""
 
     config: TransformerConfig
 
     @nn.compact
     def __call__(
         self, seen: Float[Array, "reader d_model pos batch"], padding: Padding
-    ) -> tuple[Float[Array, "head d_model pos batch"], Float[Array, " d_model"]]:
-        """What each head writes, and the layer's output bias, which belongs to no head.
+    ) -> tuple[Heads, Float[Array, "head d_head d_model"], Float[Array, " d_model"]]:
+        """What each head's output map is applied to, these maps, and the layer's output bias.
 
         Args:
           seen: the inputs of all q, k and v of the layer, or a single one that all of them see.
           padding: positions that are not to be attended to.
         """
         c = self.config
-        inputs = jnp.split(seen, 3) if seen.shape[0] > 1 else [seen[0]] * 3
-        projected = []
-        for x, name in zip(inputs, "QKV", strict=True):
-            weight = self.param(f"W_{name}", _BLANK, (c.n_heads, c.d_model, c.d_head))
-            bias = self.param(f"b_{name}", _BLANK, (c.n_heads, c.d_head))
-            spec = "hde,dn->hen" if x.ndim == 3 else "hde,hdn->hen"
-            projected.append(columnwise(spec, weight, x) + bias[:, :, None, None])
-        z = attend(*projected, causal=c.causal, padding=padding)
+        weights = jnp.stack(
+            [self.param(f"W_{name}", _BLANK, (c.n_heads, c.d_model, c.d_head)) for name in "QKV"]
+        )
+        biases = jnp.stack(
+            [self.param(f"b_{name}", _BLANK, (c.n_heads, c.d_head)) for name in "QKV"]
+        )
+        if seen.shape[0] == 1:
+            maps = weights.transpose(0, 1, 3, 2).reshape(-1, c.d_model)
+            projected = columnwise("fd,dn->fn", maps, seen[0])
+            projected = projected.reshape(3, c.n_heads, c.d_head, *seen.shape[2:])
+        else:
+            each = seen.reshape(3, c.n_heads, *seen.shape[1:])
+            projected = columnwise("rhde,rhdn->rhen", weights, each)
+        z = attend(projected + biases[..., None, None], causal=c.causal, padding=padding)
         weight = self.param("W_O", _BLANK, (c.n_heads, c.d_head, c.d_model))
-        heads = columnwise("hed,hen->hdn", weight, z)
-        return heads, self.param("b_O", _BLANK, (c.d_model,))
+        return z, weight, self.param("b_O", _BLANK, (c.d_model,))
 
 
 class Mlp(nn.Module):
-    """Two linear maps with an activation between."""
+    """A linear map and an activation; the second map is left to the stream."""
 
     config: TransformerConfig
-    detached: bool
 
     @nn.compact
-    def __call__(self, x: Float[Array, "d_model pos batch"]) -> Float[Array, "d_model pos batch"]:
-        """What the MLP writes."""
+    def __call__(
+        self, x: Float[Array, "d_model pos batch"]
+    ) -> tuple[
+        Float[Array, "d_mlp pos batch"], Float[Array, "d_mlp d_model"], Float[Array, " d_model"]
+    ]:
+        """The hidden units, the output map and its bias."""
         c = self.config
         w_in = self.param("W_in", _BLANK, (c.d_model, c.d_mlp))
         b_in = self.param("b_in", _BLANK, (c.d_mlp,))
+        hidden = columnwise("dm,dn->mn", w_in, x) + b_in[:, None, None]
         w_out = self.param("W_out", _BLANK, (c.d_mlp, c.d_model))
         b_out = self.param("b_out", _BLANK, (c.d_model,))
-        hidden = columnwise("dm,dn->mn", w_in, x) + b_in[:, None, None]
-        hidden = _ACTIVATIONS[c.activation](hidden)
-        hidden = jax.lax.stop_gradient(hidden) if self.detached else hidden
-        return columnwise("md,mn->dn", w_out, hidden) + b_out[:, None, None]
+        return ACTIVATIONS[c.activation](hidden), w_out, b_out
 
 
 class LayerNorm(nn.Module):

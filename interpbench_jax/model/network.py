@@ -9,15 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.forward import forward, forward_from, forward_interchanges
 from interpbench_jax.model.graph import Graph
-from interpbench_jax.model.patch import EdgePatch, Nudge, Patch
-from interpbench_jax.model.transformer import (
-    Params,
-    forward,
-    forward_as_source,
-    forward_from,
-    init_params,
-)
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
+from interpbench_jax.model.transformer import Params, init_params
 from interpbench_jax.model.wiring import Wiring
 
 Logits = Float[Array, "batch pos d_vocab_out"]
@@ -47,9 +42,38 @@ class Network(Protocol):
         """
         ...
 
-    def run_as_source(self, params: Params, tokens: Tokens) -> Written:
-        """What every writer writes, given to be patched in: no gradient flows back."""
-        return jax.lax.stop_gradient(self.run(params, tokens)[1])
+    def run_interchanges(
+        self,
+        params: Params,
+        base: Tokens,
+        source: Tokens,
+        masks: Float[Array, "intervention _ writer"],
+        *,
+        detached: Float[Array, " writer"] | None = None,
+        source_gradient: bool = True,
+    ) -> Float[Array, "intervention batch pos d_vocab_out"]:
+        """The logits on the base under several node patches from the source, run as one.
+
+        Args:
+          params: weights.
+          base: inputs to run on.
+          source: inputs from which the masked nodes take their values.
+          masks: per intervention, 1 at the nodes that are patched; the same for all rows, or each
+            row's own.
+          detached: 1 at nodes that let no gradient through.
+          source_gradient: whether gradients flow back into the run on the source.
+        """
+        n, rows = len(masks), len(base)
+        _, written = self.run(params, source)
+        if detached is not None:
+            nothing = NodePatch(jnp.zeros_like(detached), written, detached)
+            _, written = self.run(params, source, nothing)
+        if not source_gradient:
+            written = jax.lax.stop_gradient(written)
+        each = jnp.broadcast_to(masks, (n, rows, masks.shape[2])).reshape(n * rows, -1)
+        patch = NodePatch(each, written, detached)
+        logits, _ = self.run(params, jnp.tile(base, (n, 1)), patch)
+        return logits.reshape(n, rows, *logits.shape[1:])
 
 
 @runtime_checkable
@@ -137,9 +161,26 @@ class TransformerNetwork(Network, EdgeNetwork):
         """See `forward`."""
         return forward(params, self.config, tokens, patch, nudge=nudge)
 
-    def run_as_source(self, params: Params, tokens: Tokens) -> Written:
-        """See `forward_as_source`."""
-        return forward_as_source(params, self.config, jnp.asarray(tokens))
+    def run_interchanges(
+        self,
+        params: Params,
+        base: Tokens,
+        source: Tokens,
+        masks: Float[Array, "intervention _ writer"],
+        *,
+        detached: Float[Array, " writer"] | None = None,
+        source_gradient: bool = True,
+    ) -> Float[Array, "intervention batch pos d_vocab_out"]:
+        """See `forward_interchanges`."""
+        return forward_interchanges(
+            params,
+            self.config,
+            base,
+            source,
+            masks,
+            detached=detached,
+            source_gradient=source_gradient,
+        )
 
     def stages(self) -> Int[np.ndarray, " reader"]:
         """Every layer's attention, then its MLP; the logits last."""

@@ -1,27 +1,67 @@
 """The residual stream during one run: what was written so far, and what each reader sees of it."""
 
 import functools
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
 
-class ResidualStream:
-    """Collects what is written and applies the patch; lives only while a run is traced.
+@runtime_checkable
+class Stream(Protocol):
+    """What a run writes to and reads from, and where interventions happen.
 
-    Arrays have features first and the batch last, as everywhere inside the model.
+    Arrays have features first and the batch last, as everywhere inside the model. Heads and MLPs
+    hand in what their output maps are applied to, as an intervention may be cheaper there.
     """
+
+    graph: Graph
+
+    def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
+        """Takes the embedded tokens."""
+        ...
+
+    def write_heads(
+        self,
+        z: Float[Array, "head d_head pos batch"],
+        weight: Float[Array, "head d_head d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        ...
+
+    def write_mlp(
+        self,
+        hidden: Float[Array, "d_mlp pos batch"],
+        weight: Float[Array, "d_mlp d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what an MLP writes."""
+        ...
+
+    def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
+        """What these readers see; a leading axis of 1 when all of them see the same."""
+        ...
+
+    def read_last(self) -> Float[Array, "d_model pos batch"]:
+        """What the logits are made of."""
+        ...
+
+
+class ResidualStream(Stream):
+    """Collects what is written and applies the patch; lives only while a run is traced."""
 
     def __init__(
         self,
         graph: Graph,
         n_rows: int,
-        patch: Patch | None,
+        patch: Patch | None = None,
         nudge: Nudge | None = None,
         *,
         once: bool = False,
@@ -66,6 +106,29 @@ class ResidualStream:
         # Spelled out, the sum is computed where the patch is: a reduction would not fuse with it.
         self._sum += functools.reduce(jnp.add, list(outputs))
 
+    def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
+        """Takes the embedded tokens."""
+        self.write(embedded[None])
+
+    def write_heads(
+        self,
+        z: Float[Array, "head d_head pos batch"],
+        weight: Float[Array, "head d_head d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        self.write(columnwise("hed,hen->hdn", weight, z))
+        self.add_constant(bias)
+
+    def write_mlp(
+        self,
+        hidden: Float[Array, "d_mlp pos batch"],
+        weight: Float[Array, "d_mlp d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what an MLP writes."""
+        self.write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
+
     def add_constant(self, bias: Float[Array, " d_model"]) -> None:
         """Adds what belongs to no writer and is never patched."""
         self._sum += bias[:, None, None]
@@ -86,6 +149,10 @@ class ResidualStream:
         if self._once:
             self._patch = None
         return seen
+
+    def read_last(self) -> Float[Array, "d_model pos batch"]:
+        """What the logits are made of."""
+        return self.read(slice(self.graph.n_readers - 1, self.graph.n_readers))[0]
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:
         """All that was written, patched where it was."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 
 # How close a regression output must be to count as right.
@@ -80,18 +80,11 @@ def interchange_losses(
       positions: weight of each position.
       detached: 1 at nodes that let no gradient through.
       source_gradient: whether gradients flow back into the run on the source. If not, what it
-        writes is given: see `forward_as_source` for what little gradient a transformer passes on.
+        writes is given; see `forward_interchanges` for the little that a transformer passes on.
 
     Source: Gupta et al. 2024, InterpBench, section 3; IIT is Geiger et al. 2022.
     """
-    n, rows, network = masks.shape[0], base.shape[0], as_network(model)
-    if source_gradient:
-        _, written = network.run(params, source)
-    else:
-        written = network.run_as_source(params, source)
-    each = jnp.broadcast_to(masks, (n, rows, masks.shape[2])).reshape(n * rows, -1)
-    patch = NodePatch(each, written, detached)
-    logits, _ = network.run(params, jnp.tile(base, (n, 1)), patch)
-    return jax.vmap(task_loss, (0, 0, None))(
-        logits.reshape(n, rows, *logits.shape[1:]), targets, positions
+    logits = as_network(model).run_interchanges(
+        params, base, source, masks, detached=detached, source_gradient=source_gradient
     )
+    return jax.vmap(task_loss, (0, 0, None))(logits, targets, positions)

@@ -12,24 +12,39 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 POPULATION, DATA = "population", "data"
+# With fewer pairs a core has too little to do in each operation.
+_FEWEST_PAIRS = 64
 
 _Tree = TypeVar("_Tree")
 
 
-def cores_as_devices(n_members: int) -> None:
-    """Makes devices of a CPU's cores, as many as divide a population evenly.
+def cores_as_devices(n_members: int, batch_size: int) -> None:
+    """Makes devices of a CPU's cores, as many as can be used, for `device_mesh` to find.
 
-    Members are then trained side by side. Changes nothing once JAX has been used, as it then keeps
-    the devices that it has, and nothing for accelerators.
+    Members are then trained side by side, and cores that are left over share a member's batches:
+    work on one core each beats small operations of which every one is divided among cores. Changes
+    nothing once JAX has been used, as it then keeps the devices that it has, and nothing for
+    accelerators.
 
     Args:
       n_members: size of the population.
+      batch_size: pairs per batch.
     """
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    population = math.gcd(n_cores or 1, n_members)
+    left = (n_cores or 1) // population
+    data = max(
+        n
+        for n in range(1, left + 1)
+        if left % n == 0 and batch_size % n == 0 and (n == 1 or batch_size // n >= _FEWEST_PAIRS)
+    )
     with contextlib.suppress(RuntimeError):  # JAX has been used
-        jax.config.update("jax_num_cpu_devices", math.gcd(os.cpu_count() or 1, n_members))
+        jax.config.update("jax_num_cpu_devices", population * data)
 
 
 def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
@@ -86,7 +101,20 @@ def _put(tree: _Tree, sharding: NamedSharding) -> _Tree:
     return jax.tree.map(put, tree)
 
 
-def split_pairs(tree: _Tree, mesh: Mesh, *, axis: int = 0) -> _Tree:
-    """Within a compiled function: divides an axis over the pairs of a batch among devices."""
-    spec = PartitionSpec(*[None] * axis, DATA)
-    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, spec))
+def own_pairs(pairs: Array, *, axis: int = 0) -> Array:
+    """Within a function that runs on every device: its part of an axis over pairs."""
+    n = pairs.shape[axis] // jax.lax.axis_size(DATA)
+    return jax.lax.dynamic_slice_in_dim(pairs, jax.lax.axis_index(DATA) * n, n, axis)
+
+
+def mean_over_devices(tree: _Tree, weight: Array) -> _Tree:
+    """Within such a function: the mean of what the devices found on their pairs.
+
+    One exchange of all arrays together: on small models each one costs more than it carries.
+
+    Args:
+      tree: what this device found.
+      weight: how much it counts for.
+    """
+    flat, unravel = ravel_pytree(tree)
+    return unravel(jax.lax.psum(flat * weight, DATA) / jax.lax.psum(weight, DATA))

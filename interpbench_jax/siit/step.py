@@ -5,13 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.siit.config import Outside, Steps, StrictSampling, VariableSampling
 from interpbench_jax.siit.losses import interchange_losses
-from interpbench_jax.siit.mesh import split_pairs
+from interpbench_jax.siit.mesh import mean_over_devices, own_pairs
 from interpbench_jax.siit.problem import SiitProblem
 
 BEHAVIOUR, IIT, STRICT = range(3)
@@ -72,12 +71,11 @@ def draw_batch(
     )
 
 
-def spread_pairs(batch: SiitBatch, mesh: Mesh) -> SiitBatch:
-    """Divides the pairs of a batch among the devices of a mesh, within a compiled function."""
-    base, source, positions = split_pairs((batch.base, batch.source, batch.positions), mesh)
-    masks = batch.masks if batch.masks.shape[1] == 1 else split_pairs(batch.masks, mesh, axis=1)
-    targets = split_pairs(batch.targets, mesh, axis=1)
-    return SiitBatch(base, source, masks, targets, positions)
+def own_part(batch: SiitBatch) -> SiitBatch:
+    """A device's part of a batch, within a function that runs on every device of a mesh."""
+    base, source, positions = map(own_pairs, (batch.base, batch.source, batch.positions))
+    masks = batch.masks if batch.masks.shape[1] == 1 else own_pairs(batch.masks, axis=1)
+    return SiitBatch(base, source, masks, own_pairs(batch.targets, axis=1), positions)
 
 
 def _draw_free(
@@ -116,6 +114,7 @@ def update(
     steps: Steps,
     outside: Outside = "train",
     source_gradient: bool = True,
+    divided: bool = False,
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
 
@@ -131,6 +130,7 @@ def update(
       steps: `joint`, or `separate` in the original's order: IIT, strict, behaviour.
       outside: what becomes of the nodes outside the circuit.
       source_gradient: whether gradients flow back into the run on the source.
+      divided: whether every device of a mesh has a part of the batch of its own.
 
     Returns:
       New weights and optimizer state, and the three losses, unweighted, each before its step.
@@ -155,6 +155,8 @@ def update(
             return found @ weights[chosen], found
 
         gradient, found = jax.grad(weighted, has_aux=True)(params)
+        if divided:
+            gradient, found = mean_over_devices((gradient, found), batch.positions.sum())
         if outside == "freeze":
             gradient = without_nodes(gradient, Graph.of(model), free)
         directions, optimizer_state = optimizer.update(gradient, optimizer_state, params)

@@ -21,7 +21,7 @@ from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import DATA, POPULATION, copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.state import History, Loop, TrainState, init_states
-from interpbench_jax.siit.step import IIT, STRICT, draw_batch, spread_pairs, update
+from interpbench_jax.siit.step import IIT, STRICT, draw_batch, own_part, update
 from interpbench_jax.siit.validation import Scores, validate
 
 
@@ -158,31 +158,29 @@ def advance_members(
     mesh: Mesh | None,
 ) -> TrainState:
     """Trains every member until some round; to be called within a compiled function."""
-    given = (training, validation, until)
-    # One after the other on each CPU: matrix products with an axis of members take far longer
-    # there, even when there is only one.
-    in_turn = jax.default_backend() == "cpu" and (mesh is None or mesh.shape[DATA] == 1)
+    divided = mesh is not None and mesh.shape[DATA] > 1
 
     def member(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
         training, validation, until = given
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop, None if in_turn else mesh),
+            lambda s: _round(s, training, validation, model, loop, divided),
             state,
         )
 
-    if not in_turn:
-        over = None if mesh is None else POPULATION
-        return jax.vmap(member, in_axes=(0, None), spmd_axis_name=over)(state, given)
+    def members(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
+        # One after the other on each CPU: matrix products with an axis of members take far longer
+        # there, even when there is only one.
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(lambda s: member(s, given), state)
+        return jax.vmap(member, in_axes=(0, None))(state, given)
 
-    def each(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
-        return jax.lax.map(lambda s: member(s, given), state)
-
+    given = (training, validation, until)
     if mesh is None:
-        return each(state, given)
+        return members(state, given)
     spread, copied = PartitionSpec(POPULATION), PartitionSpec()
     return jax.shard_map(
-        each, mesh=mesh, in_specs=(spread, copied), out_specs=spread, check_vma=False
+        members, mesh=mesh, in_specs=(spread, copied), out_specs=spread, check_vma=False
     )(state, given)
 
 
@@ -192,7 +190,7 @@ def _round(
     validation: SiitProblem,
     model: TransformerConfig,
     loop: Loop,
-    mesh: Mesh | None,
+    divided: bool,
 ) -> TrainState:
     optimizer, rates = loop.optimizer(), state.rates
     free = training.free_nodes.sum(0)
@@ -207,8 +205,8 @@ def _round(
             strict_sampling=loop.strict_sampling,
             variable_sampling=loop.variable_sampling,
         )
-        if mesh is not None:
-            batch = spread_pairs(batch, mesh)
+        if divided:
+            batch = own_part(batch)
         params, optimizer_state, losses = update(
             params,
             optimizer_state,
@@ -221,6 +219,7 @@ def _round(
             steps=loop.steps,
             outside=loop.outside,
             source_gradient=loop.source_gradient,
+            divided=divided,
         )
         return (params, optimizer_state, key), losses
 

@@ -7,7 +7,7 @@ import pytest
 from interpbench_jax.discovery import acdc_circuits, edge_patching, node_patching, removal_order
 from interpbench_jax.discovery.losses import cross_entropy, kl_to_clean
 from interpbench_jax.model import EdgePatch, Graph, forward
-from interpbench_jax.model.transformer import forward_from
+from interpbench_jax.model.forward import forward_from
 from tests.model import numpy_reference
 
 

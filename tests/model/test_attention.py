@@ -18,8 +18,9 @@ SHAPE = (2, 3, 5, 4)
 
 
 def draw(shape, seed=0, scale=1.0):
+    """Queries, keys and values."""
     rng = np.random.default_rng(seed)
-    return [jnp.asarray(scale * rng.standard_normal(shape), jnp.float32) for _ in range(3)]
+    return jnp.asarray(scale * rng.standard_normal((3, *shape)), jnp.float32)
 
 
 def by_the_reference(q, k, v, causal, padding=None):
@@ -36,11 +37,11 @@ def by_the_reference(q, k, v, causal, padding=None):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def value_and_gradients(form, causal, inputs, cotangent, padding=None):
     """What a form gives, and the cotangent pulled back to queries, keys and values."""
-    out, pullback = jax.vjp(lambda *x: form(causal, *x, padding), *inputs)
-    return out, pullback(cotangent)
+    out, pullback = jax.vjp(lambda x: form(causal, x, padding), inputs)
+    return out, pullback(cotangent)[0]
 
 
-def value(form, causal, *inputs):
+def value(form, causal, inputs):
     return value_and_gradients(form, causal, inputs, inputs[0])[0]
 
 
@@ -48,7 +49,7 @@ def value(form, causal, *inputs):
 @directions
 def test_forms_agree_with_the_reference(form, causal):
     inputs = draw(SHAPE)
-    found = value(form, causal, *inputs)
+    found = value(form, causal, inputs)
     np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
 
 
@@ -57,15 +58,15 @@ def test_forms_agree_with_the_reference(form, causal):
 def test_attend_agrees_with_the_reference(shape, causal):
     """Small heads, wide heads and long sequences; the latter two are not unrolled."""
     inputs = draw(shape, seed=1)
-    found = jax.jit(attend, static_argnames="causal")(*inputs, causal=causal)
+    found = jax.jit(attend, static_argnames="causal")(inputs, causal=causal)
     np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
 
 
 @directions
 def test_forms_agree_in_gradient(causal):
     inputs, (cotangent, *_) = draw(SHAPE, seed=2), draw(SHAPE, seed=3)
-    _, by_autodiff = value_and_gradients(_matmul, causal, tuple(inputs), cotangent)
-    _, by_hand = value_and_gradients(_unrolled, causal, tuple(inputs), cotangent)
+    _, by_autodiff = value_and_gradients(_matmul, causal, inputs, cotangent)
+    _, by_hand = value_and_gradients(_unrolled, causal, inputs, cotangent)
     for one, other in zip(by_hand, by_autodiff, strict=True):
         assert np.abs(other).max() > 0.1
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -75,7 +76,7 @@ def test_forms_agree_in_gradient(causal):
 @directions
 def test_padding_is_not_seen(form, causal):
     """Rows of 5, 4, 3 and 1 tokens; no gradient reaches what is hidden, and the forms agree."""
-    inputs, (cotangent, *_) = tuple(draw(SHAPE, seed=8)), draw(SHAPE, seed=9)
+    inputs, (cotangent, *_) = draw(SHAPE, seed=8), draw(SHAPE, seed=9)
     padding = np.arange(5)[:, None] >= np.array([5, 4, 3, 1])[None]
     out, gradients = value_and_gradients(form, causal, inputs, cotangent, padding)
     np.testing.assert_allclose(out, by_the_reference(*inputs, causal, padding), atol=1e-5)
@@ -90,26 +91,26 @@ def test_padding_is_not_seen(form, causal):
 def test_hand_written_gradient_agrees_with_differences(causal):
     """In float64, against finite differences of the function itself."""
     with jax.enable_x64(True):
-        inputs = [x.astype(jnp.float64) for x in draw((2, 2, 3, 2), seed=4)]
-        unrolled = jax.jit(lambda *x: _unrolled(causal, *x))
-        check_grads(unrolled, inputs, order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+        inputs = draw((2, 2, 3, 2), seed=4).astype(jnp.float64)
+        unrolled = jax.jit(lambda x: _unrolled(causal, x))
+        check_grads(unrolled, (inputs,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
 @forms
 def test_the_first_position_sees_only_itself_if_causal(form):
-    q, k, v = draw(SHAPE, seed=5)
-    np.testing.assert_allclose(value(form, True, q, k, v)[:, :, 0], v[:, :, 0], atol=1e-6)
+    qkv = draw(SHAPE, seed=5)
+    np.testing.assert_allclose(value(form, True, qkv)[:, :, 0], qkv[2, :, :, 0], atol=1e-6)
 
 
 @forms
 @directions
 def test_equal_keys_give_the_mean_of_the_values_seen(form, causal):
     q, k, v = draw(SHAPE, seed=6)
-    k = jnp.broadcast_to(k[:, :, :1], k.shape)
-    last = value(form, causal, q, k, v)[:, :, -1]
+    qkv = jnp.stack([q, jnp.broadcast_to(k[:, :, :1], k.shape), v])
+    last = value(form, causal, qkv)[:, :, -1]
     np.testing.assert_allclose(last, v.mean(2), atol=1e-6)
     first_seen = v[:, :, :2] if causal else v
-    second = value(form, causal, q, k, v)[:, :, 1]
+    second = value(form, causal, qkv)[:, :, 1]
     np.testing.assert_allclose(second, first_seen.mean(2), atol=1e-6)
 
 
@@ -117,7 +118,7 @@ def test_equal_keys_give_the_mean_of_the_values_seen(form, causal):
 @directions
 def test_huge_scores_neither_overflow_nor_blur(form, causal):
     """Scores of thousands: every query picks one value, and gradients stay finite."""
-    inputs = tuple(draw(SHAPE, seed=7, scale=100.0))
+    inputs = draw(SHAPE, seed=7, scale=100.0)
     out, gradients = value_and_gradients(form, causal, inputs, jnp.ones(SHAPE))
     np.testing.assert_allclose(out, by_the_reference(*inputs, causal), rtol=1e-4, atol=1e-2)
     assert all(np.isfinite(gradient).all() for gradient in gradients)

@@ -1,14 +1,13 @@
 """The plain forward pass, against a slow reference and against itself."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.model import Graph, TransformerConfig, forward, forward_as_source, init_params
+from interpbench_jax.model import Graph, TransformerConfig, forward, init_params
 from tests.model import numpy_reference
 
 
@@ -79,31 +78,6 @@ def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, ru
         np.testing.assert_allclose(start, whole, atol=1e-5)
     else:
         assert np.abs(start - whole).max() > 1e-2
-
-
-def test_source_run_is_live_in_mlp_output_maps_alone(variants, make_params, tokens, run):
-    """It writes the same; there it is linear in the map, which fixes gradient times weights."""
-    config = variants["layer_norm"]
-    params, graph = make_params(config), Graph.of(config)
-    weights = np.random.default_rng(0).standard_normal((*tokens.shape, graph.n_writers, 6))
-
-    @functools.partial(jax.grad, has_aux=True)
-    def gradient_and_writers(params):
-        writers = forward_as_source(params, config, tokens)
-        return (writers * weights).sum(), writers
-
-    gradient, writers = jax.jit(gradient_and_writers)(params)
-    np.testing.assert_allclose(writers, run(params, config, tokens)[1], atol=1e-5)
-    for layer in range(config.n_layers):
-        writer = graph.mlp_writer(layer)
-        live, maps = gradient[f"blocks_{layer}"]["mlp"], params[f"blocks_{layer}"]["mlp"]
-        d_out, d_bias = live.pop("W_out"), live.pop("b_out")
-        np.testing.assert_allclose(d_bias, weights[:, :, writer].sum((0, 1)), atol=1e-5)
-        product = (d_out * maps["W_out"]).sum() + (d_bias * maps["b_out"]).sum()
-        expected = (writers * weights)[:, :, writer].sum()
-        np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-4)
-    for path, rest in jax.tree_util.tree_leaves_with_path(gradient):
-        np.testing.assert_array_equal(rest, 0, err_msg=str(path))
 
 
 def test_second_call_does_not_recompile(variants, make_params, tokens, other_tokens):

@@ -1,0 +1,165 @@
+"""Running the transformer, as it is or under an intervention.
+
+Here the order of axes is the usual `[batch, pos, ...]`; the transposes to and from the order inside
+cancel when calls are composed in one `jit`.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.interchanges import InterchangeStream, SourceStream
+from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
+from interpbench_jax.model.stream import ResidualStream
+from interpbench_jax.model.transformer import Params, Transformer, apply_transformer
+
+
+def forward(
+    params: Params,
+    config: TransformerConfig,
+    tokens: Int[Array | np.ndarray, "batch pos"],
+    patch: Patch | None = None,
+    *,
+    nudge: Nudge | None = None,
+) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
+    """Runs the model, under an intervention if one is given.
+
+    Args:
+      params: weights, as `init_params` makes them.
+      config: the model's shape; static.
+      tokens: token ids, BOS first; at most `config.n_ctx` positions.
+      patch: which nodes or edges to replace, and by what; `None` is the model itself.
+      nudge: what readers see on top; its gradient says what matters to whom.
+
+    Returns:
+      The logits, and what every writer put into the residual stream (patched where it was).
+
+    Raises:
+      ValueError: tokens or patch do not fit the model.
+    """
+    _check_shapes(config, tokens, patch, nudge)
+    stream = ResidualStream(Graph.of(config), len(tokens), patch, nudge)
+    logits = apply_transformer(Transformer(config), params, tokens, stream)
+    return logits.transpose(2, 1, 0), stream.writers().transpose(3, 2, 0, 1)
+
+
+def forward_from(
+    params: Params,
+    config: TransformerConfig,
+    tokens: Int[Array | np.ndarray, "batch pos"],
+    stage: int,
+    written: Float[Array, "batch pos writer d_model"],
+    patch: EdgePatch,
+    *,
+    only_there: bool = False,
+) -> Float[Array, "batch pos d_vocab_out"]:
+    """The logits under a patch that changes nothing before some stage: starts there.
+
+    Args:
+      params: weights.
+      config: the model's shape; static.
+      tokens: token ids.
+      stage: where to start; static. Twice the layer for its attention, one more for its MLP, and
+        the last stage is the unembedding; see `Graph.stages`.
+      written: what every writer writes without a patch.
+      patch: its mask is zero at all readers of earlier stages.
+      only_there: whether it is zero at those of later stages, too, which then cost less.
+    """
+    _check_shapes(config, tokens, patch, None)
+    graph = Graph.of(config)
+    stream = ResidualStream(graph, len(tokens), patch, once=only_there)
+    stream.write(written[:, :, : graph.writers_before(stage)].transpose(2, 3, 1, 0))
+    for layer in range((stage + 1) // 2):
+        stream.add_constant(jnp.asarray(params[f"blocks_{layer}"]["attn"]["b_O"]))
+    logits = apply_transformer(Transformer(config, start=stage), params, tokens, stream)
+    return logits.transpose(2, 1, 0)
+
+
+def forward_interchanges(
+    params: Params,
+    config: TransformerConfig,
+    base: Int[Array | np.ndarray, "pair pos"],
+    source: Int[Array | np.ndarray, "_ _"],
+    masks: Float[Array, "intervention _ writer"],
+    *,
+    detached: Float[Array, " writer"] | None = None,
+    source_gradient: bool = True,
+) -> Float[Array, "intervention pair pos d_vocab_out"]:
+    """The logits on the base under several node patches from the source, all in one run.
+
+    The same as `forward` on the base with a `NodePatch` whose source is what `forward` writes on
+    the source, at a lower cost; see `InterchangeStream`.
+
+    Args:
+      params: weights.
+      config: the model's shape; static.
+      base: inputs to run on.
+      source: inputs from which the masked nodes take their values; as many, and as long.
+      masks: per intervention, 1 at the nodes that are patched; the same for all pairs, or each
+        pair's own.
+      detached: 1 at nodes that let no gradient through.
+      source_gradient: whether gradients flow back into the run on the source. If not, what it
+        writes is given but for the output maps of MLPs, as in the original, which patches MLPs
+        between activation and output map.
+
+    Raises:
+      ValueError: tokens or masks do not fit the model.
+    """
+    graph, n = Graph.of(config), len(masks)
+    for tokens in (base, source):
+        _check_shapes(config, tokens, None, None)
+    if base.shape != source.shape:
+        raise ValueError(f"base has shape {base.shape}, source {source.shape}; expected the same")
+    if masks.shape[1:] not in [(rows, graph.n_writers) for rows in (1, len(base))]:
+        raise ValueError(
+            f"masks have shape {masks.shape}, expected [intervention, 1 or {len(base)}, "
+            f"{graph.n_writers}]"
+        )
+    module, tokens = Transformer(config), jnp.tile(base, (n, 1))
+    if source_gradient:
+        stream = InterchangeStream(graph, masks, detached)
+        tokens = jnp.concatenate([jnp.asarray(source), tokens])
+    else:
+        given = SourceStream(graph)
+        apply_transformer(module, params, source, given)
+        stream = InterchangeStream(graph, masks, detached, given=given.values)
+    logits = apply_transformer(module, params, tokens, stream)
+    blocks = logits.reshape(*logits.shape[:2], -1, len(base))[:, :, -n:]  # the sources come first
+    return blocks.transpose(2, 3, 1, 0)
+
+
+def _check_shapes(
+    config: TransformerConfig,
+    tokens: Array | np.ndarray,
+    patch: Patch | None,
+    nudge: Nudge | None,
+) -> None:
+    if tokens.ndim != 2:
+        raise ValueError(f"tokens must be [batch, pos], got shape {tokens.shape}")
+    n_batch, n_pos = tokens.shape
+    if n_pos > config.n_ctx:
+        raise ValueError(f"sequence of {n_pos} positions; the model takes at most {config.n_ctx}")
+    graph = Graph.of(config)
+    expected = (n_batch, n_pos, graph.n_writers, config.d_model)
+    if nudge is not None:
+        wanted = {"weights": graph.valid.shape, "difference": expected}
+        for name, given in nudge._asdict().items():
+            if given.shape != wanted[name]:
+                raise ValueError(f"nudge {name} has shape {given.shape}, expected {wanted[name]}")
+    if patch is None:
+        return
+    if not isinstance(patch, NodePatch | EdgePatch):
+        raise ValueError(f"patch must be a NodePatch, an EdgePatch or None, got {type(patch)}")
+    n_source = patch.source.shape[0]
+    fits = n_source == n_batch or (isinstance(patch, NodePatch) and n_batch % n_source == 0)
+    if not fits or patch.source.shape[1:] != expected[1:]:
+        raise ValueError(f"patch source has shape {patch.source.shape}, expected {expected}")
+    rows = (n_batch, n_pos, graph.n_writers)
+    if isinstance(patch, NodePatch):
+        allowed = [rows[2:], (rows[0], rows[2]), rows]
+    else:
+        allowed = [(graph.n_writers, graph.n_readers), (graph.n_writers, 1)]
+    if patch.mask.shape not in allowed:
+        raise ValueError(f"patch mask has shape {patch.mask.shape}, expected one of {allowed}")

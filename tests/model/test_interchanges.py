@@ -1,0 +1,135 @@
+"""Several interchanges in one run: the same as one patched run each, gradients included."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.model import Graph, NodePatch, forward, forward_interchanges
+from interpbench_jax.model.network import Network, TransformerNetwork
+
+FLOW = pytest.mark.parametrize("source_gradient", [True, False])
+
+
+def draw_masks(graph: Graph, rows: int, seed: int = 0) -> jnp.ndarray:
+    """Three interventions: none, one node, about half of them (in each row its own)."""
+    drawn = np.random.default_rng(seed).random((rows, graph.n_writers)) < 0.5
+    one = graph.one_hot([graph.writers[-2]]).repeat(rows, 0)
+    return jnp.asarray(np.stack([np.zeros_like(one), one, drawn]), jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "way", "source_gradient"))
+def logits_and_gradient(params, config, base, source, masks, detached, way, source_gradient):
+    """Under each intervention, and of a sum with fixed weights."""
+    network = TransformerNetwork(config)
+    run = (
+        network.run_interchanges
+        if way == "joined"
+        else functools.partial(
+            Network.run_interchanges,
+            network,  # one run on the source, one patched run
+        )
+    )
+
+    def weighted(params):
+        logits = run(
+            params, base, source, masks, detached=detached, source_gradient=source_gradient
+        )
+        weights = jnp.sin(jnp.arange(logits.size, dtype=float)).reshape(logits.shape)
+        return (logits * weights).sum(), logits
+
+    gradient, logits = jax.grad(weighted, has_aux=True)(params)
+    return logits, gradient
+
+
+@FLOW
+@pytest.mark.parametrize("rows", ["shared", "own"])
+def test_agrees_with_one_patched_run_each(
+    config, params, tokens, other_tokens, rows, source_gradient
+):
+    masks = draw_masks(Graph.of(config), len(tokens) if rows == "own" else 1)
+    logits, _ = logits_and_gradient(
+        params, config, tokens, other_tokens, masks, None, "joined", source_gradient
+    )
+    _, written = forward(params, config, other_tokens)
+    for mask, found in zip(masks, logits, strict=True):
+        patch = NodePatch(mask if len(mask) > 1 else mask[0], written)
+        expected, _ = forward(params, config, tokens, patch)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "detached"])
+def test_gradients_into_the_source_agree(config, params, tokens, other_tokens, closed):
+    graph = Graph.of(config)
+    detached = jnp.arange(graph.n_writers) % 3 == 1
+    given = (params, config, tokens, other_tokens, draw_masks(graph, 1))
+    (_, joined), (_, apart) = (
+        logits_and_gradient(*given, detached.astype(float) if closed else None, way, True)
+        for way in ("joined", "apart")
+    )
+    leaves = jax.tree_util.tree_leaves_with_path(joined)
+    for (path, found), expected in zip(leaves, jax.tree.leaves(apart), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=str(path))
+
+
+def test_of_a_given_source_only_output_maps_of_mlps_are_live(config, params, tokens, other_tokens):
+    """All else has the gradient that it has if the source is cut off.
+
+    What an MLP writes is linear in its map, which fixes what the source adds to gradient times
+    weights: the gradient with respect to what is patched in, times that.
+    """
+    graph = Graph.of(config)
+    mask = jnp.asarray(graph.one_hot([f"m{config.n_layers - 1}", "a0.h1"]).sum(0), jnp.float32)
+    given = (params, config, tokens, other_tokens, mask[None, None], None)
+    (logits, joined), (_, cut) = (
+        logits_and_gradient(*given, way, False) for way in ("joined", "apart")
+    )
+    weights = jnp.sin(jnp.arange(logits.size, dtype=float)).reshape(logits.shape)[0]
+    _, written = forward(params, config, other_tokens)
+
+    def patched(source):
+        return (forward(params, config, tokens, NodePatch(mask, source))[0] * weights).sum()
+
+    through_source = jax.jit(jax.grad(patched))(written) * written
+    for layer in range(config.n_layers):
+        block = f"blocks_{layer}"
+        maps = {name: params[block]["mlp"][name] for name in ("W_out", "b_out")}
+        added = sum(
+            ((joined[block]["mlp"].pop(name) - cut[block]["mlp"].pop(name)) * weight).sum()
+            for name, weight in maps.items()
+        )
+        expected = through_source[:, :, graph.mlp_writer(layer)].sum()
+        np.testing.assert_allclose(added, expected, rtol=1e-4, atol=1e-4)
+    leaves = jax.tree_util.tree_leaves_with_path(joined)
+    for (path, found), expected in zip(leaves, jax.tree.leaves(cut), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=str(path))
+
+
+@FLOW
+def test_nothing_passes_through_detached_nodes(
+    variants, make_params, tokens, other_tokens, source_gradient
+):
+    """Neither in the runs on the base nor in that on the source."""
+    config = variants["causal"]
+    params, graph = make_params(config), Graph.of(config)
+    masks, closed = draw_masks(graph, 1), ["a0.h0", "m0"]
+    detached = jnp.asarray(graph.one_hot(closed).sum(0), jnp.float32)
+    _, gradient = logits_and_gradient(
+        params, config, tokens, other_tokens, masks, detached, "joined", source_gradient
+    )
+    first = gradient["blocks_0"]
+    for name in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V"):
+        np.testing.assert_array_equal(first["attn"][name][0], 0)
+    assert all((x == 0).all() for x in first["mlp"].values())
+    assert np.abs(first["attn"]["W_O"][1]).max() > 1e-3
+
+
+def test_shapes_that_do_not_fit_are_told(variants, make_params, tokens, other_tokens):
+    config = variants["causal"]
+    params, n_writers = make_params(config), Graph.of(config).n_writers
+    with pytest.raises(ValueError, match=r"base has shape \(.*\), source \("):
+        forward_interchanges(params, config, tokens, other_tokens[1:], jnp.zeros((1, 1, n_writers)))
+    with pytest.raises(ValueError, match=r"masks have shape \(1, 2, 3\), expected"):
+        forward_interchanges(params, config, tokens, other_tokens, jnp.zeros((1, 2, 3)))
