@@ -272,7 +272,7 @@ def main(
     batches: int = 50,
     rounds: int = 2,
     population: int = 8,
-    peer_ways: tuple[str, ...] = ("separate", "stacked", "compiled", "computed"),
+    peer_ways: tuple[str, ...] = ("separate", "stacked", "compiled", "computed", "hooks"),
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Measure training speed, ours and the peer's.

@@ -8,11 +8,14 @@ prints one JSON line: seconds for so many batches, in the fastest of several way
 - `stacked`: base and both interchanges are one run of three times the rows, as with us.
 - `compiled`: the latter under `torch.compile`, which takes a minute and a C++ compiler.
 - `computed`: `separate` with targets from the high-level model, run on every batch as in the
-  original. In all others targets are looked up, as with us.
+  original. In all others but the next targets are looked up, as with us.
+- `hooks`: as the original goes about it, by the calls that TransformerLens offers for this. Each
+  interchange caches a run on the source and hooks every patched node of a run on the base, heads at
+  `hook_result`; so does the high-level model for the interchange of a variable.
 
-Kind to the peer: heads are patched at `hook_z`, which spares it every head's own output; hooks stay
-in place and are data to the run; only the nodes of the interchange cost anything; the fused Adam;
-one thread where two are slower, as they are on a busy machine.
+Kind to the peer in all but `hooks`: heads are patched at `hook_z`, which spares it every head's own
+output; hooks stay in place and are data to the run; only the nodes of the interchange cost anything;
+the fused Adam; one thread where two are slower, as they are on a busy machine.
 """
 
 import argparse
@@ -31,7 +34,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-WAYS = ("separate", "stacked", "compiled", "computed")
+WAYS = ("separate", "stacked", "compiled", "computed", "hooks")
 _PAIRS = 256
 _RATE, _BETAS, _CLIP = 1e-2, (0.9, 0.9), 0.1
 _WARM_UP = 3
@@ -191,6 +194,61 @@ def siit_losses(
     return torch.stack([task_loss(*pair) for pair in zip(logits, batch.targets, strict=True)])
 
 
+def by_hooks(
+    model: HookedTransformer,
+    base: Int[Tensor, "pair pos"],
+    source: Int[Tensor, "pair pos"],
+    nodes: Bool[Tensor, " writer"],
+) -> Float[Tensor, "pair pos d_vocab_out"]:
+    """Logits on the base, with nodes from the source, by caching and hooking."""
+    with torch.no_grad():
+        _, cache = model.run_with_cache(source)
+
+    def head_hook(value: Tensor, hook: Any, head: int) -> Tensor:
+        value[:, :, head] = cache[hook.name][:, :, head]
+        return value
+
+    def mlp_hook(value: Tensor, hook: Any) -> Tensor:
+        return cache[hook.name]
+
+    hooks: list[tuple[str, Any]] = []
+    for writer in nodes.nonzero().flatten().tolist():
+        layer, place = divmod(writer - 1, model.cfg.n_heads + 1)
+        if place == model.cfg.n_heads:
+            hooks.append((f"blocks.{layer}.mlp.hook_post", mlp_hook))
+        else:
+            one = functools.partial(head_hook, head=place)
+            hooks.append((f"blocks.{layer}.attn.hook_result", one))
+    return model.run_with_hooks(base, fwd_hooks=hooks)
+
+
+def hooked_losses(
+    model: HookedTransformer, algorithm: HookedTransformer, nodes: Bool[Tensor, "variable writer"]
+) -> Losses:
+    """The three losses as the original computes them, one after the other."""
+    model.set_use_attn_result(True)
+    algorithm.set_use_attn_result(True)
+
+    def losses(batch: Batch) -> Float[Tensor, "3"]:
+        _, interchanged, free = batch.masks
+        with torch.no_grad():
+            said = by_hooks(algorithm, batch.base, batch.source, nodes[batch.variable])
+        target = labels(said, batch.targets)
+        iit = task_loss(by_hooks(model, batch.base, batch.source, interchanged), target)
+        strict = task_loss(by_hooks(model, batch.base, batch.source, free), batch.targets[2])
+        return torch.stack([task_loss(model(batch.base), batch.targets[0]), iit, strict])
+
+    return losses
+
+
+def labels(said: Float[Tensor, "*runs pair pos d_vocab_out"], like: Tensor) -> Tensor:
+    """What the high-level model says: values, or the most likely token."""
+    if like.is_floating_point():
+        return said[..., 0]
+    # Where the program is undefined, outputs are rounding errors and the label is 0.
+    return torch.where(said.abs() < _NOTHING, 0, said).argmax(-1)
+
+
 def losses_by(way: str, arrays: Mapping[str, np.ndarray]) -> tuple[HookedTransformer, Losses]:
     """A fresh model and its losses, computed in one of the `WAYS`."""
     model = load_model(arrays, "model")
@@ -199,21 +257,21 @@ def losses_by(way: str, arrays: Mapping[str, np.ndarray]) -> tuple[HookedTransfo
         # `run_with_hooks`, and hooks that look at their mask, break the graph: these do neither.
         stacked = functools.partial(siit_losses, trained, stacked=True, skip_idle=False)
         return model, torch.compile(stacked, fullgraph=True, dynamic=False)
+    nodes = torch.from_numpy(arrays["algorithm.variable_nodes"]).bool()
+    if way == "hooks":
+        model = load_model(arrays, "model")  # without hooks that stay
+        return model, hooked_losses(model, load_model(arrays, "algorithm"), nodes)
     if way != "computed":
         return model, functools.partial(siit_losses, trained, stacked=way == "stacked")
     algorithm = Interchange(load_model(arrays, "algorithm"))
-    nodes = torch.from_numpy(arrays["algorithm.variable_nodes"]).bool()
 
     def computed(batch: Batch) -> Float[Tensor, "3"]:
         chosen = nodes[batch.variable]
         masks = torch.stack([torch.zeros_like(chosen), chosen])
         with torch.no_grad():
             said = torch.stack(algorithm(batch.base, batch.source, masks, stacked=False))
-        if batch.targets.is_floating_point():
-            said = said[..., 0]
-        else:  # where the program is undefined, outputs are rounding errors and the label is 0
-            said = torch.where(said.abs() < _NOTHING, 0, said).argmax(-1)
-        return siit_losses(trained, batch._replace(targets=said[[0, 1, 0]]), stacked=False)
+        targets = labels(said, batch.targets)[[0, 1, 0]]
+        return siit_losses(trained, batch._replace(targets=targets), stacked=False)
 
     return model, computed
 
@@ -277,7 +335,7 @@ def main() -> None:
     threads = min(tried, key=lambda n: tried[n][0])
     found = {first: tried[threads]}
     found |= {way: time_way(way, arrays, threads, *length) for way in others}
-    looked_up = [way for way in found if way != "computed"] or list(found)
+    looked_up = [way for way in found if way not in ("computed", "hooks")] or list(found)
     fastest = min(looked_up, key=lambda way: found[way][0])
     seconds, cpu_seconds, _ = found[fastest]
     said = {
