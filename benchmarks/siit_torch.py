@@ -14,7 +14,7 @@ prints one JSON line: seconds for so many batches, in the fastest of several way
   `hook_result`; so does the high-level model for the interchange of a variable.
 
 Kind to the peer in all but `hooks`: heads are patched at `hook_z`, which spares it every head's own
-output; hooks stay in place and are data to the run; only the nodes of the interchange cost anything;
+output; hooks stay in place and are data to the run; only nodes of the interchange cost anything;
 the fused Adam; one thread where two are slower, as they are on a busy machine.
 """
 
