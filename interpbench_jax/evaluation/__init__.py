@@ -12,6 +12,7 @@ from interpbench_jax.evaluation.circuit_accuracy import circuit_accuracy
 from interpbench_jax.evaluation.edge_effects import edge_effects
 from interpbench_jax.evaluation.leakage import N_SUBSETS, Leakage, leakage, subset_agreement
 from interpbench_jax.evaluation.node_effects import NodeEffects, node_effects
+from interpbench_jax.evaluation.position_leakage import position_leakage
 from interpbench_jax.siit import Scores, agreement, validate
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "draw_interventions",
     "edge_effects",
     "leakage",
+    "position_leakage",
     "node_effects",
     "subset_agreement",
     "validate",

@@ -53,7 +53,8 @@ def align(compiled: CompiledCase, *, padded: bool = False, same_size: bool = Fal
         config = replace(config, **{size: getattr(compiled.config, size) for size in same})
     if padded:
         config = replace(config, pad=compiled.codec.pad)
-    moved = dict(compiled.case.realign)
+    # A model of the compiled one's size has no other places.
+    moved = {} if same_size else dict(compiled.case.realign)
 
     def place(name: str) -> str:
         node, bracket, kind = name.partition("<")

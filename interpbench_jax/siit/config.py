@@ -60,7 +60,7 @@ class SiitConfig:
       beta2: Adam's decay of the mean squared gradient.
       clip_norm: global norm to which gradients are clipped.
       max_batches: train for so many batches at most.
-      round_batches: validate after so many.
+      round_batches: validate after so many; the last round may be shorter.
       threshold: stop when accuracy, the IIA of every variable and the SIIA of every free node
         reach it.
       min_length: length of the shortest sequences, padded to full length; `None` has sequences of
@@ -107,7 +107,7 @@ class SiitConfig:
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value}")
         shortest = self.min_length
-        if shortest is not None and not (isinstance(shortest, int) and shortest >= 1):
+        if shortest is not None and (type(shortest) is not int or shortest < 1):
             raise ValueError(f"min_length must be a whole number from 1 on, got {shortest!r}")
         for name in ("behaviour_weight", "iit_weight", "strict_weight"):
             if not getattr(self, name) >= 0:
@@ -138,3 +138,7 @@ class SiitConfig:
     def n_rounds(self) -> int:
         """Rounds of a full run."""
         return -(-self.max_batches // self.round_batches)
+
+    def batches_after(self, rounds: int) -> int:
+        """How many batches so many rounds have."""
+        return min(rounds * self.round_batches, self.max_batches)

@@ -88,6 +88,7 @@ class Loop(NamedTuple):
     plateau_patience: int
     batch_size: int
     round_batches: int
+    max_batches: int
     n_rounds: int
     clip_norm: float
     beta1: float

@@ -1,5 +1,7 @@
 """One batch of SIIT: draw pairs and interventions, then one or three optimizer updates."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -115,8 +117,11 @@ def update(
     outside: Outside = "train",
     source_gradient: bool = True,
     divided: bool = False,
+    parts: int = 1,
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
+
+    A loss without weight takes no step of its own.
 
     Args:
       params: weights.
@@ -131,6 +136,8 @@ def update(
       outside: what becomes of the nodes outside the circuit.
       source_gradient: whether gradients flow back into the run on the source.
       divided: whether every device of a mesh has a part of the batch of its own.
+      parts: the gradient is computed on so many parts of the pairs in turn; must divide their
+        number.
 
     Returns:
       New weights and optimizer state, and the three losses, unweighted, each before its step.
@@ -140,29 +147,70 @@ def update(
     for group in groups:
         chosen = jnp.array(group)
 
-        def weighted(params: Params, chosen: Array = chosen) -> tuple[Array, Array]:
+        def weighted(
+            params: Params, batch: SiitBatch, chosen: Array = chosen
+        ) -> tuple[Array, Array]:
             found = interchange_losses(
                 params,
                 model,
                 batch.base,
                 batch.source,
-                batch.masks[chosen],
-                batch.targets[chosen],
+                batch.masks,
+                batch.targets,
                 batch.positions,
                 detached=free if outside == "stop_gradient" else None,
                 source_gradient=source_gradient,
             )
             return found @ weights[chosen], found
 
-        gradient, found = jax.grad(weighted, has_aux=True)(params)
+        some = batch._replace(masks=batch.masks[chosen], targets=batch.targets[chosen])
+        gradient, found = _in_parts(jax.grad(weighted, has_aux=True), params, some, parts)
         if divided:
             gradient, found = mean_over_devices((gradient, found), batch.positions.sum())
         if outside == "freeze":
             gradient = without_nodes(gradient, Graph.of(model), free)
-        directions, optimizer_state = optimizer.update(gradient, optimizer_state, params)
-        params = jax.tree.map(lambda p, d: p - learning_rate * d, params, directions)
+        directions, new_state = optimizer.update(gradient, optimizer_state, params)
+        moved = jax.tree.map(lambda p, d: p - learning_rate * d, params, directions)
+        # No step for what has no weight: Adam's momentum would move the weights all the same.
+        params, optimizer_state = jax.tree.map(
+            functools.partial(jnp.where, (weights[chosen] > 0).any()),
+            (moved, new_state),
+            (params, optimizer_state),
+        )
         losses = losses.at[chosen].set(found)
     return params, optimizer_state, losses
+
+
+def _in_parts(
+    found_on: Callable[[Params, SiitBatch], tuple[Params, Array]],
+    params: Params,
+    batch: SiitBatch,
+    parts: int,
+) -> tuple[Params, Array]:
+    """What is found on the whole batch, as the mean over its parts, each by its positions."""
+    if parts == 1:
+        return found_on(params, batch)
+
+    def cut(pairs: Array, axis: int = 0) -> Array:
+        shape = (*pairs.shape[:axis], parts, -1, *pairs.shape[axis + 1 :])
+        return jnp.moveaxis(pairs.reshape(shape), axis, 0)
+
+    masks = batch.masks
+    each = SiitBatch(
+        base=cut(batch.base),
+        source=cut(batch.source),
+        masks=jnp.stack([masks] * parts) if masks.shape[1] == 1 else cut(masks, 1),
+        targets=cut(batch.targets, 1),
+        positions=cut(batch.positions),
+    )
+
+    def add(total: tuple, part: SiitBatch) -> tuple[tuple, None]:
+        weight = part.positions.sum() / batch.positions.sum()
+        found = found_on(params, part)
+        return jax.tree.map(lambda t, x: t + weight * x, total, found), None
+
+    nothing = jax.tree.map(jnp.zeros_like, (params, jnp.zeros(len(masks))))
+    return jax.lax.scan(add, nothing, each)[0]
 
 
 def without_nodes(gradient: Params, graph: Graph, nodes: Float[Array, " writer"]) -> Params:

@@ -15,10 +15,18 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig, forward
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.losses import task_loss
 from interpbench_jax.siit.members import Member
-from interpbench_jax.siit.mesh import DATA, POPULATION, copy_everywhere, gather, spread_members
+from interpbench_jax.siit.mesh import (
+    DATA,
+    POPULATION,
+    copy_everywhere,
+    gather,
+    parts_on_a_core,
+    spread_members,
+)
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.state import History, Loop, TrainState, init_states
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, own_part, update
@@ -159,12 +167,17 @@ def advance_members(
 ) -> TrainState:
     """Trains every member until some round; to be called within a compiled function."""
     divided = mesh is not None and mesh.shape[DATA] > 1
+    parts = 1
+    if mesh is not None:
+        # The widest array has the hidden units of an MLP, for the source and three runs.
+        width = 4 * training.base.shape[1] * model.d_mlp
+        parts = parts_on_a_core(loop.batch_size // mesh.shape[DATA], width)
 
     def member(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
         training, validation, until = given
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop, divided),
+            lambda s: _round(s, training, validation, model, loop, divided, parts),
             state,
         )
 
@@ -191,12 +204,13 @@ def _round(
     model: TransformerConfig,
     loop: Loop,
     divided: bool,
+    parts: int,
 ) -> TrainState:
     optimizer, rates = loop.optimizer(), state.rates
     free = training.free_nodes.sum(0)
 
-    def batch_step(carry: tuple, index: Array) -> tuple[tuple, Array]:
-        params, optimizer_state, key = carry
+    def batch_step(index: Array, carry: tuple) -> tuple:
+        params, optimizer_state, key, total = carry
         key, batch_key = jax.random.split(key)
         batch = draw_batch(
             training,
@@ -220,18 +234,23 @@ def _round(
             outside=loop.outside,
             source_gradient=loop.source_gradient,
             divided=divided,
+            parts=parts,
         )
-        return (params, optimizer_state, key), losses
+        return params, optimizer_state, key, total + losses
 
-    carry = (state.params, state.optimizer_state, state.key)
-    (params, optimizer_state, key), losses = jax.lax.scan(
-        batch_step, carry, jnp.arange(loop.round_batches)
-    )
+    left = loop.max_batches - state.round * loop.round_batches
+    n_batches = jnp.minimum(left, loop.round_batches)
+    carry = (state.params, state.optimizer_state, state.key, jnp.zeros(3))
+    params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
+    losses = total / n_batches
     scores = validate(params, model, validation)
     worst = worst_that_counts(scores, rates.weights)
-    seen = History(losses.mean(0), scores)
+    seen = History(losses, scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
-    diverged = ~jnp.isfinite(losses).all()
+    # Losses are of before each step: what the last one made of the weights is seen here only.
+    logits, _ = forward(params, model, validation.base)
+    afterwards = task_loss(logits, validation.base_target, validation.positions)
+    diverged = ~(jnp.isfinite(losses).all() & jnp.isfinite(afterwards))
     better = (worst > state.best_score) & ~diverged
     _, plateau_state = loop.plateau().update({}, state.plateau_state, value=1 - worst)
     return TrainState(
@@ -258,6 +277,5 @@ def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, 
         return start
     if loop.schedule == "plateau":
         return start * state.plateau_state.scale  # type: ignore[union-attr]
-    n_batches = loop.n_rounds * loop.round_batches
-    share = (state.round * loop.round_batches + index) / max(n_batches - 1, 1)
+    share = (state.round * loop.round_batches + index) / max(loop.max_batches - 1, 1)
     return start + share * (end - start)

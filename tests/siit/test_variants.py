@@ -1,6 +1,8 @@
 """Presets, members of a population, and what becomes of nodes outside the circuit."""
 
 import dataclasses
+import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -78,25 +80,36 @@ def test_no_gradient_passes_through_detached_nodes() -> None:
     problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
     batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
 
-    def loss(params, detached):
-        found = interchange_losses(
-            params,
-            MODEL,
-            batch.base,
-            batch.source,
-            batch.masks,
-            batch.targets,
-            batch.positions,
-            detached=detached,
-        )
-        return found[0]
+    arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.positions)
 
-    for detached, expected in ((None, True), (FREE, False)):
-        value, gradient = jax.value_and_grad(loss)(params, detached)
-        assert value == loss(params, None)
-        attention = gradient["blocks_0"]["attn"]
-        assert bool(jnp.abs(attention["W_O"]).max() > 0) == expected
-        assert jnp.abs(gradient["blocks_0"]["mlp"]["W_in"]).max() > 0
+    @functools.partial(jax.jit, static_argnames=("which", "source_gradient"))
+    def value_and_gradient(params, detached, which, source_gradient):
+        def loss(params):
+            given = {"detached": detached, "source_gradient": source_gradient}
+            return interchange_losses(params, MODEL, *arrays, **given)[which]
+
+        return jax.value_and_grad(loss)(params)
+
+    # The IIT loss does not look at the free heads of the run on the base; in no other do they
+    # get a gradient by another way than through themselves.
+    for which, source_gradient in itertools.product(range(3), (False, True)):
+        plain, through = value_and_gradient(params, None, which, source_gradient)
+        value, closed = value_and_gradient(params, FREE, which, source_gradient)
+        np.testing.assert_allclose(value, plain, rtol=1e-6)
+        assert jnp.abs(closed["blocks_0"]["attn"]["W_O"]).max() == 0
+        assert jnp.abs(closed["blocks_0"]["mlp"]["W_out"]).max() > 0
+        if which == 0:
+            assert jnp.abs(through["blocks_0"]["attn"]["W_O"]).max() > 0
+
+
+def test_stop_grad_trains_no_free_node() -> None:
+    config = dataclasses.replace(QUICK, **PRESETS["stop-grad"])
+    before = init_states(members(config), copy_problem(), MODEL).params
+    states: list[TrainState] = []
+    train_siit(copy_problem(), MODEL, config, on_round=states.append)
+    for name, changed in moved(before, states[-1].params).items():
+        in_heads = "attn" in name and "b_O" not in name
+        assert changed != in_heads, name
 
 
 def test_gradients_flow_into_the_source_run_unless_it_is_given() -> None:
@@ -191,6 +204,26 @@ def test_one_member_diverges_and_the_other_goes_on() -> None:
     assert result.diverged.tolist() == [True, False]
     assert result.rounds.tolist() == [1, QUICK.n_rounds]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
+
+
+def test_weights_that_a_last_step_breaks_are_not_kept() -> None:
+    config = dataclasses.replace(
+        QUICK, learning_rate=1e30, final_learning_rate=1e30, round_batches=1, max_batches=1
+    )
+    result = train_siit(copy_problem(), MODEL, config)
+    assert result.diverged.tolist() == [True]
+    assert all(np.abs(leaf).max() < 1e3 for leaf in jax.tree.leaves(result.params))
+
+
+def test_the_plateau_follows_the_worst_score_upwards() -> None:
+    config = dataclasses.replace(QUICK, schedule="plateau", threshold=1.0)
+    states: list[TrainState] = []
+    result = train_siit(copy_problem(), MODEL, config, on_round=states.append)
+    scores = result.history.scores
+    worst = np.minimum(scores.accuracy, np.minimum(scores.iia.min(-1), scores.siia.min(-1)))[0]
+    for n, state in enumerate(states, start=1):
+        best = float(state.plateau_state.best_value[0])  # type: ignore[union-attr]
+        assert best == pytest.approx(1 - worst[:n].max(), abs=1e-3)
 
 
 def test_scores_without_a_weight_do_not_count() -> None:

@@ -1,0 +1,43 @@
+"""Does anything flow around the circuit when nodes outside it are patched at one position only."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.siit import SiitProblem, agreement
+
+
+@functools.partial(jax.jit, static_argnames=("config", "chunk"))
+def position_leakage(
+    params: Params, config: TransformerConfig, problem: SiitProblem, *, chunk: int = 1
+) -> Float[Array, " pos"]:
+    """Patches nodes outside the circuit from the source at a single position; nothing may change.
+
+    Training, and `leakage`, patch all positions at once, where changes at two of them can make up
+    for each other.
+
+    Args:
+      params: weights.
+      config: their shape.
+      problem: pairs, targets and nodes.
+      chunk: how many patched runs at once (memory grows with it).
+
+    Returns:
+      For every position that is patched, the share of counted positions that miss the base's
+      target; the worst over the nodes, each alone and all together.
+    """
+    _, written = forward(params, config, problem.source)
+    together = jnp.concatenate([problem.free_nodes, problem.free_nodes.sum(0, keepdims=True)])
+    here = jnp.eye(problem.base.shape[1])
+    masks = jnp.einsum("sw,pq->spqw", together, here)  # at position p, seen at every position q
+
+    def missed(mask: Float[Array, "pos writer"]) -> Float[Array, ""]:
+        each = jnp.broadcast_to(mask, (problem.n_pairs, *mask.shape))
+        logits, _ = forward(params, config, problem.base, NodePatch(each, written))
+        return 1 - agreement(logits, problem.base_target, problem.positions)
+
+    found = jax.lax.map(missed, masks.reshape(-1, *masks.shape[2:]), batch_size=chunk)
+    return found.reshape(masks.shape[:2]).max(0)

@@ -1,0 +1,122 @@
+"""What a batch does to the weights: which losses take steps, in what order, in how many parts."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.model import init_params
+from interpbench_jax.siit import (
+    TrainState,
+    draw_batch,
+    make_optimizer,
+    train_siit,
+    update,
+)
+from interpbench_jax.siit.mesh import parts_on_a_core
+from tests.siit.test_train import MODEL, QUICK, copy_problem
+
+FREE = copy_problem().free_nodes.sum(0)
+TRAIN_STEP = jax.jit(update, static_argnames=("model", "optimizer", "steps", "parts"))
+
+
+def test_a_loss_without_weight_takes_no_step() -> None:
+    """Adam would go on by its momentum, and forget what it has seen."""
+    base = dataclasses.replace(QUICK, iit_weight=0.0, strict_weight=0.0)
+    joint, separate = (
+        train_siit(copy_problem(), MODEL, dataclasses.replace(base, steps=steps))
+        for steps in ("joint", "separate")
+    )
+    np.testing.assert_allclose(
+        separate.history.losses[..., 0], joint.history.losses[..., 0], rtol=1e-3
+    )
+
+
+def test_separate_steps_are_iit_then_strict_then_behaviour() -> None:
+    params = init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(copy_problem(), jax.random.key(2), batch_size=8, strict_sampling="all")
+    optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
+    step = functools.partial(
+        TRAIN_STEP,
+        batch=batch,
+        free=FREE,
+        learning_rate=jnp.array(1e-2),
+        model=MODEL,
+        optimizer=optimizer,
+    )
+    weights = jnp.array([0.5, 2.0, 1.5])
+    state = optimizer.init(params)
+    separate, _, losses = step(params, state, weights=weights, steps="separate")
+    seen = {}
+    for which in (1, 2, 0):
+        one = jnp.zeros(3).at[which].set(weights[which])
+        params, state, found = step(params, state, weights=one, steps="joint")
+        seen[which] = found[which]
+    np.testing.assert_allclose(losses, [seen[0], seen[1], seen[2]], rtol=1e-4)
+    expected = dict(jax.tree_util.tree_leaves_with_path(params))
+    for path, ours in jax.tree_util.tree_leaves_with_path(separate):
+        if path[-1].key != "b_K":  # adds the same to all scores: its gradient is rounding
+            np.testing.assert_allclose(ours, expected[path], atol=1e-5, err_msg=str(path))
+
+
+def test_the_last_round_is_shorter_where_batches_run_out() -> None:
+    """Rounds are where the loop is looked at; they do not change what it does."""
+    ends = []
+    for round_batches, rounds in ((20, 3), (10, 5)):
+        config = dataclasses.replace(
+            QUICK, max_batches=50, round_batches=round_batches, threshold=1.0
+        )
+        assert config.n_rounds == rounds and config.batches_after(rounds) == 50
+        states: list[TrainState] = []
+        train_siit(copy_problem(), MODEL, config, on_round=states.append)
+        assert len(states) == rounds
+        ends.append(states[-1])
+    long, short = ends
+    for ours, expected in zip(
+        jax.tree.leaves(long.params), jax.tree.leaves(short.params), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    np.testing.assert_allclose(long.history.losses[0, 2], short.history.losses[0, 4], rtol=1e-3)
+
+
+@pytest.mark.parametrize("variable_sampling", ["per_batch", "per_pair"])
+def test_parts_of_a_batch_are_the_whole(variable_sampling) -> None:
+    """Also where they have different numbers of positions that count."""
+    problem = copy_problem()
+    uneven = problem._replace(positions=problem.positions.at[::3, -1].set(0))
+    params = init_params(MODEL, jax.random.key(1))
+    batch = draw_batch(
+        uneven,
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="all",
+        variable_sampling=variable_sampling,
+    )
+    optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
+    step = functools.partial(
+        TRAIN_STEP,
+        params,
+        optimizer.init(params),
+        batch,
+        FREE,
+        jnp.array([0.5, 2.0, 1.5]),
+        jnp.array(1e-2),
+        model=MODEL,
+        optimizer=optimizer,
+        steps="joint",
+    )
+    (_, (_, whole), losses), (_, (_, parts), losses_of_parts) = step(), step(parts=4)
+    np.testing.assert_allclose(losses_of_parts, losses, rtol=1e-5)
+    for ours, expected in zip(jax.tree.leaves(parts.mu), jax.tree.leaves(whole.mu), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_parts_fit_a_cache_on_cores_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parts_on_a_core(128, 4 * 5 * 48) == 1
+    assert parts_on_a_core(128, 4 * 10 * 224) == 4
+    assert parts_on_a_core(6, 10**9) == 2  # 3 pairs cannot be halved
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert parts_on_a_core(128, 4 * 10 * 224) == 1
