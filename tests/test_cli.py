@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from interpbench_jax.benchmark.draw_effects import draw_effects
+from interpbench_jax.benchmark.verify import verify_jointly
 from interpbench_jax.cli import main
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.zoo import load_model
@@ -66,10 +68,38 @@ def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["node_effects"]) == 10
 
 
+def test_evaluate_says_when_no_effect_can_be_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Base and source of the only pair have the same targets."""
+    few = ["--n-pairs", "1", "--seed", "3", "--n-runs", "100", "--n-interventions", "4"]
+    main(["evaluate", "3", *few, "--out", str(tmp_path)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "No effect of a node of model 3 can be measured: no target differs" in printed
+    assert "Ablating" not in printed
+    assert not list((tmp_path / "3").iterdir())
+    joint = verify_jointly(load_model("3"), n_pairs=1, seed=3, n_runs=100, n_interventions=4)
+    assert not joint.has_effects
+    with pytest.raises(ValueError, match="no effects to draw"):
+        draw_effects(load_model("3"), joint, tmp_path / "effects.png")
+
+
 def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["discover", "3", "--methods", "eap", "--n-inputs", "50", "--out", str(tmp_path)])
-    assert "eap" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for part in ("eap", "missed", "precision", "3, eap: true input->m0, "):
+        assert part in printed
     assert (tmp_path / "3" / "circuits.png").exists()
+
+
+def test_discover_checks_everything_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loss that fits the first model only is refused before the first one is looked at."""
+    with pytest.raises(SystemExit):
+        main(["discover", "3", "13", "--loss", "mae", "--out", str(tmp_path / "new")])
+    assert "unknown loss 'mae' for labels" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
@@ -92,6 +122,8 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
         (["evaluate", "3", "elsewhere/3"], "3 and elsewhere/3 would both be called '3'"),
         (["discover", "3", "--methods", "guess"], "unknown method 'guess'"),
         (["discover", "3", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
+        (["discover", "3", "--ablation", "median"], "unknown ablation 'median'; known: resample"),
+        (["discover", "3", "--out", __file__], f"cannot write to {__file__}: "),
         (["evaluate", "3", "--n-pairs", "0"], "n_pairs must be at least 1, got 0"),
     ],
 )

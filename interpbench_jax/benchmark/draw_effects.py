@@ -30,7 +30,12 @@ def draw_effects(model: BenchmarkModel, joint: JointVerification, file: Path) ->
       model: the model that was verified.
       joint: what was found.
       file: where to write, in the format of its suffix; replaced when the drawing is complete.
+
+    Raises:
+      ValueError: there are no effects, as no target differs between base and source.
     """
+    if not joint.has_effects:
+        raise ValueError("no effects to draw: no target differs between base and source")
     rows = joint.effect_rows(model)
     nodes, forms = [row["node"] for row in rows], [form for form in _FORMS if form in rows[0]]
     size = (2.2 + 2.2 * len(ABLATIONS), 1.2 + len(forms) * (0.5 + 0.24 * len(nodes)))

@@ -5,36 +5,82 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 _LOSSES = ("behaviour", "IIT", "strict")
-_SCORES = ("accuracy", "iia", "siia")
-_STYLES = ("-", "--", ":")
+_SCORES = {"accuracy": "accuracy", "iia": "worst IIA", "siia": "worst SIIA"}
+# Marked, so that a run of one round is seen, too.
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"linestyle": "-", "marker": "o", "markersize": 3.5},
+    {"linestyle": "--", "marker": "s", "markersize": 3.5},
+    {"linestyle": ":", "marker": "^", "markersize": 3.5},
+)
+_MOST_MARKERS = 20
+_MOST_IN_COLUMN = 12
 
 
 def draw_history(rows: Sequence[dict[str, Any]], file: Path, *, title: str) -> None:
-    """Draws the rounds of a run, a thin line per member, to a PNG or SVG.
+    """Draws the rounds of a run to a PNG or SVG: a colour per member if there are several.
 
     Args:
       rows: rounds, as `read_metrics` gives them.
       file: where to write.
       title: above the drawing.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    batches = [row["batches"] for row in rows]
+    losses = np.array([row["losses"] for row in rows], float)
+    scores = np.stack([np.array([row[name] for row in rows], float) for name in _SCORES], axis=-1)
+    n_members = losses.shape[1]
+    n_columns = -(-n_members // _MOST_IN_COLUMN) if n_members > 1 else 0  # of the members' legend
+
+    figure = Figure(figsize=(9 + 1.2 * n_columns, 3.6), layout="constrained")
     figure.suptitle(title)
     above, below = figure.subplots(1, 2)
-    batches = [row["batches"] for row in rows]
-    for place, (name, style) in enumerate(zip(_LOSSES, _STYLES, strict=True)):
-        losses = np.array([row["losses"] for row in rows], float)[:, :, place]
-        lines = above.plot(batches, losses, style, color=f"C{place}", alpha=0.8)
-        lines[0].set_label(name)
+    _draw(above, batches, losses, _LOSSES)
     above.set(yscale="log", xlabel="batches", ylabel="loss")
-    for place, (name, style) in enumerate(zip(_SCORES, _STYLES, strict=True)):
-        scores = np.array([row[name] for row in rows], float)
-        lines = below.plot(batches, scores, style, color=f"C{place}", alpha=0.8)
-        lines[0].set_label(name if name == "accuracy" else f"worst {name.upper()}")
+    _draw(below, batches, scores, tuple(_SCORES.values()))
     below.set(xlabel="batches", ylabel="share right", ylim=(-0.02, 1.02))
-    for axes in (above, below):
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
+    if n_columns:
+        handles = [
+            Line2D([], [], color=colour, label=f"member {member}")
+            for member, colour in enumerate(_colours(n_members))
+        ]
+        figure.legend(handles=handles, loc="outside right center", frameon=False, ncols=n_columns)
     figure.savefig(file, dpi=120)
+
+
+def _draw(
+    axes: Axes,
+    batches: Sequence[int],
+    values: Float[np.ndarray, "round member kind"],
+    names: Sequence[str],
+) -> None:
+    n_rounds, n_members, n_kinds = values.shape
+    several = n_members > 1
+    of_members, of_kinds = _colours(n_members), [f"C{kind}" for kind in range(n_kinds)]
+    for kind, style in enumerate(_STYLES):
+        for member in range(n_members):
+            axes.plot(
+                batches,
+                values[:, member, kind],
+                color=of_members[member] if several else of_kinds[kind],
+                alpha=0.8,
+                markevery=-(-n_rounds // _MOST_MARKERS),
+                **style,
+            )
+    handles = [
+        Line2D([], [], color="black" if several else colour, label=name, **style)
+        for name, colour, style in zip(names, of_kinds, _STYLES, strict=True)
+    ]
+    axes.legend(handles=handles, frameon=False, handlelength=3)
+    axes.grid(alpha=0.3)
+
+
+def _colours(n_members: int) -> list[str]:
+    """Told apart by brightness, too; the brightest, hard to see on white, are left out."""
+    return [to_hex(rgba) for rgba in colormaps["viridis"](np.linspace(0, 0.9, n_members))]

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from interpbench_jax.benchmark.draw import draw_comparison
+from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
 from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.cases import sample_pairs
 from interpbench_jax.compiler import algorithm_outputs, compile_case
 from interpbench_jax.discovery import (
+    DISCOVERY_ABLATIONS,
     ContrastBatch,
     Loss,
     contrast_batch,
@@ -24,7 +25,11 @@ from interpbench_jax.discovery import (
     usual_loss,
 )
 from interpbench_jax.discovery.losses import loss_to_target
+from interpbench_jax.model import Circuit
+from interpbench_jax.model.circuit import Edge
+from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import edge_roc, found_circuit, node_roc
+from interpbench_jax.scoring.items import EdgeScores, NodeScores
 from interpbench_jax.siit import counted_positions
 from interpbench_jax.zoo import BenchmarkModel, replacing
 
@@ -37,22 +42,66 @@ class Finding(NamedTuple):
     Attributes:
       case: name of the model's case.
       method: name of the method.
+      loss: name of the loss function it was given.
       scores: per edge, or per writer.
       edge_auroc: with q, k and v of a head merged.
       edge_auroc_qkv: with them apart.
       node_auroc: over heads and MLPs.
+      true_edges: names of the true edges in the found circuit, which is as large as the true one
+        (see `found_circuit`); with q, k and v of a head merged.
+      missed_edges: of the true edges that are not in it.
+      false_edges: of the edges in it that are not true.
       seconds: wall time of the run, without compilation.
       compile_seconds: of XLA compilation.
     """
 
     case: str
     method: str
+    loss: str
     scores: Float[np.ndarray, "writer reader"] | Float[np.ndarray, " writer"]
     edge_auroc: float
     edge_auroc_qkv: float
     node_auroc: float
+    true_edges: tuple[str, ...]
+    missed_edges: tuple[str, ...]
+    false_edges: tuple[str, ...]
     seconds: float
     compile_seconds: float
+
+    @property
+    def precision(self) -> float:
+        """Share of the found edges that are true; NaN if none are found."""
+        return _share(len(self.true_edges), len(self.false_edges))
+
+    @property
+    def recall(self) -> float:
+        """Share of the true edges that are found; NaN if there are none."""
+        return _share(len(self.true_edges), len(self.missed_edges))
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the scores, as plain data."""
+        fields = self._asdict()
+        del fields["scores"]
+        return fields | {
+            "n_true": len(self.true_edges),
+            "n_missed": len(self.missed_edges),
+            "n_false": len(self.false_edges),
+            "precision": self.precision,
+            "recall": self.recall,
+        }
+
+
+def check_inputs(*, n_inputs: int, ablation: str) -> None:
+    """Refuses inputs that `make_contrast` cannot make.
+
+    Raises:
+      ValueError: `n_inputs` is smaller than 1, or there is no such ablation.
+    """
+    if n_inputs < 1:
+        raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
+    if ablation not in DISCOVERY_ABLATIONS:
+        known = ", ".join(DISCOVERY_ABLATIONS)
+        raise ValueError(f"unknown ablation {ablation!r}; known: {known}")
 
 
 def make_contrast(
@@ -75,8 +124,7 @@ def make_contrast(
     Raises:
       ValueError: `n_inputs` is smaller than 1, or there is no such ablation.
     """
-    if n_inputs < 1:
-        raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
+    check_inputs(n_inputs=n_inputs, ablation=ablation)
     compiled = compile_case(model.case)
     clean, corrupted = sample_pairs(compiled.case, n_inputs, key, min_length=model.min_length)
     return contrast_batch(
@@ -117,9 +165,10 @@ def run_methods(
     findings = []
     for name, function in zip(methods, functions, strict=True):
         used = loss or usual_loss(name, categorical)
+        loss_name = getattr(used, "__name__", str(used))  # a `functools.partial` has none
         unpatched = float(used(batch.clean_logits, batch))
         if not math.isfinite(unpatched):
-            raise ValueError(f"{used.__name__} of the unpatched model must be finite: {unpatched}")
+            raise ValueError(f"{loss_name} of the unpatched model must be finite: {unpatched}")
         with stopwatch() as time_taken:
             scores = np.asarray(
                 function(
@@ -127,15 +176,17 @@ def run_methods(
                 )
             )
         if np.isnan(scores).any():
-            raise ValueError(f"{name} gives NaN as a score: {used.__name__} of a patched model was")
+            raise ValueError(f"{name} gives NaN as a score; its loss was {loss_name}")
         findings.append(
             Finding(
                 case=model.case,
                 method=name,
+                loss=loss_name,
                 scores=scores,
                 edge_auroc=edge_roc(scores, model.circuit).auroc,
                 edge_auroc_qkv=edge_roc(scores, model.circuit, level="qkv").auroc,
                 node_auroc=node_roc(scores, model.circuit).auroc,
+                **_edges_by_kind(model.circuit, scores),
                 seconds=time_taken.total - time_taken.compiling,
                 compile_seconds=time_taken.compiling,
             )
@@ -164,12 +215,28 @@ def write_findings(
         arrays: dict[str, Any] = {finding.method: finding.scores for finding in findings}
         arrays |= {name: np.array(getattr(model.graph, name)) for name in ("writers", "readers")}
         np.savez_compressed(stream, **arrays)
-    figures = [
-        {**{k: v for k, v in f._asdict().items() if k != "scores"}, **settings} for f in findings
-    ]
+    figures = [{**f.as_json(), **settings} for f in findings]
     with replacing(directory / "findings.json") as partial:
         partial.write_text(json.dumps(figures, indent=1))
     found = {f.method: found_circuit(f.scores, model.circuit) for f in findings}
     title = f"case {model.case}: {model.card['title']}"
     with replacing(directory / "circuits.png") as partial:
         draw_comparison(model.circuit, found, partial, title=title)
+
+
+def _edges_by_kind(truth: Circuit, scores: EdgeScores | NodeScores) -> dict[str, tuple[str, ...]]:
+    """The fields of `Finding` that name edges, each in graph order."""
+    writers, readers = truth.graph.writers, truth.graph.head_readers
+
+    def place(edge: Edge) -> tuple[int, int]:
+        return writers.index(edge[0]), readers.index(edge[1])
+
+    kinds = edge_kinds(truth, found_circuit(scores, truth))
+    return {
+        f"{kind}_edges": tuple(edge_name(*edge) for edge in sorted(edges, key=place))
+        for kind, edges in kinds.items()
+    }
+
+
+def _share(part: int, rest: int) -> float:
+    return part / (part + rest) if part + rest else math.nan

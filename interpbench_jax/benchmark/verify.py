@@ -48,10 +48,15 @@ class JointVerification(NamedTuple):
     circuit_accuracy: dict[Ablation, float]
     effects: dict[Ablation, NodeEffects]
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether there are any to tell: targets of base and source differ somewhere."""
+        return not np.isnan(self.effects["resample"].accuracy).any()
+
     def effect_rows(self, model: BenchmarkModel) -> list[dict[str, Any]]:
         """For tables and JSON: a row per head and MLP, with its effect by form and ablation.
 
-        Forms that do not apply to the model are left out.
+        Forms that do not apply to the model are left out; all of them where `has_effects` is false.
         """
         aligned = {variable.node for variable in model.variables}
         rows = []

@@ -1,12 +1,15 @@
 """`interpbench discover`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from interpbench_jax.cli.models import load_models
-from interpbench_jax.cli.output import OUT, console, need_some, print_findings
+from interpbench_jax.cli.output import OUT, console, make_directories, need_some, print_findings
+
+if TYPE_CHECKING:
+    from interpbench_jax.benchmark import Finding
 
 
 def discover(
@@ -33,24 +36,50 @@ def discover(
       out: directory for scores and drawings.
     """
     import jax
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.own_method import find_method
+    from interpbench_jax.benchmark.run import check_inputs
     from interpbench_jax.compiler import compile_case
     from interpbench_jax.discovery import named_loss
 
+    # All settings are checked before any work.
     need_some(methods, "method")
     for method in methods:
-        find_method(method)  # all names are checked before any work
-    settings = {"ablation": ablation, "loss": loss, "n_inputs": n_inputs, "seed": seed}
-    found = {}
-    for name, model in load_models(models).items():
-        used = None if loss is None else named_loss(loss, compile_case(model.case).categorical)
-        batch = make_contrast(
-            model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation, loss=used
-        )
-        found[name] = run_methods(model, methods, batch, loss=used, seed=seed)
-        write_findings(model, found[name], out / name, settings)
+        find_method(method)
+    check_inputs(n_inputs=n_inputs, ablation=ablation)
+    loaded = load_models(models)
+    losses = {
+        name: None if loss is None else named_loss(loss, compile_case(model.case).categorical)
+        for name, model in loaded.items()
+    }
+    directories = make_directories(out, loaded)
+
+    settings = {"ablation": ablation, "n_inputs": n_inputs, "seed": seed}
+    found: dict[str, list[Finding]] = {name: [] for name in loaded}
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(loaded) * len(methods))
+        for name, model in loaded.items():
+            progress.update(task, description=f"{name}  drawing inputs")
+            batch = make_contrast(
+                model,
+                jax.random.key(seed),
+                n_inputs=n_inputs,
+                ablation=ablation,
+                loss=losses[name],
+            )
+            for method in methods:
+                progress.update(task, description=f"{name}  {method}")
+                found[name] += run_methods(model, (method,), batch, loss=losses[name], seed=seed)
+                progress.advance(task)
+            write_findings(model, found[name], directories[name], settings)
     print_findings(found)
     pictures = ", ".join(str(out / name / "circuits.png") for name in found)
     console.print(f"true and found circuits side by side: {pictures}", highlight=False)

@@ -1,7 +1,7 @@
 """`interpbench evaluate`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from interpbench_jax.cli.models import load_models
-from interpbench_jax.cli.output import console, print_metrics, print_table
+from interpbench_jax.cli.output import console, make_directories, print_metrics, print_table
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark.verify import JointVerification
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Found = tuple[dict[str, float], JointVerification]
 
 _FORMS = {
-    "accuracy": "share of outputs missed",
+    "accuracy": "share of outputs that miss the target",
     "kl": "rise of KL to the target",
     "kl_self": "rise of KL to the unpatched output",
 }
@@ -36,9 +36,11 @@ def evaluate(
 ) -> None:
     """Verify models: do they follow their circuits, whatever is patched?
 
-    Prints accuracy, IIA and SIIA; leakage, when subsets of the nodes outside the circuit are
-    patched together; abstraction, when sets of variables are interchanged and nodes outside the
-    circuit patched at the same time; accuracy of the circuit alone; and the effect of every node.
+    Prints accuracy, IIA and SIIA; leakage, the share of outputs that miss the target when subsets
+    of the nodes outside the circuit are patched together (what the unpatched model misses is in
+    it); abstraction, the share that meet it when sets of variables are interchanged and nodes
+    outside the circuit patched at the same time; accuracy of the circuit alone; and the effect of
+    every node, where the targets of base and source differ.
 
     Args:
       models: bundled models by name, or directories.
@@ -54,7 +56,7 @@ def evaluate(
     from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 
     loaded = load_models(models)
-    drawings = _places(out, loaded)
+    directories = {} if out is None else make_directories(out, loaded)
     found: dict[str, Found] = {}
     for name, model in loaded.items():
         with Console(stderr=True).status(f"verifying {name}"):
@@ -68,23 +70,13 @@ def evaluate(
         print(json.dumps(rows, indent=1))
     else:
         _print_tables(loaded, found)
-    for name, drawing in drawings.items():
+    for name, directory in directories.items():
+        if not found[name][1].has_effects:
+            continue
+        drawing = directory / "node_effects.png"
         draw_effects(loaded[name], found[name][1], drawing)
         if not as_json:
             console.print(f"effects of the nodes of model {name}: {drawing}", highlight=False)
-
-
-def _places(out: Path | None, names: Iterable[str]) -> dict[str, Path]:
-    """Where drawings go, none if nowhere; what cannot be written is told before any work."""
-    if out is None:
-        return {}
-    drawings = {name: out / name / "node_effects.png" for name in names}
-    try:
-        for drawing in drawings.values():
-            drawing.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot write to {out}: {error.strerror}") from error
-    return drawings
 
 
 def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, Any]:
@@ -110,7 +102,7 @@ def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "F
     print_metrics({name: alone for name, (alone, _) in found.items()})
     joint = [jointly for _, jointly in found.values()]
     of_models(
-        "And when many nodes are patched at once?",
+        "Many nodes patched at once: targets missed (leakage) and met (abstraction)",
         ("pairs", "leakage", "worst", "worst position", "abstraction", "worst"),
         [{"pairs": jointly.n_pairs, **jointly.metrics} for jointly in joint],
     )
@@ -120,6 +112,13 @@ def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "F
         [jointly.circuit_accuracy for jointly in joint],
     )
     for (name, model), jointly in zip(models.items(), joint, strict=True):
+        if not jointly.has_effects:
+            console.print(
+                f"No effect of a node of model {name} can be measured: no target differs between"
+                " base and source. Draw more pairs.",
+                highlight=False,
+            )
+            continue
         rows = jointly.effect_rows(model)
         for form in (form for form in _FORMS if form in rows[0]):
             cells = [

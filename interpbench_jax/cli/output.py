@@ -1,6 +1,6 @@
 """What all commands print with, and where they write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,17 @@ def need_some(names: Sequence[str], kind: str) -> None:
         raise ValueError(f"give at least one {kind}")
 
 
+def make_directories(out: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Makes one for each name, so that what cannot be written is told before any work."""
+    directories = {name: out / name for name in names}
+    try:
+        for directory in directories.values():
+            directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {out}: {error.strerror}") from error
+    return directories
+
+
 def print_metrics(found: Mapping[str, Mapping[str, float]]) -> None:
     """A table of models and how well they follow their circuits."""
     headers = ("model", "accuracy", "IIA", "SIIA", "worst IIA", "worst SIIA")
@@ -30,7 +41,8 @@ def print_metrics(found: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
-    """A table of what methods found in each model."""
+    """Tables of what methods found in each model, and the edges themselves."""
+    rows = [(model, finding) for model, findings in found.items() for finding in findings]
     headers = (
         "model",
         "method",
@@ -50,10 +62,27 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
             f"{row.seconds:.2f}",
             f"{row.compile_seconds:.1f}",
         )
-        for model, rows in found.items()
-        for row in rows
+        for model, row in rows
     ]
     print_table("How well do methods find the true circuit? AUROC", headers, table)
+    headers = ("model", "method", "true", "missed", "false", "precision", "recall")
+    table = [
+        (
+            model,
+            row.method,
+            str(len(row.true_edges)),
+            str(len(row.missed_edges)),
+            str(len(row.false_edges)),
+            f"{row.precision:.2f}",
+            f"{row.recall:.2f}",
+        )
+        for model, row in rows
+    ]
+    print_table("The best edges, as many as the true circuit has: are they true?", headers, table)
+    for model, row in rows:
+        kinds = {"true": row.true_edges, "false": row.false_edges, "missed": row.missed_edges}
+        edges = "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names)
+        console.print(f"{model}, {row.method}: {edges}", highlight=False, markup=False)
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -14,10 +14,22 @@ from interpbench_jax.benchmark import (
     verify_model,
     write_findings,
 )
-from interpbench_jax.discovery import Loss
+from interpbench_jax.benchmark.draw import edge_kinds
+from interpbench_jax.discovery import METHODS, Loss
 from interpbench_jax.discovery.losses import squared_error
 from interpbench_jax.model import NodePatch, forward
+from interpbench_jax.scoring import found_circuit
 from interpbench_jax.zoo import load_model
+
+# Their scores do not depend on what a patched model says.
+RUN_NOTHING_PATCHED = {
+    "information_flow_routes",
+    "random",
+    "weight_magnitude",
+    "activation_magnitude",
+    "structural_prior",
+    "oracle",
+}
 
 
 @pytest.mark.parametrize("name", ["3", "13"])
@@ -43,8 +55,27 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scores["eap"], findings[0].scores)
     figures = json.loads((tmp_path / "new" / "3" / "findings.json").read_text())
     assert figures[1]["edge_auroc"] == findings[1].edge_auroc and figures[1]["seed"] == 0
+    assert [row["loss"] for row in figures] == ["absolute_error", "squared_error_to_clean"]
+    for row, finding in zip(figures, findings, strict=True):
+        found = found_circuit(finding.scores, model.circuit)
+        for kind, edges in edge_kinds(model.circuit, found).items():
+            assert set(row[f"{kind}_edges"]) == {"->".join(edge) for edge in edges}
+            assert row[f"n_{kind}"] == len(row[f"{kind}_edges"]) == len(edges)
+        assert row["precision"] == row["n_true"] / (row["n_true"] + row["n_false"])
+        assert row["recall"] == row["n_true"] / (row["n_true"] + row["n_missed"])
     assert scores["readers"].tolist() == list(model.graph.readers)
     assert (tmp_path / "new" / "3" / "circuits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_oracle_finds_every_edge() -> None:
+    """In graph order, with q, k and v merged."""
+    model = load_model("3")
+    batch = make_contrast(model, jax.random.key(0), n_inputs=4)
+    (finding,) = run_methods(model, ("oracle",), batch)
+    edges = ("input->m0", "input->a1.h2", "m0->a1.h2", "a1.h2->logits")
+    assert finding.true_edges == edges
+    assert finding.missed_edges == finding.false_edges == ()
+    assert finding.precision == finding.recall == 1
 
 
 def test_all_methods_are_looked_up_before_any_runs() -> None:
@@ -54,7 +85,7 @@ def test_all_methods_are_looked_up_before_any_runs() -> None:
         run_methods(model, ("eap", "guess"), batch)
 
 
-@pytest.mark.parametrize("method", ["eap", "edge_patching", "acdc"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in RUN_NOTHING_PATCHED])
 def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
     """Of a model that is fine until it is patched."""
     model = load_model("3")
