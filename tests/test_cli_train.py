@@ -1,20 +1,24 @@
-"""`interpbench train`: where settings come from, and what a run leaves behind."""
+"""`interpbench train`: where settings come from, what it shows, and what it leaves behind."""
 
 import dataclasses
+import io
 import json
 import re
 import sys
+import tempfile
 import types
 from pathlib import Path
+from typing import Any
 
+import jax
 import pytest
+import rich.console
+import rich.progress
 
-from interpbench_jax.cli import main
+from interpbench_jax.cli import main, training_bar
 from interpbench_jax.cli.dashboards import dashboard
 from interpbench_jax.cli.settings import Overrides, population
-from interpbench_jax.cli.training_run import TrainingRun
 from interpbench_jax.siit import SiitConfig
-from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.metrics_file import read_metrics
 from interpbench_jax.zoo.progress import Progress
 
@@ -96,96 +100,44 @@ def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> 
         (["3", "--log", "wandb"], "logging to wandb needs"),
         (["7"], "7 exists and is not a model; will not replace it"),
         (["3", "--seeds", str(2**80)], r"a seed must be at least 0 and below 2\*\*32"),
+        (["3", "--n-pairs", "2", "--held-out", "0.1"], "of 2 pairs leaves a side empty"),
     ):
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit) as exit_info:
             main(["train", *arguments, "--out", str(tmp_path)])
+        assert exit_info.value.code == 2
         assert re.search(message, capsys.readouterr().err)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(jax, "devices", lambda: list(range(7)))
+        main(["train", "3", "--out", str(tmp_path)])
+    assert "7 devices cannot be filled" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["train", "3", "--out", __file__])
     assert f"cannot write to {__file__}: " in capsys.readouterr().err
     assert begun.exists()
 
 
-class KilledError(BaseException):
-    """Stands for a signal."""
+def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    call = ["train", "3", "--out", str(tmp_path)]
+    (tmp_path / "3.training").touch()
+    with pytest.raises(SystemExit) as exit_info:
+        main(call)
+    assert exit_info.value.code == 2
+    assert "3.training exists and is no directory; will not replace it" in capsys.readouterr().err
+    (tmp_path / "3.training").unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(SystemExit) as exit_info:
+        main(call)
+    assert exit_info.value.code == 2
+    assert f"cannot write to {tmp_path}: Permission denied" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "interpbench_jax.zoo.checkpoints.Checkpoints.save",
-        "interpbench_jax.benchmark.draw_history.draw_history",
-    ],
-)
-def test_no_round_of_the_history_is_lost(tmp_path: Path, monkeypatch, capsys, moment) -> None:
-    """A run is killed after its first round was told, or while its results are written."""
-    arguments = ["train", "3", "--out", str(tmp_path), *TINY]
-
-    def killed(*_: object, **__: object) -> None:
-        raise KilledError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(moment, killed)
-        with pytest.raises(KilledError):
-            main(arguments)
-    main([*arguments, "--resume"])
-    assert "done before" not in capsys.readouterr().out
-    assert [row["round"] for row in read_metrics(tmp_path / "3" / "history.jsonl")] == [1, 2]
-    assert [path.name for path in tmp_path.iterdir()] == ["3"]
-    assert (tmp_path / "3" / "history.png").exists()
-
-
-def test_resuming_needs_the_same_settings(tmp_path: Path, capsys) -> None:
-    running = tmp_path / "3.training" / "checkpoints"
-    running.mkdir(parents=True)
-    (running / "settings.json").write_text(json.dumps({"case": "3"}))
-    with pytest.raises(SystemExit):
-        main(["train", "3", "--out", str(tmp_path), *TINY, "--resume"])
-    assert "holds a run with batch_size = None, not 8" in capsys.readouterr().err
-
-
-PROGRESS = Progress(
-    case="3",
-    round=1,
-    batches=250,
-    batches_per_second=None,
-    losses=[[1.0, 2.0, 3.0]],
-    loss=[6.0],
-    accuracy=[0.5],
-    iia=[0.25],
-    siia=[float("nan")],
-    done=[False],
-    diverged=[False],
-    leading=0,
-)
-
-
-def test_numbers_go_to_weights_and_biases(monkeypatch, tmp_path: Path) -> None:
-    """A stand-in for the package, which needs an account."""
-    logged = []
-    run = types.SimpleNamespace(log=lambda numbers, step: logged.append((step, numbers)))
-    fake = types.SimpleNamespace(init=lambda project, name: run)
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    dashboard("wandb", "3", tmp_path)(PROGRESS)
-    ((step, numbers),) = logged
-    assert step == 250
-    assert numbers["member0/loss/iit"] == 2.0
-    assert numbers["member0/accuracy"] == 0.5
-
-
-def test_a_missing_dashboard_says_what_to_install(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match="logging to wandb needs `pip install wandb`"):
-        dashboard("wandb", "3", tmp_path)
-
-
-def test_unknown_numbers_become_null() -> None:
-    assert PROGRESS.as_json()["siia"] == [None]
-
-
-def test_cases_of_one_shape_train_together(tmp_path: Path, capsys) -> None:
+def test_cases_of_one_shape_train_together(tmp_path: Path, capsys, wandb_runs) -> None:
     """8 and 20 share a shape; every case gets its own directory, and is skipped when resumed."""
-    call = ["train", "8", "20", "--together", *TINY, "--out", str(tmp_path)]
+    call = ["train", "8", "20", "--together", *TINY, "--out", str(tmp_path), "--log", "wandb"]
     main(call)
     printed = capsys.readouterr().out
     for name in ("8", "20"):
@@ -196,80 +148,10 @@ def test_cases_of_one_shape_train_together(tmp_path: Path, capsys) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["20", "8"]
     main([*call, "--resume"])
     assert capsys.readouterr().out.count("done before") == 2
-
-
-class Killed(Exception):
-    pass
-
-
-def test_cases_trained_together_go_on_where_they_were_interrupted(
-    tmp_path: Path, monkeypatch, capsys
-) -> None:
-    """After a round, and again between the models that are written in the end."""
-
-    def call(out: str, *more: str) -> None:
-        main(["train", "8", "20", "--together", *TINY, "--out", str(tmp_path / out), *more])
-
-    def weights(out: str, name: str) -> bytes:
-        return (tmp_path / out / name / "model.safetensors").read_bytes()
-
-    call("whole")
-    save, finish = Checkpoints.save, TrainingRun.finish
-
-    def save_and_die(self, state) -> None:
-        save(self, state)
-        raise Killed
-
-    def finish_the_first(self, model) -> None:
-        if model.case == "20":
-            raise Killed
-        finish(self, model)
-
-    for owner, name, dying in (
-        (Checkpoints, "save", save_and_die),
-        (TrainingRun, "finish", finish_the_first),
-    ):
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, name, dying)
-            with pytest.raises(Killed):
-                call("parts", "--resume")
-    card = json.loads((tmp_path / "parts" / "8" / "card.json").read_text())
-    assert card["rounds_before_resuming"] == 1
-    call("parts", "--resume")
-    assert "case 8: done before" in capsys.readouterr().out
-    for name in ("8", "20"):
-        assert weights("parts", name) == weights("whole", name)
-        rows = read_metrics(tmp_path / "parts" / name / "history.jsonl")
-        assert [row["round"] for row in rows] == [1, 2]
-    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["20", "8"]
-
-
-def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypatch) -> None:
-    save = Checkpoints.save
-
-    def save_and_die(self, state) -> None:
-        save(self, state)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(Killed):
-            main(["train", "8", *TINY, "--out", str(tmp_path)])
-    main(["train", "8", "20", "--together", "--resume", *TINY, "--out", str(tmp_path)])
-    before = {
-        name: json.loads((tmp_path / name / "card.json").read_text())["rounds_before_resuming"]
-        for name in ("8", "20")
-    }
-    assert before == {"8": 1, "20": 0}
-
-
-def test_a_model_of_other_settings_is_replaced_with_a_word(tmp_path: Path, capsys) -> None:
-    call = ["train", "8", *TINY, "--out", str(tmp_path)]
-    main(call)
-    main([*call, "--seeds", "1", "--resume"])
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "has other settings, and will be replaced" in printed
-    assert json.loads((tmp_path / "8" / "card.json").read_text())["seed"] == 1
+    for run, name in zip(wandb_runs, ("8", "20"), strict=True):
+        assert run.given["config"]["case"] == name
+        assert [step for step, _ in run.logged] == [2, 4]
+        assert run.finished
 
 
 def test_lengths_are_checked_before_any_work(tmp_path: Path, capsys) -> None:
@@ -278,3 +160,121 @@ def test_lengths_are_checked_before_any_work(tmp_path: Path, capsys) -> None:
     assert exit_info.value.code == 2
     assert "min_length must be between 1 and" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+PROGRESS = Progress(
+    case="3",
+    round=1,
+    batches=250,
+    batches_per_second=None,
+    losses=[[1.0, 2.0, 3000.0]],
+    loss=[6.0],
+    accuracy=[0.5],
+    iia=[0.25],
+    siia=[float("nan")],
+    done=[False],
+    diverged=[False],
+    leading=0,
+)
+
+
+class WandbRun:
+    """Stands for a run of Weights & Biases, which needs an account."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.finished = False
+
+    def __enter__(self) -> "WandbRun":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finished = True
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        assert not self.finished
+        self.logged.append((step, numbers))
+
+
+@pytest.fixture
+def wandb_runs(monkeypatch) -> list[WandbRun]:
+    """The runs that are begun."""
+    runs: list[WandbRun] = []
+
+    def init(**given: Any) -> WandbRun:
+        runs.append(WandbRun(**given))
+        return runs[-1]
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    return runs
+
+
+def test_numbers_go_to_weights_and_biases(wandb_runs, tmp_path: Path) -> None:
+    """A case's run is finished before that of the next begins; what is not finite is left out."""
+    for case in ("3", "4"):
+        assert all(run.finished for run in wandb_runs)
+        with dashboard("wandb", case, {"case": case}, tmp_path) as listener:
+            listener(PROGRESS._replace(case=case))
+    for run, case in zip(wandb_runs, ("3", "4"), strict=True):
+        assert run.given == {
+            "project": "interpbench_jax",
+            "name": f"case-{case}",
+            "config": {"case": case},
+            "reinit": "create_new",
+        }
+        ((step, numbers),) = run.logged
+        assert step == 250
+        assert numbers == {
+            "member0/loss/behaviour": 1.0,
+            "member0/loss/iit": 2.0,
+            "member0/loss/strict": 3000.0,
+            "member0/accuracy": 0.5,
+            "member0/iia": 0.25,
+        }
+        assert run.finished
+
+
+def test_a_missing_dashboard_says_what_to_install(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    missing = pytest.raises(ValueError, match="logging to wandb needs `pip install wandb`")
+    with missing, dashboard("wandb", "3", {}, tmp_path):
+        pass
+
+
+def test_the_bar_fits_a_terminal_and_starts_where_the_run_goes_on(monkeypatch) -> None:
+    """Two lines of 80 columns: how far it is, and the losses and scores."""
+    screen = rich.console.Console(width=80, file=io.StringIO())
+    monkeypatch.setattr(training_bar, "console", screen)
+    config = SiitConfig(max_batches=100_000, round_batches=250)
+    n_batches, n_rounds = config.n_rounds * 250, config.n_rounds
+    drawn: list[str] = []
+    start = rich.progress.Progress.start
+
+    def draw(bar: rich.progress.Progress) -> None:
+        with screen.capture() as capture:
+            screen.print(bar.get_renderable())
+        drawn.append(capture.get())
+
+    def start_and_draw(bar: rich.progress.Progress) -> None:
+        start(bar)
+        bars.append(bar)
+
+    bars: list[rich.progress.Progress] = []
+    monkeypatch.setattr(rich.progress.Progress, "start", start_and_draw)
+    with training_bar.training_bar(config, "case 129: compiling", begun=n_rounds - 2) as update:
+        draw(bars[0])
+        update(PROGRESS._replace(case="129", batches=n_batches - 250, batches_per_second=2000.0))
+        draw(bars[0])
+    before, after = drawn
+    assert f"{n_batches - 500}/{n_batches}" in before and "0%" not in before
+    assert f"{n_batches - 250}/{n_batches}, 2000/s" in after
+    place, measured = after.rstrip().splitlines()
+    assert place.startswith("case 129") and "━━━━━━━━━━" in place
+    assert measured.strip() == (
+        "behaviour 1.000 IIT 2.000 strict 3000.000 acc 0.500 IIA 0.250 SIIA nan"
+    )
+
+
+def test_unknown_numbers_become_null() -> None:
+    assert PROGRESS.as_json()["siia"] == [None]

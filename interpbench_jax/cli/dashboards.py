@@ -1,6 +1,8 @@
 """Numbers of a training run to TensorBoard or Weights & Biases, where these are installed."""
 
+import contextlib
 import importlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +13,16 @@ Dashboard = Literal["tensorboard", "wandb"]
 _PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 
-def dashboard(kind: Dashboard, case: str, directory: Path) -> OnProgress:
-    """A function to be called after every round.
+@contextlib.contextmanager
+def dashboard(
+    kind: Dashboard, case: str, settings: dict[str, Any], directory: Path
+) -> Iterator[OnProgress]:
+    """A function to be called after every round; on leaving, the dashboard's run is finished.
 
     Args:
       kind: where numbers go.
       case: name of the case, which names the run.
+      settings: what defines the run, for Weights & Biases.
       directory: for the files of TensorBoard.
 
     Raises:
@@ -24,16 +30,20 @@ def dashboard(kind: Dashboard, case: str, directory: Path) -> OnProgress:
     """
     package = find_package(kind)
     if kind == "wandb":
-        run = package.init(project="interpbench_jax", name=f"case-{case}")
-        return lambda progress: run.log(dict(_scalars(progress)), step=progress.batches)
-    writer = package.SummaryWriter(str(directory))
+        # Cases that are trained together have a run each at the same time.
+        with package.init(
+            project="interpbench_jax", name=f"case-{case}", config=settings, reinit="create_new"
+        ) as run:
+            yield lambda progress: run.log(dict(_scalars(progress)), step=progress.batches)
+        return
+    with package.SummaryWriter(str(directory)) as writer:
 
-    def write(progress: Progress) -> None:
-        for scalar, value in _scalars(progress):
-            writer.add_scalar(scalar, value, progress.batches)
-        writer.flush()
+        def write(progress: Progress) -> None:
+            for scalar, value in _scalars(progress):
+                writer.add_scalar(scalar, value, progress.batches)
+            writer.flush()
 
-    return write
+        yield write
 
 
 def find_package(kind: Dashboard) -> Any:
@@ -50,9 +60,10 @@ def find_package(kind: Dashboard) -> Any:
 
 
 def _scalars(progress: Progress) -> Iterator[tuple[str, float]]:
-    """Names and values of what is finite."""
+    """Names and values of what is finite: of a member that has ended nothing is."""
     for member, losses in enumerate(progress.losses):
-        for name, loss in zip(("behaviour", "iit", "strict"), losses, strict=True):
-            yield f"member{member}/loss/{name}", loss
-        for name in ("accuracy", "iia", "siia"):
-            yield f"member{member}/{name}", getattr(progress, name)[member]
+        named = dict(zip(("loss/behaviour", "loss/iit", "loss/strict"), losses, strict=True))
+        named |= {name: getattr(progress, name)[member] for name in ("accuracy", "iia", "siia")}
+        for name, value in named.items():
+            if math.isfinite(value):
+                yield f"member{member}/{name}", value

@@ -87,6 +87,7 @@ def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, An
         "metrics": found[0] | jointly.metrics,
         "joint_pairs": jointly.n_pairs,
         "leakage_per_position": jointly.leakage_per_position,
+        "leakage_of_position": jointly.leakage_of_position,
         "worst": jointly.worst,
         "circuit_accuracy": jointly.circuit_accuracy,
         "node_effects": jointly.effect_rows(model),
@@ -103,7 +104,7 @@ def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "F
     joint = [jointly for _, jointly in found.values()]
     of_models(
         "Many nodes patched at once: targets missed (leakage) and met (abstraction)",
-        ("pairs", "leakage", "worst", "worst position", "abstraction", "worst"),
+        ("pairs", "leakage", "worst", "worst at", "patched at", "abstraction", "worst"),
         [{"pairs": jointly.n_pairs, **jointly.metrics} for jointly in joint],
     )
     of_models(

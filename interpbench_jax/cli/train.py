@@ -1,7 +1,7 @@
 """`interpbench train`."""
 
+import contextlib
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +12,13 @@ from interpbench_jax.cli.dashboards import Dashboard, find_package
 from interpbench_jax.cli.output import OUT, need_some
 from interpbench_jax.cli.settings import Overrides, population
 from interpbench_jax.cli.training_bar import training_bar
-from interpbench_jax.cli.training_run import STATE, TrainingRun, directory_of, is_done
+from interpbench_jax.cli.training_run import (
+    STATE,
+    TrainingRun,
+    check_run,
+    directory_of,
+    is_done,
+)
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.presets import PRESETS
 
@@ -55,7 +61,7 @@ def train(
       overrides: settings of training.
     """
     from interpbench_jax.cases import get_case, n_sequences
-    from interpbench_jax.siit import cores_as_devices
+    from interpbench_jax.siit import cores_as_devices, device_mesh, n_trained_on
     from interpbench_jax.zoo.store import check_place
 
     need_some(names, "case")
@@ -63,12 +69,17 @@ def train(
         get_case(name).name: population(name, preset, settings, overrides, seeds) for name in names
     }
     for name, crowd in crowds.items():
-        n_sequences(get_case(name), min_length=crowd[0].config.min_length)
+        config = crowd[0].config
+        n_sequences(get_case(name), min_length=config.min_length)
+        n_trained_on(config.n_pairs, config.held_out)  # fewer pairs cannot do with less, either
+        check_run(name, out)
         check_place(out / name)
     for kind in log:
-        find_package(kind)  # all is checked before any work
-    batches = (crowd[0].config.batch_size for crowd in crowds.values())
+        find_package(kind)
+    batches = [crowd[0].config.batch_size for crowd in crowds.values()]
     cores_as_devices(math.gcd(*map(len, crowds.values())), math.gcd(*batches))
+    for crowd, batch_size in zip(crowds.values(), batches, strict=True):
+        device_mesh(len(crowd), batch_size)  # all is checked before any work
     if together:
         _train_together(crowds, out, log, resume=resume)
         return
@@ -120,36 +131,50 @@ def _train_group(
     skip: Sequence[str] = (),
 ) -> None:
     """Trains cases of one shape together; those to be skipped are written already."""
-    from interpbench_jax.zoo import make_models_together
+    from interpbench_jax.zoo.checkpoints import can_resume, discard, rounds_stored
+    from interpbench_jax.zoo.make import describe_run, make_models_together, prepare
 
+    together, state = _together(group), _state_of(group, out)
+    check_run(together, out)
+    resume = resume and can_resume(state, describe_run(" ".join(group), crowd))
     runs = {
         name: TrainingRun(name, crowd, out, log, resume=resume)
         for name in group
         if name not in skip
     }
-    with training_bar(crowd[0].config, f"cases {' '.join(group)}: compiling") as update:
+    begun = rounds_stored(state) if resume else 0
+    compiling = f"cases {' '.join(group)}: compiling"
+    with training_bar(crowd[0].config, compiling, begun=begun) as update:
 
         def on_progress(now: "Progress") -> None:
             if now.case in runs:
                 runs[now.case].hear(now)
             update(now)
 
-        models = make_models_together(
-            group,
-            crowd,
-            checkpoints=_state_of(group, out),
-            resume=resume,
-            on_progress=on_progress,
-        )
+        # Before runs are entered, which removes older ones: what can fail has failed then.
+        prepared = [prepare(name, crowd) for name in group]
+        with contextlib.ExitStack() as entered:
+            for run in runs.values():
+                entered.enter_context(run)
+            models = make_models_together(
+                prepared, crowd, checkpoints=state, resume=resume, on_progress=on_progress
+            )
     for model in models:
         if model.case in runs:
             runs[model.case].finish(model)
-    shutil.rmtree(_state_of(group, out).parent)
+    for name in skip:  # killed between its last file and its removal, if not another run's
+        if not (directory_of(name, out) / STATE).exists():
+            discard(directory_of(name, out))
+    discard(directory_of(together, out))
+
+
+def _together(group: list[str]) -> str:
+    """Names the run of cases that are trained together; too many to name them all."""
+    return f"together-{group[0]}-and-{len(group) - 1}-more"
 
 
 def _state_of(group: list[str], out: Path) -> Path:
-    """Where the state of cases that are trained together is; too many to name them all."""
-    return directory_of(f"together-{group[0]}-and-{len(group) - 1}-more", out) / STATE
+    return directory_of(_together(group), out) / STATE
 
 
 def train_one(
@@ -161,20 +186,23 @@ def train_one(
     log: tuple[Dashboard, ...] = (),
 ) -> None:
     """Trains on one case, with a progress bar, and writes the best model to `out/name`."""
-    from interpbench_jax.zoo import make_model
+    from interpbench_jax.zoo.checkpoints import can_resume, rounds_stored
+    from interpbench_jax.zoo.make import describe_run, make_model, prepare
 
+    state = directory_of(name, out) / STATE
+    resume = resume and can_resume(state, describe_run(name, crowd))
     run = TrainingRun(name, crowd, out, log, resume=resume)
-    with training_bar(crowd[0].config, f"case {name}: compiling") as update:
+    begun = rounds_stored(state) if resume else 0
+    with training_bar(crowd[0].config, f"case {name}: compiling", begun=begun) as update:
 
         def on_progress(now: "Progress") -> None:
             run.hear(now)
             update(now)
 
-        model = make_model(
-            name,
-            crowd,
-            checkpoints=run.directory / STATE,
-            resume=resume,
-            on_progress=on_progress,
-        )
+        # Before the run is entered, which removes an older one: what can fail has failed then.
+        prepared = prepare(name, crowd)
+        with run:
+            model = make_model(
+                prepared, crowd, checkpoints=state, resume=resume, on_progress=on_progress
+            )
     run.finish(model)

@@ -1,11 +1,13 @@
 """The progress bar of `interpbench train`."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import rich.console
 import rich.progress
 import rich.table
+import rich.text
 
 from interpbench_jax.cli.output import console
 
@@ -15,14 +17,37 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def training_bar(config: "SiitConfig", description: str) -> Iterator["OnProgress"]:
-    """A bar, and the function that moves it."""
-    with rich.progress.Progress(*_COLUMNS, console=console, expand=True) as bar:
-        total = config.n_rounds * config.round_batches
-        task = bar.add_task(description, total=total, rate="")
+def training_bar(
+    config: "SiitConfig", description: str, *, begun: int = 0
+) -> Iterator["OnProgress"]:
+    """A bar, and the function that moves it.
+
+    Args:
+      config: how long the run may be.
+      description: what is said before the first round.
+      begun: rounds before an interruption, from which the bar starts.
+    """
+    with _Bar(*_COLUMNS, console=console, expand=True) as bar:
+        total, before = (n * config.round_batches for n in (config.n_rounds, begun))
+        task = bar.add_task(description, total=total, completed=before, rate="", measured="")
         yield lambda now: bar.update(
-            task, description=_describe(now), completed=now.batches, rate=_rate(now)
+            task,
+            description=f"case {now.case}",
+            completed=now.batches,
+            rate=_rate(now),
+            measured=_measured(now),
         )
+
+
+class _Bar(rich.progress.Progress):
+    """With what was measured on a line of its own: there is no room beside the bar."""
+
+    def get_renderables(self) -> Iterable[rich.console.RenderableType]:
+        """The bar, and that line once there is something to say."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if measured := task.fields["measured"]:
+                yield rich.text.Text(measured, no_wrap=True, overflow="ellipsis")
 
 
 _COLUMNS = (
@@ -34,12 +59,13 @@ _COLUMNS = (
 )
 
 
-def _describe(now: "Progress") -> str:
-    """The member that has come furthest."""
+def _measured(now: "Progress") -> str:
+    """Losses and scores of the member that has come furthest."""
     at = now.leading
+    behaviour, iit, strict = now.losses[at]
     return (
-        f"case {now.case}: loss {now.loss[at]:.3f} acc {now.accuracy[at]:.3f}"
-        f" IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
+        f"  behaviour {behaviour:.3f} IIT {iit:.3f} strict {strict:.3f}"
+        f" acc {now.accuracy[at]:.3f} IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
     )
 
 

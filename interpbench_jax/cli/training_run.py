@@ -1,9 +1,13 @@
 """Where a run of `interpbench train` writes, and what is left of it in the end."""
 
+import contextlib
 import json
+import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from interpbench_jax.cli.dashboards import Dashboard, dashboard
@@ -26,8 +30,29 @@ def directory_of(name: str, out: Path) -> Path:
     return out / f"{name}.training"
 
 
+def check_run(name: str, out: Path) -> None:
+    """Makes sure that a run can write to its directory, which may be there already.
+
+    Raises:
+      ValueError: it cannot.
+    """
+    directory = directory_of(name, out)
+    if os.path.lexists(directory) and not directory.is_dir():
+        raise ValueError(f"{directory} exists and is no directory; will not replace it")
+    for place in (out, directory):
+        try:
+            if place.exists():
+                tempfile.TemporaryDirectory(prefix=".", dir=place).cleanup()
+        except OSError as error:
+            raise ValueError(f"cannot write to {place}: {error.strerror}") from error
+
+
 class TrainingRun:
-    """Where a run writes while it lasts, and what is left of it in the end."""
+    """Where a run writes while it lasts, and what is left of it in the end.
+
+    A context manager: nothing on disk is touched before it is entered, and dashboards are told the
+    end when it is left.
+    """
 
     def __init__(
         self,
@@ -38,20 +63,38 @@ class TrainingRun:
         *,
         resume: bool = False,
     ) -> None:
-        """Makes the directory, emptied first unless the run goes on."""
+        """Starts the clock."""
+        self.name, self.crowd, self.log, self.resume = name, crowd, log, resume
+        self.done, self.directory = out / name, directory_of(name, out)
+        self.metrics = self.directory / "metrics.jsonl"
+        self.started = time.perf_counter()
+        self.listeners: list[OnProgress] = []
+        self.dashboards = contextlib.ExitStack()
+
+    def __enter__(self) -> "TrainingRun":
+        """Makes the directory, emptied first unless the run goes on, and opens the dashboards."""
+        from interpbench_jax.zoo.checkpoints import discard
+        from interpbench_jax.zoo.make import describe_run
         from interpbench_jax.zoo.metrics_file import MetricsFile
 
-        self.name, self.crowd, self.log = name, crowd, log
-        self.done, self.directory = out / name, directory_of(name, out)
-        self.started = time.perf_counter()
-        if not resume:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.resume:
+            discard(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.metrics = self.directory / "metrics.jsonl"
-        self.listeners: list[OnProgress] = [
-            MetricsFile(self.metrics),
-            *(dashboard(kind, name, self.directory / kind) for kind in log),
-        ]
+        self.listeners.append(MetricsFile(self.metrics))
+        settings = describe_run(self.name, self.crowd)
+        for kind in self.log:
+            opened = dashboard(kind, self.name, settings, self.directory / kind)
+            self.listeners.append(self.dashboards.enter_context(opened))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the dashboards."""
+        self.dashboards.__exit__(kind, error, trace)
 
     def hear(self, now: "Progress") -> None:
         """Writes a round down."""
@@ -62,18 +105,19 @@ class TrainingRun:
         """Writes the model and its history, and says how it went."""
         from interpbench_jax.benchmark.draw_history import draw_history
         from interpbench_jax.zoo import replacing, save_model
+        from interpbench_jax.zoo.checkpoints import discard
         from interpbench_jax.zoo.metrics_file import read_metrics
 
         save_model(model, self.done)
         rows = read_metrics(self.metrics)
         with replacing(self.done / "history.jsonl") as partial:
             shutil.copyfile(self.metrics, partial)
-        with replacing(self.done / _LAST_WRITTEN) as partial:
-            draw_history(rows, partial, title=f"case {self.name}: {model.card['title']}")
         for kind in self.log:
             if (self.directory / kind).exists():
                 shutil.copytree(self.directory / kind, self.done / kind)
-        shutil.rmtree(self.directory)
+        with replacing(self.done / _LAST_WRITTEN) as partial:
+            draw_history(rows, partial, title=f"case {self.name}: {model.card['title']}")
+        discard(self.directory)
 
         card = model.card
         shares = ", ".join(f"{key} {value:.4f}" for key, value in card["metrics"].items())
@@ -93,10 +137,12 @@ class TrainingRun:
 
 def is_done(name: str, crowd: tuple[Member, ...], out: Path) -> bool:
     """Whether the model is there; says so, and if there is another that will be replaced."""
+    from interpbench_jax.zoo.checkpoints import discard, stored_settings
     from interpbench_jax.zoo.make import describe_run
 
     made_of, place = _made_of(out / name), out / name
-    if made_of is not None and made_of != json.loads(json.dumps(describe_run(name, crowd))):
+    wanted = json.loads(json.dumps(describe_run(name, crowd)))
+    if made_of is not None and made_of != wanted:
         console.print(
             f"case {name}: the model in {place} has other settings, and will be replaced",
             highlight=False,
@@ -104,6 +150,9 @@ def is_done(name: str, crowd: tuple[Member, ...], out: Path) -> bool:
         return False
     if made_of is None or not (place / _LAST_WRITTEN).exists():
         return False
+    left = directory_of(name, out)
+    if not left.exists() or stored_settings(left / STATE) == wanted:  # else it is another run's
+        discard(left)
     console.print(f"case {name}: done before, in {place}", highlight=False)
     return True
 

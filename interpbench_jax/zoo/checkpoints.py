@@ -17,17 +17,17 @@ from interpbench_jax.siit.state import TrainState
 from interpbench_jax.zoo.store import replacing
 
 _SETTINGS = "settings.json"
+_STATES = "states"
 
 
 class Checkpoints:
-    """The checkpoints of one run; a context manager that waits for what is being written.
-
-    Attributes:
-      directory: where they are.
-    """
+    """The checkpoints of one run; a context manager that waits for what is being written."""
 
     def __init__(self, directory: Path, settings: dict[str, Any], *, resume: bool) -> None:
         """Opens the directory, emptied first unless the run goes on.
+
+        A state is never read without the settings that it belongs to: where these are missing there
+        is no run to go on with.
 
         Args:
           directory: made if missing.
@@ -37,19 +37,13 @@ class Checkpoints:
         Raises:
           ValueError: what is there was made with other settings; the message names the first.
         """
-        self.directory = directory
-        settings = json.loads(json.dumps(settings))  # as it will be read back
-        if not resume:
-            shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True, exist_ok=True)
-        file = directory / _SETTINGS
-        if file.exists():
-            _same(json.loads(file.read_text()), settings, directory)
-        else:
-            with replacing(file) as partial:
+        if not (resume and can_resume(directory, settings)):
+            discard(directory)
+            directory.mkdir(parents=True)
+            with replacing(directory / _SETTINGS) as partial:
                 partial.write_text(json.dumps(settings, indent=1))
         self._manager = ocp.CheckpointManager(
-            (directory / "states").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2)
+            (directory / _STATES).absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2)
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -83,20 +77,51 @@ class Checkpoints:
         step = int(state.round.max())
         self._manager.save(step, args=ocp.args.StandardSave(_keys_as_data(state)))
 
-    def remove(self) -> None:
-        """Deletes everything: the run is over, and its result is elsewhere."""
-        self._manager.wait_until_finished()
-        shutil.rmtree(self.directory, ignore_errors=True)
+
+def discard(directory: Path) -> None:
+    """Deletes a directory, if it is there, so that a kill leaves all of it or nothing.
+
+    It is renamed first. What a kill has left under the other name is deleted, too.
+    """
+    aside = directory.with_name(f".{directory.name}.discarded")
+    shutil.rmtree(aside, ignore_errors=True)
+    if directory.exists():
+        directory.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _keys_as_data(state: TrainState) -> TrainState:
-    return state._replace(key=jax.random.key_data(state.key))
+def stored_settings(directory: Path) -> dict[str, Any] | None:
+    """What defines the run whose checkpoints are in a directory; none if there are none."""
+    file = directory / _SETTINGS
+    return json.loads(file.read_text()) if file.exists() else None
 
 
-def _same(stored: dict[str, Any], settings: dict[str, Any], directory: Path) -> None:
+def can_resume(directory: Path, settings: dict[str, Any]) -> bool:
+    """Whether there is a run to go on with.
+
+    Raises:
+      ValueError: there is one, with other settings; the message names the first.
+    """
+    stored = stored_settings(directory)
+    if stored is None:
+        return False
+    settings = json.loads(json.dumps(settings))  # as they are read back
     for name in sorted(stored.keys() | settings.keys()):
         if stored.get(name) != settings.get(name):
             raise ValueError(
                 f"{directory} holds a run with {name} = {stored.get(name)!r}, not "
                 f"{settings.get(name)!r}; resume it with its own settings, or start it anew"
             )
+    return True
+
+
+def rounds_stored(directory: Path) -> int:
+    """After how many rounds a run would go on."""
+    states = directory / _STATES
+    if stored_settings(directory) is None or not states.exists():
+        return 0
+    return max(ocp.utils.checkpoint_steps(states), default=0)
+
+
+def _keys_as_data(state: TrainState) -> TrainState:
+    return state._replace(key=jax.random.key_data(state.key))

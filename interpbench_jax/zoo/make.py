@@ -30,6 +30,7 @@ from interpbench_jax.siit import (
     init_states,
     init_states_together,
     make_problem,
+    n_trained_on,
     states_by_case,
     train_siit,
     train_together,
@@ -42,8 +43,52 @@ from interpbench_jax.zoo.progress import OnProgress, progress_of
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
 
 
+class Prepared(NamedTuple):
+    """A case, ready to be trained on; see `prepare`."""
+
+    compiled: CompiledCase
+    alignment: Alignment
+    problem: SiitProblem
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.compiled.case.name
+
+
+def prepare(case: Case | str, crowd: Sequence[Member]) -> Prepared:
+    """Compiles a case and draws its pairs; whoever is to be refused is refused here.
+
+    Args:
+      case: the case or its name.
+      crowd: the members to train.
+
+    Raises:
+      ValueError: there is no such case, its pairs cannot be divided into those to train on and
+        those held out, the devices cannot all be used, or there are several processes.
+    """
+    config = crowd[0].config
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"models are made and written by one process, not by {jax.process_count()}; "
+            "`train_siit` and `train_together` run in several"
+        )
+    device_mesh(len(crowd), config.batch_size)
+    compiled = compile_case(case)
+    alignment = align(compiled, padded=config.min_length is not None, same_size=config.same_size)
+    problem = make_problem(
+        compiled,
+        alignment,
+        jax.random.key(TRAINING_SEED),
+        n_pairs=config.n_pairs,
+        min_length=config.min_length,
+    )
+    n_trained_on(problem.n_pairs, config.held_out)
+    return Prepared(compiled, alignment, problem)
+
+
 def make_model(
-    case: Case | str,
+    case: Case | str | Prepared,
     population: SiitConfig | Sequence[Member],
     *,
     checkpoints: Path | None = None,
@@ -53,28 +98,31 @@ def make_model(
     """Compiles a case, trains one model per member, and returns the best with its card.
 
     The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node), on
-    the pairs held out, is largest; the card lists all. IIA and SIIA count if their losses have a
-    weight for any member.
+    the pairs held out, is largest, the first of them if there are several; the card lists all. IIA
+    and SIIA count if their losses have a weight for any member.
+
+    For one process, which may have many devices; `train_siit` runs in several.
 
     Args:
-      case: the case or its name.
+      case: the case, its name, or what `prepare` made of it for the same members.
       population: settings of a single model with seed 0, or the members to train together.
       checkpoints: directory for the state after every round.
       resume: go on from the last of the checkpoints.
       on_progress: called after every round.
 
     Raises:
-      ValueError: there is no such case, or the checkpoints are of a run with other settings.
+      ValueError: as `prepare`, or the checkpoints are of a run with other settings. Checkpoints
+        that are there are then left as they are.
     """
     crowd = (Member(0, population),) if isinstance(population, SiitConfig) else tuple(population)
     config = crowd[0].config
-    task = _prepare(case, config)
+    task = case if isinstance(case, Prepared) else prepare(case, crowd)
     clock = [time.perf_counter()]
     state, saved = None, None
     if checkpoints is not None:
-        run = describe_run(task.name, crowd)
-        saved = Checkpoints(checkpoints, run, resume=resume)
-        state = saved.latest(init_states(crowd, task.problem, task.alignment.config))
+        fresh = init_states(crowd, task.problem, task.alignment.config)
+        saved = Checkpoints(checkpoints, describe_run(task.name, crowd), resume=resume)
+        state = saved.latest(fresh)
     done_before = 0 if state is None else int(state.round.max())
 
     def after_round(state: TrainState) -> None:
@@ -98,7 +146,7 @@ def make_model(
 
 
 def make_models_together(
-    cases: Sequence[Case | str],
+    cases: Sequence[Case | str | Prepared],
     crowd: Sequence[Member],
     *,
     checkpoints: Path | None = None,
@@ -108,26 +156,27 @@ def make_models_together(
     """`make_model` for several cases at once, in one compiled program; see `train_together`.
 
     Args:
-      cases: cases whose models differ in vocabularies only, or their names.
+      cases: cases whose models differ in vocabularies only, or their names, or what `prepare` made
+        of them.
       crowd: the members to train on every case.
       checkpoints: directory for the state of all cases after every round.
       resume: go on from the last of the checkpoints.
       on_progress: called after every round, once per case that was trained in it.
 
     Raises:
-      ValueError: there is no such case, the models differ in more, or the checkpoints are of a run
-        with other settings.
+      ValueError: as `make_model`, or the models differ in more.
     """
     config = crowd[0].config
-    tasks = [_prepare(case, config) for case in cases]
+    tasks = [case if isinstance(case, Prepared) else prepare(case, crowd) for case in cases]
     problems = [task.problem for task in tasks]
     models = [task.alignment.config for task in tasks]
     clock = [time.perf_counter()]
     state, saved = None, None
     if checkpoints is not None:
+        fresh = init_states_together(problems, models, crowd)  # refuses shapes that differ
         run = describe_run(" ".join(task.name for task in tasks), crowd)
         saved = Checkpoints(checkpoints, run, resume=resume)
-        state = saved.latest(init_states_together(problems, models, crowd))
+        state = saved.latest(fresh)
     done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
     told = list(done_before)
 
@@ -157,33 +206,8 @@ def make_models_together(
     ]
 
 
-class _Task(NamedTuple):
-    """A case, ready to be trained on."""
-
-    compiled: CompiledCase
-    alignment: Alignment
-    problem: SiitProblem
-
-    @property
-    def name(self) -> str:
-        return self.compiled.case.name
-
-
-def _prepare(case: Case | str, config: SiitConfig) -> _Task:
-    compiled = compile_case(case)
-    alignment = align(compiled, padded=config.min_length is not None, same_size=config.same_size)
-    problem = make_problem(
-        compiled,
-        alignment,
-        jax.random.key(TRAINING_SEED),
-        n_pairs=config.n_pairs,
-        min_length=config.min_length,
-    )
-    return _Task(compiled, alignment, problem)
-
-
 def _finish(
-    task: _Task,
+    task: Prepared,
     result: TrainResult,
     crowd: Sequence[Member],
     clock: list[float],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 import safetensors.numpy
 
 from interpbench_jax.siit import TrainState, init_states, members, train_siit
-from interpbench_jax.zoo.checkpoints import Checkpoints
+from interpbench_jax.zoo import make_model
+from interpbench_jax.zoo.checkpoints import Checkpoints, discard, rounds_stored
 from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
 from interpbench_jax.zoo.progress import progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
@@ -62,6 +64,55 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
         Checkpoints(tmp_path / "run", other, resume=True)
     with Checkpoints(tmp_path / "run", other, resume=False) as anew:
         assert anew.latest(init_states(CROWD, copy_problem(), MODEL)) is None
+
+
+def test_a_state_without_its_settings_is_not_resumed(tmp_path: Path) -> None:
+    """As a kill leaves it that came between the removal of one file and another."""
+    fresh, run = init_states(CROWD, copy_problem(), MODEL), tmp_path / "run"
+    with Checkpoints(run, SETTINGS, resume=False) as saved:
+        saved.save(fresh._replace(round=fresh.round + 3))
+    assert rounds_stored(run) == 3
+    (run / "settings.json").unlink()
+    assert rounds_stored(run) == 0
+    with Checkpoints(run, SETTINGS | {"seeds": (7, 8)}, resume=True) as saved:
+        assert saved.latest(fresh) is None
+
+
+def test_a_kill_while_a_run_is_removed_leaves_nothing_to_resume(
+    tmp_path: Path, monkeypatch
+) -> None:
+    fresh, run = init_states(CROWD, copy_problem(), MODEL), tmp_path / "run"
+    with Checkpoints(run, SETTINGS, resume=False) as saved:
+        saved.save(fresh)
+
+    def killed(directory: Path, **_: object) -> None:
+        if directory.exists():
+            raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Interrupted):
+            discard(run)
+    assert not run.exists() and len(list(tmp_path.iterdir())) == 1
+    with Checkpoints(run, SETTINGS | {"seeds": (7, 8)}, resume=True) as saved:
+        assert saved.latest(fresh) is None
+    assert list(tmp_path.iterdir()) == [run]
+
+
+def test_what_cannot_be_trained_leaves_the_checkpoints_alone(tmp_path: Path, monkeypatch) -> None:
+    with Checkpoints(tmp_path, SETTINGS, resume=False):
+        pass
+    config = dataclasses.replace(QUICK, n_pairs=2, held_out=0.1)
+    with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a side empty"):
+        make_model("3", config, checkpoints=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(jax, "devices", lambda: list(range(7)))
+        with pytest.raises(ValueError, match="7 devices cannot be filled by 1 members"):
+            make_model("3", QUICK, checkpoints=tmp_path)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match="made and written by one process, not by 2"):
+        make_model("3", QUICK, checkpoints=tmp_path)
+    assert (tmp_path / "settings.json").exists()
 
 
 def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:

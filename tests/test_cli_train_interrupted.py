@@ -1,0 +1,171 @@
+"""Runs of `interpbench train` that were interrupted, and what becomes of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interpbench_jax.cli import main
+from interpbench_jax.cli.training_run import TrainingRun
+from interpbench_jax.zoo.checkpoints import Checkpoints
+from interpbench_jax.zoo.metrics_file import read_metrics
+from tests.test_cli_train import TINY
+
+
+@pytest.mark.parametrize("together", [(), ("--together",)])
+def test_an_older_run_is_removed_when_the_problem_is_built(
+    tmp_path: Path, monkeypatch, capsys, together
+) -> None:
+    begun = tmp_path / "3.training" / "checkpoints"
+    begun.mkdir(parents=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no such pairs")
+
+    monkeypatch.setattr("interpbench_jax.zoo.make.make_problem", refuse)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "3", "--out", str(tmp_path), *TINY, *together])
+    assert exit_info.value.code == 2
+    assert "no such pairs" in capsys.readouterr().err
+    assert begun.exists()
+
+
+class KilledError(BaseException):
+    """Stands for a signal."""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "interpbench_jax.zoo.checkpoints.Checkpoints.save",
+        "shutil.copytree",
+        "interpbench_jax.benchmark.draw_history.draw_history",
+    ],
+)
+def test_no_round_of_the_history_is_lost(tmp_path: Path, monkeypatch, capsys, moment) -> None:
+    """A run is killed after its first round was told, or while its results are written."""
+    arguments = ["train", "3", "--out", str(tmp_path), *TINY, "--log", "tensorboard"]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(moment, killed)
+        with pytest.raises(KilledError):
+            main(arguments)
+    main([*arguments, "--resume"])
+    assert "done before" not in capsys.readouterr().out
+    assert [row["round"] for row in read_metrics(tmp_path / "3" / "history.jsonl")] == [1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+    assert (tmp_path / "3" / "history.png").exists()
+    assert list((tmp_path / "3" / "tensorboard").iterdir())
+
+
+def test_what_is_left_of_a_run_that_is_done_is_removed(tmp_path: Path, monkeypatch, capsys) -> None:
+    """A run is killed when its results are there and its directory is not yet removed."""
+    arguments = ["train", "3", "--out", str(tmp_path), *TINY]
+
+    def killed(directory: Path) -> None:
+        if directory.exists():
+            raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("interpbench_jax.zoo.checkpoints.discard", killed)
+        with pytest.raises(KilledError):
+            main(arguments)
+    left, aside = (tmp_path / name for name in ("3.training", ".3.training.discarded"))
+    settings = left / "checkpoints" / "settings.json"
+    own = settings.read_text()
+    settings.write_text(json.dumps({"case": "3"}))
+    main([*arguments, "--resume"])
+    assert left.exists()  # of another run, which may go on
+    settings.write_text(own)
+    main([*arguments, "--resume"])
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+    aside.mkdir()
+    main([*arguments, "--resume"])
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+    assert capsys.readouterr().out.count("done before") == 3
+
+
+def test_resuming_needs_the_same_settings(tmp_path: Path, capsys) -> None:
+    running = tmp_path / "3.training" / "checkpoints"
+    running.mkdir(parents=True)
+    (running / "settings.json").write_text(json.dumps({"case": "3"}))
+    with pytest.raises(SystemExit):
+        main(["train", "3", "--out", str(tmp_path), *TINY, "--resume"])
+    assert "holds a run with batch_size = None, not 8" in capsys.readouterr().err
+
+
+class Killed(Exception):
+    pass
+
+
+def test_cases_trained_together_go_on_where_they_were_interrupted(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """After a round, and again between the models that are written in the end."""
+
+    def call(out: str, *more: str) -> None:
+        main(["train", "8", "20", "--together", *TINY, "--out", str(tmp_path / out), *more])
+
+    def weights(out: str, name: str) -> bytes:
+        return (tmp_path / out / name / "model.safetensors").read_bytes()
+
+    call("whole")
+    save, finish = Checkpoints.save, TrainingRun.finish
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    def finish_the_first(self, model) -> None:
+        if model.case == "20":
+            raise Killed
+        finish(self, model)
+
+    for owner, name, dying in (
+        (Checkpoints, "save", save_and_die),
+        (TrainingRun, "finish", finish_the_first),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, dying)
+            with pytest.raises(Killed):
+                call("parts", "--resume")
+    card = json.loads((tmp_path / "parts" / "8" / "card.json").read_text())
+    assert card["rounds_before_resuming"] == 1
+    call("parts", "--resume")
+    assert "case 8: done before" in capsys.readouterr().out
+    for name in ("8", "20"):
+        assert weights("parts", name) == weights("whole", name)
+        rows = read_metrics(tmp_path / "parts" / name / "history.jsonl")
+        assert [row["round"] for row in rows] == [1, 2]
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["20", "8"]
+
+
+def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypatch) -> None:
+    save = Checkpoints.save
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", save_and_die)
+        with pytest.raises(Killed):
+            main(["train", "8", *TINY, "--out", str(tmp_path)])
+    main(["train", "8", "20", "--together", "--resume", *TINY, "--out", str(tmp_path)])
+    before = {
+        name: json.loads((tmp_path / name / "card.json").read_text())["rounds_before_resuming"]
+        for name in ("8", "20")
+    }
+    assert before == {"8": 1, "20": 0}
+
+
+def test_a_model_of_other_settings_is_replaced_with_a_word(tmp_path: Path, capsys) -> None:
+    call = ["train", "8", *TINY, "--out", str(tmp_path)]
+    main(call)
+    main([*call, "--seeds", "1", "--resume"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "has other settings, and will be replaced" in printed
+    assert json.loads((tmp_path / "8" / "card.json").read_text())["seed"] == 1
