@@ -37,10 +37,10 @@ def evaluate(
     """Verify models: do they follow their circuits, whatever is patched?
 
     Prints accuracy, IIA and SIIA; leakage, the share of outputs that miss the target when subsets
-    of the nodes outside the circuit are patched together (what the unpatched model misses is in
-    it); abstraction, the share that meet it when sets of variables are interchanged and nodes
-    outside the circuit patched at the same time; accuracy of the circuit alone; and the effect of
-    every node, where the targets of base and source differ.
+    of the nodes outside the circuit are patched together, or nodes at one position only (what the
+    unpatched model misses is in it); abstraction, the share that meet it when sets of variables are
+    interchanged and nodes outside the circuit patched at the same time; accuracy of the circuit
+    alone; and the effect of every node, where the targets of base and source differ.
 
     Args:
       models: bundled models by name, or directories.
@@ -104,7 +104,7 @@ def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "F
     joint = [jointly for _, jointly in found.values()]
     of_models(
         "Many nodes patched at once: targets missed (leakage) and met (abstraction)",
-        ("pairs", "leakage", "worst", "worst at", "patched at", "abstraction", "worst"),
+        ("pairs", "leakage", "worst", "worst\nposition", "patched\nat one", "abstraction", "worst"),
         [{"pairs": jointly.n_pairs, **jointly.metrics} for jointly in joint],
     )
     of_models(

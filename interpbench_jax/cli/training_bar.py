@@ -28,8 +28,10 @@ def training_bar(
       begun: rounds before an interruption, from which the bar starts.
     """
     with _Bar(*_COLUMNS, console=console, expand=True) as bar:
-        total, before = (n * config.round_batches for n in (config.n_rounds, begun))
-        task = bar.add_task(description, total=total, completed=before, rate="", measured="")
+        before = config.batches_after(begun)
+        task = bar.add_task(
+            description, total=config.max_batches, completed=before, rate="", measured=""
+        )
         yield lambda now: bar.update(
             task,
             description=f"case {now.case}",

@@ -3,6 +3,7 @@
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import unseen_pairs
+from interpbench_jax.zoo.prepare import Prepared, prepare
 from interpbench_jax.zoo.store import (
     bundled_names,
     every_bundled_name,
@@ -15,6 +16,7 @@ from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_trans
 __all__ = [
     "AlignedVariable",
     "BenchmarkModel",
+    "Prepared",
     "bundled_names",
     "every_bundled_name",
     "from_transformer_lens",
@@ -22,6 +24,7 @@ __all__ = [
     "make_model",
     "make_models_together",
     "metrics",
+    "prepare",
     "replacing",
     "save_model",
     "to_transformer_lens",

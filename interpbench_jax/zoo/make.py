@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from interpbench_jax.cases import Case
-from interpbench_jax.compiler import CompiledCase, compile_case
+from interpbench_jax.compiler import CompiledCase
 from interpbench_jax.model import Params
 from interpbench_jax.siit import (
     VARIED,
@@ -22,69 +22,21 @@ from interpbench_jax.siit import (
     Member,
     Scores,
     SiitConfig,
-    SiitProblem,
     TrainResult,
     TrainState,
-    align,
     device_mesh,
     init_states,
     init_states_together,
-    make_problem,
-    n_trained_on,
     states_by_case,
     train_siit,
     train_together,
 )
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
-from interpbench_jax.zoo.pairs import TRAINING_SEED
+from interpbench_jax.zoo.prepare import Prepared, prepare
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
-
-
-class Prepared(NamedTuple):
-    """A case, ready to be trained on; see `prepare`."""
-
-    compiled: CompiledCase
-    alignment: Alignment
-    problem: SiitProblem
-
-    @property
-    def name(self) -> str:
-        """Of the case."""
-        return self.compiled.case.name
-
-
-def prepare(case: Case | str, crowd: Sequence[Member]) -> Prepared:
-    """Compiles a case and draws its pairs; whoever is to be refused is refused here.
-
-    Args:
-      case: the case or its name.
-      crowd: the members to train.
-
-    Raises:
-      ValueError: there is no such case, its pairs cannot be divided into those to train on and
-        those held out, the devices cannot all be used, or there are several processes.
-    """
-    config = crowd[0].config
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"models are made and written by one process, not by {jax.process_count()}; "
-            "`train_siit` and `train_together` run in several"
-        )
-    device_mesh(len(crowd), config.batch_size)
-    compiled = compile_case(case)
-    alignment = align(compiled, padded=config.min_length is not None, same_size=config.same_size)
-    problem = make_problem(
-        compiled,
-        alignment,
-        jax.random.key(TRAINING_SEED),
-        n_pairs=config.n_pairs,
-        min_length=config.min_length,
-    )
-    n_trained_on(problem.n_pairs, config.held_out)
-    return Prepared(compiled, alignment, problem)
 
 
 def make_model(
@@ -128,8 +80,8 @@ def make_model(
     def after_round(state: TrainState) -> None:
         clock.append(time.perf_counter())
         if on_progress is not None:  # before the state: a round done again is told again
-            rate = _batches_per_second(clock, config)
-            on_progress(progress_of(state, task.name, config.round_batches, rate))
+            rate = _batches_per_second(clock, config, int(state.round.max()))
+            on_progress(progress_of(state, task.name, config, rate))
         if saved is not None:
             saved.save(state)
 
@@ -182,11 +134,11 @@ def make_models_together(
 
     def after_round(state: TrainState) -> None:
         clock.append(time.perf_counter())
-        rate = _batches_per_second(clock, config)
+        rate = _batches_per_second(clock, config, int(state.round.max()))
         for place, (task, own) in enumerate(zip(tasks, states_by_case(state), strict=True)):
             n_rounds = int(own.round.max())
             if on_progress is not None and n_rounds > told[place]:  # else it is done
-                on_progress(progress_of(own, task.name, config.round_batches, rate))
+                on_progress(progress_of(own, task.name, config, rate))
             told[place] = n_rounds
         if saved is not None:
             saved.save(state)
@@ -231,10 +183,10 @@ def _finish(
                 crowd, worst, result.rounds, result.diverged, strict=True
             )
         ],
-        "batches": int(result.rounds[best]) * config.round_batches,
+        "batches": config.batches_after(int(result.rounds[best])),
         "seconds": round(clock[-1] - clock[0], 2),
         "rounds_before_resuming": done_before,
-        "batches_per_second": _batches_per_second(clock, config),
+        "batches_per_second": _batches_per_second(clock, config, int(result.rounds.max())),
         **provenance(),
     }
     params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
@@ -249,12 +201,13 @@ def describe_run(case: str, crowd: Sequence[Member]) -> dict[str, Any]:
     return {"case": case, **shared, "members": [member.describe() for member in crowd]}
 
 
-def _batches_per_second(clock: list[float], config: SiitConfig) -> float | None:
+def _batches_per_second(clock: list[float], config: SiitConfig, rounds: int) -> float | None:
     """Validation included, compilation not: the first round is left out; None if it is the only."""
-    rounds = len(clock) - 2
-    if rounds < 1:
+    timed = len(clock) - 2
+    if timed < 1:
         return None
-    return round(rounds * config.round_batches / (clock[-1] - clock[1]), 1)
+    batches = config.batches_after(rounds) - config.batches_after(rounds - timed)
+    return round(batches / (clock[-1] - clock[1]), 1)
 
 
 def assemble_model(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from interpbench_jax.siit import TrainState
+from interpbench_jax.siit import SiitConfig, TrainState
 from interpbench_jax.siit.step import IIT, STRICT
 
 
@@ -57,7 +57,7 @@ OnProgress = Callable[[Progress], None]
 
 
 def progress_of(
-    state: TrainState, case: str, round_batches: int, batches_per_second: float | None
+    state: TrainState, case: str, config: SiitConfig, batches_per_second: float | None
 ) -> Progress:
     """Reads the last round off a training state."""
     last = int(state.round.max())
@@ -72,7 +72,7 @@ def progress_of(
     return Progress(
         case=case,
         round=last,
-        batches=last * round_batches,
+        batches=config.batches_after(last),
         batches_per_second=batches_per_second,
         losses=losses.tolist(),
         loss=(losses * weights).sum(-1).tolist(),

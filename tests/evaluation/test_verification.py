@@ -25,6 +25,8 @@ def test_bundled_models_hardly_leak(name: str, n_runs: int, n_pairs: int) -> Non
     aligned = {variable.node for variable in model.variables}
     assert not aligned & {*found.worst["leakage_nodes"], *found.worst["abstraction_nodes"]}
     assert len(found.leakage_per_position) == model.config.n_ctx
+    assert len(found.leakage_of_position) == model.config.n_ctx
+    assert found.metrics["leakage_one_position"] == max(found.leakage_of_position) < 0.02
     rows = found.effect_rows(model)
     assert {row["node"] for row in rows if row["in_circuit"]} == aligned
     forms = ["accuracy"] if name == "3" else ["accuracy", "kl", "kl_self"]
@@ -48,7 +50,7 @@ def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
     assert found["joint_pairs"] == 150
     assert set(found["circuit_accuracy"]) == set(ABLATIONS)
     assert set(found["node_effects"][0]["accuracy"]) == set(ABLATIONS)
-    assert len(found["leakage_per_position"]) == 5
+    assert len(found["leakage_per_position"]) == len(found["leakage_of_position"]) == 5
     assert set(found["worst"]) == {"leakage_nodes", "abstraction_variables", "abstraction_nodes"}
     assert (tmp_path / "3" / "node_effects.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in (tmp_path / "3").iterdir()] == ["node_effects.png"]

@@ -246,7 +246,7 @@ def test_members_of_a_sweep_are_compared_by_what_counts_for_any() -> None:
     assert result.scores.accuracy[0] >= config.threshold > siia[0]
     np.testing.assert_array_equal(result.worst, np.minimum(result.scores.accuracy, siia))
     # While both run, the bar shows the one that would be kept.
-    first = progress_of(states[0], "copy", 20, None)
+    first = progress_of(states[0], "copy", config, None)
     assert first.leading == int(np.argmin([-min(first.accuracy[i], first.siia[i]) for i in (0, 1)]))
     assert first.loss[0] == pytest.approx(first.losses[0][0])
     assert first.loss[1] == pytest.approx(first.losses[1][0] + first.losses[1][2])

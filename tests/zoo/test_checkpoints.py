@@ -118,7 +118,7 @@ def test_what_cannot_be_trained_leaves_the_checkpoints_alone(tmp_path: Path, mon
 def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:
     rounds: list[TrainState] = []
     train_siit(copy_problem(), MODEL, CROWD, on_round=rounds.append)
-    progress = [progress_of(state, "copy", 10, None) for state in rounds[:4]]
+    progress = [progress_of(state, "copy", QUICK, None) for state in rounds[:4]]
     file = tmp_path / "metrics.jsonl"
     first = MetricsFile(file)
     for now in progress[:3]:
