@@ -19,6 +19,7 @@ from interpbench_jax.evaluation import (
     draw_interventions,
     leakage,
     node_effects,
+    position_leakage,
     validate,
 )
 from interpbench_jax.siit import Alignment, SiitProblem, align, problem_of_pairs
@@ -35,6 +36,7 @@ class JointVerification(NamedTuple):
       metrics: leakage and abstraction as fractions, mean and worst.
       n_pairs: on how many pairs these were measured.
       leakage_per_position: that of the worst subset at each position, BOS first.
+      leakage_of_position: by the position at which alone free nodes are patched.
       worst: the free nodes that leak most; the variables interchanged, and the free nodes patched,
         in the intervention with the least agreement.
       circuit_accuracy: accuracy when everything outside the circuit is ablated.
@@ -44,6 +46,7 @@ class JointVerification(NamedTuple):
     metrics: dict[str, float]
     n_pairs: int
     leakage_per_position: list[float]
+    leakage_of_position: list[float]
     worst: dict[str, list[str]]
     circuit_accuracy: dict[Ablation, float]
     effects: dict[Ablation, NodeEffects]
@@ -123,6 +126,7 @@ def verify_jointly(
     targets = abstraction_targets(compiled, some, drawn.variables)
     agreed = abstraction(*network, some, drawn, targets)
     leaked = leakage(*network, some, key_subsets)
+    of_position = position_leakage(*network, some)
 
     worst = agreed.worst_intervention
     names = [variable.name for variable in model.variables]
@@ -131,11 +135,13 @@ def verify_jointly(
             "leakage": float(leaked.mean),
             "leakage_worst": float(leaked.worst),
             "leakage_worst_position": float(leaked.worst_position),
+            "leakage_one_position": float(of_position.max()),
             "abstraction": float(agreed.mean),
             "abstraction_worst": float(agreed.worst),
         },
         n_pairs=some.n_pairs,
         leakage_per_position=leaked.per_position.tolist(),
+        leakage_of_position=of_position.tolist(),
         worst={
             "leakage_nodes": _chosen(free, leaked.worst_nodes),
             "abstraction_variables": _chosen(names, drawn.variables[worst]),

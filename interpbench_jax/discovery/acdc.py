@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, loss_from
+from interpbench_jax.discovery.objective import ContrastBatch, EdgeLoss, Loss, loss_from
+from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 from interpbench_jax.model.wiring import Wiring
@@ -34,7 +36,7 @@ def acdc(
       config: their shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
-      thresholds: ascending.
+      thresholds: ascending, from 0.
       order: of the writers of each reader; the last reader comes first.
 
     Returns:
@@ -42,12 +44,15 @@ def acdc(
       loss of a patched model was.
 
     Raises:
-      ValueError: thresholds are not ascending, or the order is unknown.
+      ValueError: thresholds are not ascending, negative or not finite, or the order is unknown.
 
     Source: Conmy et al. 2023, Towards Automated Circuit Discovery.
     """
     if not thresholds or list(thresholds) != sorted(set(thresholds)):
         raise ValueError(f"thresholds must be ascending and distinct, got {thresholds}")
+    unfit = [level for level in thresholds if not (math.isfinite(level) and level >= 0)]
+    if unfit:
+        raise ValueError(f"thresholds must be finite and at least 0, got {unfit[0]}")
     graph = as_edge_network(config).graph
     levels = jnp.array(thresholds)
     found = acdc_circuits(params, config, batch, loss, levels, removal_order(graph, order))
@@ -77,9 +82,9 @@ class AcdcCircuits(NamedTuple):
     Attributes:
       kept: the circuit.
       loss: with all other edges patched; NaN if any loss on the way was.
-      evaluations: how often the model was run. Thresholds that have decided alike share a run, and
-        none is needed for an edge from which kept edges no longer lead to the logits: the loss
-        cannot change.
+      evaluations: how many runs of the model were needed. Thresholds that have decided alike share
+        one, and none is needed for an edge from which kept edges no longer lead to the logits: the
+        loss cannot change. An accelerator makes one for every threshold all the same, side by side.
     """
 
     kept: Bool[Array, "threshold writer reader"]
@@ -153,12 +158,7 @@ def _acdc(
         tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
         # Thresholds that have decided alike so far share one evaluation, made by their leader.
         leads = (state.leader == everyone) & matters(graph, state.masks == 0)[:, edge[1]]
-        by_leader = jax.lax.map(
-            lambda t: jax.lax.cond(
-                leads[t], lambda: masked_loss(tried[t]), lambda: state.accepted[t]
-            ),
-            everyone,
-        )
+        by_leader = _losses_where(leads, masked_loss, tried, state.accepted, runs_at_once(batch))
         value = by_leader[state.leader]
         remove = value - state.accepted < thresholds
         alike = (state.leader[:, None] == state.leader[None]) & (remove[:, None] == remove[None])
@@ -175,6 +175,27 @@ def _acdc(
         state, _ = jax.lax.scan(functools.partial(attempt, stage), state, edges)
         start += length
     return AcdcCircuits((state.masks == 0) & valid[None], state.accepted, state.evaluations)
+
+
+def _losses_where(
+    needed: Bool[Array, " threshold"],
+    masked_loss: EdgeLoss,
+    masks: Float[Array, "threshold writer reader"],
+    otherwise: Float[Array, " threshold"],
+    at_once: int,
+) -> Float[Array, " threshold"]:
+    """The losses that are needed; side by side all are computed, if there is one to compute."""
+    if at_once == 1:
+        return jax.lax.map(
+            lambda t: jax.lax.cond(needed[t], lambda: masked_loss(masks[t]), lambda: otherwise[t]),
+            jnp.arange(len(masks)),
+        )
+
+    def side_by_side() -> Float[Array, " threshold"]:
+        values = jax.lax.map(masked_loss, masks, batch_size=min(at_once, len(masks)))
+        return jnp.where(needed, values, otherwise)
+
+    return jax.lax.cond(needed.any(), side_by_side, lambda: otherwise)
 
 
 def matters(

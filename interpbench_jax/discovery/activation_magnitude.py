@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.position_shares import position_shares
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -17,6 +18,8 @@ def activation_magnitude(
 ) -> Float[Array, "writer reader"]:
     """Root mean square of the difference that a patch makes, the same for all of a writer's edges.
 
+    The mean is over inputs and all their positions up to the last that the loss counts.
+
     Args:
       params: of no effect: what they write is in the batch.
       config: the shape of the model, or another network.
@@ -26,5 +29,5 @@ def activation_magnitude(
     del params, loss
     valid = as_edge_network(config).graph.valid
     squares = ((batch.source - batch.written) ** 2).sum(-1)
-    mean = jnp.einsum("bpw,bp->w", squares, batch.positions) / batch.positions.sum()
+    mean = jnp.einsum("bpw,bp->w", squares, position_shares(config, batch))
     return jnp.sqrt(mean)[:, None] * valid

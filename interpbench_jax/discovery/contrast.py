@@ -1,8 +1,11 @@
 """Puts together what methods work on."""
 
+from collections.abc import Sequence
 from typing import cast, get_args
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
@@ -41,7 +44,8 @@ def contrast_batch(
       loss: what `optimal` constants are to minimise.
 
     Raises:
-      ValueError: shapes do not fit one another, or what the ablation needs is missing.
+      ValueError: shapes do not fit one another, or what the ablation needs is missing. Outside of
+        `jit`: a token is none of a transformer's vocabulary, or what the ablation puts in is NaN.
     """
     for name, given in (("corrupted", corrupted), ("target", target), ("positions", positions)):
         if given is not None and given.shape != clean.shape:
@@ -55,6 +59,10 @@ def contrast_batch(
         raise ValueError("resample ablation needs corrupted inputs to patch from, got none")
     if loss is None and ablation == "optimal":
         raise ValueError("optimal ablation needs the loss that its constants minimise, got none")
+    if isinstance(config, TransformerConfig):
+        _check_tokens("clean", clean, config.d_vocab)
+        if corrupted is not None:
+            _check_tokens("corrupted", corrupted, config.d_vocab)
     network = as_edge_network(config)
     clean_logits, written = network.run(params, clean)
     there = written if corrupted is None else network.run(params, corrupted)[1]
@@ -64,5 +72,27 @@ def contrast_batch(
         clean, corrupted, target, clean_logits, jnp.asarray(positions), written, source
     )
     if ablation == "optimal" and loss is not None:
-        return batch._replace(source=optimal_source(params, config, batch, loss))
+        batch = batch._replace(source=optimal_source(params, config, batch, loss))
+    _check_source(batch.source, ablation, network.graph.writers)
     return batch
+
+
+def _check_tokens(name: str, tokens: Int[Array, "batch pos"], d_vocab: int) -> None:
+    """Lookups in JAX take the nearest row instead of a missing one."""
+    if isinstance(tokens, jax.core.Tracer):
+        return
+    given = np.asarray(tokens)
+    unknown = given[(given < 0) | (given >= d_vocab)]
+    if unknown.size:
+        raise ValueError(f"{name} has token {unknown[0]}, expected one of the {d_vocab} from 0")
+
+
+def _check_source(
+    source: Float[Array, "batch pos writer d_model"], ablation: str, writers: Sequence[str]
+) -> None:
+    missing = jnp.isnan(source).any((0, 1, 3))
+    if not isinstance(missing, jax.core.Tracer) and missing.any():
+        first = writers[int(missing.argmax())]
+        raise ValueError(
+            f"{ablation} ablation puts in NaN for {first}: the model or the loss gave it"
+        )

@@ -26,7 +26,8 @@ def eap_gp(
     The path starts at the clean input and goes, row by row, down the gradient of the squared
     distance, at positions that count, between the logits and those of the source's input. Every
     step has the same length, the distance between the two inputs over `steps`; so the path need
-    not end at the other input, but no step is lost where the output does not change.
+    not end at the other input, but no step is lost where the output does not change. The clean
+    input is in the mean, and the point that the last step leads to is not.
 
     Args:
       params: weights.

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import attribution_along, path_shares
+from interpbench_jax.discovery.attribution import attribution, path_shares
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
-from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
@@ -23,15 +23,17 @@ def eap_ig_activations(
 ) -> Float[Array, "writer reader"]:
     """EAP with gradients averaged while a writer, and those beside it, go from clean to source.
 
-    Each group of writers (the input, the heads of a layer, an MLP) has a path of its own; what was
-    written before stays clean.
+    Each group of writers (the input, the heads of a layer, an MLP) has a path of its own, which
+    scores that group's own edges; what was written before stays clean. That is the formula of Marks
+    et al. and MIB; the released EAP-IG code adds up the gradients of all edges on every path.
 
     Args:
       params: weights.
       config: their shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
-      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
+      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way; the clean
+        point, the first of all paths, once for all.
 
     Returns:
       As `eap`: positive where patching hurts.
@@ -42,11 +44,20 @@ def eap_ig_activations(
     Source: Marks et al. 2024, Sparse Feature Circuits; "EAP-IG-activations" in MIB (Mueller et al.
     2025).
     """
-    shares = path_shares(steps)
-    groups = jnp.asarray(as_edge_network(config).graph.writer_groups, float)
+    later = path_shares(steps)[1:]
+    graph = as_edge_network(config).graph
+    groups = jnp.asarray(graph.writer_groups, float)
+    n_writers = groups.shape[1]
+    # The clean point scores all edges; every later one those of its group.
+    masks = jnp.concatenate(
+        [jnp.zeros((1, n_writers)), jnp.einsum("s,gw->gsw", later, groups).reshape(-1, n_writers)]
+    )
+    scored = jnp.concatenate([jnp.ones((1, n_writers)), jnp.repeat(groups, steps - 1, axis=0)])
 
-    def scores_of(group: Float[Array, " writer"]) -> Float[Array, "writer reader"]:
-        masks = shares[:, None] * group[None]
-        return attribution_along(params, config, batch, loss, masks) * group[:, None]
+    def add(total: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
+        mask, rows = point
+        scores = attribution(params, config, batch, loss, NodePatch(mask, batch.source))
+        return total + scores * rows[:, None], None
 
-    return jax.lax.map(scores_of, groups).sum(0)
+    total, _ = jax.lax.scan(add, jnp.zeros(graph.valid.shape), (masks, scored))
+    return total / steps

@@ -23,6 +23,9 @@ def eap_ig_inputs(
 ) -> Float[Array, "writer reader"]:
     """EAP with gradients averaged while the input goes from clean to source.
 
+    Of the two ends of the path, the clean one is in the mean and the source is not; the released
+    code starts at the corrupted input and leaves the clean one out.
+
     Args:
       params: weights.
       config: their shape, or another network.

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.position_shares import position_shares
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -19,15 +20,15 @@ def information_flow_routes(
     """A writer's share in what readers see, by closeness in the L1 norm.
 
     With y the sum of all that was written before a reader and z one writer's part, closeness is
-    max(|y| - |y - z|, 0); shares are closeness over its sum, mean over inputs and counted
-    positions. Neither the loss nor the ablation has a say. Readers at one place see the same, so
-    q, k and v of a layer's heads have one score. Output biases of attention belong to no writer
-    and are left out.
+    max(|y| - |y - z|, 0); shares are closeness over its sum, mean over inputs and all their
+    positions up to the last that the loss counts. Neither the loss nor the ablation has a say.
+    Readers at one place see the same, so q, k and v of a layer's heads have one score. Output
+    biases of attention belong to no writer and are left out.
 
     Args:
       params: weights; what they write on the clean inputs is in the batch.
       config: their shape, or another network.
-      batch: inputs.
+      batch: inputs, and which positions count.
       loss: of no effect.
 
     Returns:
@@ -37,7 +38,7 @@ def information_flow_routes(
     """
     del params, loss
     graph = as_edge_network(config).graph
-    weights = batch.positions / batch.positions.sum()
+    weights = position_shares(config, batch)
     before, which = np.unique(graph.valid, axis=1, return_inverse=True)
 
     def shares(seen: Float[Array, " writer"]) -> Float[Array, " writer"]:

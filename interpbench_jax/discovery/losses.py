@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
 
@@ -19,13 +19,15 @@ def kl_to_clean(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
 
 def cross_entropy(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     """Cross entropy to the labels, in nats."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.target)
+    labels = _labels(batch, "cross_entropy")
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return _mean(losses, batch)
 
 
 def logit_difference(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     """The largest logit of a wrong label minus that of the right one."""
-    right = jax.nn.one_hot(batch.target, logits.shape[-1], dtype=bool)
+    labels = _labels(batch, "logit_difference")
+    right = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     wrong = jnp.where(right, -jnp.inf, logits).max(-1)
     return _mean(wrong - jnp.where(right, logits, 0.0).sum(-1), batch)
 
@@ -83,6 +85,12 @@ def loss_to_target(categorical: bool) -> Loss:
 def loss_to_clean(categorical: bool) -> Loss:
     """The loss against the unpatched model that fits the task; used by ACDC."""
     return kl_to_clean if categorical else squared_error_to_clean
+
+
+def _labels(batch: ContrastBatch, loss: str) -> Int[Array, "batch pos"]:
+    if not jnp.issubdtype(batch.target.dtype, jnp.integer):
+        raise ValueError(f"{loss} needs labels, which are integers; got {batch.target.dtype}")
+    return jnp.asarray(batch.target)
 
 
 def _mean(values: Float[Array, "batch pos"], batch: ContrastBatch) -> Float[Array, ""]:

@@ -33,7 +33,8 @@ def optimal_source(
       learning_rate: of Adam, in units of the root mean square of what a writer writes.
 
     Returns:
-      One vector per writer, the same for all inputs and positions, as a source for patches.
+      One vector per writer, the same for all inputs and positions, as a source for patches; NaN
+      if any loss on the way was.
 
     Source: Li and Janson 2024, Optimal ablation for interpretability.
     """
@@ -59,8 +60,8 @@ def optimal_source(
             return (constant + update, adam, best, jnp.minimum(value, least)), None
 
         begin = (start, optimizer.init(start), start, jnp.array(jnp.inf))
-        (_, _, best, _), _ = jax.lax.scan(step, begin, None, steps)
-        return best * scale[writer]
+        (_, _, best, least), _ = jax.lax.scan(step, begin, None, steps)
+        return jnp.where(jnp.isnan(least), jnp.nan, best * scale[writer])
 
     starts = batch.source.mean((0, 1)) / scale[:, None]
     constants = jax.lax.map(learn, (starts, jnp.arange(n_writers)))

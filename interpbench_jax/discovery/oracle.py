@@ -27,9 +27,12 @@ def oracle(
       truth: which edges are in the circuit.
 
     Raises:
-      ValueError: the truth is not given.
+      ValueError: the truth is not given, or does not fit the model.
     """
     del params, batch, loss
     if truth is None:
         raise ValueError("the oracle needs the truth, a mask of the circuit's edges; got none")
-    return jnp.asarray(truth, jnp.float32) * as_edge_network(config).graph.valid
+    valid = as_edge_network(config).graph.valid
+    if truth.shape != valid.shape:
+        raise ValueError(f"truth has shape {truth.shape}, expected [writer, reader]: {valid.shape}")
+    return jnp.asarray(truth, jnp.float32) * valid

@@ -16,6 +16,9 @@ def weight_magnitude(
 ) -> Float[Array, "writer reader"]:
     """Frobenius norm of a writer's output map times a reader's input map.
 
+    The input's map has a row per token and one per position. Left out are all biases, and
+    LayerNorm with its scales.
+
     Args:
       params: weights.
       config: their shape; for transformers only.
@@ -33,7 +36,7 @@ def weight_magnitude(
         raise ValueError(f"weight_magnitude knows transformers only, got {type(config).__name__}")
     blocks = [params[f"blocks_{layer}"] for layer in range(config.n_layers)]
     # Everything as its Gram matrix over the residual stream: |A B|^2 is the trace of A^T A B B^T.
-    writes = [_gram(params["embed"]["W_E"])[None]]
+    writes = [(_gram(params["embed"]["W_E"]) + _gram(params["pos_embed"]["W_pos"]))[None]]
     reads = []
     for block in blocks:
         writes += [jax.vmap(_gram)(block["attn"]["W_O"]), _gram(block["mlp"]["W_out"])[None]]

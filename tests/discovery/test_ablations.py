@@ -89,6 +89,30 @@ def test_ablations_without_corrupted_inputs(model):
         contrast_batch(*model, **given)
 
 
+def nan_where_clean_is_left(logits, batch):
+    """A loss that is fine on the clean output alone."""
+    return jnp.where((logits == batch.clean_logits).all(), 0.0, jnp.nan)
+
+
+def test_a_loss_that_is_no_number_is_not_passed_over(model, batches):
+    """Optimal constants are no longer the mean then; inside `jit` they say so themselves."""
+    with pytest.raises(ValueError, match="optimal ablation puts in NaN for input"):
+        contrast_batch(*model, **ARRAYS, ablation="optimal", loss=nan_where_clean_is_left)
+    source = optimal_source(*model, batches["mean"], nan_where_clean_is_left, steps=2)
+    assert jnp.isnan(source).all()
+
+
+@pytest.mark.parametrize("ablation", ["resample", "mean", "mean_per_position"])
+def test_sources_that_are_no_numbers(model, ablation):
+    params, config = model
+    blocks = params["blocks_0"]
+    broken = params | {
+        "blocks_0": blocks | {"mlp": blocks["mlp"] | {"b_out": jnp.full(4, jnp.nan)}}
+    }
+    with pytest.raises(ValueError, match=f"^{ablation} ablation puts in NaN for m0"):
+        contrast_batch(broken, config, **ARRAYS, ablation=ablation)
+
+
 def test_ablations_that_lack_something(model, no_shape_checks):
     with pytest.raises(ValueError, match="optimal ablation needs the loss"):
         contrast_batch(*model, **ARRAYS, ablation="optimal")

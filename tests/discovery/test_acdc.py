@@ -1,5 +1,7 @@
 """ACDC against a slow loop over edges, and on a model whose effects are known."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from interpbench_jax.discovery.losses import kl_to_clean, squared_error_to_clean
 from interpbench_jax.model import Graph, TransformerConfig
 from tests.model import numpy_reference
 
+acdc_module = sys.modules[acdc.__module__]  # the package's name for it is the function
 LEVELS = (0.003, 0.01, 0.03, 0.1)
 # No decision may be closer than this, or rounding would make it.
 MARGIN = 1e-5
@@ -162,9 +165,45 @@ def test_one_edge_of_known_effect(make_params):
         np.testing.assert_array_equal(scores, expected)
 
 
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_side_by_side_all_is_the_same(small, task, monkeypatch, at_once):
+    """Two of five thresholds at once, or all; no run is made for edges that do not matter."""
+    params, batch, _ = task
+    order, levels = removal_order(Graph.of(small)), jnp.array([*LEVELS, 1e3])
+    runs = []
+
+    def loss(logits, batch):
+        jax.debug.callback(lambda: runs.append(1))
+        return kl_to_clean(logits, batch)
+
+    usual = acdc_circuits(params, small, batch, loss, levels, order)
+    jax.effects_barrier()
+    assert len(runs) == usual.evaluations + 1  # the clean one
+    monkeypatch.setattr(acdc_module, "runs_at_once", lambda batch: at_once)
+    acdc_module._acdc.clear_cache()
+    found = acdc_circuits(params, small, batch, loss, levels, order)
+    np.testing.assert_array_equal(found.kept, usual.kept)
+    np.testing.assert_allclose(found.loss, usual.loss, atol=1e-6)
+    assert found.evaluations == usual.evaluations
+    runs.clear()
+    never = acdc_circuits(params, small, batch, loss, levels[-1:], order)
+    jax.effects_barrier()
+    assert len(runs) == never.evaluations + 1 < len(order)
+
+
 @pytest.mark.parametrize("thresholds", [(), (0.1, 0.0), (0.0, 0.5, 0.5), (0.3, 0.7, 0.2)])
 def test_thresholds_ascend(small, make_params, make_batch, thresholds):
     params = make_params(small)
     text = str(thresholds).replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ValueError, match=f"ascending and distinct, got {text}"):
+        acdc(params, small, make_batch(params, small), kl_to_clean, thresholds=thresholds)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "value"),
+    [((-0.5, 0.1), "-0.5"), ((0.0, np.inf), "inf"), ((np.nan,), "nan"), ((0.1, np.nan), "nan")],
+)
+def test_thresholds_are_sizes(small, make_params, make_batch, thresholds, value):
+    params = make_params(small)
+    with pytest.raises(ValueError, match=f"finite and at least 0, got {value}"):
         acdc(params, small, make_batch(params, small), kl_to_clean, thresholds=thresholds)

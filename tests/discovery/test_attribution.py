@@ -135,6 +135,19 @@ def test_integrated_gradients_along_activations(task):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_the_clean_point_of_all_activation_paths_is_run_once(task):
+    """Five groups, with two later points each."""
+    runs = []
+
+    def loss(logits, batch):
+        jax.debug.callback(lambda: runs.append(1))
+        return cross_entropy(logits, batch)
+
+    METHODS["eap_ig_activations"](*task, loss, steps=3)
+    jax.effects_barrier()
+    assert len(runs) == 1 + 5 * 2
+
+
 def test_one_step_of_any_path_is_eap(task):
     params, config, batch = task
     eap = METHODS["eap"](params, config, batch, cross_entropy)

@@ -1,5 +1,6 @@
 """What holds for every discovery method: one signature, one kind of result, pure, compiled once."""
 
+import functools
 import inspect
 
 import jax
@@ -156,6 +157,35 @@ def test_vmap_over_models_agrees_with_a_loop(score, one_layer, make_params):
     traces.clear()
     one_by_one = jnp.stack([score(params) for params in models])
     np.testing.assert_allclose(together, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - WITHOUT_LOSS))
+def test_a_loss_that_is_no_number_shows(name, one_layer, make_params, make_batch):
+    """Of a model that is fine until it is patched."""
+    params = make_params(one_layer)
+    batch = make_batch(params, one_layer)
+    batch = batch._replace(source=batch.source * jnp.nan)
+    scores = METHODS[name](params, one_layer, batch, cross_entropy, **KNOBS.get(name, {}))
+    assert jnp.isnan(scores).any()
+
+
+@pytest.mark.parametrize("name", ["acdc", "edge_patching"])
+def test_accelerators_run_masks_side_by_side(name, one_layer, make_params, make_batch, monkeypatch):
+    """The logits of several runs are one array there, and none on a CPU."""
+    params = make_params(one_layer)
+    batch = make_batch(params, one_layer)
+    n_runs = len(KNOBS["acdc"]["thresholds"]) if name == "acdc" else 3 * 2  # q, k, v of two heads
+    found = {}
+    for backend in ("cpu", "gpu"):
+
+        def loss(logits, batch):  # a new one each time, so that nothing compiled before is used
+            return cross_entropy(logits, batch)
+
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        score = functools.partial(METHODS[name], config=one_layer, loss=loss, **KNOBS.get(name, {}))
+        program = str(jax.make_jaxpr(score)(params, batch=batch))
+        found[backend] = f"f32[{n_runs},{','.join(map(str, batch.clean_logits.shape))}]" in program
+    assert found == {"cpu": False, "gpu": True}
 
 
 # One of each kind always, all others with the slow tests.

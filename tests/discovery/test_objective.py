@@ -12,6 +12,8 @@ from interpbench_jax.discovery.losses import (
     absolute_error,
     cross_entropy,
     kl_to_clean,
+    logit_difference,
+    squared_error,
     squared_error_to_clean,
 )
 from interpbench_jax.model import Graph
@@ -64,6 +66,23 @@ def test_shapes_that_do_not_fit(small, make_params, changed, message, no_shape_c
         contrast_batch(make_params(small), small, **arrays)
 
 
+@pytest.mark.parametrize("name", ["clean", "corrupted"])
+@pytest.mark.parametrize("token", [-1, 4])
+def test_tokens_that_are_not_in_the_vocabulary(small, make_params, name, token):
+    """JAX would look up another row."""
+    arrays = {key: jnp.zeros((2, 3), int) for key in ("clean", "corrupted", "target")}
+    arrays[name] = arrays[name].at[1, 2].set(token)
+    with pytest.raises(ValueError, match=f"{name} has token {token}, .* the 4 from 0"):
+        contrast_batch(make_params(small), small, **arrays, positions=jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, logit_difference])
+def test_labels_are_integers(loss):
+    batch = batch_of([[EVEN]], [[1.0]], [1.0])
+    with pytest.raises(ValueError, match=f"{loss.__name__} needs labels, .* got float32"):
+        loss(batch.clean_logits, batch)
+
+
 # Two rows, three positions; the first counts nothing and the last three times the middle.
 POSITIONS = [0.0, 1.0, 3.0]
 EVEN, ODDS = [0.0, 0.0], [0.0, LOG3]  # probabilities 1/2, 1/2 and 1/4, 3/4
@@ -90,6 +109,25 @@ def test_cross_entropy_by_hand():
     batch = batch_of([[EVEN] * 3] * 2, [[0, 1, 0], [0, 1, 0]], POSITIONS)
     expected = (-math.log(0.75) - math.log(0.5) + 2 * 3 * math.log(2)) / 8
     np.testing.assert_allclose(cross_entropy(jnp.array(LOGITS), batch), expected, rtol=1e-5)
+
+
+def test_logit_difference_by_hand():
+    """The best wrong one minus the right one: 5 - 3 at the middle, -1 - 1 and 4 - 4 at the end."""
+    batch = batch_of([[[0.0] * 3] * 3] * 2, [[0, 1, 2], [0, 1, 0]], POSITIONS)
+    logits = jnp.array(
+        [
+            [[9.0, 0.0, 0.0], [5.0, 3.0, 2.0], [-2.0, -1.0, 1.0]],
+            [[9.0, 0.0, 0.0], [1.0, 3.0, 2.0], [4.0, 4.0, 0.0]],
+        ]
+    )
+    assert logit_difference(logits, batch) == (1 * (2 - 1) + 3 * (-2 + 0)) / 8
+
+
+def test_squared_error_to_values_by_hand():
+    """Off by 0.5 at the middle of the first row and by 2 at the end of the second."""
+    batch = batch_of([[[0.0]] * 3] * 2, [[9.0, 1.0, 2.0], [9.0, 3.0, 4.0]], POSITIONS)
+    logits = jnp.array([[[0.0], [0.5], [2.0]], [[0.0], [3.0], [6.0]]])
+    assert squared_error(logits, batch) == (1 * 0.25 + 3 * 4) / 8
 
 
 def test_squared_error_by_hand():

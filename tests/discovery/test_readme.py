@@ -38,7 +38,7 @@ def defined_and_printed(program):
     return names, printed.getvalue()
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["method", "network"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["method", "transformer_lens", "network"])
 def test_examples_print_what_stands_below_them(example):
     program, shown = example
     assert defined_and_printed(program)[1] == shown
@@ -48,7 +48,7 @@ def test_examples_print_what_stands_below_them(example):
 def own():
     """The network of the last example, with weights and inputs."""
     with jax.numpy_rank_promotion("allow"):
-        names, _ = defined_and_printed(EXAMPLES[1][0])
+        names, _ = defined_and_printed(EXAMPLES[-1][0])
     return tuple(names[key] for key in ("params", "network", "batch"))
 
 

@@ -1,0 +1,28 @@
+"""Methods on compiled models, where nothing was trained: the circuit is known exactly."""
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.benchmark import make_contrast, run_methods
+from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.evaluation import edge_effects
+from interpbench_jax.model import Circuit
+from interpbench_jax.scoring import found_circuit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["57", "62"])
+def test_every_used_edge_is_found(case):
+    """Used are those of the circuit whose patch alone changes an answer."""
+    model = compiled_model(case)
+    batch = make_contrast(model, jax.random.key(0), n_inputs=200)
+    edges = np.argwhere(model.circuit.mask)
+    effects = edge_effects(model.params, model.config, batch.clean, batch.corrupted, edges)
+    mask = np.zeros_like(model.circuit.mask)
+    mask[tuple(edges[np.asarray(effects) > 0].T)] = True
+    used = Circuit.from_mask(model.graph, mask)
+    assert len(used) > 1
+    for finding in run_methods(model, ("edge_patching", "acdc"), batch):
+        found = found_circuit(finding.scores, used, level="qkv")
+        assert not used - found, finding.method
