@@ -22,7 +22,7 @@ def test_an_older_run_is_removed_when_the_problem_is_built(
     def refuse(*_: object, **__: object) -> None:
         raise ValueError("no such pairs")
 
-    monkeypatch.setattr("interpbench_jax.zoo.make.make_problem", refuse)
+    monkeypatch.setattr("interpbench_jax.zoo.prepared.make_problem", refuse)
     with pytest.raises(SystemExit) as exit_info:
         main(["train", "3", "--out", str(tmp_path), *TINY, *together])
     assert exit_info.value.code == 2
@@ -143,6 +143,7 @@ def test_cases_trained_together_go_on_where_they_were_interrupted(
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["20", "8"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypatch) -> None:
     save = Checkpoints.save
 

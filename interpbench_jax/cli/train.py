@@ -133,7 +133,7 @@ def _train_group(
     """Trains cases of one shape together; those to be skipped are written already."""
     from interpbench_jax.zoo.checkpoints import can_resume, discard, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_models_together
-    from interpbench_jax.zoo.prepare import prepare
+    from interpbench_jax.zoo.prepared import prepare
 
     together, state = _together(group), _state_of(group, out)
     check_run(together, out)
@@ -189,7 +189,7 @@ def train_one(
     """Trains on one case, with a progress bar, and writes the best model to `out/name`."""
     from interpbench_jax.zoo.checkpoints import can_resume, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_model
-    from interpbench_jax.zoo.prepare import prepare
+    from interpbench_jax.zoo.prepared import prepare
 
     state = directory_of(name, out) / STATE
     resume = resume and can_resume(state, describe_run(name, crowd))

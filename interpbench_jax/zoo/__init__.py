@@ -3,7 +3,7 @@
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import unseen_pairs
-from interpbench_jax.zoo.prepare import Prepared, prepare
+from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.store import (
     bundled_names,
     every_bundled_name,

@@ -33,7 +33,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
-from interpbench_jax.zoo.prepare import Prepared, prepare
+from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")

@@ -9,7 +9,7 @@ from interpbench_jax.compiler import compile_case
 from interpbench_jax.siit import SiitConfig, align, make_problem, train_siit
 
 
-@pytest.mark.parametrize("case", ["3", "8"])
+@pytest.mark.parametrize("case", ["3", pytest.param("8", marks=pytest.mark.slow)])
 def test_same_size_keeps_places_and_trains(case: str) -> None:
     """Case 3 has places of its own in the compressed model, which has more heads."""
     compiled = compile_case(case)

@@ -76,6 +76,7 @@ def test_members_and_batches_over_eight_devices() -> None:
     check(start(8), {"population": 4, "data": 2})
 
 
+@pytest.mark.slow
 def test_two_cases_over_eight_devices() -> None:
     printed, _ = start(8, program=TOGETHER).communicate(timeout=240)
     problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)

@@ -121,8 +121,9 @@ def test_gradients_flow_into_the_source_run_unless_it_is_given() -> None:
         arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.positions)
         return interchange_losses(params, MODEL, *arrays, source_gradient=source_gradient)[1]
 
+    gradient_of = jax.jit(jax.grad(loss), static_argnums=1)
     for source_gradient in (False, True):
-        gradient = jax.grad(loss)(params, source_gradient)["blocks_0"]["mlp"]
+        gradient = gradient_of(params, source_gradient)["blocks_0"]["mlp"]
         assert bool(jnp.abs(gradient["W_in"]).max() > 0) == source_gradient
         assert jnp.abs(gradient["W_out"]).max() > 0
 
