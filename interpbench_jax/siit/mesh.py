@@ -19,8 +19,6 @@ from jaxtyping import Array
 POPULATION, DATA = "population", "data"
 # With fewer pairs a core has too little to do in each operation.
 _FEWEST_PAIRS = 64
-# For the widest array; a few of that size fit in a core's second-level cache.
-_CACHE_BYTES = 1.25e6
 
 _Tree = TypeVar("_Tree")
 
@@ -72,22 +70,6 @@ def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
             f"{batch_size}: their number must divide the product"
         )
     return Mesh(np.array(devices).reshape(population, data), (POPULATION, DATA))
-
-
-def parts_on_a_core(n_pairs: int, width: int) -> int:
-    """In how many parts a core goes through its pairs, so that what they need stays in its cache.
-
-    On an accelerator there is one part.
-
-    Args:
-      n_pairs: how many it has.
-      width: numbers per pair in the widest array.
-    """
-    parts = 1
-    if jax.default_backend() == "cpu":
-        while 4 * n_pairs * width / parts > _CACHE_BYTES and n_pairs % (2 * parts) == 0:
-            parts *= 2
-    return parts
 
 
 def spread_members(tree: _Tree, mesh: Mesh, *, axis: int = 0) -> _Tree:

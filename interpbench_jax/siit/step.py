@@ -1,7 +1,6 @@
 """One batch of SIIT: draw pairs and interventions, then one or three optimizer updates."""
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -117,7 +116,6 @@ def update(
     outside: Outside = "train",
     source_gradient: bool = True,
     divided: bool = False,
-    parts: int = 1,
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
 
@@ -136,8 +134,6 @@ def update(
       outside: what becomes of the nodes outside the circuit.
       source_gradient: whether gradients flow back into the run on the source.
       divided: whether every device of a mesh has a part of the batch of its own.
-      parts: the gradient is computed on so many parts of the pairs in turn; must divide their
-        number.
 
     Returns:
       New weights and optimizer state, and the three losses, unweighted, each before its step.
@@ -164,7 +160,7 @@ def update(
             return found @ weights[chosen], found
 
         some = batch._replace(masks=batch.masks[chosen], targets=batch.targets[chosen])
-        gradient, found = _in_parts(jax.grad(weighted, has_aux=True), params, some, parts)
+        gradient, found = jax.grad(weighted, has_aux=True)(params, some)
         if divided:
             gradient, found = mean_over_devices((gradient, found), batch.positions.sum())
         if outside == "freeze":
@@ -179,38 +175,6 @@ def update(
         )
         losses = losses.at[chosen].set(found)
     return params, optimizer_state, losses
-
-
-def _in_parts(
-    found_on: Callable[[Params, SiitBatch], tuple[Params, Array]],
-    params: Params,
-    batch: SiitBatch,
-    parts: int,
-) -> tuple[Params, Array]:
-    """What is found on the whole batch, as the mean over its parts, each by its positions."""
-    if parts == 1:
-        return found_on(params, batch)
-
-    def cut(pairs: Array, axis: int = 0) -> Array:
-        shape = (*pairs.shape[:axis], parts, -1, *pairs.shape[axis + 1 :])
-        return jnp.moveaxis(pairs.reshape(shape), axis, 0)
-
-    masks = batch.masks
-    each = SiitBatch(
-        base=cut(batch.base),
-        source=cut(batch.source),
-        masks=jnp.stack([masks] * parts) if masks.shape[1] == 1 else cut(masks, 1),
-        targets=cut(batch.targets, 1),
-        positions=cut(batch.positions),
-    )
-
-    def add(total: tuple, part: SiitBatch) -> tuple[tuple, None]:
-        weight = part.positions.sum() / batch.positions.sum()
-        found = found_on(params, part)
-        return jax.tree.map(lambda t, x: t + weight * x, total, found), None
-
-    nothing = jax.tree.map(jnp.zeros_like, (params, jnp.zeros(len(masks))))
-    return jax.lax.scan(add, nothing, each)[0]
 
 
 def without_nodes(gradient: Params, graph: Graph, nodes: Float[Array, " writer"]) -> Params:

@@ -24,7 +24,6 @@ from interpbench_jax.siit.mesh import (
     POPULATION,
     copy_everywhere,
     gather,
-    parts_on_a_core,
     spread_members,
 )
 from interpbench_jax.siit.problem import SiitProblem
@@ -167,17 +166,12 @@ def advance_members(
 ) -> TrainState:
     """Trains every member until some round; to be called within a compiled function."""
     divided = mesh is not None and mesh.shape[DATA] > 1
-    parts = 1
-    if mesh is not None:
-        # The widest array has the hidden units of an MLP, for the source and three runs.
-        width = 4 * training.base.shape[1] * model.d_mlp
-        parts = parts_on_a_core(loop.batch_size // mesh.shape[DATA], width)
 
     def member(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
         training, validation, until = given
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop, divided, parts),
+            lambda s: _round(s, training, validation, model, loop, divided),
             state,
         )
 
@@ -204,7 +198,6 @@ def _round(
     model: TransformerConfig,
     loop: Loop,
     divided: bool,
-    parts: int,
 ) -> TrainState:
     optimizer, rates = loop.optimizer(), state.rates
     free = training.free_nodes.sum(0)
@@ -234,7 +227,6 @@ def _round(
             outside=loop.outside,
             source_gradient=loop.source_gradient,
             divided=divided,
-            parts=parts,
         )
         return params, optimizer_state, key, total + losses
 

@@ -1,4 +1,4 @@
-"""What a batch does to the weights: which losses take steps, in what order, in how many parts."""
+"""What a batch does to the weights: which losses take steps, and in what order."""
 
 import dataclasses
 import functools
@@ -6,7 +6,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from interpbench_jax.model import init_params
 from interpbench_jax.siit import (
@@ -16,11 +15,10 @@ from interpbench_jax.siit import (
     train_siit,
     update,
 )
-from interpbench_jax.siit.mesh import parts_on_a_core
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 FREE = copy_problem().free_nodes.sum(0)
-TRAIN_STEP = jax.jit(update, static_argnames=("model", "optimizer", "steps", "parts"))
+TRAIN_STEP = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
 
 
 def test_a_loss_without_weight_takes_no_step() -> None:
@@ -80,43 +78,3 @@ def test_the_last_round_is_shorter_where_batches_run_out() -> None:
     ):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
     np.testing.assert_allclose(long.history.losses[0, 2], short.history.losses[0, 4], rtol=1e-3)
-
-
-@pytest.mark.parametrize("variable_sampling", ["per_batch", "per_pair"])
-def test_parts_of_a_batch_are_the_whole(variable_sampling) -> None:
-    """Also where they have different numbers of positions that count."""
-    problem = copy_problem()
-    uneven = problem._replace(positions=problem.positions.at[::3, -1].set(0))
-    params = init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(
-        uneven,
-        jax.random.key(2),
-        batch_size=8,
-        strict_sampling="all",
-        variable_sampling=variable_sampling,
-    )
-    optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
-    step = functools.partial(
-        TRAIN_STEP,
-        params,
-        optimizer.init(params),
-        batch,
-        FREE,
-        jnp.array([0.5, 2.0, 1.5]),
-        jnp.array(1e-2),
-        model=MODEL,
-        optimizer=optimizer,
-        steps="joint",
-    )
-    (_, (_, whole), losses), (_, (_, parts), losses_of_parts) = step(), step(parts=4)
-    np.testing.assert_allclose(losses_of_parts, losses, rtol=1e-5)
-    for ours, expected in zip(jax.tree.leaves(parts.mu), jax.tree.leaves(whole.mu), strict=True):
-        np.testing.assert_allclose(ours, expected, atol=1e-6)
-
-
-def test_parts_fit_a_cache_on_cores_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parts_on_a_core(128, 4 * 5 * 48) == 1
-    assert parts_on_a_core(128, 4 * 10 * 224) == 4
-    assert parts_on_a_core(6, 10**9) == 2  # 3 pairs cannot be halved
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert parts_on_a_core(128, 4 * 10 * 224) == 1
