@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "interpbench_jax"
 # A folder may import from itself and from those before it.
 ORDER = (
+    "files",
     "model",
     "cases",
     "compiler",

@@ -1,0 +1,21 @@
+"""Files: written whole or not at all, read within bounds, and known by what is in them.
+
+Standard library only, so that commands which read a plan or a store start at once.
+"""
+
+from interpbench_jax.files.bounded import read_bytes, read_text
+from interpbench_jax.files.fingerprint import fingerprint, source_fingerprint
+from interpbench_jax.files.replacing import replacing
+from interpbench_jax.files.strict_json import from_json, read_json, to_json, write_json
+
+__all__ = [
+    "fingerprint",
+    "from_json",
+    "read_bytes",
+    "read_json",
+    "read_text",
+    "replacing",
+    "source_fingerprint",
+    "to_json",
+    "write_json",
+]

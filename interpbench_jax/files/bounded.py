@@ -1,0 +1,58 @@
+"""Reading files that may be anything: only regular ones, only up to a size."""
+
+import os
+import stat
+from pathlib import Path
+
+MEBIBYTE = 2**20
+
+
+def read_bytes(file: Path, *, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes.
+
+    A pipe, a device or a directory is refused without being read, links that lead to one as well.
+
+    Args:
+      file: the file.
+      limit: the largest size that is read, in bytes.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not a regular file, it is larger, or it cannot be read; the message names
+        the file.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for a writer.
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{file} is not a regular file")
+        if found.st_size > limit:
+            raise ValueError(f"{file} has {found.st_size} bytes, expected at most {limit}")
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
+    if len(content) > limit:  # it grew, or its size was not told
+        raise ValueError(f"{file} has more than {limit} bytes")
+    return content
+
+
+def read_text(file: Path, *, limit: int = MEBIBYTE) -> str:
+    """As `read_bytes`, decoded.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: as `read_bytes`, or it is not UTF-8.
+    """
+    try:
+        return read_bytes(file, limit=limit).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text: {error}") from error

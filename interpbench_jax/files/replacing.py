@@ -1,0 +1,36 @@
+"""Writing a file so that a reader sees the old one or the new one, never a part."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A temporary file beside `file`, renamed to it if the block succeeds, removed if it fails.
+
+    The temporary name starts with a dot and the process id. The content reaches the disk before
+    the rename, so that a crash of the machine leaves no empty file.
+
+    Args:
+      file: where the content shall be; its directory exists.
+
+    Yields:
+      The temporary path to write to; it keeps the suffix.
+
+    Raises:
+      OSError: the directory cannot be written to.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{os.getpid()}.", suffix=file.suffix, dir=file.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
