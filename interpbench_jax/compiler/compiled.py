@@ -112,12 +112,23 @@ def compile_case(case: Case | str | int) -> CompiledCase:
 
 
 @functools.cache
-def _compile(case: Case) -> CompiledCase:
-    program = numbered_program(case)
+def case_fingerprint(case: Case) -> str:
+    """A digest of all that decides what a case compiles to: its program, vocabulary and length.
+
+    What rests on a case (compile cache, training runs, results) holds as long as this stays.
+
+    Raises:
+      ValueError: Tracr cannot compile the program.
+    """
     try:
-        key = cache.content_key(case, program)
+        return cache.content_key(case, numbered_program(case))
     except NotImplementedError as error:
         raise ValueError(f"case {case.name!r} cannot be compiled: {error}") from error
+
+
+@functools.cache
+def _compile(case: Case) -> CompiledCase:
+    key = case_fingerprint(case)
     stored = cache.read(key)
     if stored is not None:
         return _from_stored(case, *stored)
