@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -10,6 +11,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
+from interpbench_jax.model.graph import TransformerGraph
 
 # Colour-blind safe, and told apart by line style and width too.
 _GAP = 0.6
@@ -32,7 +34,7 @@ def draw_comparison(
       title: put above.
     """
     panels = 1 + len(found)
-    height = 1.2 + truth.graph.n_layers * 2.0
+    height = 0.2 + max(y for _, y in node_places(truth.graph).values())
     figure = Figure(figsize=(3.9 * panels, height), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _draw(axes[0], truth.graph, {"true": truth.head_edges}, "true circuit")
@@ -83,8 +85,8 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
         }
         colour = "black" if name in used else "#888888"
         axis.text(x, y, name, ha="center", va="center", fontsize=9, color=colour, bbox=box)
-    axis.set_xlim(-0.6, graph.n_heads - 0.4 + _GAP)
-    axis.set_ylim(-0.6, 2 * graph.n_layers + 1.6)
+    axis.set_xlim(-0.6, max(x for x, _ in places.values()) + 0.6)
+    axis.set_ylim(-0.6, max(y for _, y in places.values()) + 0.6)
     axis.set_title(title, fontsize=11)
     axis.set_axis_off()
 
@@ -96,10 +98,21 @@ def bend(start: tuple[float, float], end: tuple[float, float]) -> float:
 
 
 def node_places(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Where nodes stand, layers from bottom to top, one unit from head to head.
+    """Where nodes stand: what writes first at the bottom, one unit from node to node.
 
-    MLPs stand in a gap between the heads, so that edges past a layer cross nothing.
+    The MLPs of a transformer stand in a gap between the heads, so that edges past a layer cross
+    nothing.
     """
+    if not isinstance(graph, TransformerGraph):
+        rows = [np.flatnonzero(group).tolist() for group in graph.writer_groups]
+        nodes = [[graph.writers[writer] for writer in row] for row in rows]
+        nodes.append([name for name in graph.head_readers if name not in graph.writers])
+        widest = max(map(len, nodes))
+        return {
+            name: (place + (widest - len(row)) / 2, float(height))
+            for height, row in enumerate(nodes)
+            for place, name in enumerate(row)
+        }
     left = (graph.n_heads + 1) // 2
     middle = left - 1 + (1 + _GAP) / 2
     places = {"input": (middle, 0.0), "logits": (middle, 2.0 * graph.n_layers + 1)}

@@ -26,6 +26,7 @@ from interpbench_jax.compiler.tracr_stages import (
 )
 from interpbench_jax.compiler.variables import Variable, find_variables
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
+from interpbench_jax.model.graph import TransformerGraph
 
 # Over how many inputs of each length the circuit is read off, when there are more.
 _CIRCUIT_INPUTS = 1_000
@@ -59,7 +60,7 @@ class CompiledCase:
     disagreement: str | None = None
 
     @property
-    def graph(self) -> Graph:
+    def graph(self) -> TransformerGraph:
         """Writers and readers of the compiled model."""
         return Graph.of(self.config)
 

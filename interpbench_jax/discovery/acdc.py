@@ -14,7 +14,6 @@ from interpbench_jax.discovery.objective import ContrastBatch, EdgeLoss, Loss, l
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
-from interpbench_jax.model.wiring import Wiring
 
 THRESHOLDS = (0.0, *(float(t) for t in np.logspace(-5, 1, 19)))
 Order = Literal["last_writer_first", "first_writer_first"]
@@ -61,9 +60,7 @@ def acdc(
     return jnp.where(graph.valid, smallest, 0.0)
 
 
-def removal_order(
-    graph: Graph | Wiring, order: Order = "last_writer_first"
-) -> Int[np.ndarray, "edge 2"]:
+def removal_order(graph: Graph, order: Order = "last_writer_first") -> Int[np.ndarray, "edge 2"]:
     """The order in which edges are tried: last reader first, its writers as asked for.
 
     Raises:
@@ -199,22 +196,21 @@ def _losses_where(
 
 
 def matters(
-    graph: Graph | Wiring, kept: Bool[Array, "threshold writer reader"]
+    graph: Graph, kept: Bool[Array, "threshold writer reader"]
 ) -> Bool[Array, "threshold reader"]:
-    """Whether kept edges lead from a reader to the logits; always, where nobody knows who reads.
+    """Whether kept edges lead from a reader to the output.
 
     Args:
-      graph: writers and readers. A `Wiring` does not tell which writer a reader belongs to.
+      graph: writers and readers; a reader whose node does not write makes output itself.
       kept: the circuit at each threshold.
     """
-    if isinstance(graph, Wiring):
-        return jnp.ones((len(kept), len(graph.readers)), bool)
-    belongs = graph.reader_head_index  # to which of `head_readers`; the logits are the last
+    writes = graph.reader_writer >= 0
+    own = np.where(writes, graph.reader_writer, 0)
+    valid = jnp.asarray(graph.valid)[None]
 
     def back(_: Array | int, reached: Array) -> Array:
-        onward = (kept & valid & reached[:, None, belongs]).any(2)
-        return reached.at[:, :-1].set(onward[:, 1:])  # the input belongs to no reader
+        onward = (kept & valid & reached[:, None, :]).any(2)  # which writers lead on
+        return jnp.where(writes, onward[:, own], True)
 
-    valid = graph.valid[None]
-    logits = jnp.zeros((len(kept), len(graph.head_readers)), bool).at[:, -1].set(True)
-    return jax.lax.fori_loop(0, int(graph.stages[-1]), back, logits)[:, belongs]
+    start = jnp.broadcast_to(jnp.asarray(~writes), (len(kept), len(graph.readers)))
+    return jax.lax.fori_loop(0, int(graph.stages.max()), back, start)

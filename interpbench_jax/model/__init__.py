@@ -3,7 +3,7 @@
 from interpbench_jax.model.circuit import Circuit
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.forward import forward, forward_interchanges
-from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.graph import Graph, transformer_graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.transformer import Params, Transformer, init_params
 
@@ -20,4 +20,5 @@ __all__ = [
     "forward",
     "forward_interchanges",
     "init_params",
+    "transformer_graph",
 ]

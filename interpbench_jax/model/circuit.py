@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from interpbench_jax.model.graph import Graph, edge_name
+from interpbench_jax.model.graph import (
+    Graph,
+    TransformerGraph,
+    edge_name,
+    node_of,
+    transformer_graph,
+)
+
+_GRAPH_FIELDS = ("writers", "readers", "n_before")
 
 Edge = tuple[str, str]
 """Names of a writer and a reader."""
@@ -58,7 +66,7 @@ class Circuit:
     @property
     def head_edges(self) -> frozenset[Edge]:
         """The edges with q, k and v of a head merged, as in `("a0.h1", "a1.h0")`."""
-        return frozenset((writer, reader.split("<")[0]) for writer, reader in self.edges)
+        return frozenset((writer, node_of(reader)) for writer, reader in self.edges)
 
     @property
     def nodes(self) -> frozenset[str]:
@@ -67,14 +75,12 @@ class Circuit:
 
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal circuit."""
-        return json.dumps(
-            {
-                "n_layers": self.graph.n_layers,
-                "n_heads": self.graph.n_heads,
-                "edges": [edge_name(*edge) for edge in self],
-            },
-            indent=1,
-        )
+        graph = self.graph
+        if isinstance(graph, TransformerGraph):
+            described = {"n_layers": graph.n_layers, "n_heads": graph.n_heads}
+        else:
+            described = {name: getattr(graph, name) for name in _GRAPH_FIELDS}
+        return json.dumps({**described, "edges": [edge_name(*edge) for edge in self]}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Circuit":
@@ -95,7 +101,9 @@ class Circuit:
         for pair in pairs:
             if len(pair) != 2:
                 raise ValueError(f"edge {'->'.join(pair)!r} is not of the form 'writer->reader'")
-        return cls(Graph(*sizes), frozenset((writer, reader) for writer, reader in pairs))
+        return cls(
+            transformer_graph(*sizes), frozenset((writer, reader) for writer, reader in pairs)
+        )
 
     def __iter__(self) -> Iterator[Edge]:
         """Edges in graph order."""

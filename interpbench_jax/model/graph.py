@@ -1,11 +1,13 @@
-"""Writers, readers and the edges between them: the computational graph of a transformer.
+"""Writers, readers and the edges between them: the computational graph of a network.
 
-Writers put a vector into the residual stream: `input` (token and position embedding), every head
-`a{l}.h{h}`, every MLP `m{l}`. Readers take the sum of what was written before them: the query, key
-and value inputs of every head `a{l}.h{h}<q>`, every MLP `m{l}`, and `logits`. At *head level* the
-three inputs of a head count as one *node*.
+Writers are the parts of a network whose output can be replaced by its value on another input.
+Readers take the sum of what was written before them. An edge is a writer and a later reader. A
+reader is an input of a *node*: `a0.h1<q>` is the query input of head `a0.h1`, and a reader whose
+name has no `<` is the only input of the node of that name. At *head level* all inputs of a node
+count as one reader.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,99 +21,90 @@ from interpbench_jax.model.config import TransformerConfig
 
 @dataclass(frozen=True)
 class Graph:
-    """Index layout and names of writers, readers and nodes; static and hashable.
+    """Names of writers and readers, and who comes before whom; static and hashable.
 
-    Writers are ordered input, then per layer the heads and the MLP. Readers are ordered per layer
-    all q, all k, all v, then the MLP, and `logits` last. Nodes are the writers without the input,
-    followed by `logits`.
+    Attributes:
+      writers: in the order in which they write.
+      readers: in the order in which they read; the last one makes the output.
+      n_before: for each reader, how many writers have written before; it can read those.
     """
 
-    n_layers: int
-    n_heads: int
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    n_before: tuple[int, ...]
 
-    @classmethod
-    def of(cls, config: TransformerConfig) -> "Graph":
-        """The graph of a model."""
-        return cls(config.n_layers, config.n_heads)
+    def __post_init__(self) -> None:
+        """Checks that names are unique and that every reader has its number."""
+        for kind, names in (("writer", self.writers), ("reader", self.readers)):
+            if not names:
+                raise ValueError(f"a graph needs at least one {kind}")
+            if len(set(names)) != len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"two {kind}s are named {twice!r}")
+        if len(self.n_before) != len(self.readers):
+            raise ValueError(
+                f"{len(self.readers)} readers, but n_before has {len(self.n_before)} numbers"
+            )
+        for reader, n in zip(self.readers, self.n_before, strict=True):
+            if not 0 <= n <= len(self.writers):
+                raise ValueError(f"{reader} cannot read {n} of {len(self.writers)} writers")
+
+    @staticmethod
+    def of(config: TransformerConfig) -> "TransformerGraph":
+        """The graph of a transformer."""
+        return transformer_graph(config.n_layers, config.n_heads)
 
     @property
     def n_writers(self) -> int:
-        """W = 1 + L(H + 1)."""
-        return 1 + self.n_layers * (self.n_heads + 1)
+        """Of a transformer 1 + L(H + 1)."""
+        return len(self.writers)
 
     @property
     def n_readers(self) -> int:
-        """R = L(3H + 1) + 1."""
-        return self.n_layers * (3 * self.n_heads + 1) + 1
+        """Of a transformer L(3H + 1) + 1."""
+        return len(self.readers)
 
     @property
     def n_nodes(self) -> int:
-        """Heads, MLPs, input and logits."""
-        return self.n_writers + 1
-
-    @cached_property
-    def writers(self) -> tuple[str, ...]:
-        """Names of the writers."""
-        names = ["input"]
-        for layer in range(self.n_layers):
-            names += [f"a{layer}.h{head}" for head in range(self.n_heads)] + [f"m{layer}"]
-        return tuple(names)
-
-    @cached_property
-    def readers(self) -> tuple[str, ...]:
-        """Names of the readers."""
-        names = []
-        for layer in range(self.n_layers):
-            names += [f"a{layer}.h{head}<{x}>" for x in "qkv" for head in range(self.n_heads)]
-            names.append(f"m{layer}")
-        return (*names, "logits")
+        """Everything that writes or reads; of a transformer heads, MLPs, input and logits."""
+        return len({*self.writers, *self.head_readers})
 
     @cached_property
     def head_readers(self) -> tuple[str, ...]:
-        """Names of the readers at head level: every writer but the input, then `logits`."""
-        return (*self.writers[1:], "logits")
+        """Names of the readers at head level: the nodes that read, in the order of `readers`."""
+        return tuple(dict.fromkeys(node_of(reader) for reader in self.readers))
 
-    def attention_writers(self, layer: int) -> slice:
-        """Where the heads of a layer stand among the writers."""
-        start = 1 + layer * (self.n_heads + 1)
-        return slice(start, start + self.n_heads)
-
-    def mlp_writer(self, layer: int) -> int:
-        """Where the MLP of a layer stands among the writers."""
-        return (layer + 1) * (self.n_heads + 1)
-
-    def attention_readers(self, layer: int) -> slice:
-        """Where the q, k, v inputs of a layer stand among the readers."""
-        start = layer * (3 * self.n_heads + 1)
-        return slice(start, start + 3 * self.n_heads)
-
-    def mlp_reader(self, layer: int) -> int:
-        """Where the MLP of a layer stands among the readers."""
-        return (layer + 1) * (3 * self.n_heads + 1) - 1
+    @cached_property
+    def _moments(self) -> tuple[int, ...]:
+        """The different numbers of writers that readers have before them, ascending."""
+        return tuple(sorted(set(self.n_before)))
 
     @cached_property
     def stages(self) -> Int[np.ndarray, " reader"]:
-        """When each reader reads: 2 l for attention of layer l, then its MLP, 2 L for logits."""
-        of_layer = [0] * (3 * self.n_heads) + [1]
-        stages = [2 * layer + stage for layer in range(self.n_layers) for stage in of_layer]
-        return np.array([*stages, 2 * self.n_layers])
+        """When each reader reads; those with the same writers before them read at once.
+
+        In a transformer 2 l for attention of layer l, then its MLP, 2 L for logits.
+        """
+        return np.array([self._moments.index(n) for n in self.n_before])
 
     def writers_before(self, stage: int) -> int:
         """How many writers have written when a stage begins."""
-        return 1 + (stage // 2) * (self.n_heads + 1) + (stage % 2) * self.n_heads
+        return self._moments[stage]
 
     @cached_property
     def valid(self) -> Bool[np.ndarray, "writer reader"]:
         """Which (writer, reader) pairs are edges: the writer comes before the reader."""
-        before = np.array([self.writers_before(stage) for stage in self.stages.tolist()])
-        return np.arange(self.n_writers)[:, None] < before[None, :]
+        return np.arange(self.n_writers)[:, None] < np.array(self.n_before)[None, :]
 
     @cached_property
     def writer_groups(self) -> Bool[np.ndarray, "group writer"]:
-        """Which writers write at once: the input, the heads of each layer, each MLP."""
-        starts = [0, *(self.writers_before(stage) for stage in range(2 * self.n_layers + 1))]
+        """Which writers write at once, as no reader comes between them.
+
+        In a transformer: the input, the heads of each layer, each MLP.
+        """
+        ends = sorted({0, *self.n_before, self.n_writers})
         place = np.arange(self.n_writers)
-        return np.stack([(a <= place) & (place < b) for a, b in itertools.pairwise(starts)])
+        return np.stack([(a <= place) & (place < b) for a, b in itertools.pairwise(ends)])
 
     @cached_property
     def edges(self) -> Int[np.ndarray, "edge 2"]:
@@ -122,7 +115,16 @@ class Graph:
     def reader_head_index(self) -> Int[np.ndarray, " reader"]:
         """For each reader its place in `head_readers`."""
         place = {name: index for index, name in enumerate(self.head_readers)}
-        return np.array([place[name.split("<")[0]] for name in self.readers])
+        return np.array([place[node_of(name)] for name in self.readers])
+
+    @cached_property
+    def reader_writer(self) -> Int[np.ndarray, " reader"]:
+        """For each reader the place of its node among the writers; -1 where it does not write.
+
+        What such a reader sees goes to the output, as far as anybody knows.
+        """
+        place = {name: index for index, name in enumerate(self.writers)}
+        return np.array([place.get(node_of(name), -1) for name in self.readers])
 
     @cached_property
     def head_valid(self) -> Bool[np.ndarray, "writer head_reader"]:
@@ -130,10 +132,10 @@ class Graph:
         return self.to_head_level(self.valid)
 
     def to_head_level(self, values: np.ndarray) -> np.ndarray:
-        """Merges q, k and v of each head by the largest value: `[..., reader]` to head level.
+        """Merges the readers of each node by the largest value: `[..., reader]` to head level.
 
-        For a mask this is "any of the three"; for scores it is the threshold at which the merged
-        edge leaves a found circuit.
+        For a mask this is "any of them"; for scores it is the threshold at which the merged edge
+        leaves a found circuit.
         """
         merged = [
             values[..., self.reader_head_index == i].max(-1) for i in range(len(self.head_readers))
@@ -165,6 +167,59 @@ class Graph:
           ValueError: there is no such reader.
         """
         return _index(self.readers, name, "reader")
+
+
+@dataclass(frozen=True)
+class TransformerGraph(Graph):
+    """The graph of a transformer, with the places of its layers.
+
+    Writers are `input` (token and position embedding), then per layer the heads `a{l}.h{h}` and the
+    MLP `m{l}`. Readers are per layer all q `a{l}.h{h}<q>`, all k, all v, then the MLP `m{l}`, and
+    `logits` last. Made by `Graph.of` or `transformer_graph`.
+    """
+
+    n_layers: int
+    n_heads: int
+
+    def attention_writers(self, layer: int) -> slice:
+        """Where the heads of a layer stand among the writers."""
+        start = 1 + layer * (self.n_heads + 1)
+        return slice(start, start + self.n_heads)
+
+    def mlp_writer(self, layer: int) -> int:
+        """Where the MLP of a layer stands among the writers."""
+        return (layer + 1) * (self.n_heads + 1)
+
+    def attention_readers(self, layer: int) -> slice:
+        """Where the q, k, v inputs of a layer stand among the readers."""
+        start = layer * (3 * self.n_heads + 1)
+        return slice(start, start + 3 * self.n_heads)
+
+    def mlp_reader(self, layer: int) -> int:
+        """Where the MLP of a layer stands among the readers."""
+        return (layer + 1) * (3 * self.n_heads + 1) - 1
+
+
+@functools.cache
+def transformer_graph(n_layers: int, n_heads: int) -> TransformerGraph:
+    """The graph of a transformer of these sizes."""
+    writers, readers, n_before = ["input"], [], []
+    for layer in range(n_layers):
+        heads = [f"a{layer}.h{head}" for head in range(n_heads)]
+        read = [f"{head}<{kind}>" for kind in "qkv" for head in heads]
+        readers += [*read, f"m{layer}"]
+        n_before += [len(writers)] * len(read) + [len(writers) + n_heads]
+        writers += [*heads, f"m{layer}"]
+    readers.append("logits")
+    n_before.append(len(writers))
+    return TransformerGraph(
+        tuple(writers), tuple(readers), tuple(n_before), n_layers=n_layers, n_heads=n_heads
+    )
+
+
+def node_of(reader: str) -> str:
+    """The node that a reader is an input of: `a0.h1` of `a0.h1<q>`."""
+    return reader.partition("<")[0]
 
 
 def _index(names: tuple[str, ...], name: str, kind: str) -> int:

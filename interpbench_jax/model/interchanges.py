@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from interpbench_jax.model.columns import columnwise
-from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.stream import Stream
 
 Values = Float[Array, "_ _ _ _"]
@@ -25,7 +25,7 @@ class SourceStream(Stream):
     activation and output map.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: TransformerGraph) -> None:
         """An empty stream."""
         self.graph = graph
         self.values: list[Values] = []
@@ -78,7 +78,7 @@ class InterchangeStream(Stream):
 
     def __init__(
         self,
-        graph: Graph,
+        graph: TransformerGraph,
         masks: Float[Array, "intervention _ writer"],
         detached: Float[Array, " writer"] | None = None,
         *,

@@ -13,7 +13,6 @@ from interpbench_jax.model.forward import forward, forward_from, forward_interch
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.transformer import Params, init_params
-from interpbench_jax.model.wiring import Wiring
 
 Logits = Float[Array, "batch pos d_vocab_out"]
 Written = Float[Array, "batch pos writer d"]
@@ -84,7 +83,7 @@ class EdgeNetwork(Protocol):
     """
 
     @property
-    def graph(self) -> Graph | Wiring:
+    def graph(self) -> Graph:
         """Its writers, readers and edges."""
         ...
 

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from interpbench_jax.model.columns import columnwise
-from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
 
@@ -21,7 +21,7 @@ class Stream(Protocol):
     hand in what their output maps are applied to, as an intervention may be cheaper there.
     """
 
-    graph: Graph
+    graph: TransformerGraph
 
     def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
         """Takes the embedded tokens."""
@@ -59,7 +59,7 @@ class ResidualStream(Stream):
 
     def __init__(
         self,
-        graph: Graph,
+        graph: TransformerGraph,
         n_rows: int,
         patch: Patch | None = None,
         nudge: Nudge | None = None,

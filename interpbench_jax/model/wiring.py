@@ -1,54 +1,11 @@
-"""Writers and readers of networks that are no transformers, so that discovery works on them."""
-
-from dataclasses import dataclass
-from functools import cached_property
+"""Patching inside networks of one's own, so that discovery works on them."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """Names of writers and readers, and who comes before whom; static and hashable.
-
-    Attributes:
-      writers: in the order in which they write.
-      readers: in the order in which they read.
-      n_before: for each reader, how many writers have written before; it can read those.
-    """
-
-    writers: tuple[str, ...]
-    readers: tuple[str, ...]
-    n_before: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        """Checks that every reader has its number."""
-        if len(self.n_before) != len(self.readers):
-            raise ValueError(
-                f"{len(self.readers)} readers, but n_before has {len(self.n_before)} numbers"
-            )
-        for reader, n in zip(self.readers, self.n_before, strict=True):
-            if not 0 <= n <= len(self.writers):
-                raise ValueError(f"{reader} cannot read {n} of {len(self.writers)} writers")
-
-    @cached_property
-    def valid(self) -> Bool[np.ndarray, "writer reader"]:
-        """Which (writer, reader) pairs are edges."""
-        return np.arange(len(self.writers))[:, None] < np.array(self.n_before)[None, :]
-
-    @cached_property
-    def writer_groups(self) -> Bool[np.ndarray, "group writer"]:
-        """Which writers write at once: each is on its own."""
-        return np.eye(len(self.writers), dtype=bool)
-
-    @cached_property
-    def edges(self) -> Int[np.ndarray, "edge 2"]:
-        """Every edge as (writer index, reader index), sorted."""
-        return np.argwhere(self.valid)
 
 
 class Wires:
@@ -56,12 +13,12 @@ class Wires:
 
     def __init__(
         self,
-        wiring: Wiring,
+        graph: Graph,
         patch: Patch | None,
         nudge: Nudge | None = None,
     ) -> None:
         """Nothing is written yet."""
-        self._wiring, self._patch, self._nudge = wiring, patch, nudge
+        self._graph, self._patch, self._nudge = graph, patch, nudge
         self._written: list[Array] = []
 
     def write(self, value: Float[Array, "batch pos d"]) -> None:
@@ -77,14 +34,14 @@ class Wires:
         Raises:
           ValueError: one of these has not written yet.
         """
-        place = self._wiring.readers.index(reader)
-        before = self._wiring.writers[: self._wiring.n_before[place]]
+        place = self._graph.readers.index(reader)
+        before = self._graph.writers[: self._graph.n_before[place]]
         if len(self._written) < len(before):
             raise ValueError(f"{reader} reads before {before[len(self._written)]} has written")
         written = jnp.stack(self._written[: len(before)], 2)
         if isinstance(self._patch, EdgePatch):
             here = slice(0, written.shape[2])
-            mask = jnp.broadcast_to(self._patch.mask, self._wiring.valid.shape)[here, place, None]
+            mask = jnp.broadcast_to(self._patch.mask, self._graph.valid.shape)[here, place, None]
             written = written + mask * (self._patch.source[:, :, here] - written)
         seen = written.sum(2)
         if self._nudge is not None:
@@ -99,9 +56,9 @@ class Wires:
         Raises:
           ValueError: there are more or fewer writers.
         """
-        if len(self._written) != len(self._wiring.writers):
+        if len(self._written) != len(self._graph.writers):
             raise ValueError(
-                f"{len(self._written)} have written, writers are {', '.join(self._wiring.writers)}"
+                f"{len(self._written)} have written, writers are {', '.join(self._graph.writers)}"
             )
         return jnp.stack(self._written, 2)
 

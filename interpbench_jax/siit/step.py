@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.siit.config import Outside, Steps, StrictSampling, VariableSampling
 from interpbench_jax.siit.losses import interchange_losses
 from interpbench_jax.siit.mesh import mean_over_devices, own_pairs
@@ -177,7 +178,9 @@ def update(
     return params, optimizer_state, losses
 
 
-def without_nodes(gradient: Params, graph: Graph, nodes: Float[Array, " writer"]) -> Params:
+def without_nodes(
+    gradient: Params, graph: TransformerGraph, nodes: Float[Array, " writer"]
+) -> Params:
     """A gradient that leaves the weights of some heads and MLPs as they are.
 
     Args:

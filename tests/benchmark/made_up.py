@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from interpbench_jax.benchmark import Store
-from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model import Circuit, transformer_graph
 from interpbench_jax.scoring import (
     edge_average_precision,
     edge_rates,
@@ -18,7 +18,7 @@ from interpbench_jax.scoring import (
 )
 from interpbench_jax.scoring.faithfulness import areas
 
-GRAPH = Graph(2, 4)
+GRAPH = transformer_graph(2, 4)
 _CIRCUITS = {
     "attention": ["input->m0", "input->a1.h2<q>", "m0->a1.h2<v>", "m0->a1.h2<k>", "a1.h2->logits"],
     "MLPs": ["input->m0", "m0->m1", "m1->logits"],

@@ -10,7 +10,7 @@ import pytest
 from interpbench_jax.discovery import acdc, acdc_circuits, contrast_batch, removal_order
 from interpbench_jax.discovery.acdc import matters
 from interpbench_jax.discovery.losses import kl_to_clean, squared_error_to_clean
-from interpbench_jax.model import Graph, TransformerConfig
+from interpbench_jax.model import Graph, TransformerConfig, transformer_graph
 from tests.model import numpy_reference
 
 acdc_module = sys.modules[acdc.__module__]  # the package's name for it is the function
@@ -58,7 +58,7 @@ def names(graph, kept):
 
 def test_removal_order_of_one_layer():
     """Last reader first, and of what it reads the last written first."""
-    graph = Graph(1, 1)
+    graph = transformer_graph(1, 1)
     order = [f"{graph.writers[w]}->{graph.readers[r]}" for w, r in removal_order(graph)]
     assert order == [
         *("m0->logits", "a0.h0->logits", "input->logits", "a0.h0->m0", "input->m0"),
@@ -67,7 +67,7 @@ def test_removal_order_of_one_layer():
 
 
 def test_removal_order_has_every_edge_once():
-    graph = Graph(2, 3)
+    graph = transformer_graph(2, 3)
     order = sorted(tuple(edge) for edge in removal_order(graph).tolist())
     assert order == [tuple(edge) for edge in graph.edges.tolist()]
 
@@ -104,7 +104,7 @@ def test_agrees_with_a_slow_loop_in_another_order(small, task):
 
 def test_nothing_matters_that_kept_edges_do_not_join_to_the_logits():
     """Without a1.h0->logits, all that leads there leads nowhere; other thresholds are untouched."""
-    graph = Graph(2, 1)
+    graph = transformer_graph(2, 1)
     kept = np.stack([graph.valid, graph.valid])
     kept[0, :, -1] = [name in ("input", "m0") for name in graph.writers]
     kept[0, graph.writer_index("a0.h0"), graph.reader_index("m0")] = False

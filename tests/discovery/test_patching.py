@@ -6,7 +6,7 @@ import pytest
 
 from interpbench_jax.discovery import acdc_circuits, edge_patching, node_patching, removal_order
 from interpbench_jax.discovery.losses import cross_entropy, kl_to_clean
-from interpbench_jax.model import EdgePatch, Graph, forward
+from interpbench_jax.model import EdgePatch, Graph, forward, transformer_graph
 from interpbench_jax.model.forward import forward_from
 from tests.model import numpy_reference
 
@@ -91,7 +91,7 @@ def test_acdc_says_what_its_circuits_cost(task):
 
 
 def test_orders(no_shape_checks):
-    graph = Graph(1, 1)
+    graph = transformer_graph(1, 1)
     names = [
         f"{graph.writers[w]}->{graph.readers[r]}"
         for w, r in removal_order(graph, "first_writer_first")

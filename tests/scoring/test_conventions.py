@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model import Circuit, transformer_graph
 from interpbench_jax.scoring import (
     PAPER_THRESHOLDS,
     circuit_of_size,
@@ -21,7 +21,7 @@ from interpbench_jax.scoring import (
 )
 from interpbench_jax.scoring.faithfulness import areas
 
-GRAPH = Graph(1, 1)
+GRAPH = transformer_graph(1, 1)
 TRUTH = Circuit(GRAPH, frozenset({("input", "a0.h0<q>"), ("a0.h0", "logits")}))
 EMPTY = Circuit(GRAPH, frozenset())
 

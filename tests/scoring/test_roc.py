@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model import Circuit, transformer_graph
 from interpbench_jax.scoring import edge_roc, node_roc
 
-SMALL = Graph(1, 1)
-MEDIUM = Graph(2, 1)
+SMALL = transformer_graph(1, 1)
+MEDIUM = transformer_graph(2, 1)
 # At head level two edges are true and three are not.
 TRUTH = Circuit(SMALL, frozenset({("input", "a0.h0<q>"), ("a0.h0", "logits")}))
 INF = float("inf")

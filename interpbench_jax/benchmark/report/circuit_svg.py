@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from markupsafe import escape
 
 from interpbench_jax.benchmark.draw import bend, node_places
+from interpbench_jax.files import fingerprint
 from interpbench_jax.model import Graph
 from interpbench_jax.model.circuit import Edge
 
@@ -47,7 +48,7 @@ def skeleton(graph: Graph) -> str:
 
 def skeleton_id(graph: Graph) -> str:
     """Of the symbol with this graph's nodes."""
-    return f"graph-{graph.n_layers}x{graph.n_heads}"
+    return f"graph-{fingerprint(writers=graph.writers, readers=graph.readers)}"
 
 
 def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -> str:
