@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "interpbench_jax"
 ORDER = (
     "files",
     "model",
+    "tasks",
     "cases",
     "compiler",
     "siit",

@@ -1,0 +1,1 @@
+"""What training, evaluation and scoring know of an algorithm."""
