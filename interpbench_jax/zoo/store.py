@@ -5,12 +5,11 @@ variables, `circuit.json` the ground truth, `card.json` the record of training. 
 run code when it is read.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -145,17 +144,3 @@ def _read(file: Path, parse: Callable[[str], _T]) -> _T:
         raise ValueError(f"{file} is missing") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
-
-
-@contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A temporary name beside `file`, renamed to it if the block succeeds, removed if it fails."""
-    handle, name = tempfile.mkstemp(prefix=".", suffix=file.suffix, dir=file.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o644)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.model import forward
-from interpbench_jax.zoo import bundled_names, load_model, replacing, save_model
+from interpbench_jax.zoo import bundled_names, load_model, save_model
 from tests.models import untrained_model
 
 
@@ -110,15 +110,6 @@ def test_circuit_of_another_graph_is_refused(stored: Path) -> None:
 def test_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no model 'nowhere': neither bundled"):
         load_model("nowhere")
-
-
-def test_replacing_leaves_nothing_behind_when_it_fails(tmp_path: Path) -> None:
-    (tmp_path / "kept.txt").write_text("old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "kept.txt") as partial:
-        partial.write_text("new, half")
-        raise RuntimeError
-    assert (tmp_path / "kept.txt").read_text() == "old"
-    assert [f.name for f in tmp_path.iterdir()] == ["kept.txt"]
 
 
 @pytest.mark.parametrize("name", bundled_names())
