@@ -5,6 +5,7 @@ from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.forward import forward, forward_interchanges
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
+from interpbench_jax.model.shapes import weight_shapes
 from interpbench_jax.model.transformer import Params, Transformer, init_params
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "forward",
     "forward_interchanges",
     "init_params",
+    "weight_shapes",
 ]
