@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from reprlib import repr as short
 
 import numpy as np
 from jaxtyping import Bool
 
+from interpbench_jax.files import from_json, to_json
+from interpbench_jax.model.config import check_graph_size
 from interpbench_jax.model.graph import Graph, edge_name
 
 Edge = tuple[str, str]
@@ -25,9 +28,10 @@ class Circuit:
 
     def __post_init__(self) -> None:
         """Checks that every edge exists in the graph."""
+        stages = self.graph.stages.tolist()
         for writer, reader in self.edges:
             w, r = self.graph.writer_index(writer), self.graph.reader_index(reader)
-            if not self.graph.valid[w, r]:
+            if w >= self.graph.writers_before(stages[r]):
                 raise ValueError(f"{edge_name(writer, reader)} is no edge: the reader comes first")
 
     @classmethod
@@ -67,7 +71,7 @@ class Circuit:
 
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal circuit."""
-        return json.dumps(
+        return to_json(
             {
                 "n_layers": self.graph.n_layers,
                 "n_heads": self.graph.n_heads,
@@ -77,25 +81,36 @@ class Circuit:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> "Circuit":
-        """Reads what `to_json` wrote.
+    def from_json(cls, text: str | bytes) -> "Circuit":
+        """Reads what `to_json` wrote; anything else is refused before a graph is built.
 
         Raises:
-          ValueError: the text is not of that form, or names an edge that does not exist.
+          ValueError: the text is not of that form, names an edge that does not exist, or is of a
+            graph that is too large.
         """
+        start = repr(text[:80])
         try:
-            data = json.loads(text)
-            sizes = data["n_layers"], data["n_heads"]
-            pairs = [edge.split("->") for edge in data["edges"]]
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a circuit: {error!r} in {text[:80]!r}") from error
-        for size in sizes:
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"a circuit needs whole positive sizes, got {json.dumps(size)}")
+            data = from_json(text, source=start)
+        except ValueError as error:
+            raise ValueError(f"not a circuit: {error}") from error
+        if not isinstance(data, dict) or not {"n_layers", "n_heads", "edges"} <= data.keys():
+            raise ValueError(f"not a circuit: no n_layers, n_heads and edges in {start}")
+        n_layers, n_heads, edges = data["n_layers"], data["n_heads"], data["edges"]
+        for size in (n_layers, n_heads):
+            if type(size) is not int or size < 1:
+                raise ValueError(
+                    f"a circuit needs whole positive sizes, got {short(json.dumps(size))}"
+                )
+        check_graph_size(n_layers, n_heads)
+        if not isinstance(edges, list) or not all(isinstance(edge, str) for edge in edges):
+            raise ValueError(f"not a circuit: edges are not a list of names in {start}")
+        pairs = [tuple(edge.split("->")) for edge in edges]
         for pair in pairs:
             if len(pair) != 2:
-                raise ValueError(f"edge {'->'.join(pair)!r} is not of the form 'writer->reader'")
-        return cls(Graph(*sizes), frozenset((writer, reader) for writer, reader in pairs))
+                raise ValueError(
+                    f"edge {short('->'.join(pair))} is not of the form 'writer->reader'"
+                )
+        return cls(Graph(n_layers, n_heads), frozenset(pairs))
 
     def __iter__(self) -> Iterator[Edge]:
         """Edges in graph order."""

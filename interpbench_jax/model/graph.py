@@ -71,6 +71,14 @@ class Graph:
         """Names of the readers at head level: every writer but the input, then `logits`."""
         return (*self.writers[1:], "logits")
 
+    @cached_property
+    def _writer_places(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.writers)}
+
+    @cached_property
+    def _reader_places(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.readers)}
+
     def attention_writers(self, layer: int) -> slice:
         """Where the heads of a layer stand among the writers."""
         start = 1 + layer * (self.n_heads + 1)
@@ -156,7 +164,7 @@ class Graph:
         Raises:
           ValueError: there is no such writer.
         """
-        return _index(self.writers, name, "writer")
+        return _look_up(self._writer_places, name, "writer")
 
     def reader_index(self, name: str) -> int:
         """Looks a reader up by name.
@@ -164,13 +172,13 @@ class Graph:
         Raises:
           ValueError: there is no such reader.
         """
-        return _index(self.readers, name, "reader")
+        return _look_up(self._reader_places, name, "reader")
 
 
-def _index(names: tuple[str, ...], name: str, kind: str) -> int:
-    if name not in names:
-        raise ValueError(f"no {kind} {name!r} in this model; it has {', '.join(names)}")
-    return names.index(name)
+def _look_up(places: dict[str, int], name: str, kind: str) -> int:
+    if name not in places:
+        raise ValueError(f"no {kind} {name!r} in this model; it has {', '.join(places)}")
+    return places[name]
 
 
 def edge_name(writer: str, reader: str) -> str:
