@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 
 import jax
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from interpbench_jax.model import forward
-from interpbench_jax.zoo import bundled_names, load_model, save_model
+from interpbench_jax.zoo import bundled_names, every_bundled_name, load_model, save_model
+from interpbench_jax.zoo.store import BUNDLED, check_place
 from tests.models import untrained_model
 
 
@@ -35,6 +37,7 @@ def test_round_trip(stored: Path) -> None:
         "config.json",
         "circuit.json",
         "card.json",
+        "checksums.json",
     }
 
 
@@ -96,6 +99,9 @@ def test_damaged_files_are_named(stored: Path, name: str, damage) -> None:
 def test_weights_of_another_model_are_refused(stored: Path, tmp_path: Path) -> None:
     save_model(untrained_model("4"), tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", stored)
+    with pytest.raises(ValueError, match=r"model\.safetensors does not match its checksum"):
+        load_model(stored)
+    (stored / "checksums.json").unlink()
     with pytest.raises(ValueError, match=r"weight '.*' has shape .* expected"):
         load_model(stored)
 
@@ -103,6 +109,9 @@ def test_weights_of_another_model_are_refused(stored: Path, tmp_path: Path) -> N
 def test_circuit_of_another_graph_is_refused(stored: Path) -> None:
     circuit = json.loads((stored / "circuit.json").read_text())
     (stored / "circuit.json").write_text(json.dumps(circuit | {"n_layers": 3}))
+    with pytest.raises(ValueError, match=r"circuit\.json does not match its checksum"):
+        load_model(stored)
+    (stored / "checksums.json").unlink()
     with pytest.raises(ValueError, match="circuit.json is for Graph"):
         load_model(stored)
 
@@ -110,6 +119,33 @@ def test_circuit_of_another_graph_is_refused(stored: Path) -> None:
 def test_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no model 'nowhere': neither bundled"):
         load_model("nowhere")
+
+
+def test_a_model_of_earlier_versions_has_no_checksums(stored: Path) -> None:
+    (stored / "checksums.json").unlink()
+    assert load_model(stored).case == "3"
+
+
+@pytest.mark.parametrize("place", ["loop", "file/model", "/proc/model"])
+def test_places_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="exists and is not a model|cannot write to"):
+        check_place(tmp_path / place)
+    assert {f.name for f in tmp_path.iterdir()} == {"loop", "file"}
+
+
+def test_loading_takes_a_moment() -> None:
+    load_model("3")
+    started = time.perf_counter()
+    load_model("3")
+    assert time.perf_counter() - started < 0.1
+
+
+def test_every_bundled_model_has_its_checksums() -> None:
+    for name in every_bundled_name():
+        load_model(name)
+        assert (BUNDLED / name / "checksums.json").exists()
 
 
 @pytest.mark.parametrize("name", bundled_names())
