@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
-MOST_WRITERS = 10_000
-"""Heads and MLPs that a model may have: more than GPT-3 has, few enough for a matrix of edges."""
+# Heads and MLPs: more than GPT-3 has, few enough for a matrix of edges.
+_MOST_WRITERS = 10_000
 _LARGEST = 2**24  # of numbers of positions and tokens, and of widths
 _LARGEST_SCALE = 1e30  # finite in float32
 
@@ -83,10 +83,10 @@ def check_graph_size(n_layers: int, n_heads: int) -> None:
     """Refuses a model of so many layers and heads that its graph would not fit into memory.
 
     Raises:
-      ValueError: there are more than `MOST_WRITERS` heads and MLPs.
+      ValueError: there are more than 10,000 heads and MLPs.
     """
-    if n_layers * (n_heads + 1) > MOST_WRITERS:
+    if n_layers * (n_heads + 1) > _MOST_WRITERS:
         raise ValueError(
             f"{short(n_layers)} layers of {short(n_heads)} heads and an MLP are too many; expected "
-            f"at most {MOST_WRITERS} heads and MLPs in all"
+            f"at most {_MOST_WRITERS} heads and MLPs in all"
         )

@@ -22,6 +22,7 @@ import safetensors
 import safetensors.numpy
 
 from interpbench_jax.files import from_json, read_bytes, read_json, replacing, write_json
+from interpbench_jax.files.bounded import MEBIBYTE
 from interpbench_jax.model import Circuit, Graph, TransformerConfig, weight_shapes
 from interpbench_jax.zoo.description import describe, read_card, read_description
 from interpbench_jax.zoo.model import BenchmarkModel
@@ -30,12 +31,11 @@ from interpbench_jax.zoo.transformer_lens import nested_params, to_transformer_l
 BUNDLED = Path(__file__).parent / "models"
 BundledPreset = Literal["siit", "iit", "natural"]
 
-_CHECKED = _WEIGHTS, _CONFIG, _CIRCUIT, _CARD = (
-    *("model.safetensors", "config.json", "circuit.json", "card.json"),
-)
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_CIRCUIT, _CARD = "circuit.json", "card.json"
+_CHECKED = _WEIGHTS, _CONFIG, _CIRCUIT, _CARD
 _CHECKSUMS = "checksums.json"
-_MEBIBYTE = 2**20
-_MOST_JSON = 4 * _MEBIBYTE
+_MOST_JSON = 4 * MEBIBYTE
 _MOST_WEIGHTS = 2**31
 _LONGEST_MESSAGE = 1_000  # names in a file may be as long as the file
 _FLOATS = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64}
@@ -161,7 +161,7 @@ def write_checksums(directory: Path) -> None:
 def _read_checksums(directory: Path) -> dict[str, str] | None:
     """Of every file of a model; none if an earlier version wrote it."""
     try:
-        sums = read_json(directory / _CHECKSUMS, limit=_MEBIBYTE)
+        sums = read_json(directory / _CHECKSUMS, limit=MEBIBYTE)
     except FileNotFoundError:
         return None
     if not isinstance(sums, dict) or sums.keys() != set(_CHECKED):
@@ -213,7 +213,7 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _most_bytes(config: TransformerConfig) -> int:
-    """How long a file with the weights of a model can be: in float64, with a header.
+    """How long a file with the weights of a model can be: in float64, after a header.
 
     Raises:
       ValueError: the model is too large.
@@ -222,4 +222,4 @@ def _most_bytes(config: TransformerConfig) -> int:
     n_weights = sum(map(math.prod, shapes.values()))
     if n_weights > _MOST_WEIGHTS:
         raise ValueError(f"a model of {n_weights} weights; expected at most {_MOST_WEIGHTS}")
-    return 8 * n_weights + 256 * len(shapes) + _MEBIBYTE
+    return 8 * n_weights + 256 * len(shapes) + MEBIBYTE

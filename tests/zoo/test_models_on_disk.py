@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 
-from interpbench_jax.model import forward
 from interpbench_jax.zoo import bundled_names, every_bundled_name, load_model, save_model
 from interpbench_jax.zoo.store import BUNDLED, check_place
 from tests.models import untrained_model
@@ -136,10 +135,12 @@ def test_places_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
 
 
 def test_loading_takes_a_moment() -> None:
-    load_model("3")
-    started = time.perf_counter()
-    load_model("3")
-    assert time.perf_counter() - started < 0.1
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        load_model("3")
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.1
 
 
 def test_every_bundled_model_has_its_checksums() -> None:
@@ -149,10 +150,10 @@ def test_every_bundled_model_has_its_checksums() -> None:
 
 
 @pytest.mark.parametrize("name", bundled_names())
-def test_bundled_models_load_and_run(name: str) -> None:
+def test_bundled_models_load_and_run(name: str, run) -> None:
     model = load_model(name)
     tokens = np.zeros((2, model.config.n_ctx), np.int32)
-    logits, _ = forward(model.params, model.config, tokens)
+    logits, _ = run(model.params, model.config, tokens)
     assert logits.shape == (2, model.config.n_ctx, model.config.d_vocab_out)
     assert {"accuracy", "iia", "siia"} <= model.card["metrics"].keys()
 
