@@ -17,7 +17,7 @@ import safetensors.numpy
 from interpbench_jax.zoo import load_model, save_model
 from tests.models import untrained_model
 
-SECONDS = 1.0
+SECONDS = 1.0  # of this process, so that other load does not count
 WEIGHTS = "model.safetensors"
 JSON_FILES = ("config.json", "circuit.json", "card.json", "checksums.json")
 HUGE = 10**30
@@ -41,10 +41,10 @@ def stored(saved: Path, tmp_path: Path, no_shape_checks) -> Path:
 
 def refused(directory: Path, file: str) -> str:
     """The message that refuses a directory, which is one line, names the file and is not late."""
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError) as error:
         load_model(directory)
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     message = str(error.value)
     assert str(directory / file) in message
     assert len(message.splitlines()) == 1 and len(message) < 2_000
@@ -100,10 +100,11 @@ def test_what_is_no_file(stored: Path, file: str, make: Callable[[Path], None]) 
     ids=lambda text: text[:6].encode("ascii", "replace").decode(),
 )
 def test_what_is_no_record(stored: Path, file: str, content: str) -> None:
-    if (file, content) == ("card.json", "{}"):
-        pytest.skip("a card may be empty")
     (stored / file).write_bytes(content.encode("utf-8", "surrogatepass"))
-    refused(stored, file)
+    if (file, content) == ("card.json", "{}"):
+        assert load_model(stored).card == {}  # nothing has to be in a card
+    else:
+        refused(stored, file)
 
 
 SIZES = "n_layers n_heads d_model d_head d_mlp n_ctx d_vocab d_vocab_out".split()
