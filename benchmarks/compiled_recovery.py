@@ -30,10 +30,11 @@ from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, Loss, usual_loss
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.evaluation import edge_effects
+from interpbench_jax.files import replacing
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import found_circuit
-from interpbench_jax.zoo import BenchmarkModel, replacing
+from interpbench_jax.zoo import BenchmarkModel
 
 CASES = (
     *("2", "3", "4", "7", "8", "11", "13", "18", "19", "20"),

@@ -20,8 +20,8 @@ from discovery_speed import worker, write_problem
 from jaxtyping import Array
 
 from interpbench_jax.discovery import contrast_batch
+from interpbench_jax.files import replacing
 from interpbench_jax.model import Params, TransformerConfig, init_params
-from interpbench_jax.zoo import replacing
 
 _PEER = Path(__file__).with_name("discovery_torch.py")
 _METHODS = ("eap", "eap_ig_masks", "edge_patching", "acdc")

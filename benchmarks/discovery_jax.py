@@ -61,7 +61,7 @@ def load_model(arrays: Arrays) -> tuple[Params, TransformerConfig]:
     }
     config = json.loads(str(arrays["model.config"]))
     params, shape = from_transformer_lens(
-        weights, causal=config["causal"], activation=config["activation"]
+        weights, causal=config["causal"], normalization=None, activation=config["activation"]
     )
     return jax.tree.map(jnp.asarray, params), shape
 

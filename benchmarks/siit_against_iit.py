@@ -16,8 +16,9 @@ import tyro
 
 from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 from interpbench_jax.cli.train import train_one
+from interpbench_jax.files import replacing
 from interpbench_jax.siit import Member, preset
-from interpbench_jax.zoo import BenchmarkModel, bundled_names, load_model, replacing
+from interpbench_jax.zoo import BenchmarkModel, bundled_names, load_model
 from interpbench_jax.zoo.store import BundledPreset
 
 COLUMNS = {

@@ -40,7 +40,9 @@ class GoldenCase:
     def weights(self, name: str) -> tuple[Params, TransformerConfig]:
         activation: Activation = "relu" if name.startswith("hl") else "gelu"
         state = self.arrays(name)
-        return from_transformer_lens(state, causal=self.number == "3", activation=activation)
+        return from_transformer_lens(
+            state, causal=self.number == "3", normalization=None, activation=activation
+        )
 
     def tokens(self, kind: str) -> jnp.ndarray:
         return jnp.asarray(self.arrays("io.npz")[f"{kind}_x"].astype(np.int32))

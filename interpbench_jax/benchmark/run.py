@@ -25,13 +25,14 @@ from interpbench_jax.discovery import (
     usual_loss,
 )
 from interpbench_jax.discovery.losses import loss_to_target
+from interpbench_jax.files import replacing
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import edge_roc, found_circuit, node_roc
 from interpbench_jax.scoring.items import EdgeScores, NodeScores
 from interpbench_jax.siit import counted_positions
-from interpbench_jax.zoo import BenchmarkModel, replacing
+from interpbench_jax.zoo import BenchmarkModel
 
 N_INPUTS = 1_000
 

@@ -90,8 +90,8 @@ def _facts(name: str, out: Path) -> dict[str, Any]:
     from interpbench_jax.benchmark import draw_comparison
     from interpbench_jax.cases import get_case
     from interpbench_jax.compiler import compile_case, program_text
+    from interpbench_jax.files import replacing
     from interpbench_jax.siit import align
-    from interpbench_jax.zoo import replacing
 
     case = get_case(name)
     compiled = compile_case(case)

@@ -104,7 +104,7 @@ def _rows(
 def _made(file: Path, make: Callable[[Sequence[str]], Any], cases: Sequence[str]) -> Any:
     """What is in the file, or what is made and written to it if it was made of other models."""
     from interpbench_jax.benchmark.plan import bundled_models
-    from interpbench_jax.zoo import replacing
+    from interpbench_jax.files import replacing
 
     made_of = {model.case: model.fingerprint for model in bundled_models(cases)}
     if file.exists():

@@ -104,7 +104,8 @@ class TrainingRun:
     def finish(self, model: "BenchmarkModel") -> None:
         """Writes the model and its history, and says how it went."""
         from interpbench_jax.benchmark.draw_history import draw_history
-        from interpbench_jax.zoo import replacing, save_model
+        from interpbench_jax.files import replacing
+        from interpbench_jax.zoo import save_model
         from interpbench_jax.zoo.checkpoints import discard
         from interpbench_jax.zoo.metrics_file import read_metrics
 

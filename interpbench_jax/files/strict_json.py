@@ -18,22 +18,30 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def from_json(text: str, *, source: str | Path) -> Any:
+def from_json(text: str | bytes, *, source: str | Path) -> Any:
     """Reads strict JSON.
 
     Args:
-      text: the document.
+      text: the document; bytes are UTF-8.
       source: what the error message calls it.
 
     Raises:
-      ValueError: it is not JSON, holds NaN or infinity, or is nested too deeply.
+      ValueError: it is not UTF-8 or not JSON, holds NaN or a number that is infinite as a float, or
+        is nested too deeply.
     """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if math.isinf(number):
+            raise ValueError(f"{digits[:20]} is too large for a float")
+        return number
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        text = text if isinstance(text, str) else text.decode()
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError:
         raise ValueError(f"{source} cannot be read: nested too deeply") from None
     except ValueError as error:

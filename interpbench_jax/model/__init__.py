@@ -5,6 +5,7 @@ from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.forward import forward, forward_interchanges
 from interpbench_jax.model.graph import Graph, transformer_graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
+from interpbench_jax.model.shapes import weight_shapes
 from interpbench_jax.model.transformer import Params, Transformer, init_params
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "forward_interchanges",
     "init_params",
     "transformer_graph",
+    "weight_shapes",
 ]

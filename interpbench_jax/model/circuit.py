@@ -3,10 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from reprlib import repr as short
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from interpbench_jax.files import from_json, to_json
+from interpbench_jax.model.config import check_graph_size
 from interpbench_jax.model.graph import (
     Graph,
     TransformerGraph,
@@ -15,7 +19,9 @@ from interpbench_jax.model.graph import (
     transformer_graph,
 )
 
-_GRAPH_FIELDS = ("writers", "readers", "n_before")
+# A graph that is not a transformer's is told by its names; more pairs would not fit into memory.
+_MOST_PAIRS = 10**8
+_NAMES = ("writers", "readers", "n_before")
 
 Edge = tuple[str, str]
 """Names of a writer and a reader."""
@@ -33,9 +39,10 @@ class Circuit:
 
     def __post_init__(self) -> None:
         """Checks that every edge exists in the graph."""
+        stages = self.graph.stages.tolist()
         for writer, reader in self.edges:
             w, r = self.graph.writer_index(writer), self.graph.reader_index(reader)
-            if not self.graph.valid[w, r]:
+            if w >= self.graph.writers_before(stages[r]):
                 raise ValueError(f"{edge_name(writer, reader)} is no edge: the reader comes first")
 
     @classmethod
@@ -77,33 +84,36 @@ class Circuit:
         """Text from which `from_json` makes an equal circuit."""
         graph = self.graph
         if isinstance(graph, TransformerGraph):
-            described = {"n_layers": graph.n_layers, "n_heads": graph.n_heads}
+            described: dict[str, Any] = {"n_layers": graph.n_layers, "n_heads": graph.n_heads}
         else:
-            described = {name: getattr(graph, name) for name in _GRAPH_FIELDS}
-        return json.dumps({**described, "edges": [edge_name(*edge) for edge in self]}, indent=1)
+            described = {name: getattr(graph, name) for name in _NAMES}
+        return to_json({**described, "edges": [edge_name(*edge) for edge in self]}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> "Circuit":
-        """Reads what `to_json` wrote.
+    def from_json(cls, text: str | bytes) -> "Circuit":
+        """Reads what `to_json` wrote; anything else is refused before a graph is built.
 
         Raises:
-          ValueError: the text is not of that form, or names an edge that does not exist.
+          ValueError: the text is not of that form, names an edge that does not exist, or is of a
+            graph that is too large.
         """
+        start = repr(text[:80])
         try:
-            data = json.loads(text)
-            sizes = data["n_layers"], data["n_heads"]
-            pairs = [edge.split("->") for edge in data["edges"]]
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a circuit: {error!r} in {text[:80]!r}") from error
-        for size in sizes:
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"a circuit needs whole positive sizes, got {json.dumps(size)}")
+            data = from_json(text, source=start)
+        except ValueError as error:
+            raise ValueError(f"not a circuit: {error}") from error
+        if not isinstance(data, dict) or "edges" not in data:
+            raise ValueError(f"not a circuit: no edges in {start}")
+        graph, edges = _read_graph(data, start), data["edges"]
+        if not isinstance(edges, list) or not all(isinstance(edge, str) for edge in edges):
+            raise ValueError(f"not a circuit: edges are not a list of names in {start}")
+        pairs = [tuple(edge.split("->")) for edge in edges]
         for pair in pairs:
             if len(pair) != 2:
-                raise ValueError(f"edge {'->'.join(pair)!r} is not of the form 'writer->reader'")
-        return cls(
-            transformer_graph(*sizes), frozenset((writer, reader) for writer, reader in pairs)
-        )
+                raise ValueError(
+                    f"edge {short('->'.join(pair))} is not of the form 'writer->reader'"
+                )
+        return cls(graph, frozenset(pairs))
 
     def __iter__(self) -> Iterator[Edge]:
         """Edges in graph order."""
@@ -142,3 +152,30 @@ class Circuit:
         if self.graph != other.graph:
             raise ValueError(f"circuits of different graphs: {self.graph} and {other.graph}")
         return Circuit(self.graph, frozenset(edges))
+
+
+def _read_graph(data: dict[str, Any], start: str) -> Graph:
+    """A transformer's graph by its sizes, any other by its names."""
+    if {"n_layers", "n_heads"} <= data.keys():
+        n_layers, n_heads = data["n_layers"], data["n_heads"]
+        for size in (n_layers, n_heads):
+            if type(size) is not int or size < 1:
+                raise ValueError(
+                    f"a circuit needs whole positive sizes, got {short(json.dumps(size))}"
+                )
+        check_graph_size(n_layers, n_heads)
+        return transformer_graph(n_layers, n_heads)
+    if not all(isinstance(data.get(name), list) for name in _NAMES):
+        raise ValueError(
+            f"not a circuit: neither n_layers and n_heads nor {', '.join(_NAMES)} in {start}"
+        )
+    if len(data["writers"]) * len(data["readers"]) > _MOST_PAIRS:
+        raise ValueError(
+            f"a graph of more than {_MOST_PAIRS} pairs of writer and reader is too large"
+        )
+    writers, readers, n_before = (data[name] for name in _NAMES)
+    if not all(isinstance(name, str) for name in [*writers, *readers]):
+        raise ValueError(f"not a circuit: names must be text in {start}")
+    if not all(type(n) is int for n in n_before):
+        raise ValueError(f"not a circuit: n_before must be whole numbers in {start}")
+    return Graph(tuple(writers), tuple(readers), tuple(n_before))

@@ -1,9 +1,15 @@
 """The shape and kind of a transformer."""
 
 from dataclasses import dataclass, fields
+from reprlib import repr as short  # of what may be a whole file
 from typing import Literal, get_args
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+# Heads and MLPs: more than GPT-3 has, few enough for a matrix of edges.
+_MOST_WRITERS = 10_000
+_LARGEST = 2**24  # of numbers of positions and tokens, and of widths
+_LARGEST_SCALE = 1e30  # finite in float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +50,43 @@ class TransformerConfig:
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
-        """Checks every size and choice."""
+        """Checks the type and the range of every field.
+
+        Raises:
+          ValueError: a field has another type, or a value that no model has.
+        """
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
-        if self.pad is not None and not 0 <= self.pad < self.d_vocab:
-            raise ValueError(f"pad must be one of the {self.d_vocab} tokens, got {self.pad!r}")
+            if field.type is int and (type(value) is not int or value < 1):
+                raise ValueError(f"{field.name} must be a positive integer, got {short(value)}")
+            if field.type is int and value > _LARGEST:
+                raise ValueError(f"{field.name} must be at most {_LARGEST}, got {short(value)}")
+            if field.type is bool and type(value) is not bool:
+                raise ValueError(f"{field.name} must be true or false, got {short(value)}")
+        check_graph_size(self.n_layers, self.n_heads)
+        if self.pad is not None and (type(self.pad) is not int or not 0 <= self.pad < self.d_vocab):
+            raise ValueError(f"pad must be one of the {self.d_vocab} tokens, got {short(self.pad)}")
         if self.activation not in get_args(Activation):
             raise ValueError(
-                f"activation must be one of {get_args(Activation)}, got {self.activation!r}"
+                f"activation must be one of {get_args(Activation)}, got {short(self.activation)}"
             )
-        if not (self.init_std > 0 and self.layer_norm_eps > 0):
-            raise ValueError(
-                f"init_std and layer_norm_eps must be positive, got {self.init_std} and "
-                f"{self.layer_norm_eps}"
-            )
+        for scale in (self.init_std, self.layer_norm_eps):
+            is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
+            if not is_number or not 0 < scale < _LARGEST_SCALE:
+                raise ValueError(
+                    f"init_std and layer_norm_eps must be positive and below {_LARGEST_SCALE}, got "
+                    f"{short(self.init_std)} and {short(self.layer_norm_eps)}"
+                )
+
+
+def check_graph_size(n_layers: int, n_heads: int) -> None:
+    """Refuses a model of so many layers and heads that its graph would not fit into memory.
+
+    Raises:
+      ValueError: there are more than 10,000 heads and MLPs.
+    """
+    if n_layers * (n_heads + 1) > _MOST_WRITERS:
+        raise ValueError(
+            f"{short(n_layers)} layers of {short(n_heads)} heads and an MLP are too many; expected "
+            f"at most {_MOST_WRITERS} heads and MLPs in all"
+        )

@@ -80,6 +80,14 @@ class Graph:
         return tuple(sorted(set(self.n_before)))
 
     @cached_property
+    def _writer_places(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.writers)}
+
+    @cached_property
+    def _reader_places(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.readers)}
+
+    @cached_property
     def stages(self) -> Int[np.ndarray, " reader"]:
         """When each reader reads; those with the same writers before them read at once.
 
@@ -123,8 +131,7 @@ class Graph:
 
         What such a reader sees goes to the output, as far as anybody knows.
         """
-        place = {name: index for index, name in enumerate(self.writers)}
-        return np.array([place.get(node_of(name), -1) for name in self.readers])
+        return np.array([self._writer_places.get(node_of(name), -1) for name in self.readers])
 
     @cached_property
     def head_valid(self) -> Bool[np.ndarray, "writer head_reader"]:
@@ -158,7 +165,7 @@ class Graph:
         Raises:
           ValueError: there is no such writer.
         """
-        return _index(self.writers, name, "writer")
+        return _look_up(self._writer_places, name, "writer")
 
     def reader_index(self, name: str) -> int:
         """Looks a reader up by name.
@@ -166,10 +173,10 @@ class Graph:
         Raises:
           ValueError: there is no such reader.
         """
-        return _index(self.readers, name, "reader")
+        return _look_up(self._reader_places, name, "reader")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TransformerGraph(Graph):
     """The graph of a transformer, with the places of its layers.
 
@@ -180,6 +187,10 @@ class TransformerGraph(Graph):
 
     n_layers: int
     n_heads: int
+
+    def __repr__(self) -> str:
+        """All else follows from these two."""
+        return f"TransformerGraph(n_layers={self.n_layers}, n_heads={self.n_heads})"
 
     def attention_writers(self, layer: int) -> slice:
         """Where the heads of a layer stand among the writers."""
@@ -222,10 +233,10 @@ def node_of(reader: str) -> str:
     return reader.partition("<")[0]
 
 
-def _index(names: tuple[str, ...], name: str, kind: str) -> int:
-    if name not in names:
-        raise ValueError(f"no {kind} {name!r} in this model; it has {', '.join(names)}")
-    return names.index(name)
+def _look_up(places: dict[str, int], name: str, kind: str) -> int:
+    if name not in places:
+        raise ValueError(f"no {kind} {name!r} in this model; it has {', '.join(places)}")
+    return places[name]
 
 
 def edge_name(writer: str, reader: str) -> str:

@@ -13,14 +13,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.attention import Padding
 from interpbench_jax.model.config import TransformerConfig
-from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.layers import Attention, Embed, LayerNorm, Mlp, PositionEmbed, Unembed
-from interpbench_jax.model.stream import ResidualStream, Stream
+from interpbench_jax.model.shapes import weight_shapes
+from interpbench_jax.model.stream import Stream
 
 Params = Mapping[str, Any]
 """Weights as nested dicts, in TransformerLens names and shapes: `params["blocks_0"]["attn"]["W_Q"]`
@@ -36,19 +36,16 @@ def init_params(config: TransformerConfig, key: Array) -> Params:
       config: the model's shape.
       key: a JAX random key.
     """
-    stream = ResidualStream(Graph.of(config), 1)
-    blank = jax.eval_shape(
-        lambda: Transformer(config).init(key, jnp.zeros((1, 1), int), stream)["params"]
-    )
-    weights = {name: w for name, w in flatten_dict(blank).items() if name[-1].startswith("W_")}
-    ends = np.cumsum([math.prod(w.shape) for w in weights.values()])
+    shapes = weight_shapes(config)
+    weights = {path: shape for path, shape in shapes.items() if path[-1].startswith("W_")}
+    ends = np.cumsum([math.prod(shape) for shape in weights.values()])
     drawn = jnp.split(config.init_std * jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
     params = {
-        name: jnp.ones(w.shape) if name[-1] == "w" else jnp.zeros(w.shape)
-        for name, w in flatten_dict(blank).items()
+        path: jnp.ones(shape) if path[-1] == "w" else jnp.zeros(shape)
+        for path, shape in shapes.items()
     }
-    for (name, weight), values in zip(weights.items(), drawn, strict=True):
-        params[name] = values.reshape(weight.shape)
+    for (path, shape), values in zip(weights.items(), drawn, strict=True):
+        params[path] = values.reshape(shape)
     return unflatten_dict(params)
 
 

@@ -8,7 +8,6 @@ from interpbench_jax.zoo.store import (
     bundled_names,
     every_bundled_name,
     load_model,
-    replacing,
     save_model,
 )
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
@@ -25,7 +24,6 @@ __all__ = [
     "make_models_together",
     "metrics",
     "prepare",
-    "replacing",
     "save_model",
     "to_transformer_lens",
     "unseen_pairs",

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from interpbench_jax.files import replacing
 from interpbench_jax.siit.state import TrainState
-from interpbench_jax.zoo.store import replacing
 
 _SETTINGS = "settings.json"
 _STATES = "states"

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from interpbench_jax.files import replacing
 from interpbench_jax.zoo.progress import Progress
-from interpbench_jax.zoo.store import replacing
 
 
 class MetricsFile:

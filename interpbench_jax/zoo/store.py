@@ -1,30 +1,44 @@
 """Models on disk: one directory each, plain data only.
 
 `model.safetensors` holds the weights under TransformerLens names, `config.json` the shape and the
-variables, `circuit.json` the ground truth, `card.json` the record of training. Nothing here can
-run code when it is read.
+variables, `circuit.json` the ground truth, `card.json` the record of training, `checksums.json` the
+SHA-256 of each of these. Nothing here can run code when it is read, and nothing is believed: every
+file is read within bounds, and sizes are checked before anything of such a size is built.
 """
 
 import contextlib
-import json
+import hashlib
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
+import jax.numpy as jnp
 import numpy as np
+import safetensors
 import safetensors.numpy
-from safetensors import SafetensorError
 
-from interpbench_jax.model import Circuit, Graph, TransformerConfig
-from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.files import from_json, read_bytes, read_json, replacing, write_json
+from interpbench_jax.files.bounded import MEBIBYTE
+from interpbench_jax.model import Circuit, Graph, TransformerConfig, weight_shapes
+from interpbench_jax.zoo.description import describe, read_card, read_description
+from interpbench_jax.zoo.model import BenchmarkModel
 from interpbench_jax.zoo.transformer_lens import nested_params, to_transformer_lens
 
 BUNDLED = Path(__file__).parent / "models"
 BundledPreset = Literal["siit", "iit", "natural"]
+
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_CIRCUIT, _CARD = "circuit.json", "card.json"
+_CHECKED = _WEIGHTS, _CONFIG, _CIRCUIT, _CARD
+_CHECKSUMS = "checksums.json"
+_MOST_JSON = 4 * MEBIBYTE
+_MOST_WEIGHTS = 2**31
+_LONGEST_MESSAGE = 1_000  # names in a file may be as long as the file
+_FLOATS = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64}
 _T = TypeVar("_T")
 
 
@@ -48,39 +62,51 @@ def every_bundled_name() -> tuple[str, ...]:
 def load_model(name: str | Path) -> BenchmarkModel:
     """Loads a bundled model by name (see `bundled_names`), or any model by its directory's path.
 
+    Weights stored in another floating-point type become float32. Checksums are compared where the
+    directory has them; directories of earlier versions have none.
+
     Raises:
-      ValueError: there is no such model, or a file is missing, truncated, or not what it should
-        be; the message names the file.
+      ValueError: there is no such model, or a file is missing, damaged, too large, or not what it
+        should be; the message names the file.
     """
     bundled = every_bundled_name()
     directory = BUNDLED / str(name) if str(name) in bundled else Path(name)
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         known = ", ".join(bundled)
         raise ValueError(f"no model {str(name)!r}: neither bundled ({known}) nor a directory")
-    described = _read(directory / "config.json", json.loads)
-    circuit = _read(directory / "circuit.json", Circuit.from_json)
-    card = _read(directory / "card.json", json.loads)
-    try:
-        config = TransformerConfig(**described["model"])
-        case = str(described["case"])
-        variables = tuple(
-            AlignedVariable(**{**v, "values": tuple(v["values"])}) for v in described["variables"]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{directory / 'config.json'} does not describe a model: {error}"
-        ) from error
+    checksums = _read_checksums(directory)
+
+    def read(file: str, parse: Callable[[bytes], _T], limit: int = _MOST_JSON) -> _T:
+        try:
+            content = read_bytes(directory / file, limit=limit)
+        except FileNotFoundError:
+            raise ValueError(f"{directory / file} is missing") from None
+        if checksums is not None and checksums[file] != _checksum(content):
+            raise ValueError(
+                f"{directory / file} does not match its checksum: it was damaged, or changed by "
+                f"hand (then delete {_CHECKSUMS})"
+            )
+        with _naming(directory / file):
+            return parse(content)
+
+    described = read(_CONFIG, lambda text: read_description(_json(text)))
+    config = described.config
+    with _naming(directory / _CONFIG):
+        limit = _most_bytes(config)
+    circuit = read(_CIRCUIT, Circuit.from_json)
     if circuit.graph != Graph.of(config):
         raise ValueError(
-            f"{directory / 'circuit.json'} is for {circuit.graph}, the model has {Graph.of(config)}"
+            f"{directory / _CIRCUIT} is for {circuit.graph}, the model has {Graph.of(config)}"
         )
-    weights_file = directory / "model.safetensors"
-    try:
-        params = nested_params(safetensors.numpy.load_file(weights_file), config)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{weights_file} does not hold this model's weights: {error}") from error
+    card = read(_CARD, lambda text: read_card(_json(text), config))
+    params = read(_WEIGHTS, lambda data: nested_params(_arrays(data), config), limit)
     return BenchmarkModel(
-        case=case, params=params, config=config, variables=variables, circuit=circuit, card=card
+        case=described.case,
+        params=params,
+        config=config,
+        variables=described.variables,
+        circuit=circuit,
+        card=card,
     )
 
 
@@ -90,10 +116,12 @@ def check_place(directory: Path) -> None:
     Raises:
       ValueError: the directory exists and is something other than a model, or cannot be made.
     """
-    if directory.exists() and not (directory / "config.json").exists():
+    if os.path.lexists(directory) and not os.path.exists(directory / _CONFIG):
         raise ValueError(f"{directory} exists and is not a model; will not replace it")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent):
+            pass
     except OSError as error:
         raise ValueError(f"cannot write to {directory.parent}: {error.strerror}") from error
 
@@ -111,20 +139,40 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
         # safetensors writes the memory as it lies, whatever the strides.
         weights = to_transformer_lens(model.params)
         contiguous = {name: np.ascontiguousarray(weight) for name, weight in weights.items()}
-        safetensors.numpy.save_file(contiguous, fresh / "model.safetensors")
-        described = {
-            "case": model.case,
-            "model": asdict(model.config),
-            "variables": [asdict(variable) for variable in model.variables],
-        }
-        (fresh / "config.json").write_text(json.dumps(described, indent=1))
-        (fresh / "circuit.json").write_text(model.circuit.to_json())
-        (fresh / "card.json").write_text(json.dumps(model.card, indent=1))
+        with replacing(fresh / _WEIGHTS) as partial:
+            safetensors.numpy.save_file(contiguous, partial)
+        with replacing(fresh / _CIRCUIT) as partial:
+            partial.write_text(model.circuit.to_json())
+        write_json(fresh / _CONFIG, describe(model))
+        write_json(fresh / _CARD, model.card)
+        write_checksums(fresh)
         fresh.chmod(0o755)
-        (fresh / "model.safetensors").chmod(0o644)
         _swap(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_checksums(directory: Path) -> None:
+    """Notes the checksums of a model's files, so that `load_model` notices any later change."""
+    sums = {file: _checksum((directory / file).read_bytes()) for file in _CHECKED}
+    write_json(directory / _CHECKSUMS, sums)
+
+
+def _read_checksums(directory: Path) -> dict[str, str] | None:
+    """Of every file of a model; none if an earlier version wrote it."""
+    try:
+        sums = read_json(directory / _CHECKSUMS, limit=MEBIBYTE)
+    except FileNotFoundError:
+        return None
+    if not isinstance(sums, dict) or sums.keys() != set(_CHECKED):
+        raise ValueError(
+            f"{directory / _CHECKSUMS} does not hold checksums of {', '.join(_CHECKED)}"
+        )
+    return sums
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _swap(fresh: Path, directory: Path) -> None:
@@ -138,24 +186,40 @@ def _swap(fresh: Path, directory: Path) -> None:
     shutil.rmtree(old)
 
 
-def _read(file: Path, parse: Callable[[str], _T]) -> _T:
-    try:
-        return parse(file.read_text())
-    except FileNotFoundError as error:
-        raise ValueError(f"{file} is missing") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
-
-
 @contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A temporary name beside `file`, renamed to it if the block succeeds, removed if it fails."""
-    handle, name = tempfile.mkstemp(prefix=".", suffix=file.suffix, dir=file.parent)
-    os.close(handle)
-    partial = Path(name)
+def _naming(file: Path) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with its content."""
     try:
-        yield partial
-        partial.chmod(0o644)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except (ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{file}: {str(error)[:_LONGEST_MESSAGE]}") from error
+
+
+def _json(text: bytes) -> Any:
+    return from_json(text, source="its text")
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, which NumPy's own reader refuses in bfloat16."""
+    arrays = {}
+    for name, stored in safetensors.deserialize(content):
+        if stored["dtype"] not in _FLOATS:
+            raise ValueError(
+                f"weight {name!r} has type {stored['dtype']}, expected one of {', '.join(_FLOATS)}"
+            )
+        flat = np.frombuffer(stored["data"], _FLOATS[stored["dtype"]])
+        arrays[name] = flat.reshape(stored["shape"])
+    return arrays
+
+
+def _most_bytes(config: TransformerConfig) -> int:
+    """How long a file with the weights of a model can be: in float64, after a header.
+
+    Raises:
+      ValueError: the model is too large.
+    """
+    shapes = weight_shapes(config)
+    n_weights = sum(map(math.prod, shapes.values()))
+    if n_weights > _MOST_WEIGHTS:
+        raise ValueError(f"a model of {n_weights} weights; expected at most {_MOST_WEIGHTS}")
+    return 8 * n_weights + 256 * len(shapes) + MEBIBYTE

@@ -2,40 +2,79 @@
 
 import re
 from collections.abc import Mapping
+from typing import Literal, get_args
 
-import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
-from interpbench_jax.model import Params, TransformerConfig, init_params
+from interpbench_jax.model import Params, TransformerConfig, weight_shapes
 from interpbench_jax.model.config import Activation
+
+Normalization = Literal["LN", "LNPre"]
+"""`normalization_type` in TransformerLens: LayerNorm with scales and shifts, or without them, since
+they were folded into the weights that follow."""
 
 # Buffers that TransformerLens keeps beside the weights.
 _NOT_WEIGHTS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 _BLOCK = re.compile(r"^blocks\.(\d+)\.")
+_NORM = re.compile(r"(blocks\.\d+\.ln[12]|ln_final)\.[wb]")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def from_transformer_lens(
     state: Mapping[str, np.ndarray | Array],
     *,
     causal: bool,
-    activation: Activation = "gelu",
+    normalization: Normalization | None,
+    activation: Activation,
     layer_norm_eps: float = 1e-5,
 ) -> tuple[Params, TransformerConfig]:
-    """Reads weights named as in TransformerLens; sizes come from the shapes.
+    """Reads weights named as in TransformerLens, of a standard decoder.
+
+    Sizes come from the shapes. What the weights do not tell has to be given, from the model's
+    `cfg` there: a folded LayerNorm leaves no trace in them, nor does the activation.
+
+    A folded LayerNorm is read as one with scales 1 and shifts 0, which computes the same.
 
     Args:
       state: arrays by name, as in `{"embed.W_E": ..., "blocks.0.attn.W_Q": ...}`.
       causal: `attention_dir == "causal"` in TransformerLens.
+      normalization: its `normalization_type`; `None` there is `None` here. Most models that
+        `from_pretrained` loads are `LNPre`.
       activation: its `act_fn`; `gelu` there is the exact form, `gelu_new` our `gelu_tanh`.
       layer_norm_eps: its `eps`.
 
+    Returns:
+      The weights in float32, and their config.
+
     Raises:
-      ValueError: a weight is missing, unknown, or has a shape that does not fit the others.
+      ValueError: a weight is missing, unknown, not a finite floating-point number, or has a shape
+        that does not fit the others; or the weights contradict the normalisation.
     """
+    if normalization is not None and normalization not in get_args(Normalization):
+        raise ValueError(
+            f"normalization must be one of {get_args(Normalization)} or None, got {normalization!r}"
+        )
     weights = {name: np.asarray(w) for name, w in state.items() if not _NOT_WEIGHTS.match(name)}
-    config = _read_config(weights, causal, activation, layer_norm_eps)
+    scales = [name for name in weights if _NORM.fullmatch(name)]
+    if scales and normalization != "LN":
+        raise ValueError(
+            f"weight {scales[0]!r} belongs to a LayerNorm that is not folded; expected "
+            f"normalization 'LN', got {normalization!r}"
+        )
+    if not scales and normalization == "LN":
+        raise ValueError(
+            "no weights of LayerNorm, such as 'ln_final.w'; expected normalization 'LNPre' if it "
+            "was folded, None if there is none, got 'LN'"
+        )
+    config = _read_config(weights, causal, normalization is not None, activation, layer_norm_eps)
+    if normalization == "LNPre":
+        weights |= {
+            _their_name(path): np.ones(shape) if path[-1] == "w" else np.zeros(shape)
+            for path, shape in weight_shapes(config).items()
+            if path[-1] in ("w", "b")
+        }
     return nested_params(weights, config), config
 
 
@@ -45,28 +84,41 @@ def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
 
 
 def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) -> Params:
-    """Nests weights under TransformerLens names, after holding them against a model's shape.
+    """Nests weights under TransformerLens names, after comparing them with a model's config.
+
+    Returns:
+      Arrays of the caller's own, in float32: float16 and bfloat16 become the same numbers, float64
+      is rounded.
 
     Raises:
-      ValueError: a weight is missing, unknown or of another shape; the message names it.
+      ValueError: a weight is missing, unknown, of another shape, not of a floating-point type, or
+        not finite in float32; the message names it.
     """
-    blank = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
-    expected = {name: leaf.shape for name, leaf in flatten_dict(blank).items()}
-    named = {_our_path(name): name for name in weights}
-    for path, shape in expected.items():
-        if path not in named:
-            raise ValueError(f"weight {_their_name(path)!r} is missing; expected shape {shape}")
-        if np.shape(weights[named[path]]) != shape:
-            found = np.shape(weights[named[path]])
-            raise ValueError(f"weight {named[path]!r} has shape {found}, expected {shape}")
-    for path, name in named.items():
-        if path not in expected:
-            raise ValueError(f"unknown weight {name!r} of shape {np.shape(weights[name])}")
-    return unflatten_dict({path: weights[name] for path, name in named.items()})
+    expected = {_their_name(path): (path, shape) for path, shape in weight_shapes(config).items()}
+    params = {}
+    for name, (path, shape) in expected.items():
+        if name not in weights:
+            raise ValueError(f"weight {name!r} is missing; expected shape {shape}")
+        weight = weights[name]
+        if weight.shape != shape:
+            raise ValueError(f"weight {name!r} has shape {weight.shape}, expected {shape}")
+        params[path] = _as_float32(name, weight)
+    for name in weights:
+        if name not in expected:
+            raise ValueError(f"unknown weight {name!r} of shape {weights[name].shape}")
+    return unflatten_dict(params)
 
 
-def _our_path(name: str) -> tuple[str, ...]:
-    return tuple(_BLOCK.sub(r"blocks_\1.", name).split("."))
+def _as_float32(name: str, weight: np.ndarray) -> np.ndarray:
+    if weight.dtype.name not in _FLOATS:
+        raise ValueError(
+            f"weight {name!r} has type {weight.dtype}, expected one of {', '.join(_FLOATS)}"
+        )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        converted = np.array(weight, np.float32)
+    if not np.isfinite(converted).all():
+        raise ValueError(f"weight {name!r} holds numbers that are not finite in float32")
+    return converted
 
 
 def _their_name(path: tuple[str, ...]) -> str:
@@ -74,7 +126,11 @@ def _their_name(path: tuple[str, ...]) -> str:
 
 
 def _read_config(
-    weights: Mapping[str, np.ndarray], causal: bool, activation: Activation, eps: float
+    weights: Mapping[str, np.ndarray],
+    causal: bool,
+    layer_norm: bool,
+    activation: Activation,
+    eps: float,
 ) -> TransformerConfig:
     def shape(name: str, n_axes: int) -> tuple[int, ...]:
         if name not in weights:
@@ -99,6 +155,6 @@ def _read_config(
         d_vocab_out=shape("unembed.W_U", 2)[1],
         causal=causal,
         activation=activation,
-        layer_norm="blocks.0.ln1.w" in weights,
+        layer_norm=layer_norm,
         layer_norm_eps=eps,
     )

@@ -26,7 +26,7 @@ def golden(request: pytest.FixtureRequest) -> Any:
     state = {name.removeprefix(prefix): w for name, w in arrays.items() if name.startswith(prefix)}
     shape = json.loads(str(arrays["model.config"]))
     params, config = from_transformer_lens(
-        state, causal=shape["causal"], activation=shape["activation"]
+        state, causal=shape["causal"], normalization=None, activation=shape["activation"]
     )
     inputs = [jnp.asarray(arrays[name]) for name in ("clean", "corrupted", "target", "positions")]
     batch = jax.jit(contrast_batch, static_argnums=1)(params, config, *inputs)

@@ -7,6 +7,7 @@ import pytest
 
 from interpbench_jax.files import (
     fingerprint,
+    from_json,
     read_bytes,
     read_json,
     replacing,
@@ -52,11 +53,20 @@ def test_only_regular_files_within_the_limit_are_read(tmp_path: Path) -> None:
         read_bytes(tmp_path / "missing", limit=5)
 
 
-@pytest.mark.parametrize("text", ["", "[NaN]", '{"a": -Infinity}', "[" * 100_000, "1" * 5_000])
+@pytest.mark.parametrize(
+    "text", ["", "[NaN]", '{"a": -Infinity}', "[-1e999]", "[" * 100_000, "1" * 5_000]
+)
 def test_what_is_not_json_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(ValueError, match="bad.json cannot be read"):
         read_json(tmp_path / "bad.json")
+
+
+def test_bytes_are_utf_8() -> None:
+    assert from_json('["ü"]'.encode(), source="here") == ["ü"]
+    for other in ('["ü"]'.encode("latin-1"), "[1]".encode("utf-16")):
+        with pytest.raises(ValueError, match="here cannot be read"):
+            from_json(other, source="here")
 
 
 def test_numbers_that_are_not_finite_are_written_as_null(tmp_path: Path) -> None:

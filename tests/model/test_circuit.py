@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interpbench_jax.model import Circuit, transformer_graph
+from interpbench_jax.model import Circuit, Graph, transformer_graph
 
 SMALL = transformer_graph(1, 2)
 
@@ -185,6 +185,11 @@ def test_circuits_of_different_graphs_do_not_mix(operation):
         ('{"n_layers": 1, "n_heads": 0, "edges": []}', "0"),
         ('{"n_layers": 1, "n_heads": 2, "edges": 3}', "not a circuit"),
         ('{"n_layers": 1, "n_heads": 2, "edges": [3]}', "not a circuit"),
+        ('{"n_layers": 1, "n_heads": 2, "edges": {"input->m0": 1}}', "not a circuit"),
+        ('{"n_layers": true, "n_heads": 2, "edges": []}', "true"),
+        ('{"n_layers": 1000000000, "n_heads": 2, "edges": []}', "too many"),
+        ('{"n_layers": 1, "n_heads": 1%s, "edges": []}' % ("0" * 30), "too many"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"n_layers": 1, "n_heads": 2, "edges": ["input"]}', "'input' is not of the form"),
         ('{"n_layers": 1, "n_heads": 2, "edges": ["input->m0->logits"]}', "input->m0->logits"),
     ],
@@ -192,3 +197,14 @@ def test_circuits_of_different_graphs_do_not_mix(operation):
 def test_text_that_is_no_circuit(text, message):
     with pytest.raises(ValueError, match=message):
         Circuit.from_json(text)
+
+
+def test_circuits_of_other_networks_are_stored_with_their_names():
+    graph = Graph(("x1", "x2", "and"), ("and", "logits"), (2, 3))
+    found = Circuit(graph, frozenset({("x1", "and"), ("and", "logits")}))
+    assert Circuit.from_json(found.to_json()) == found
+    text = found.to_json().replace('"x2"', '"x1"')
+    with pytest.raises(ValueError, match="two writers are named 'x1'"):
+        Circuit.from_json(text)
+    with pytest.raises(ValueError, match="names must be text"):
+        Circuit.from_json(found.to_json().replace('"x2"', "2"))

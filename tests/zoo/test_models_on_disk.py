@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from interpbench_jax.model import forward
-from interpbench_jax.zoo import bundled_names, load_model, replacing, save_model
+from interpbench_jax.zoo import bundled_names, every_bundled_name, load_model, save_model
+from interpbench_jax.zoo.store import BUNDLED, check_place
 from tests.models import untrained_model
 
 
@@ -35,6 +36,7 @@ def test_round_trip(stored: Path) -> None:
         "config.json",
         "circuit.json",
         "card.json",
+        "checksums.json",
     }
 
 
@@ -96,6 +98,9 @@ def test_damaged_files_are_named(stored: Path, name: str, damage) -> None:
 def test_weights_of_another_model_are_refused(stored: Path, tmp_path: Path) -> None:
     save_model(untrained_model("4"), tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", stored)
+    with pytest.raises(ValueError, match=r"model\.safetensors does not match its checksum"):
+        load_model(stored)
+    (stored / "checksums.json").unlink()
     with pytest.raises(ValueError, match=r"weight '.*' has shape .* expected"):
         load_model(stored)
 
@@ -103,6 +108,9 @@ def test_weights_of_another_model_are_refused(stored: Path, tmp_path: Path) -> N
 def test_circuit_of_another_graph_is_refused(stored: Path) -> None:
     circuit = json.loads((stored / "circuit.json").read_text())
     (stored / "circuit.json").write_text(json.dumps(circuit | {"n_layers": 3}))
+    with pytest.raises(ValueError, match=r"circuit\.json does not match its checksum"):
+        load_model(stored)
+    (stored / "checksums.json").unlink()
     with pytest.raises(ValueError, match="circuit.json is for Graph"):
         load_model(stored)
 
@@ -112,20 +120,40 @@ def test_unknown_model_lists_the_known_ones() -> None:
         load_model("nowhere")
 
 
-def test_replacing_leaves_nothing_behind_when_it_fails(tmp_path: Path) -> None:
-    (tmp_path / "kept.txt").write_text("old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "kept.txt") as partial:
-        partial.write_text("new, half")
-        raise RuntimeError
-    assert (tmp_path / "kept.txt").read_text() == "old"
-    assert [f.name for f in tmp_path.iterdir()] == ["kept.txt"]
+def test_a_model_of_earlier_versions_has_no_checksums(stored: Path) -> None:
+    (stored / "checksums.json").unlink()
+    assert load_model(stored).case == "3"
+
+
+@pytest.mark.parametrize("place", ["loop", "file/model", "/proc/model"])
+def test_places_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="exists and is not a model|cannot write to"):
+        check_place(tmp_path / place)
+    assert {f.name for f in tmp_path.iterdir()} == {"loop", "file"}
+
+
+def test_loading_takes_a_moment() -> None:
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        load_model("3")
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.1
+
+
+def test_every_bundled_model_has_its_checksums() -> None:
+    for name in every_bundled_name():
+        load_model(name)
+        assert (BUNDLED / name / "checksums.json").exists()
 
 
 @pytest.mark.parametrize("name", bundled_names())
-def test_bundled_models_load_and_run(name: str) -> None:
+def test_bundled_models_load_and_run(name: str, run) -> None:
     model = load_model(name)
     tokens = np.zeros((2, model.config.n_ctx), np.int32)
-    logits, _ = forward(model.params, model.config, tokens)
+    logits, _ = run(model.params, model.config, tokens)
     assert logits.shape == (2, model.config.n_ctx, model.config.d_vocab_out)
     assert {"accuracy", "iia", "siia"} <= model.card["metrics"].keys()
 

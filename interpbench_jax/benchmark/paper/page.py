@@ -9,7 +9,7 @@ import numpy as np
 from interpbench_jax.benchmark.paper.auroc import METHODS, auroc_statistics
 from interpbench_jax.benchmark.paper.published import published
 from interpbench_jax.benchmark.report.tables import to_markdown
-from interpbench_jax.zoo import replacing
+from interpbench_jax.files import replacing
 
 Rows = Sequence[dict[str, Any]]
 

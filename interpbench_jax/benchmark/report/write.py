@@ -15,7 +15,7 @@ from interpbench_jax.benchmark.report.results import KINDS, Results
 from interpbench_jax.benchmark.report.roc_svg import curve_style
 from interpbench_jax.benchmark.report.sections import anchor, graphs, section
 from interpbench_jax.benchmark.store import Store
-from interpbench_jax.zoo import replacing
+from interpbench_jax.files import replacing
 
 _HERE = Path(__file__).parent
 
