@@ -41,7 +41,7 @@ from interpbench_jax.zoo import from_transformer_lens
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[], Float[Array, "writer reader"]]
 
-METHODS = ("acdc", "eap", "eap_ig_masks", "edge_probing", "edge_patching")
+METHODS = ("acdc", "acdc_first_writers", "eap", "eap_ig_masks", "edge_probing", "edge_patching")
 _TURN_SECONDS = 0.5
 _WEIGHTS = "model.weights."
 
@@ -79,14 +79,15 @@ def make_run(arrays: Arrays, method: str, order: list[str]) -> Run:
     taos = jnp.array(sorted(thresholds(arrays)))
     penalties = jnp.array([float(arrays["penalty"])])
     learning = Learning(steps=int(arrays["epochs"]), batch_size=len(arrays["clean"]))
-    edges = np.array([_edge(graph, name) for name in order]) if order else removal_order(graph)
+    writers = "first_writer_first" if method == "acdc_first_writers" else "last_writer_first"
+    edges = np.array([_edge(graph, name) for name in order] or removal_order(graph, writers))
 
     @jax.jit
     def run(params: Params, *inputs: Array) -> Float[Array, "writer reader"]:
         ablation = "mean_per_position" if method == "edge_probing" else "resample"
         batch = contrast_batch(params, config, *inputs, ablation=ablation)
         given = params, config, batch
-        if method == "acdc":
+        if method.startswith("acdc"):  # the order is the peer's
             kept = acdc_circuits(*given, to_clean, taos, edges).kept
             return jnp.where(kept, jnp.inf, taos[:, None, None]).min(0)
         if method == "eap":
