@@ -13,6 +13,7 @@ ORDER = (
     "tasks",
     "cases",
     "compiler",
+    "alignment",
     "siit",
     "evaluation",
     "discovery",

@@ -1,0 +1,177 @@
+"""Where an algorithm lives in a network: from its writers, readers and edges to the network's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model.circuit import Edge
+from interpbench_jax.model.graph import node_of
+
+
+@dataclass(frozen=True)
+class Site:
+    """The part of a network that holds a variable.
+
+    Attributes:
+      nodes: writers of the network, each as a whole.
+    """
+
+    nodes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks that there is at least one node."""
+        if not self.nodes:
+            raise ValueError("a site needs at least one node")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A map from an algorithm to a network; static and hashable.
+
+    Every edge of the algorithm's circuit stands for edges of the network: from each node of the
+    writer's site to each node of the reader's. A reader `x<q>` is read by the query inputs of its
+    site; a reader without `<` by all inputs. The last reader of the algorithm is the network's.
+    Edges of the network that stand for nothing are *outside*: patching them must change nothing.
+
+    Attributes:
+      algorithm: the edges by which the algorithm works, in its own graph.
+      graph: of the network.
+      places: `(writer of the algorithm, its site)`, in the algorithm's order.
+
+    Raises:
+      ValueError: a writer has no site or an unknown one, or an edge of the algorithm stands for no
+        edge of the network.
+    """
+
+    algorithm: Circuit
+    graph: Graph
+    places: tuple[tuple[str, Site], ...]
+
+    def __post_init__(self) -> None:
+        """Checks that everything has its place."""
+        known = self.algorithm.graph.writers
+        given = [name for name, _ in self.places]
+        if unknown := [name for name in given if name not in known]:
+            raise ValueError(f"no variable {', '.join(unknown)}; there are {', '.join(known)}")
+        if missing := [name for name in known if name not in given]:
+            raise ValueError(f"no place is given for {', '.join(missing)}")
+        for _, site in self.places:
+            for node in site.nodes:
+                self.graph.writer_index(node)
+        self._pairs  # noqa: B018 (raises where an edge has no counterpart)
+
+    @cached_property
+    def sites(self) -> Mapping[str, Site]:
+        """The site of every writer of the algorithm."""
+        return dict(self.places)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Writers of the algorithm other than its input, in order."""
+        return tuple(name for name, site in self.places if site != self._input_site)
+
+    @property
+    def _input_site(self) -> Site:
+        return self.places[0][1]
+
+    def edges_of(self, edge: Edge) -> tuple[Edge, ...]:
+        """The edges of the network that an edge of the algorithm stands for."""
+        writer, reader = edge
+        readers = self._readers_of(reader)
+        return tuple((node, to) for node in self.sites[writer].nodes for to in readers)
+
+    def _readers_of(self, reader: str) -> tuple[str, ...]:
+        node, _, kind = reader.partition("<")
+        if node not in self.sites:
+            return (self.graph.readers[-1],)
+        own = [name for name in self.graph.readers if node_of(name) in self.sites[node].nodes]
+        of_kind = [name for name in own if name.endswith(f"<{kind}")] if kind else own
+        # A node that tells no query, key and value apart has one input for all of them.
+        return tuple(of_kind or (name for name in own if "<" not in name))
+
+    @cached_property
+    def _pairs(self) -> Int[np.ndarray, "pair 4"]:
+        """Indices (writer, reader) in the algorithm and (writer, reader) in the network."""
+        graph, rows = self.algorithm.graph, []
+        for writer, reader in self.algorithm:
+            own = graph.writer_index(writer), graph.reader_index(reader)
+            for from_, to in self.edges_of((writer, reader)):
+                place = self.graph.writer_index(from_), self.graph.reader_index(to)
+                if not self.graph.valid[place]:
+                    raise ValueError(
+                        f"{writer}->{reader} would be {from_}->{to}, but {to} reads before {from_} "
+                        "writes"
+                    )
+                rows.append((*own, *place))
+        return np.array(rows)
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The ground truth in the network: all edges that stand for one of the algorithm."""
+        edges = (edge for own in self.algorithm for edge in self.edges_of(own))
+        return Circuit(self.graph, frozenset(edges))
+
+    @cached_property
+    def outside(self) -> Bool[np.ndarray, "writer reader"]:
+        """True at the network's edges that stand for none of the algorithm."""
+        return self.graph.valid & ~self.circuit.mask
+
+    @cached_property
+    def aligned_nodes(self) -> tuple[str, ...]:
+        """Nodes of the network that hold a variable, each once, in the algorithm's order."""
+        return tuple(
+            dict.fromkeys(node for name in self.variables for node in self.sites[name].nodes)
+        )
+
+    @cached_property
+    def free_nodes(self) -> tuple[str, ...]:
+        """Writers of the network that hold nothing: what they write shall not matter."""
+        held = {*self.aligned_nodes, *self._input_site.nodes}
+        return tuple(name for name in self.graph.writers if name not in held)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[frozenset[Edge], frozenset[Edge]], ...]:
+        """The smallest sets of edges that can be patched alike in the algorithm and the network.
+
+        A pair of edges of the algorithm and edges of the network each. Mostly an edge of the
+        algorithm and what it stands for; where variables share a node, all edges that stand for
+        one another.
+        """
+        found: list[tuple[set[Edge], set[Edge]]] = []
+        for edge in self.algorithm:
+            own, theirs = {edge}, set(self.edges_of(edge))
+            for other in [group for group in found if group[1] & theirs]:
+                found.remove(other)
+                own, theirs = own | other[0], theirs | other[1]
+            found.append((own, theirs))
+        return tuple((frozenset(own), frozenset(theirs)) for own, theirs in found)
+
+    def to_network(
+        self, masks: Float[Array | np.ndarray, "*batch _ _"]
+    ) -> Float[Array, "*batch _ _"]:
+        """Masks of the network that patch what masks of the algorithm patch, and nothing outside.
+
+        An edge of the network takes the largest value of those it stands for.
+        """
+        masks = jnp.asarray(masks)
+        w, r, to_w, to_r = self._pairs.T
+        blank = jnp.zeros((*masks.shape[:-2], *self.graph.valid.shape), masks.dtype)
+        return blank.at[..., to_w, to_r].max(masks[..., w, r])
+
+    def to_algorithm(
+        self, masks: Float[Array | np.ndarray, "*batch _ _"]
+    ) -> Float[Array, "*batch _ _"]:
+        """Masks of the algorithm that patch what masks of the network patch; outside is left out.
+
+        Exact where the edges of every group are patched alike; otherwise an edge of the algorithm
+        takes the largest value of those that stand for it.
+        """
+        masks = jnp.asarray(masks)
+        w, r, to_w, to_r = self._pairs.T
+        blank = jnp.zeros((*masks.shape[:-2], *self.algorithm.graph.valid.shape), masks.dtype)
+        return blank.at[..., w, r].max(masks[..., to_w, to_r])
