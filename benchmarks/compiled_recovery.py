@@ -33,7 +33,8 @@ from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.files import replacing
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.graph import edge_name
-from interpbench_jax.scoring import found_circuit
+from interpbench_jax.scoring.items import edge_items, scored_edges
+from interpbench_jax.scoring.ties import places
 from interpbench_jax.zoo import BenchmarkModel
 
 CASES = (
@@ -99,7 +100,11 @@ def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
     used = Circuit.from_mask(model.graph, mask)
     row: dict[str, Any] = {"case": case, "true": len(truth), "used": len(used)}
     for finding in run_methods(model, methods, batch):
-        missed = used - found_circuit(finding.scores, used, level="qkv")
+        # As a ranking, without pruning: an edge on a used one's only way in may itself be unused.
+        items = edge_items(finding.scores, used, level="qkv")
+        best, _, _ = places(items.values, int(items.positive.sum()))
+        left_out = np.argwhere(scored_edges(used.graph, "qkv"))[items.positive & ~best]
+        missed = [(used.graph.writers[w], used.graph.readers[r]) for w, r in left_out]
         slopes = gradients(model, batch, usual_loss(finding.method, compiled.categorical))
         slopes /= slopes[used.mask].max()
         row[finding.method] = {

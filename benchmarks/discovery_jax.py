@@ -28,6 +28,7 @@ from interpbench_jax.discovery import (
     probe_edges,
     removal_order,
 )
+from interpbench_jax.discovery.acdc import Order
 from interpbench_jax.discovery.losses import (
     cross_entropy,
     kl_to_clean,
@@ -79,7 +80,8 @@ def make_run(arrays: Arrays, method: str, order: list[str]) -> Run:
     taos = jnp.array(sorted(thresholds(arrays)))
     penalties = jnp.array([float(arrays["penalty"])])
     learning = Learning(steps=int(arrays["epochs"]), batch_size=len(arrays["clean"]))
-    writers = "first_writer_first" if method == "acdc_first_writers" else "last_writer_first"
+    first = method == "acdc_first_writers"
+    writers: Order = "first_writer_first" if first else "last_writer_first"
     edges = np.array([_edge(graph, name) for name in order] or removal_order(graph, writers))
 
     @jax.jit

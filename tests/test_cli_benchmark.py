@@ -1,11 +1,13 @@
 """`interpbench benchmark` and `report`, in process; and killed, in a process of its own."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import Store
@@ -34,6 +36,24 @@ def test_plan_run_and_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "1 done, 1 to do" in out
     assert "2 of 2 runs have a result, 0 of them an error" in out
     assert (tmp_path / "runs" / f"{first}.parquet").stat().st_mtime_ns == before
+
+
+def test_one_seed_is_one_result_under_both_commands(tmp_path: Path) -> None:
+    """Scores, what is drawn for them, and how circuits are read off."""
+    methods = ["random", "information_flow_routes"]
+    common = ["--methods", *methods, "--n-inputs", "20", "--out"]
+    main(["discover", "13", *common, str(tmp_path / "discover"), "--seed", "5"])
+    main(["benchmark", "--cases", "13", *common, str(tmp_path), "--seeds", "5"])
+    rows = {row["method"]: row for row in Store(tmp_path).read().iter_rows(named=True)}
+    scores = np.load(tmp_path / "discover" / "13" / "scores.npz")
+    findings = json.loads((tmp_path / "discover" / "13" / "findings.json").read_text())
+    for found in findings:
+        row = rows[found["method"]]
+        np.testing.assert_array_equal(np.ravel(scores[found["method"]]), row["scores"])
+        for name in ("selection", "edge_auroc", "edge_auroc_qkv", "node_auroc"):
+            assert found[name] == row[name], name
+        assert found["recall"] == row["found_recall"]
+    assert [found["selection"] for found in findings] == ["top_n", "greedy"]
 
 
 def test_report_says_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +112,8 @@ def test_failures_are_shown_and_can_be_tried_again(
         (["benchmark", "--methods", "nowhere:find"], "there is no module 'nowhere'"),
         (["benchmark", "--share", "2/2"], "a share is 0/4"),
         (["benchmark", "--ablations", "median"], "unknown ablation 'median'"),
+        (["benchmark", "--selection", "best"], "unknown selection 'best'; known: usual, top_n"),
+        (["discover", "3", "--selection", "best"], "unknown selection 'best'; known: usual, top_n"),
         (["benchmark", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
         (["benchmark", "--models", ".", "--compiled"], "exclude one another"),

@@ -27,6 +27,8 @@ def draw_comparison(
 ) -> None:
     """Writes a picture of the true circuit next to found ones; the format follows the suffix.
 
+    Nodes that no edge touches, dead ones among them, are not drawn.
+
     Args:
       truth: the circuit to be found.
       found: circuits by the name of what found them.
@@ -77,14 +79,10 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
                 )
             )
     used = {name for edges in kinds.values() for edge in edges for name in edge}
+    box = {"boxstyle": "round,pad=0.32", "facecolor": "white", "edgecolor": "black"}
     for name, (x, y) in places.items():
-        box = {
-            "boxstyle": "round,pad=0.32",
-            "facecolor": "white",
-            "edgecolor": "black" if name in used else "#BBBBBB",
-        }
-        colour = "black" if name in used else "#888888"
-        axis.text(x, y, name, ha="center", va="center", fontsize=9, color=colour, bbox=box)
+        if name in used:
+            axis.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
     axis.set_xlim(-0.6, max(x for x, _ in places.values()) + 0.6)
     axis.set_ylim(-0.6, max(y for _, y in places.values()) + 0.6)
     axis.set_title(title, fontsize=11)

@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool
 
-from interpbench_jax.discovery import ContrastBatch
+from interpbench_jax.discovery import ContrastBatch, Loss, Selection
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.scoring import (
     edge_average_precision,
@@ -14,7 +14,8 @@ from interpbench_jax.scoring import (
     edge_roc,
     faithfulness,
     faithfulness_curve,
-    found_circuit,
+    found_circuits,
+    found_edges,
     incompleteness,
     minimality,
     node_average_precision,
@@ -30,58 +31,103 @@ _DIFFERENCE = 0.01
 
 
 def measure(
-    model: BenchmarkModel, batch: ContrastBatch, scores: EdgeScores | NodeScores, key: Array
+    model: BenchmarkModel,
+    batch: ContrastBatch,
+    scores: EdgeScores | NodeScores,
+    key: Array,
+    *,
+    selection: Selection = "top_n",
 ) -> dict[str, Any]:
     """Scores a ranking against the true circuit, and the circuits it implies on the model.
 
     Args:
       model: the model that was looked at.
-      batch: the inputs on which circuits are run.
+      batch: the inputs on which circuits are run; best others than those that the scores are of.
       scores: of a method.
       key: a JAX random key: which edges completeness and minimality patch together.
+      selection: how edges are ranked and circuits read off, everywhere but in the staircase.
 
     Returns:
-      By the names of the columns of `Store`: all of `SCORES`, rates at every threshold, and
-      faithfulness at MIB's shares. Missing where they are not defined.
+      By the names of the columns of `Store`: the selection, all of `SCORES`, rates at every
+      threshold, and faithfulness at MIB's shares. Missing where they are not defined.
 
     Raises:
       ValueError: the scores do not fit the model's graph, or contain NaN.
     """
     truth = model.circuit
-    row: dict[str, Any] = {"node_auroc": node_roc(scores, truth).auroc}
-    row["node_ap"] = node_average_precision(scores, truth)
+    row: dict[str, Any] = {"selection": selection}
+    row["node_auroc"] = node_roc(scores, truth, selection=selection).auroc
+    row["node_ap"] = node_average_precision(scores, truth, selection=selection)
     levels: dict[Level, str] = {"head": "", "qkv": "_qkv"}
     for level, suffix in levels.items():
-        row[f"edge_auroc{suffix}"] = edge_roc(scores, truth, level=level).auroc
-        row[f"edge_ap{suffix}"] = edge_average_precision(scores, truth, level=level)
+        how: dict[str, Any] = {"level": level, "selection": selection}
+        row[f"edge_auroc{suffix}"] = edge_roc(scores, truth, **how).auroc
+        row[f"edge_ap{suffix}"] = edge_average_precision(scores, truth, **how)
         row[f"staircase{suffix}"] = staircase_auroc(scores, truth, level=level)
-        row[f"share_auroc{suffix}"] = share_auroc(scores, truth, level=level)
-        for name, values in edge_rates(scores, truth, level=level)._asdict().items():
+        row[f"share_auroc{suffix}"] = share_auroc(scores, truth, **how)
+        for name, values in edge_rates(scores, truth, **how)._asdict().items():
             row[f"{level}_{name}"] = values.tolist()
-    row |= _of_circuits(model, batch, scores, key)
+    edges = found_edges(scores, truth, selection=selection)
+    row |= {"found_edges": edges.n_true + edges.n_false}
+    row |= {"found_precision": edges.precision, "found_recall": edges.recall}
+    row |= _of_shares(model, batch, scores, selection)
+    found = found_circuits(scores, truth, level="qkv", selection=selection)
+    of_each = [
+        _of_circuit(model, batch, mask, jax.random.fold_in(key, place))
+        for place, mask in enumerate(found.masks)
+    ]
+    for name in of_each[0]:
+        row[name] = float(found.chances @ np.array([of_one[name] for of_one in of_each]))
     return {name: _plain(value) for name, value in row.items()}
 
 
-def _of_circuits(
-    model: BenchmarkModel, batch: ContrastBatch, scores: EdgeScores | NodeScores, key: Array
+def _of_shares(
+    model: BenchmarkModel,
+    batch: ContrastBatch,
+    scores: EdgeScores | NodeScores,
+    selection: Selection,
 ) -> dict[str, Any]:
-    categorical = bool(np.issubdtype(batch.target.dtype, np.integer))
-    running = (model.params, model.config, batch, loss_to_target(categorical))
-    curve = faithfulness_curve(*running, scores)
-    found = found_circuit(scores, model.circuit, level="qkv").mask
-    key_sets, key_edges = jax.random.split(key)
-    gaps = incompleteness(*running, found, key_sets)
-    differences: Float[np.ndarray, " edge"] = minimality(*running, found, key_edges)
+    """CPR and CMD, of edges by their size and of those that help most."""
+    running = (model.params, model.config, batch, _loss(batch))
+    absolute = faithfulness_curve(*running, scores, selection=selection)
+    signed = faithfulness_curve(*running, scores, selection=selection, by="signed")
     return {
-        "faithfulness_curve": curve.faithfulness.tolist(),
-        "cpr": curve.cpr,
-        "cmd": curve.cmd,
-        "faithfulness": float(faithfulness(*running, found[None])[0]),
+        "faithfulness_curve": absolute.faithfulness.tolist(),
+        "cpr": absolute.cpr,
+        "cmd": absolute.cmd,
+        "cpr_signed": signed.cpr,
+        "cmd_signed": signed.cmd,
+    }
+
+
+def _of_circuit(
+    model: BenchmarkModel,
+    batch: ContrastBatch,
+    circuit: Bool[np.ndarray, "writer reader"],
+    key: Array,
+) -> dict[str, float]:
+    """How good one circuit is; NaN where a circuit without edges has no such number."""
+    running = (model.params, model.config, batch, _loss(batch))
+    key_sets, key_edges = jax.random.split(key)
+    gaps = incompleteness(*running, circuit, key_sets)
+    found = {
+        "faithfulness": float(faithfulness(*running, circuit[None])[0]),
         "incompleteness": gaps.mean,
         "incompleteness_worst": gaps.worst,
-        "minimality": float(differences.min()),
-        "superfluous": float((differences < _DIFFERENCE).mean()),
+        "minimality": float("nan"),
+        "superfluous": float("nan"),
     }
+    if circuit.any():
+        differences = minimality(*running, circuit, key_edges)
+        found["minimality"] = float(differences.min())
+        # NaN, where there is no performance to have a share of, is not below.
+        share = float((differences < _DIFFERENCE).mean())
+        found["superfluous"] = float("nan") if np.isnan(differences).any() else share
+    return found
+
+
+def _loss(batch: ContrastBatch) -> Loss:
+    return loss_to_target(bool(np.issubdtype(batch.target.dtype, np.integer)))
 
 
 def _plain(value: Any) -> Any:

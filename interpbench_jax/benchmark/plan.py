@@ -16,6 +16,7 @@ from interpbench_jax.benchmark.own_method import method_fingerprint
 
 # As in `discovery` and `zoo`, which import JAX.
 _ABLATIONS = ("resample", "mean", "mean_per_position", "zero", "optimal")
+_SELECTIONS = ("usual", "top_n", "greedy")
 _BUNDLED = Path(__file__).parent.parent / "zoo" / "models"
 # Fields of a model's config that no compiled program depends on.
 _NOT_SHAPE = ("init_std",)
@@ -51,6 +52,8 @@ class Run:
       ablation: what patches put in.
       seed: of the inputs, and of the method's own randomness.
       n_inputs: how many clean and corrupted inputs.
+      selection: how circuits are read off scores, `top_n` or `greedy`; `usual` is the one of the
+        method's paper.
     """
 
     model: ModelSource
@@ -59,6 +62,7 @@ class Run:
     ablation: str
     seed: int
     n_inputs: int
+    selection: str = "usual"
 
     @property
     def id(self) -> str:
@@ -81,6 +85,7 @@ def make_plan(
     ablations: Sequence[str],
     seeds: Sequence[int],
     n_inputs: int,
+    selection: str = "usual",
 ) -> list[Run]:
     """All combinations, in an order in which neighbours share what is compiled and drawn.
 
@@ -90,6 +95,7 @@ def make_plan(
       ablations: what patches put in.
       seeds: one run each.
       n_inputs: clean and corrupted inputs to draw.
+      selection: how circuits are read off scores, see `Run`.
 
     Raises:
       ValueError: nothing is to be run, something is named twice or does not exist, or a number is
@@ -108,6 +114,8 @@ def make_plan(
             raise ValueError(f"{kind} given twice: {', '.join(twice)}")
     if unknown := [name for name in ablations if name not in _ABLATIONS]:
         raise ValueError(f"unknown ablation {unknown[0]!r}; known: {', '.join(_ABLATIONS)}")
+    if selection not in _SELECTIONS:
+        raise ValueError(f"unknown selection {selection!r}; known: {', '.join(_SELECTIONS)}")
     if n_inputs < 1:
         raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
     if min(seeds) < 0:
@@ -122,6 +130,7 @@ def make_plan(
             ablation=ablation,
             seed=seed,
             n_inputs=n_inputs,
+            selection=selection,
         )
         for model, ablation, seed, method in itertools.product(
             sorted(models, key=lambda m: first[m.shape]), ablations, seeds, methods

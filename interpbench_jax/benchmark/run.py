@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
+from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.cases import sample_pairs
@@ -20,16 +21,18 @@ from interpbench_jax.discovery import (
     DISCOVERY_ABLATIONS,
     ContrastBatch,
     Loss,
+    Selection,
     contrast_batch,
     knobs,
     usual_loss,
+    usual_selection,
 )
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import replacing
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name
-from interpbench_jax.scoring import edge_roc, found_circuit, node_roc
+from interpbench_jax.scoring import FoundEdges, edge_roc, found_circuit, found_edges, node_roc
 from interpbench_jax.scoring.items import EdgeScores, NodeScores
 from interpbench_jax.siit import counted_positions
 from interpbench_jax.zoo import BenchmarkModel
@@ -44,14 +47,20 @@ class Finding(NamedTuple):
       case: name of the model's case.
       method: name of the method.
       loss: name of the loss function it was given.
+      selection: how edges are ranked and the found circuit is read off the scores.
       scores: per edge, or per writer.
       edge_auroc: with q, k and v of a head merged.
       edge_auroc_qkv: with them apart.
       node_auroc: over heads and MLPs.
-      true_edges: names of the true edges in the found circuit, which is as large as the true one
-        (see `found_circuit`); with q, k and v of a head merged.
+      true_edges: names of the true edges in the found circuit (see `found_circuit`); with q, k and
+        v of a head merged.
       missed_edges: of the true edges that are not in it.
       false_edges: of the edges in it that are not true.
+      tied_edges: of edges that tie for its last places. They count in the numbers below, by the
+        chance that they are in it, and are among none of the true and false ones above.
+      n_true: how many true edges the found circuit has, expected over the orders of tied ones.
+      n_missed: how many it lacks.
+      n_false: how many others it has.
       seconds: wall time of the run, without compilation.
       compile_seconds: of XLA compilation.
     """
@@ -59,6 +68,7 @@ class Finding(NamedTuple):
     case: str
     method: str
     loss: str
+    selection: Selection
     scores: Float[np.ndarray, "writer reader"] | Float[np.ndarray, " writer"]
     edge_auroc: float
     edge_auroc_qkv: float
@@ -66,30 +76,32 @@ class Finding(NamedTuple):
     true_edges: tuple[str, ...]
     missed_edges: tuple[str, ...]
     false_edges: tuple[str, ...]
+    tied_edges: tuple[str, ...]
+    n_true: float
+    n_missed: float
+    n_false: float
     seconds: float
     compile_seconds: float
 
     @property
     def precision(self) -> float:
         """Share of the found edges that are true; NaN if none are found."""
-        return _share(len(self.true_edges), len(self.false_edges))
+        return self._found.precision
 
     @property
     def recall(self) -> float:
         """Share of the true edges that are found; NaN if there are none."""
-        return _share(len(self.true_edges), len(self.missed_edges))
+        return self._found.recall
+
+    @property
+    def _found(self) -> FoundEdges:
+        return FoundEdges(self.n_true, self.n_missed, self.n_false, frozenset())
 
     def as_json(self) -> dict[str, Any]:
         """All but the scores, as plain data."""
         fields = self._asdict()
         del fields["scores"]
-        return fields | {
-            "n_true": len(self.true_edges),
-            "n_missed": len(self.missed_edges),
-            "n_false": len(self.false_edges),
-            "precision": self.precision,
-            "recall": self.recall,
-        }
+        return fields | {"precision": self.precision, "recall": self.recall}
 
 
 def check_inputs(*, n_inputs: int, ablation: str) -> None:
@@ -103,6 +115,26 @@ def check_inputs(*, n_inputs: int, ablation: str) -> None:
     if ablation not in DISCOVERY_ABLATIONS:
         known = ", ".join(DISCOVERY_ABLATIONS)
         raise ValueError(f"unknown ablation {ablation!r}; known: {known}")
+
+
+def selection_of(method: str, selection: str) -> Selection:
+    """How circuits are read off a method's scores.
+
+    Args:
+      method: its name.
+      selection: `top_n`, `greedy`, or `usual` for the one of the method's paper.
+
+    Raises:
+      ValueError: there is no such selection.
+    """
+    if selection == "usual":
+        return usual_selection(method)
+    for known in get_args(Selection):
+        if known == selection:
+            return known
+    raise ValueError(
+        f"unknown selection {selection!r}; known: usual, {', '.join(get_args(Selection))}"
+    )
 
 
 def make_contrast(
@@ -147,6 +179,7 @@ def run_methods(
     *,
     loss: Loss | None = None,
     seed: int = 0,
+    selection: str = "usual",
 ) -> list[Finding]:
     """Runs each method and scores what it finds.
 
@@ -156,26 +189,27 @@ def run_methods(
       batch: inputs and what patches put in.
       loss: the one for all of them; by default each method's usual one.
       seed: of methods that draw.
+      selection: how circuits are read off scores; by default as each method's paper does.
 
     Raises:
-      ValueError: a method is not known, or the loss or a score is no number.
+      ValueError: a method or the selection is not known, or the loss or a score is no number.
     """
     functions = [find_method(name) for name in methods]  # all looked up before any runs
+    selections = [selection_of(name, selection) for name in methods]
     categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
-    key, truth = jax.random.key(seed), model.circuit.mask
+    truth = model.circuit
     findings = []
-    for name, function in zip(methods, functions, strict=True):
+    for name, function, how in zip(methods, functions, selections, strict=True):
         used = loss or usual_loss(name, categorical)
         loss_name = getattr(used, "__name__", str(used))  # a `functools.partial` has none
         unpatched = float(used(batch.clean_logits, batch))
         if not math.isfinite(unpatched):
             raise ValueError(f"{loss_name} of the unpatched model must be finite: {unpatched}")
+        asked = knobs(
+            function, key=key_of(seed, "method", model.case, name), truth=model.circuit.mask
+        )
         with stopwatch() as time_taken:
-            scores = np.asarray(
-                function(
-                    model.params, model.config, batch, used, **knobs(function, key=key, truth=truth)
-                )
-            )
+            scores = np.asarray(function(model.params, model.config, batch, used, **asked))
         if np.isnan(scores).any():
             raise ValueError(f"{name} gives NaN as a score; its loss was {loss_name}")
         findings.append(
@@ -183,11 +217,12 @@ def run_methods(
                 case=model.case,
                 method=name,
                 loss=loss_name,
+                selection=how,
                 scores=scores,
-                edge_auroc=edge_roc(scores, model.circuit).auroc,
-                edge_auroc_qkv=edge_roc(scores, model.circuit, level="qkv").auroc,
-                node_auroc=node_roc(scores, model.circuit).auroc,
-                **_edges_by_kind(model.circuit, scores),
+                edge_auroc=edge_roc(scores, truth, selection=how).auroc,
+                edge_auroc_qkv=edge_roc(scores, truth, level="qkv", selection=how).auroc,
+                node_auroc=node_roc(scores, truth, selection=how).auroc,
+                **_found(truth, scores, how),
                 seconds=time_taken.total - time_taken.compiling,
                 compile_seconds=time_taken.compiling,
             )
@@ -219,25 +254,26 @@ def write_findings(
     figures = [{**f.as_json(), **settings} for f in findings]
     with replacing(directory / "findings.json") as partial:
         partial.write_text(json.dumps(figures, indent=1))
-    found = {f.method: found_circuit(f.scores, model.circuit) for f in findings}
+    found = {
+        f"{f.method} ({f.selection})": found_circuit(f.scores, model.circuit, selection=f.selection)
+        for f in findings
+    }
     title = f"case {model.case}: {model.card['title']}"
     with replacing(directory / "circuits.png") as partial:
         draw_comparison(model.circuit, found, partial, title=title)
 
 
-def _edges_by_kind(truth: Circuit, scores: EdgeScores | NodeScores) -> dict[str, tuple[str, ...]]:
-    """The fields of `Finding` that name edges, each in graph order."""
+def _found(truth: Circuit, scores: EdgeScores | NodeScores, selection: Selection) -> dict[str, Any]:
+    """The fields of `Finding` that name edges, each in graph order, and their numbers."""
     writers, readers = truth.graph.writers, truth.graph.head_readers
 
     def place(edge: Edge) -> tuple[int, int]:
         return writers.index(edge[0]), readers.index(edge[1])
 
-    kinds = edge_kinds(truth, found_circuit(scores, truth))
-    return {
+    found = found_edges(scores, truth, selection=selection)
+    kinds = edge_kinds(truth, found_circuit(scores, truth, selection=selection))
+    names = {
         f"{kind}_edges": tuple(edge_name(*edge) for edge in sorted(edges, key=place))
-        for kind, edges in kinds.items()
+        for kind, edges in (kinds | {"tied": found.tied}).items()
     }
-
-
-def _share(part: int, rest: int) -> float:
-    return part / (part + rest) if part + rest else math.nan
+    return names | {"n_true": found.n_true, "n_missed": found.n_missed, "n_false": found.n_false}

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure
 from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.plan import ModelSource, Run
-from interpbench_jax.benchmark.run import make_contrast
+from interpbench_jax.benchmark.run import make_contrast, selection_of
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.benchmark.store import Store
 from interpbench_jax.compiler import compile_case, program_text
@@ -82,7 +83,7 @@ class _Inputs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.model = functools.lru_cache(maxsize=1)(self._load)
-        self.contrast = functools.lru_cache(maxsize=1)(self._draw)
+        self.contrast = functools.lru_cache(maxsize=2)(self._draw)  # for the method, for circuits
         self.importance = functools.lru_cache(maxsize=1)(self._importance)
 
     def _load(self, source: ModelSource) -> BenchmarkModel:
@@ -96,27 +97,38 @@ class _Inputs:
         shape = dataclasses.replace(model.config, init_std=1.0)
         return dataclasses.replace(model, config=shape)
 
-    def _draw(self, source: ModelSource, ablation: Any, seed: int, n_inputs: int) -> ContrastBatch:
+    def _draw(
+        self, source: ModelSource, ablation: str, seed: int, n_inputs: int, drawn: Drawn
+    ) -> ContrastBatch:
         model = self.model(source)
-        return make_contrast(model, jax.random.key(seed), n_inputs=n_inputs, ablation=ablation)
+        key = key_of(seed, drawn, model.case)
+        return make_contrast(model, key, n_inputs=n_inputs, ablation=ablation)
 
-    def _importance(self, source: ModelSource, *drawn: Any) -> list[float]:
-        model, batch = self.model(source), self.contrast(source, *drawn)
+    def _importance(
+        self, source: ModelSource, ablation: str, seed: int, n_inputs: int
+    ) -> list[float]:
+        model = self.model(source)
+        batch = self.contrast(source, ablation, seed, n_inputs, "scoring inputs")
         loss = loss_to_target(_categorical(batch))
         return node_importance(model.params, model.config, batch, loss).tolist()
 
 
 def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]:
-    drawn = (run.model, run.ablation, run.seed, run.n_inputs)
-    model, batch = inputs.model(run.model), inputs.contrast(*drawn)
+    inputs_of = (run.model, run.ablation, run.seed, run.n_inputs)
+    model, batch = inputs.model(run.model), inputs.contrast(*inputs_of, "inputs")
     loss = usual_loss(run.method, _categorical(batch))
-    key = jax.random.key(run.seed)
-    asked = knobs(method, key=jax.random.fold_in(key, 1), truth=model.circuit.mask)
+    asked = knobs(
+        method, key=key_of(run.seed, "method", model.case, run.method), truth=model.circuit.mask
+    )
     with stopwatch() as finding:
         scores = np.asarray(method(model.params, model.config, batch, loss, **asked), np.float64)
     with stopwatch() as scoring:
-        found = measure(model, batch, scores, jax.random.fold_in(key, 2))
-        importance = inputs.importance(*drawn)
+        others = inputs.contrast(*inputs_of, "scoring inputs")
+        key = key_of(run.seed, "circuits", model.case, run.method)
+        found = measure(
+            model, others, scores, key, selection=selection_of(run.method, run.selection)
+        )
+        importance = inputs.importance(*inputs_of)
     return {
         **found,
         "kind": kind(model),
@@ -126,6 +138,7 @@ def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]
         "scores": scores.reshape(-1).tolist(),
         "scores_shape": list(scores.shape),
         "node_importance": importance,
+        "seen_inputs": _share_seen(others, batch),
         "seconds": finding.total - finding.compiling,
         "compile_seconds": finding.compiling,
         "scoring_seconds": scoring.total,
@@ -185,6 +198,12 @@ def _defaults(method: Callable[..., Any]) -> dict[str, str]:
         p for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY
     ]
     return {p.name: repr(p.default) for p in settings if p.name not in ("key", "truth")}
+
+
+def _share_seen(batch: ContrastBatch, before: ContrastBatch) -> float:
+    """Share of clean inputs that are among those of another batch: few cases have no repeats."""
+    seen = {row.tobytes() for row in np.asarray(before.clean)}
+    return float(np.mean([row.tobytes() in seen for row in np.asarray(batch.clean)]))
 
 
 def _categorical(batch: ContrastBatch) -> bool:

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 _TEXT = (
     "id", "status", "error", "traceback", "model", "model_id", "case", "kind", "method",
-    "method_version", "ablation", "knobs", "versions", "device", "command", "started",
+    "method_version", "ablation", "selection", "knobs", "versions", "device", "command", "started",
 )  # fmt: skip
 _INTEGER = ("seed", "n_inputs", "n_edges", "n_true_edges")
 SCORES = (
     "edge_auroc", "edge_auroc_qkv", "node_auroc", "edge_ap", "edge_ap_qkv", "node_ap",
-    "staircase", "staircase_qkv", "share_auroc", "share_auroc_qkv", "cpr", "cmd", "faithfulness",
+    "staircase", "staircase_qkv", "share_auroc", "share_auroc_qkv", "cpr", "cmd", "cpr_signed",
+    "cmd_signed", "found_edges", "found_precision", "found_recall", "faithfulness",
     "incompleteness", "incompleteness_worst", "minimality", "superfluous",
 )  # fmt: skip
 """Columns with one number per run; `scoring/README.md` says what they mean."""
 RATES = ("threshold", "true_positive_rate", "false_positive_rate", "precision")
-_NUMBER = ("seconds", "compile_seconds", "scoring_seconds", *SCORES)
+_NUMBER = ("seen_inputs", "seconds", "compile_seconds", "scoring_seconds", *SCORES)
 _NUMBERS = (
     "scores", "faithfulness_curve", "node_importance",
     *(f"{level}_{rate}" for level in ("head", "qkv") for rate in RATES),

@@ -43,6 +43,7 @@ def benchmark(
     ablations: tuple[str, ...] = ("resample",),
     seeds: tuple[int, ...] = (0,),
     n_inputs: int = 1_000,
+    selection: str = "usual",
     share: str = "0/1",
     processes: int = 1,
     retry_failed: bool = False,
@@ -63,7 +64,9 @@ def benchmark(
       ablations: what takes the place of what a patched edge carries: resample, mean,
         mean_per_position, zero, optimal.
       seeds: of the inputs and of what is random in a method.
-      n_inputs: clean and corrupted inputs to draw.
+      n_inputs: clean and corrupted inputs to draw, for methods and as many others for circuits.
+      selection: how circuits are read off scores: top_n takes the best edges, greedy searches from
+        the logits; usual is what each method's paper does.
       share: do one of several parts, such as 0/4 to 3/4 in four processes or on four machines;
         their results may go to one directory or be copied together.
       processes: how many work side by side; XLA compiles on one core, but seconds are then less
@@ -73,7 +76,7 @@ def benchmark(
       out: directory of the results.
     """
     sources = _sources(cases, models, compiled)
-    plan = make_plan(sources, methods, ablations, seeds, n_inputs)
+    plan = make_plan(sources, methods, ablations, seeds, n_inputs, selection)
     mine = share_of(plan, share)
     store = Store(out)
     done = store.finished() - (store.failed() if retry_failed else frozenset())

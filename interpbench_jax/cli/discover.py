@@ -20,6 +20,7 @@ def discover(
     loss: str | None = None,
     n_inputs: int = 1_000,
     seed: int = 0,
+    selection: str = "usual",
     out: Path = OUT / "discover",
 ) -> None:
     """Run circuit discovery methods on models, score and draw what they find.
@@ -33,14 +34,16 @@ def discover(
         by default each method's usual one, see `discovery.usual_loss`.
       n_inputs: clean and corrupted inputs to draw.
       seed: which inputs, and what methods draw.
+      selection: how circuits are read off scores: top_n takes the best edges, greedy searches from
+        the logits; usual is what each method's paper does.
       out: directory for scores and drawings.
     """
-    import jax
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
+    from interpbench_jax.benchmark.keys import key_of
     from interpbench_jax.benchmark.own_method import find_method
-    from interpbench_jax.benchmark.run import check_inputs
+    from interpbench_jax.benchmark.run import check_inputs, selection_of
     from interpbench_jax.compiler import compile_case
     from interpbench_jax.discovery import named_loss
 
@@ -48,6 +51,7 @@ def discover(
     need_some(methods, "method")
     for method in methods:
         find_method(method)
+        selection_of(method, selection)
     check_inputs(n_inputs=n_inputs, ablation=ablation)
     loaded = load_models(models)
     losses = {
@@ -70,14 +74,16 @@ def discover(
             progress.update(task, description=f"{name}  drawing inputs")
             batch = make_contrast(
                 model,
-                jax.random.key(seed),
+                key_of(seed, "inputs", model.case),
                 n_inputs=n_inputs,
                 ablation=ablation,
                 loss=losses[name],
             )
             for method in methods:
                 progress.update(task, description=f"{name}  {method}")
-                found[name] += run_methods(model, (method,), batch, loss=losses[name], seed=seed)
+                found[name] += run_methods(
+                    model, (method,), batch, loss=losses[name], seed=seed, selection=selection
+                )
                 progress.advance(task)
             write_findings(model, found[name], directories[name], settings)
     print_findings(found)

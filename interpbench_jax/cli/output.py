@@ -46,6 +46,7 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
     headers = (
         "model",
         "method",
+        "selection",
         "edges",
         "edges q/k/v",
         "nodes",
@@ -56,6 +57,7 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
         (
             model,
             row.method,
+            row.selection,
             f"{row.edge_auroc:.3f}",
             f"{row.edge_auroc_qkv:.3f}",
             f"{row.node_auroc:.3f}",
@@ -65,22 +67,24 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
         for model, row in rows
     ]
     print_table("How well do methods find the true circuit? AUROC", headers, table)
-    headers = ("model", "method", "true", "missed", "false", "precision", "recall")
-    table = [
+    counted = ("model", "method", "true", "missed", "false", "precision", "recall")
+    counts = [
         (
             model,
             row.method,
-            str(len(row.true_edges)),
-            str(len(row.missed_edges)),
-            str(len(row.false_edges)),
+            f"{row.n_true:.3g}",
+            f"{row.n_missed:.3g}",
+            f"{row.n_false:.3g}",
             f"{row.precision:.2f}",
             f"{row.recall:.2f}",
         )
         for model, row in rows
     ]
-    print_table("The best edges, as many as the true circuit has: are they true?", headers, table)
+    title = "As many edges as the true circuit has, without dead ends: are they true?"
+    print_table(title, counted, counts)
     for model, row in rows:
         kinds = {"true": row.true_edges, "false": row.false_edges, "missed": row.missed_edges}
+        kinds["tied"] = row.tied_edges
         edges = "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names)
         console.print(f"{model}, {row.method}: {edges}", highlight=False, markup=False)
 

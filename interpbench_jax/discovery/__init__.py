@@ -30,9 +30,11 @@ from interpbench_jax.discovery.random_scores import random_scores
 from interpbench_jax.discovery.registry import (
     METHODS,
     NODE_METHODS,
+    Selection,
     get_method,
     knobs,
     usual_loss,
+    usual_selection,
 )
 from interpbench_jax.discovery.structural_prior import structural_prior
 from interpbench_jax.discovery.uniform_gradient_sampling import (
@@ -50,6 +52,7 @@ __all__ = [
     "Learning",
     "LearntMasks",
     "Loss",
+    "Selection",
     "acdc",
     "acdc_circuits",
     "activation_magnitude",
@@ -83,5 +86,6 @@ __all__ = [
     "structural_prior",
     "uniform_gradient_sampling",
     "usual_loss",
+    "usual_selection",
     "weight_magnitude",
 ]

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +60,10 @@ METHODS: dict[str, Method] = {
     "oracle": oracle,
 }
 
+Selection = Literal["top_n", "greedy"]
+"""How a circuit is read off scores: the edges with the best scores, or a search from the logits
+that takes the best edge into anything already reached. See `scoring/README.md`."""
+
 NODE_METHODS = frozenset({"nap", "nap_ig", "node_patching", "node_probing"})
 """Those that score writers; all others score edges."""
 
@@ -77,6 +82,23 @@ def usual_loss(method: str, categorical: bool) -> Loss:
     if method in _TO_CLEAN:
         return losses.loss_to_clean(categorical)
     return losses.loss_to_target(categorical)
+
+
+# Methods whose papers search from the logits; those of all others rank edges over the whole model.
+# Information flow routes must: scores into every reader add up to 1, whatever the reader matters.
+_GREEDY = frozenset({"eap_clean_corrupted", "eap_ig_inputs", "information_flow_routes"})
+
+
+def usual_selection(method: str) -> Selection:
+    """The selection that a method's paper uses.
+
+    Hanna et al. 2024 (`eap_clean_corrupted`, `eap_ig_inputs`) and Ferrando and Voita 2024
+    (`information_flow_routes`) search from the logits; all others take the best edges.
+
+    Args:
+      method: a name in `METHODS`; one of a user's own gets `top_n`.
+    """
+    return "greedy" if method in _GREEDY else "top_n"
 
 
 def get_method(name: str) -> Method:

@@ -5,20 +5,28 @@ from interpbench_jax.scoring.average_precision import (
     node_average_precision,
 )
 from interpbench_jax.scoring.circuit_losses import circuit_losses
+from interpbench_jax.scoring.circuits import (
+    Circuits,
+    FoundEdges,
+    circuits_of_size,
+    found_circuit,
+    found_circuits,
+    found_edges,
+)
 from interpbench_jax.scoring.completeness import Incompleteness, incompleteness
+from interpbench_jax.scoring.dead_ends import without_dead_ends
 from interpbench_jax.scoring.faithfulness import (
     FaithfulnessCurve,
     faithfulness,
     faithfulness_curve,
 )
-from interpbench_jax.scoring.found import found_circuit
-from interpbench_jax.scoring.items import Items, Level, edge_items, node_items
-from interpbench_jax.scoring.largest import SHARES, circuit_of_size, share_auroc
+from interpbench_jax.scoring.items import TOLERANCE, Items, Level, edge_items, node_items
 from interpbench_jax.scoring.minimality import minimality
 from interpbench_jax.scoring.node_importance import node_importance
 from interpbench_jax.scoring.node_scores import edge_scores_of_nodes
 from interpbench_jax.scoring.rates import Rates, edge_rates
 from interpbench_jax.scoring.roc import Roc, edge_roc, node_roc
+from interpbench_jax.scoring.shares import SHARES, share_auroc
 from interpbench_jax.scoring.staircase import PAPER_THRESHOLDS, staircase_auroc
 from interpbench_jax.scoring.statistics import (
     Comparison,
@@ -34,8 +42,11 @@ from interpbench_jax.scoring.statistics import (
 __all__ = [
     "PAPER_THRESHOLDS",
     "SHARES",
+    "TOLERANCE",
+    "Circuits",
     "Comparison",
     "FaithfulnessCurve",
+    "FoundEdges",
     "Incompleteness",
     "Items",
     "Level",
@@ -44,7 +55,7 @@ __all__ = [
     "Roc",
     "a12",
     "circuit_losses",
-    "circuit_of_size",
+    "circuits_of_size",
     "compare",
     "edge_average_precision",
     "edge_items",
@@ -54,6 +65,8 @@ __all__ = [
     "faithfulness",
     "faithfulness_curve",
     "found_circuit",
+    "found_circuits",
+    "found_edges",
     "holm",
     "incompleteness",
     "mean_interval",
@@ -66,4 +79,5 @@ __all__ = [
     "share_auroc",
     "signed_rank",
     "staircase_auroc",
+    "without_dead_ends",
 ]

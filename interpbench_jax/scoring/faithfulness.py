@@ -5,11 +5,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interpbench_jax.discovery import ContrastBatch, Loss
+from interpbench_jax.discovery import ContrastBatch, Loss, Selection
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.scoring.circuit_losses import circuit_losses
+from interpbench_jax.scoring.circuits import circuits_of_size
 from interpbench_jax.scoring.items import EdgeScores, NodeScores
-from interpbench_jax.scoring.largest import SHARES, circuit_of_size, n_of_share
+from interpbench_jax.scoring.node_scores import By
+from interpbench_jax.scoring.shares import SHARES, n_of_share
+
+LEAST_GAIN = 0.01
+"""Where patching every edge raises the loss by less than this share of it, faithfulness is NaN."""
 
 
 class FaithfulnessCurve(NamedTuple):
@@ -19,7 +24,8 @@ class FaithfulnessCurve(NamedTuple):
       faithfulness: at each of `SHARES`.
       cpr: area under it (circuit performance ratio); the larger, the better the circuits do.
       cmd: area between it and 1 (circuit-model distance); the smaller, the more the circuits act
-        as the model does.
+        as the model does. Where scores tie this is the expected distance, which may be larger than
+        that of the expected faithfulness.
     """
 
     faithfulness: Float[np.ndarray, " share"]
@@ -47,14 +53,16 @@ def faithfulness(
       circuits: true at the edges that are left alone.
 
     Returns:
-      f per circuit; NaN where the whole and the empty circuit do equally well.
+      f per circuit. NaN if the whole model does no better than the empty circuit, or by less than
+      `LEAST_GAIN` of the larger loss: there is hardly a performance to have a share of, and the
+      ratio would be large and of either sign.
 
     Source: Mueller et al. 2025, MIB, section 3; unnormalised in Wang et al. 2022.
     """
     ends = np.stack([np.zeros(circuits.shape[1:], bool), np.ones(circuits.shape[1:], bool)])
     losses = circuit_losses(params, config, batch, loss, np.concatenate([ends, circuits]))
     empty, whole = losses[:2]
-    if whole == empty:
+    if not empty - whole >= LEAST_GAIN * max(abs(empty), abs(whole), np.finfo(np.float32).tiny):
         return np.full(len(circuits), np.nan)
     return (losses[2:] - empty) / (whole - empty)
 
@@ -65,15 +73,25 @@ def faithfulness_curve(
     batch: ContrastBatch,
     loss: Loss,
     scores: EdgeScores | NodeScores,
+    *,
+    selection: Selection = "top_n",
+    by: By = "absolute",
 ) -> FaithfulnessCurve:
-    """Scores the circuits that have the given shares of all edges, those with the largest scores.
+    """Scores the circuits that have the given shares of all edges, those that are taken first.
+
+    Where edges tie for the last places, numbers are expected values over their orders, see
+    `n_best`. The loss should be taken on other inputs than the scores: on the same ones it would
+    reward scores for what is peculiar to these.
 
     Args:
       params: weights.
       config: their shape.
       batch: inputs; what is patched in is its ablation.
       loss: `(logits, batch) -> scalar`.
-      scores: of any method, on any inputs; an edge counts by the size of its score.
+      scores: of any method, on any inputs.
+      selection: the order in which edges are taken.
+      by: `absolute` takes edges by the size of their score, `signed` the most positive ones, those
+        that help, first.
 
     Raises:
       ValueError: the scores do not fit the model's graph, or contain NaN.
@@ -82,9 +100,15 @@ def faithfulness_curve(
     """
     graph = Graph.of(config)
     sizes = [n_of_share(share, len(graph.edges)) for share in SHARES]
-    circuits = np.stack([circuit_of_size(scores, graph, n) for n in sizes])
-    curve = faithfulness(params, config, batch, loss, circuits)
-    return FaithfulnessCurve(curve, *areas(curve))
+    circuits = [circuits_of_size(scores, graph, n, selection=selection, by=by) for n in sizes]
+    values = faithfulness(
+        params, config, batch, loss, np.concatenate([found.masks for found in circuits])
+    )
+    ends = np.cumsum([len(found.chances) for found in circuits])[:-1]
+    per_share = list(zip(circuits, np.split(values, ends), strict=True))
+    curve = np.array([found.chances @ f for found, f in per_share])
+    distance = np.array([found.chances @ np.abs(1 - f) for found, f in per_share])
+    return FaithfulnessCurve(curve, _area(curve), _area(distance))
 
 
 def areas(curve: Float[np.ndarray, " share"]) -> tuple[float, float]:
@@ -95,5 +119,8 @@ def areas(curve: Float[np.ndarray, " share"]) -> tuple[float, float]:
     Args:
       curve: faithfulness at each share.
     """
-    cpr, cmd = np.trapezoid([curve, np.abs(1 - curve)], SHARES, axis=1)
-    return float(cpr), float(cmd)
+    return _area(curve), _area(np.abs(1 - curve))
+
+
+def _area(curve: Float[np.ndarray, " share"]) -> float:
+    return float(np.trapezoid(curve, SHARES))

@@ -5,19 +5,26 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit, Graph
-from interpbench_jax.scoring.node_scores import edge_scores_of_nodes
+from interpbench_jax.scoring.greedy import greedy_places
+from interpbench_jax.scoring.node_scores import By, edge_scores_of_nodes
 
 Level = Literal["head", "qkv"]
 EdgeScores = Float[Array | np.ndarray, "writer reader"]
 NodeScores = Float[Array | np.ndarray, " writer"]
+
+TOLERANCE = 1e-7
+"""Scores smaller than this share of the largest finite one are rounding, and count as 0: about the
+resolution of float32, in which losses and gradients are computed."""
 
 
 class Items(NamedTuple):
     """Edges or nodes, in graph order.
 
     Attributes:
-      values: size of the score of each; the larger, the more it matters.
+      values: the larger, the more it matters. By `top_n` the size of the score; by `greedy` the
+        place in the search counted from its end, see `greedy_places`.
       positive: whether the true circuit has it.
     """
 
@@ -25,22 +32,28 @@ class Items(NamedTuple):
     positive: Bool[np.ndarray, " item"]
 
 
-def edge_items(scores: EdgeScores | NodeScores, truth: Circuit, *, level: Level = "head") -> Items:
+def edge_items(
+    scores: EdgeScores | NodeScores,
+    truth: Circuit,
+    *,
+    level: Level = "head",
+    selection: Selection = "top_n",
+) -> Items:
     """The edges that are scored: all but `input->logits`.
 
     Args:
       scores: of any method; those of nodes become scores of edges by `edge_scores_of_nodes`.
       truth: the circuit to be found.
       level: `head` merges q, k and v of a head by the largest score; `qkv` keeps them apart.
+      selection: what edges are ranked by: their own scores, or the search from the logits.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    graph = truth.graph
-    values, scored = edge_sizes(scores, graph), scored_edges(graph, level)
-    if level == "qkv":
-        return Items(values[scored], truth.mask[scored])
-    return Items(graph.to_head_level(values)[scored], truth.head_mask[scored])
+    scored = scored_edges(truth.graph, level)
+    values = edge_ranking(scores, truth.graph, level=level, selection=selection, edges=scored)
+    true = truth.mask if level == "qkv" else truth.head_mask
+    return Items(values[scored], true[scored])
 
 
 def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"]:
@@ -50,44 +63,89 @@ def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"
     return scored if level == "qkv" else graph.to_head_level(scored)
 
 
-def node_items(scores: EdgeScores | NodeScores, truth: Circuit) -> Items:
+def edge_ranking(
+    scores: EdgeScores | NodeScores,
+    graph: Graph,
+    *,
+    level: Level,
+    selection: Selection,
+    edges: Bool[np.ndarray, "level_writer level_reader"],
+    by: By = "absolute",
+) -> Float[np.ndarray, "level_writer level_reader"]:
+    """A number per edge: the larger, the earlier a selection takes it; equal where it is chance.
+
+    Args:
+      scores: of any method.
+      graph: the model's graph.
+      level: see `edge_items`.
+      selection: what edges are ranked by.
+      edges: those that may be taken, at that level; numbers of others have no meaning.
+      by: what a large score is.
+
+    Raises:
+      ValueError: the scores do not fit the graph, or contain NaN.
+    """
+    values = _edge_values(scores, graph, by)
+    if level == "head":
+        values = graph.to_head_level(values)
+    if selection == "top_n":
+        return values
+    readers = graph.reader_head_index if level == "qkv" else np.arange(values.shape[1])
+    return greedy_places(values, edges, readers)
+
+
+def node_items(
+    scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
+) -> Items:
     """Heads and MLPs, each with its own score, or with the largest of an edge that touches it.
+
+    By `greedy` a node is reached with the first edge that leaves it.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
     graph = truth.graph
-    if np.ndim(scores) == 1:
-        sizes = _node_sizes(scores, graph)[1:]
+    if np.ndim(scores) == 1 and selection == "top_n":
+        sizes = np.abs(_node_values(scores, graph))[1:]
     else:
-        values = graph.to_head_level(np.where(graph.valid, edge_sizes(scores, graph), 0.0))
+        scored = scored_edges(graph, "head")
+        values = edge_ranking(scores, graph, level="head", selection=selection, edges=scored)
+        values = np.where(scored, values, 0.0)
         # Heads and MLPs are all writers but the first and all head-level readers but the last.
         sizes = np.maximum(values[1:].max(1), values[:, :-1].max(0))
     return Items(sizes, np.array([node in truth.nodes for node in graph.writers[1:]]))
 
 
-def edge_sizes(scores: EdgeScores | NodeScores, graph: Graph) -> Float[np.ndarray, "writer reader"]:
-    """Absolute values of scores, once they have been found to be scores of this graph's edges.
-
-    Raises:
-      ValueError: the scores do not fit the graph, or contain NaN.
-    """
+def _edge_values(
+    scores: EdgeScores | NodeScores, graph: Graph, by: By
+) -> Float[np.ndarray, "writer reader"]:
+    """Scores of edges or their sizes, without rounding, once they fit the graph."""
     if np.ndim(scores) == 1:
-        return edge_scores_of_nodes(_node_sizes(scores, graph), graph)
-    values = np.abs(np.asarray(scores, np.float64))
+        return edge_scores_of_nodes(_node_values(scores, graph), graph, by=by)
+    values = np.asarray(scores, np.float64)
     if values.shape != graph.valid.shape:
         raise ValueError(f"scores have shape {values.shape}, expected {graph.valid.shape}")
     if np.isnan(values).any():
         writer, reader = np.argwhere(np.isnan(values))[0]
         name = f"{graph.writers[writer]}->{graph.readers[reader]}"
         raise ValueError(f"the score of {name} is NaN")
-    return values
+    values = _without_rounding(values, scored_edges(graph, "qkv"))
+    return values if by == "signed" else np.abs(values)
 
 
-def _node_sizes(scores: EdgeScores | NodeScores, graph: Graph) -> Float[np.ndarray, " writer"]:
-    values = np.abs(np.asarray(scores, np.float64))
+def _node_values(scores: EdgeScores | NodeScores, graph: Graph) -> Float[np.ndarray, " writer"]:
+    values = np.asarray(scores, np.float64)
     if len(values) != graph.n_writers:
         raise ValueError(f"scores of {len(values)} nodes, expected {graph.n_writers}")
     if np.isnan(values).any():
         raise ValueError(f"the score of {graph.writers[int(np.isnan(values).argmax())]} is NaN")
-    return values
+    return _without_rounding(values, np.arange(graph.n_writers) > 0)
+
+
+def _without_rounding(
+    values: Float[np.ndarray, "*shape"], counted: Bool[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """Zero where a value is tiny beside the largest of those that count."""
+    sizes = np.abs(values)
+    largest = sizes[counted & np.isfinite(sizes)].max(initial=0.0)
+    return np.where(sizes < TOLERANCE * largest, 0.0, values)

@@ -1,13 +1,18 @@
 """Scores of nodes read as scores of edges."""
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Array, Float
 
 from interpbench_jax.model import Graph
 
+By = Literal["absolute", "signed"]
+"""Whether a large score of either sign is good, or a large positive one alone."""
+
 
 def edge_scores_of_nodes(
-    scores: Float[Array | np.ndarray, " writer"], graph: Graph
+    scores: Float[Array | np.ndarray, " writer"], graph: Graph, *, by: By = "absolute"
 ) -> Float[np.ndarray, "writer reader"]:
     """An edge is as important as the less important one of its two ends.
 
@@ -17,16 +22,18 @@ def edge_scores_of_nodes(
     Args:
       scores: per writer, in graph order; that of the input is not looked at.
       graph: the model's graph.
+      by: what important is: a score of large size, or a large positive one.
 
     Returns:
-      Sizes of scores per edge; 0 where there is no edge.
+      Scores per edge, or their sizes; 0 where there is no edge.
 
     Raises:
       ValueError: there is not one score per writer.
     """
-    sizes = np.abs(np.asarray(scores, np.float64))
-    if len(sizes) != graph.n_writers:
-        raise ValueError(f"scores of {len(sizes)} nodes, expected {graph.n_writers}")
-    sizes[0] = np.inf
-    of_readers = np.append(sizes[1:], np.inf)[graph.reader_head_index]
-    return np.where(graph.valid, np.minimum(sizes[:, None], of_readers[None]), 0.0)
+    values = np.array(scores, np.float64)
+    values = values if by == "signed" else np.abs(values)
+    if len(values) != graph.n_writers:
+        raise ValueError(f"scores of {len(values)} nodes, expected {graph.n_writers}")
+    values[0] = np.inf
+    of_readers = np.append(values[1:], np.inf)[graph.reader_head_index]
+    return np.where(graph.valid, np.minimum(values[:, None], of_readers[None]), 0.0)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_items
 
@@ -13,7 +14,7 @@ class Rates(NamedTuple):
     """Per circuit, what it gets right and wrong.
 
     Attributes:
-      threshold: an edge is kept if the size of its score reaches this.
+      threshold: an edge is kept if what it is ranked by reaches this, see `Items`.
       n_kept: how many are.
       true_positive_rate: share of the true edges that are kept, also called recall; NaN if there
         are none.
@@ -33,18 +34,27 @@ class Rates(NamedTuple):
         return self.true_positive_rate
 
 
-def edge_rates(scores: EdgeScores | NodeScores, truth: Circuit, *, level: Level = "head") -> Rates:
+def edge_rates(
+    scores: EdgeScores | NodeScores,
+    truth: Circuit,
+    *,
+    level: Level = "head",
+    selection: Selection = "top_n",
+) -> Rates:
     """Rates at every threshold at which the kept edges change, the highest first.
+
+    Edges that tie are kept together.
 
     Args:
       scores: of any method.
       truth: the circuit to be found.
       level: see `edge_roc`.
+      selection: see `edge_roc`.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    values, positive = edge_items(scores, truth, level=level)
+    values, positive = edge_items(scores, truth, level=level, selection=selection)
     thresholds = np.unique(values)[::-1]
     return rates(thresholds, values[None] >= thresholds[:, None], positive)
 

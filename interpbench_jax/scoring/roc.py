@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring.items import (
     EdgeScores,
@@ -33,8 +34,17 @@ class Roc(NamedTuple):
     auroc: float
 
 
-def edge_roc(scores: EdgeScores | NodeScores, truth: Circuit, *, level: Level = "head") -> Roc:
-    """Ranks edges by the size of their score against the true circuit.
+def edge_roc(
+    scores: EdgeScores | NodeScores,
+    truth: Circuit,
+    *,
+    level: Level = "head",
+    selection: Selection = "top_n",
+) -> Roc:
+    """Ranks edges against the true circuit.
+
+    Scores below `TOLERANCE` of the largest tie. A ranking is about edges one by one, so that dead
+    ends are ranked as well; they are left out where a circuit is read off.
 
     Args:
       scores: of any method; the larger the absolute value, the more the edge matters. Scores of
@@ -42,24 +52,29 @@ def edge_roc(scores: EdgeScores | NodeScores, truth: Circuit, *, level: Level = 
       truth: the circuit to be found.
       level: `head` merges q, k and v of a head by the largest score; `qkv` keeps them apart.
         `input->logits` is scored at neither level.
+      selection: `top_n` ranks edges by the size of their score; `greedy` by when a search from the
+        logits takes them, see `greedy_places`.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    return _roc(edge_items(scores, truth, level=level))
+    return _roc(edge_items(scores, truth, level=level, selection=selection))
 
 
-def node_roc(scores: EdgeScores | NodeScores, truth: Circuit) -> Roc:
+def node_roc(
+    scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
+) -> Roc:
     """Ranks heads and MLPs by their score, or by the largest score of an edge that touches them.
 
     Args:
       scores: of any method.
       truth: the circuit whose nodes are to be found.
+      selection: as for edges; a search reaches a node by the first edge that leaves it.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    return _roc(node_items(scores, truth))
+    return _roc(node_items(scores, truth, selection=selection))
 
 
 def _roc(items: Items) -> Roc:

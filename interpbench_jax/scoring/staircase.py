@@ -22,7 +22,8 @@ def staircase_auroc(
 ) -> float:
     """Area below the steps through the points of the circuits found at the thresholds.
 
-    It depends on the unit of the scores: a perfect ranking whose scores all lie between two
+    It is about thresholds on the scores themselves, whatever selects circuits elsewhere, and so
+    depends on their unit: a perfect ranking whose scores all lie between two
     thresholds, or below the least, gets 0.
 
     Args:

@@ -64,9 +64,10 @@ class Place(NamedTuple):
 def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " case"]) -> float:
     """Wilcoxon's signed-rank test of paired results: how surprising their differences are.
 
-    Cases where both are equal are left out. The p-value is exact where there are none of these,
-    and else that of the normal approximation without correction for continuity: the convention of
-    scipy up to version 1.12, by which InterpBench's p-values come out.
+    Cases where both are equal are left out. The p-value follows scipy's rule (since 1.15): exact
+    for up to 50 cases without equal ones and without ties among the differences; with either, that
+    of the permutation test, which is exact, for up to 13 cases, and of the normal approximation
+    for more.
 
     Returns:
       The two-sided p-value; 1 if no case differs, NaN if there is no case.
@@ -75,13 +76,7 @@ def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " c
         return float("nan")
     # Results are means of few ranks: without rounding, equal differences get different ranks.
     differences = np.round(first - second, 9)
-    if not differences.any():
-        return 1.0
-    exact = bool(differences.all()) and len(differences) <= 50
-    found = stats.wilcoxon(
-        differences[differences != 0], method="exact" if exact else "asymptotic", correction=False
-    )
-    return float(found.pvalue)
+    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
 def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

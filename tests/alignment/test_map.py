@@ -20,7 +20,7 @@ MODEL = CausalModel(
 NETWORK = transformer_graph(2, 2)
 
 
-def aligned(graph: Graph = NETWORK, **nodes: str) -> Alignment:
+def aligned(graph: Graph = NETWORK, /, **nodes: str) -> Alignment:
     places = {"input": "input", **nodes}
     sites = tuple((name, Site((node,))) for name, node in places.items())
     return Alignment(MODEL.circuit, graph, sites)

@@ -65,6 +65,7 @@ def fill(
                         "kind": kind,
                         "method": method,
                         "ablation": ablation,
+                        "selection": "top_n",
                         "seed": seed,
                         "n_inputs": 100,
                         "n_edges": 53,
@@ -95,6 +96,8 @@ def _scored(scores: np.ndarray, truth: Circuit, rank: int) -> dict:
     row |= {"staircase": staircase_auroc(scores, truth), "share_auroc": share_auroc(scores, truth)}
     curve = np.minimum(np.array([0, 0, 0, 0.1, 0.3, 0.6, 0.8, 0.9, 1, 1]) * 1.2 ** (1 - rank), 1.1)
     row |= dict(zip(("cpr", "cmd"), areas(curve), strict=True))
+    row |= {"cpr_signed": 0.8, "cmd_signed": 0.3, "found_edges": 3.5, "found_recall": 0.5}
+    row |= {"found_precision": 0.75, "seen_inputs": 0.25}
     row |= {"faithfulness_curve": curve.tolist(), "faithfulness": 0.9, "incompleteness": 0.05}
     row |= {"incompleteness_worst": 0.1, "minimality": 0.01, "superfluous": 0.25}
     for name, values in edge_rates(scores, truth)._asdict().items():

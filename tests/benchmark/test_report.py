@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import Store, write_report
-from interpbench_jax.benchmark.draw import edge_kinds
+from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
 from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.results import Results
@@ -147,7 +147,13 @@ def test_text_from_results_is_escaped(page: Path) -> None:
 
 def test_the_page_says_how_it_was_made(page: Path) -> None:
     html = page.read_text()
-    for said in ("cpu: made up", "jax 0.0, python 3.0", "--cases &lt;all&gt;", "steps = 10"):
+    for said in (
+        "cpu: made up",
+        "jax 0.0, python 3.0",
+        "--cases &lt;all&gt;",
+        "steps = 10",
+        "<td>top_n</td>",
+    ):
         assert said in html
 
 
@@ -196,8 +202,46 @@ def test_a_drawing_has_an_arrow_per_edge() -> None:
     assert "Q" not in straight
     assert "Q" in bent  # past m1
     alone = standing_alone(GRAPH, {"one: 1 true": drawing, "other": drawing})
-    assert alone.count("<symbol") == 1
-    assert alone.count("<use") == 2
+    assert alone.count("<defs>") == 1
+
+
+def test_nodes_that_no_edge_touches_are_not_drawn(tmp_path: Path) -> None:
+    """Neither in the page's drawings nor in those of the command line."""
+    truth, found = circuit("input->m0", "m0->logits"), circuit("input->m0", "m0->m1", "m1->logits")
+    kinds = edge_kinds(truth, found)
+    drawing = circuit_svg(GRAPH, kinds, "")
+    drawn = re.findall(r'<use href="#g[0-9a-f]{8}-([^"]+)"/>', drawing)
+    assert drawn == ["input", "logits", "m0", "m1"]
+    alone = standing_alone(GRAPH, {"one": drawing})
+    for name in (*GRAPH.writers, "logits"):
+        assert len(re.findall(rf'id="g[0-9a-f]{{8}}-{name}"', alone)) == 1
+    draw_comparison(truth, {"method": found}, tmp_path / "circuits.svg", title="")
+    text = (tmp_path / "circuits.svg").read_text()
+    assert "<!-- m1 -->" in text and "<!-- a0.h0 -->" not in text
+
+
+def test_results_of_two_selections_are_two_entrants(tmp_path: Path) -> None:
+    """And those that recorded none are neither."""
+    store = Store(tmp_path)
+    fill(store, ["3"], ["good", "fair"])
+    row = store.read().filter(store.read()["method"] == "good").row(0, named=True)
+    store.write(row | {"id": "searched", "selection": "greedy", "edge_auroc": 0.125})
+    store.write(row | {"id": "older", "selection": None, "edge_auroc": 0.25})
+    results = Results(store)
+    assert results.selection_of == {
+        "fair, top_n": "top_n",
+        "good, greedy": "greedy",
+        "good, not recorded": "not recorded",
+        "good, top_n": "top_n",
+    }
+    values = dict(zip(results.entrants, results.table("edge_auroc", ["3"])[0], strict=True))
+    assert (values["good, greedy"], values["good, not recorded"]) == (0.125, 0.25)
+    page = write_report(store, tmp_path / "out").read_text()
+    assert "<td>greedy</td>" in page and "<td>not recorded</td>" in page
+    (leader, *_) = csv.DictReader(
+        (tmp_path / "out/tables/leaderboard.csv").read_text().splitlines()
+    )
+    assert leader["selection"] == "top_n"
 
 
 def test_looks_differ_in_any_two_respects() -> None:

@@ -1,7 +1,9 @@
 """Methods on the bundled models: verification, scores, files."""
 
+import itertools
 import json
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from interpbench_jax.benchmark import (
     write_findings,
 )
 from interpbench_jax.benchmark.draw import edge_kinds
+from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.discovery import METHODS, Loss
 from interpbench_jax.discovery.losses import squared_error
 from interpbench_jax.model import NodePatch, forward
@@ -57,10 +60,12 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
     assert figures[1]["edge_auroc"] == findings[1].edge_auroc and figures[1]["seed"] == 0
     assert [row["loss"] for row in figures] == ["absolute_error", "squared_error_to_clean"]
     for row, finding in zip(figures, findings, strict=True):
+        assert row["selection"] == finding.selection == "top_n"
         found = found_circuit(finding.scores, model.circuit)
         for kind, edges in edge_kinds(model.circuit, found).items():
             assert set(row[f"{kind}_edges"]) == {"->".join(edge) for edge in edges}
-            assert row[f"n_{kind}"] == len(row[f"{kind}_edges"]) == len(edges)
+            if not finding.tied_edges:
+                assert row[f"n_{kind}"] == len(row[f"{kind}_edges"]) == len(edges)
         assert row["precision"] == row["n_true"] / (row["n_true"] + row["n_false"])
         assert row["recall"] == row["n_true"] / (row["n_true"] + row["n_missed"])
     assert scores["readers"].tolist() == list(model.graph.readers)
@@ -76,6 +81,43 @@ def test_the_oracle_finds_every_edge() -> None:
     assert finding.true_edges == edges
     assert finding.missed_edges == finding.false_edges == ()
     assert finding.precision == finding.recall == 1
+
+
+def test_each_method_s_selection_is_used_and_recorded() -> None:
+    """On a model whose circuit the best shares of information flow miss, and a search finds."""
+    model = load_model("13")
+    batch = make_contrast(model, jax.random.key(0), n_inputs=100)
+    methods = ("information_flow_routes", "weight_magnitude")
+    flow, weights = run_methods(model, methods, batch)
+    assert (flow.selection, weights.selection) == ("greedy", "top_n")
+    assert flow.edge_auroc == flow.node_auroc == flow.precision == flow.recall == 1
+    best, _ = run_methods(model, methods, batch, selection="top_n")
+    assert best.selection == "top_n"
+    assert best.edge_auroc < 0.9 and best.recall == 0
+    assert best.true_edges == best.false_edges == ()  # four heads that lead nowhere
+    with pytest.raises(ValueError, match="unknown selection 'best'; known: usual, top_n, greedy"):
+        run_methods(model, methods, batch, selection="best")
+
+
+def test_what_methods_draw_depends_on_seed_model_and_method_alone() -> None:
+    def drawn(seed: int, model: str, method: str, beside: tuple[str, ...] = ()) -> np.ndarray:
+        loaded = load_model(model)
+        batch = make_contrast(loaded, jax.random.key(0), n_inputs=4)
+        return run_methods(loaded, (*beside, method), batch, seed=seed)[-1].scores
+
+    first = drawn(0, "3", "random")
+    np.testing.assert_array_equal(drawn(0, "3", "random", ("oracle",)), first)
+    assert (drawn(1, "3", "random") != first).any()
+    assert (drawn(0, "13", "random") != first).any()  # a model of the same graph
+
+
+def test_no_key_serves_twice() -> None:
+    keys = {
+        jax.random.key_data(key_of(seed, drawn, case, method)).tobytes()
+        for seed, case, method in itertools.product((0, 1), ("3", "13"), ("", "random", "eap"))
+        for drawn in get_args(Drawn)
+    }
+    assert len(keys) == 2 * 2 * 3 * 4
 
 
 def test_all_methods_are_looked_up_before_any_runs() -> None:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import Store, execute, make_contrast, make_plan, run_methods
+from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.benchmark.plan import Run, bundled_models, compiled_models
 from interpbench_jax.benchmark.store import SCORES
-from interpbench_jax.scoring import edge_roc
+from interpbench_jax.discovery.losses import loss_to_target
+from interpbench_jax.scoring import edge_roc, faithfulness_curve
 from interpbench_jax.zoo import load_model
 
 METHODS = '''
@@ -64,7 +65,7 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
     row = rows_of(store)["eap"]
     assert row["status"] == "done"
     assert (row["model"], row["case"], row["kind"]) == ("3", "3", "attention")
-    assert (row["n_edges"], row["n_true_edges"]) == (53, 4)
+    assert (row["n_edges"], row["n_true_edges"], row["selection"]) == (53, 4, "top_n")
     assert json.loads(row["versions"]).keys() == {
         "python", "interpbench-jax", "jax", "jaxlib", "numpy"
     }  # fmt: skip
@@ -77,14 +78,36 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
     model = load_model("3")
     scores = np.reshape(row["scores"], row["scores_shape"])
     assert row["edge_auroc"] == edge_roc(scores, model.circuit).auroc
-    batch = make_contrast(model, jax.random.key(0), n_inputs=40)  # as `interpbench discover`
+    batch = make_contrast(model, key_of(0, "inputs", "3"), n_inputs=40)
     (finding,) = run_methods(model, ("eap",), batch)
     np.testing.assert_allclose(scores, finding.scores, atol=1e-6)
+
+    # Circuits are run on inputs of their own, in a case of 256 sequences some of them seen.
+    others = make_contrast(model, key_of(0, "scoring inputs", "3"), n_inputs=40)
+    assert 0 < row["seen_inputs"] < 0.5
+    loss = loss_to_target(False)
+    expected = faithfulness_curve(model.params, model.config, others, loss, scores)
+    np.testing.assert_allclose(row["faithfulness_curve"], expected.faithfulness, atol=1e-5)
+    signed = faithfulness_curve(model.params, model.config, others, loss, scores, by="signed")
+    assert (row["cpr"], row["cpr_signed"]) == pytest.approx((expected.cpr, signed.cpr), abs=1e-5)
 
     facts = store.read_model(row["model_id"])
     assert facts["title"] == model.card["title"]
     assert facts["circuit"] == json.loads(model.circuit.to_json())
     assert any("Aggregate" in line for line in facts["program"])
+
+
+def test_an_empty_circuit_has_scores_or_none(tmp_path: Path, own: None) -> None:
+    """Of the best shares of information flow only dead ends are left."""
+    names = ["information_flow_routes"]
+    for selection, found in (("top_n", 0.0), ("usual", 4.0)):
+        (run,) = make_plan(bundled_models(("3",)), names, ("resample",), (0,), 40, selection)
+        (row,) = execute([run], Store(tmp_path / selection))
+        assert row["status"] == "done", row.get("error")
+        assert row["selection"] == {"usual": "greedy"}.get(selection, selection)
+        assert row["found_edges"] == found
+        assert (row["minimality"] is None) == (found == 0)
+        assert row["faithfulness"] == pytest.approx(found / 4, abs=0.2)
 
 
 def test_methods_of_one_s_own_and_failures(tmp_path: Path, own: None) -> None:

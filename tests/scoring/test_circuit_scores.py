@@ -89,14 +89,72 @@ def test_an_edge_too_much(model_that):
     assert incompleteness(*model, ONE | OTHER | USELESS, KEY) == (0, 0)
 
 
+def graded(*edges):
+    """Scores from the number of edges downwards, 0 elsewhere; the second of them is negative."""
+    scores = sum((len(edges) - i) * circuit(edge) for i, edge in enumerate(edges))
+    return scores * np.where(circuit(edges[1]), -1.0, 1.0)
+
+
+DIRECT = circuit("input->logits")
+
+
 def test_curve_by_hand(model_that):
     """8 edges: shares take 0 (up to .1), 1, 4 and 8 of them."""
-    model = model_that(lambda c: 2.0 * has(c, ONE) + has(c, OTHER))
-    scores = np.where(ONE, 3.0, np.where(OTHER, -2.0, np.where(USELESS, 1.0, 0.0)))
+    model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
+    scores = graded("input->logits", "a0.h0->logits", "input->a0.h0<q>", "m0->logits")
     curve = faithfulness_curve(*model, scores)
     np.testing.assert_allclose(curve.faithfulness, [0] * 7 + [2 / 3, 1, 1])
     assert curve.cpr == pytest.approx(0.1 * 1 / 3 + 0.3 * 5 / 6 + 0.5)
     assert curve.cmd == pytest.approx(0.099 + 0.1 * 2 / 3 + 0.3 * 1 / 6)
+
+
+def test_signed_selection_leaves_harmful_edges_to_the_last(model_that):
+    """a0.h0->logits is the second by size, but negative: it comes in with all edges alone."""
+    model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
+    scores = graded("input->logits", "a0.h0->logits", "input->a0.h0<q>", "m0->logits")
+    curve = faithfulness_curve(*model, scores, by="signed")
+    np.testing.assert_allclose(curve.faithfulness, [0] * 7 + [2 / 3, 2 / 3, 1])
+    nodes = np.array([0.0, -3.0, 1.0])  # a0.h0 hurts, m0 helps; input->logits is in every circuit
+    # By size 3 of the 4 edges that score 3 fit beside the direct one: one choice has no way out.
+    by_size = faithfulness_curve(*model, nodes).faithfulness
+    assert by_size[8] == pytest.approx(3 / 4 + 1 / 4 * 2 / 3)
+    signed = faithfulness_curve(*model, nodes, by="signed").faithfulness
+    np.testing.assert_allclose(signed[7:], [2 / 3, 2 / 3, 1])
+
+
+def test_dead_ends_do_nothing_for_a_circuit(model_that):
+    """The model would do better for an edge that leads nowhere, as under mean ablation."""
+    model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
+    scores = graded("a0.h0->logits", "m0->logits", "a0.h0->m0", "input->logits")
+    np.testing.assert_allclose(
+        faithfulness_curve(*model, scores).faithfulness, [0] * 8 + [2 / 3, 1]
+    )
+
+
+def test_curve_where_all_edges_tie_is_the_mean_over_their_orders(model_that):
+    """One edge of eight is the direct one; of four, half of the choices have it."""
+    curve = faithfulness_curve(*model_that(lambda c: has(c, DIRECT)), np.ones(GRAPH.valid.shape))
+    assert curve.faithfulness[7] == pytest.approx(1 / 8)
+    assert curve.faithfulness[8] == pytest.approx(1 / 2, abs=0.3)  # of 70 choices 16 are drawn
+    assert curve.cpr + curve.cmd == pytest.approx(0.999)
+
+
+def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that):
+    """f is 5 with the direct edge alone and 0 with any other: the mean 5/8, mean distance 11/8."""
+    model = model_that(lambda c: 5 * has(c, DIRECT) if c.sum() < 8 else has(c, DIRECT))
+    curve = faithfulness_curve(*model, np.ones(GRAPH.valid.shape))
+    assert curve.faithfulness[7] == pytest.approx(5 / 8)
+    assert curve.cmd > 0.099 + 0.1 * (1 + 11 / 8) / 2 + 0.3 * 11 / 8 / 2
+
+
+@pytest.mark.parametrize(
+    ("empty", "whole", "defined"),
+    [(1.0, 0.5, True), (1.0, 0.9999, False), (1.0, 1.0, False), (1.0, 3.0, False), (0, 0, False)],
+)
+def test_faithfulness_needs_a_performance_to_have_a_share_of(model_that, empty, whole, defined):
+    """A gain of less than a hundredth, or a loss that falls when all is patched, is none."""
+    model = model_that(lambda c: -whole if c.all() else -empty)
+    assert np.isfinite(faithfulness(*model, ONE[None])).all() == defined
 
 
 def test_node_importance_by_hand(model_that):

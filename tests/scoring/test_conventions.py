@@ -6,7 +6,7 @@ import pytest
 from interpbench_jax.model import Circuit, transformer_graph
 from interpbench_jax.scoring import (
     PAPER_THRESHOLDS,
-    circuit_of_size,
+    circuits_of_size,
     edge_average_precision,
     edge_items,
     edge_rates,
@@ -52,7 +52,9 @@ def test_ranking_auroc():
 
 def test_average_precision():
     assert edge_average_precision(SCORES, TRUTH) == pytest.approx((1 / 1 + 2 / 3) / 2)
-    assert edge_average_precision(0 * SCORES, TRUTH) == pytest.approx(2 / 5)
+    # All tie: 2 of 5 stand at each rank, and above a true one 1 of the 4 others is true.
+    of_ranks = [(1 + above / 4) / (above + 1) for above in range(5)]
+    assert edge_average_precision(0 * SCORES, TRUTH) == pytest.approx(np.mean(of_ranks))
     assert node_average_precision(SCORES, TRUTH) == 1.0
     assert np.isnan(edge_average_precision(SCORES, EMPTY))
 
@@ -100,21 +102,36 @@ def test_areas_of_faithfulness():
     assert (cpr, cmd) == (pytest.approx(0.999 * 1.2), pytest.approx(0.999 * 0.2))
 
 
+def edges_of(circuits):
+    """Edges and chance of each circuit."""
+    return {
+        frozenset("->".join(edge) for edge in Circuit.from_mask(GRAPH, mask)): chance
+        for mask, chance in zip(circuits.masks, circuits.chances, strict=True)
+    }
+
+
 def test_circuits_of_a_size():
-    found = Circuit.from_mask(GRAPH, circuit_of_size(SCORES, GRAPH, 3))
-    assert found.edges == {("input", "logits"), ("input", "a0.h0<q>"), ("input", "m0")}
-    tied = Circuit.from_mask(GRAPH, circuit_of_size(SCORES, GRAPH, 5))
-    assert len(tied) == 5
-    assert ("input", "a0.h0<k>") in tied.edges  # the first of those with score 0
+    """Nothing leads out of the head and the MLP yet: of three edges one is left."""
+    assert edges_of(circuits_of_size(SCORES, GRAPH, 3)) == {frozenset({"input->logits"}): 1.0}
+    # a0.h0->logits too, and one of the four that score 0; a0.h0->m0 is dead, m0->logits revives m0.
+    whole = {"input->logits", "input->a0.h0<q>", "a0.h0->logits"}
+    found = edges_of(circuits_of_size(SCORES, GRAPH, 5))
+    assert found == {
+        frozenset(whole | {"input->a0.h0<k>"}): 1 / 4,
+        frozenset(whole | {"input->a0.h0<v>"}): 1 / 4,
+        frozenset(whole): 1 / 4,
+        frozenset(whole | {"input->m0", "m0->logits"}): 1 / 4,
+    }
 
 
 def test_found_circuits():
-    """As large as the true one, at the level asked for; `input->logits` takes no place in it."""
-    found = found_circuit(SCORES, TRUTH)
-    assert found.head_edges == {("input", "a0.h0"), ("input", "m0")}
-    assert found.edges == {*(("input", f"a0.h0<{x}>") for x in "qkv"), ("input", "m0")}
-    apart = found_circuit(SCORES, TRUTH, level="qkv")
-    assert apart.edges == {("input", "a0.h0<q>"), ("input", "m0")}
+    """As large as the true one, at the level asked for, less the dead ends."""
+    assert found_circuit(SCORES, TRUTH).edges == frozenset()  # neither head nor MLP leads on
+    found = found_circuit(SCORES, TRUTH, selection="greedy")
+    assert found.head_edges == {("input", "a0.h0"), ("a0.h0", "logits")}
+    assert found.edges == {*(("input", f"a0.h0<{x}>") for x in "qkv"), ("a0.h0", "logits")}
+    apart = found_circuit(SCORES, TRUTH, level="qkv", selection="greedy")
+    assert apart.edges == {("input", "a0.h0<q>"), ("a0.h0", "logits")}
     assert found_circuit(SCORES, EMPTY).edges == frozenset()
     nodes = np.array([0.0, 3.0, 0.0])  # without the MLP only input->a0.h0->logits is left
     assert found_circuit(nodes, TRUTH).head_edges == TRUTH.head_edges

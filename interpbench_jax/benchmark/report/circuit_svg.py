@@ -33,26 +33,25 @@ MARKERS = "".join(
 """Arrow heads, to be defined once in a page."""
 
 
-def skeleton(graph: Graph) -> str:
-    """The nodes of a graph as a symbol to be drawn upon, named by `skeleton_id`."""
+def nodes(graph: Graph) -> str:
+    """The boxes of all nodes of a graph, to be defined once and used by its drawings."""
     boxes = []
     for name, (x, y) in _places(graph).items():
         half = _half_width(name)
         boxes.append(
-            f'<g class="node"><rect x="{x - half:.0f}" y="{y - _HALF_HEIGHT:.0f}" '
-            f'width="{2 * half:.0f}" height="{2 * _HALF_HEIGHT}" rx="5"/>'
-            f'<text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle">{name}</text></g>'
+            f'<g class="node" id="{_node_id(graph, name)}"><rect x="{x - half:.0f}" '
+            f'y="{y - _HALF_HEIGHT:.0f}" width="{2 * half:.0f}" height="{2 * _HALF_HEIGHT}" '
+            f'rx="5"/><text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle">{name}</text></g>'
         )
-    return f'<symbol id="{skeleton_id(graph)}" viewBox="{_box(graph)}">{"".join(boxes)}</symbol>'
+    return "".join(boxes)
 
 
-def skeleton_id(graph: Graph) -> str:
-    """Of the symbol with this graph's nodes."""
-    return f"graph-{fingerprint(writers=graph.writers, readers=graph.readers)}"
+def _node_id(graph: Graph, name: str) -> str:
+    return f"g{fingerprint(writers=graph.writers, readers=graph.readers)[:8]}-{name}"
 
 
 def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -> str:
-    """A drawing of edges over the skeleton of their graph.
+    """A drawing of edges and of the nodes that they touch.
 
     Args:
       graph: of the circuit.
@@ -60,7 +59,8 @@ def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -
       label: what it shows, for those who do not see it.
     """
     places = _places(graph)
-    paths = []
+    touched = {name for edges in kinds.values() for edge in edges for name in edge}
+    paths = [f'<use href="#{_node_id(graph, name)}"/>' for name in places if name in touched]
     for kind, edges in kinds.items():
         lines = [_line(places, writer, reader) for writer, reader in sorted(edges)]
         paths += [
@@ -69,7 +69,7 @@ def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -
         ]
     return (
         f'<svg class="circuit" viewBox="{_box(graph)}" role="img" aria-label="{escape(label)}">'
-        f'<use href="#{skeleton_id(graph)}"/>{"".join(paths)}</svg>'
+        f"{''.join(paths)}</svg>"
     )
 
 
@@ -96,7 +96,7 @@ def standing_alone(graph: Graph, drawings: Mapping[str, str]) -> str:
     total = f"0 0 {columns * width} {rows * (height + _TITLE)}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{total}" style="background:#fff">'
-        f"<style>{STYLE}</style><defs>{MARKERS}{skeleton(graph)}</defs>{''.join(cells)}</svg>\n"
+        f"<style>{STYLE}</style><defs>{MARKERS}{nodes(graph)}</defs>{''.join(cells)}</svg>\n"
     )
 
 

@@ -18,9 +18,11 @@ KINDS = ("attention", "MLPs", "one MLP")
 
 
 class Results:
-    """The newest result of every model, method, ablation and seed.
+    """The newest result of every model, method, ablation, selection and seed.
 
-    An *entrant* is a method, together with its ablation if results have several.
+    An *entrant* is a method, together with its ablation if results have several, and with the
+    selection if they have several for one method. Results of versions that recorded no selection,
+    when circuits were the best edges with dead ends among them, are an entrant of their own.
     """
 
     def __init__(self, store: Store) -> None:
@@ -30,13 +32,16 @@ class Results:
           ValueError: it has no results, or a file cannot be read.
         """
         self.store = store
-        run = ["model", "method", "ablation", "seed"]
-        every = store.read()
+        run = ["model", "method", "ablation", "selection", "seed"]
+        every = store.read().with_columns(pl.col("selection").fill_null("not recorded"))
         rows = every.sort("started").unique(run, keep="last", maintain_order=True)
-        several = rows["ablation"].n_unique() > 1
-        method, ablation = pl.col("method"), pl.col("ablation")
-        entrant = pl.concat_str(method, pl.lit(", "), ablation) if several else method
-        self.rows = rows.with_columns(entrant=entrant).sort(run)
+        entrant = [pl.col("method")]
+        if rows["ablation"].n_unique() > 1:
+            entrant.append(pl.col("ablation"))
+        if len(rows.unique(["method", "selection"])) > rows["method"].n_unique():
+            entrant.append(pl.col("selection"))
+        joined = pl.concat_str(entrant, separator=", ")
+        self.rows = rows.with_columns(entrant=joined).sort(run)
         self.n_superseded = len(every) - len(rows)
         self.done = self.rows.filter(pl.col("status") == "done")
         self.failed = self.rows.filter(pl.col("status") == "failed")
@@ -49,6 +54,12 @@ class Results:
     def kind_of(self) -> dict[str, str]:
         """Per model what its circuit is made of."""
         return dict(self.done.select("model", "kind").unique().iter_rows())
+
+    @functools.cached_property
+    def selection_of(self) -> dict[str, str]:
+        """Per entrant how edges are ranked and circuits read off its scores."""
+        rows = self.done.group_by("entrant").agg(pl.col("selection").unique().sort())
+        return {entrant: ", ".join(names) for entrant, names in rows.iter_rows()}
 
     def models_of(self, kind: str) -> tuple[str, ...]:
         """The models whose circuit is made of this."""

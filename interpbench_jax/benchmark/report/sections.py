@@ -10,8 +10,9 @@ from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_a
 from interpbench_jax.benchmark.report.plots import node_importances
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.roc_svg import roc_svg
+from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit, Graph
-from interpbench_jax.scoring import found_circuit
+from interpbench_jax.scoring import FoundEdges, found_circuit, found_edges
 
 Row = dict[str, Any]
 
@@ -19,8 +20,8 @@ Row = dict[str, Any]
 def section(results: Results, model: str) -> Row:
     """One model's part of the page, ready for the template.
 
-    Seeds are averaged in numbers; drawings are of the first seed. The found circuit has as many
-    edges as the true one, q, k and v of a head taken as one.
+    Seeds are averaged in numbers; drawings are of the first seed. Found circuits are those of
+    `scoring.found_circuit`, by the selection of the run.
 
     Args:
       results: all of them.
@@ -36,13 +37,18 @@ def section(results: Results, model: str) -> Row:
     drawings = {"true circuit": _draw(truth, truth, "true circuit")}
     entrants = []
     for entrant in sorted(first, key=lambda entrant: -_best(rows, entrant)):
-        kinds = edge_kinds(truth, found[entrant])
-        counts = {kind: len(edges) for kind, edges in kinds.items()}
-        label = (
-            f"{entrant}: {counts['true']} true, {counts['missed']} missed, {counts['false']} false"
+        circuit, edges = found[entrant]
+        label = f"{entrant}: {_counted(edges)}"
+        drawings[label] = _draw(truth, circuit, label)
+        entrants.append(
+            {
+                "name": entrant,
+                "counts": _counted(edges),
+                "selection": first[entrant]["selection"],
+                "tied": len(edges.tied),
+                "drawing": drawings[label],
+            }
         )
-        drawings[label] = _draw(truth, found[entrant], label)
-        entrants.append({"name": entrant, "counts": counts, "drawing": drawings[label]})
     curves = [
         (
             results.entrants.index(entrant),
@@ -83,9 +89,16 @@ def graphs(sections: Sequence[Row]) -> list[Graph]:
     return list(dict.fromkeys(part["graph"] for part in sections))
 
 
-def _found(row: Row, truth: Circuit) -> Circuit:
+def _found(row: Row, truth: Circuit) -> tuple[Circuit, FoundEdges]:
     scores = np.reshape(np.array(row["scores"], float), row["scores_shape"])
-    return found_circuit(scores, truth)
+    how: Selection = "greedy" if row["selection"] == "greedy" else "top_n"
+    circuit = found_circuit(scores, truth, selection=how)
+    return circuit, found_edges(scores, truth, selection=how)
+
+
+def _counted(found: FoundEdges) -> str:
+    """How many edges of a found circuit are right; with a fraction where edges tie."""
+    return f"{found.n_true:.3g} true, {found.n_missed:.3g} missed, {found.n_false:.3g} false"
 
 
 def _draw(truth: Circuit, found: Circuit, label: str) -> str:

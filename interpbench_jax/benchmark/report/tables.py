@@ -16,7 +16,7 @@ COMPARED = ("edge_auroc", "edge_ap", "cpr")
 """Scores by which methods are compared pair by pair."""
 _RANKED_SHARE = 0.5
 _INTERVALS = ("rank", "best_rank", "worst_rank", "low", "high")
-LOWER_IS_BETTER = ("cmd", "incompleteness", "incompleteness_worst", "superfluous")
+LOWER_IS_BETTER = ("cmd", "cmd_signed", "incompleteness", "incompleteness_worst", "superfluous")
 
 
 def leaderboard(results: Results) -> list[Row]:
@@ -45,6 +45,7 @@ def leaderboard(results: Results) -> list[Row]:
                 {
                     "kind": kind,
                     "entrant": results.entrants[column],
+                    "selection": results.selection_of[results.entrants[column]],
                     "cases": int(ours.sum()),
                     **{name: _plain(intervals.get(name)) for name in _INTERVALS},
                     **values,
@@ -79,6 +80,7 @@ def by_case(results: Results) -> list[Row]:
             "model": model,
             "kind": results.kind_of[model],
             "entrant": entrant,
+            "selection": results.selection_of[entrant],
             **{score: _plain(table[i, j]) for score, table in tables.items()},
         }
         for i, model in enumerate(results.models)
@@ -103,8 +105,9 @@ def runtimes(results: Results) -> list[Row]:
 def runs(results: Results) -> list[Row]:
     """Every run that counts: what the numbers are traced to."""
     columns = (
-        "id", "model", "model_id", "method", "ablation", "seed", "n_inputs", "status", "error",
-        "edge_auroc", "cpr", "seconds", "compile_seconds", "scoring_seconds", "started", "device",
+        "id", "model", "model_id", "method", "ablation", "selection", "seed", "n_inputs", "status",
+        "error", "edge_auroc", "cpr", "seconds", "compile_seconds", "scoring_seconds", "started",
+        "device",
     )  # fmt: skip
     return list(results.rows.select(columns).iter_rows(named=True))
 

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from interpbench_jax.benchmark.report import tables
-from interpbench_jax.benchmark.report.circuit_svg import MARKERS, skeleton
+from interpbench_jax.benchmark.report.circuit_svg import MARKERS, nodes
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.plots import PLOTS, render
 from interpbench_jax.benchmark.report.results import KINDS, Results
@@ -71,7 +71,7 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
         times=written["runtimes"],
         runs=written["runs"],
         sections=sections,
-        definitions=MARKERS + "".join(skeleton(graph) for graph in graphs(sections)),
+        definitions=MARKERS + "".join(nodes(graph) for graph in graphs(sections)),
         kinds=[kind for kind in KINDS if results.models_of(kind)],
         looks=[look(place) for place in range(len(results.entrants))],
         heat=_heat(results),
@@ -97,6 +97,7 @@ _HEAT_SCORES = {
     "node_auroc": "node AUROC",
     "staircase": "staircase AUROC",
     "cpr": "CPR",
+    "cpr_signed": "CPR, signed",
 }
 
 
