@@ -8,7 +8,8 @@ from matplotlib.patches import Patch
 
 from interpbench_jax.benchmark.verify import JointVerification
 from interpbench_jax.evaluation import ABLATIONS
-from interpbench_jax.zoo import BenchmarkModel, replacing
+from interpbench_jax.files import replacing
+from interpbench_jax.zoo import BenchmarkModel
 
 # Colour-blind safe, and told apart by hatch too.
 _STYLES: dict[bool, dict[str, Any]] = {

@@ -7,6 +7,7 @@ case costs more: its program has to be built before it can be told from an older
 import functools
 import itertools
 import json
+import numbers
 import platform
 import re
 from collections.abc import Sequence
@@ -17,9 +18,8 @@ from pathlib import Path
 from interpbench_jax.benchmark.own_method import method_fingerprint, method_label
 from interpbench_jax.files import fingerprint, read_bytes, read_json, source_fingerprint
 
-SEED_LIMIT = 2**32
-"""Seeds lie below it: JAX makes one key of seeds that differ by a multiple of it."""
-
+# Seeds lie below it: JAX makes one key of seeds that differ by a multiple of it.
+_SEED_LIMIT = 2**32
 _PACKAGE = Path(__file__).parent.parent
 # As in `discovery` and `zoo`, which import JAX.
 _ABLATIONS = ("resample", "mean", "mean_per_position", "zero", "optimal")
@@ -257,10 +257,11 @@ def check_seed(seed: int) -> None:
     """Makes sure that a seed has random numbers of its own.
 
     Raises:
-      ValueError: it is negative, or so large that it stands for the same numbers as a smaller one.
+      ValueError: it is not a whole number, is negative, or so large that it stands for the same
+        numbers as a smaller one.
     """
-    if not 0 <= seed < SEED_LIMIT:
-        raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed}")
+    if not isinstance(seed, numbers.Integral) or not 0 <= seed < _SEED_LIMIT:
+        raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed!r}")
 
 
 def versions() -> dict[str, str]:

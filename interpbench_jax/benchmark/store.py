@@ -5,7 +5,7 @@ what is known of a model. Files appear complete or not at all, so that any numbe
 write, any of them may be killed, and directories are merged by copying.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +164,7 @@ def schema() -> "dict[str, Any]":
     }
 
 
-def _scan(files: Sequence[Path]) -> "pl.LazyFrame":
+def _scan(files: list[Path]) -> "pl.LazyFrame":
     """Results in files, and which file each is from; files of older versions lack columns."""
     import polars as pl
 

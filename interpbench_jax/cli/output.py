@@ -25,7 +25,7 @@ def need_some(names: Sequence[str], kind: str) -> None:
 def make_directories(out: Path, names: Iterable[str]) -> dict[str, Path]:
     """Makes one for each name, so that what cannot be written is told before any work."""
     directories = {name: out / name for name in names}
-    for directory in directories.values():
+    for directory in (out, *directories.values()):
         make_directory(directory)
     return directories
 

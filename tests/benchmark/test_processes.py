@@ -66,6 +66,14 @@ def test_who_stops_listening_leaves_no_process_behind() -> None:
     pytest.fail("the process is still there")
 
 
+def test_ctrl_c_does_not_reach_the_processes_that_this_one_ends() -> None:
+    """A terminal sends it to all; theirs would print a traceback each."""
+    rows = in_processes(gives_its_process, [1, 2], 2)
+    process = next(rows)
+    os.kill(process, signal.SIGINT)
+    assert {process} < {process, *rows}
+
+
 def test_no_process_at_all(no_shape_checks: None) -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         list(in_processes(twice, [1], 0))

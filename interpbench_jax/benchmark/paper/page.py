@@ -9,7 +9,7 @@ import numpy as np
 from interpbench_jax.benchmark.paper.auroc import METHODS, auroc_statistics
 from interpbench_jax.benchmark.paper.published import published
 from interpbench_jax.benchmark.report.tables import to_markdown
-from interpbench_jax.zoo import replacing
+from interpbench_jax.files import replacing
 
 Rows = Sequence[dict[str, Any]]
 
@@ -94,8 +94,9 @@ def _effects(rows: Rows) -> str:
     )
 
 
-def _span(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f}, {np.max(values):.3f}" if values else ""
+def _span(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f}, {np.max(known):.3f}" if known else ""
 
 
 def _realism(rows: Rows) -> str:
