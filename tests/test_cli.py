@@ -152,6 +152,7 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
         (["discover", "3", "--methods", "nowhere.py:f"], "there is no file 'nowhere.py'"),
         (["discover", "3", "--ablation", "median"], "unknown ablation 'median'; known: resample"),
         (["discover", "3", "--out", __file__], f"cannot write to {__file__}: "),
+        (["evaluate", "3", "--seed", "-1"], "a seed must be at least 0 and below 2**32, got -1"),
         (["evaluate", "3", "--n-pairs", "0"], "n_pairs must be at least 1, got 0"),
     ],
 )

@@ -201,7 +201,7 @@ def stored_models(places: Sequence[Path], cases: Sequence[str]) -> list[ModelSou
     if missing := [case for case in cases if case not in case_of.values()]:
         raise ValueError(f"no model of case {missing[0]!r} in {', '.join(map(str, places))}")
     chosen = [directory for directory in found if not cases or case_of[directory] in cases]
-    return [stored_model(directory, str(directory)) for directory in chosen]
+    return [stored_model(directory, _called(directory)) for directory in chosen]
 
 
 def compiled_models(cases: Sequence[str]) -> list[ModelSource]:
@@ -285,6 +285,12 @@ def environment() -> str:
 def _built_in_cases() -> frozenset[str]:
     """Names of the cases whose programs are part of the package, without building any."""
     return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json"))
+
+
+def _called(directory: Path) -> str:
+    """A model's directory, written so that no bundled model has that name."""
+    is_bundled_name = (_BUNDLED / directory / "config.json").exists()
+    return f"./{directory}" if is_bundled_name and not directory.is_absolute() else str(directory)
 
 
 def _described(directory: Path) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from rich.console import Console
 
+from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import console, make_directories, print_metrics, print_table
 from interpbench_jax.files import to_json
@@ -55,6 +56,7 @@ def evaluate(
     from interpbench_jax.benchmark.draw_effects import draw_effects
     from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 
+    check_seed(seed)
     loaded = load_models(models)
     directories = {} if out is None else make_directories(out, loaded)
     found: dict[str, Found] = {}
