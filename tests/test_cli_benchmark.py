@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from interpbench_jax.benchmark import Store
@@ -168,20 +169,55 @@ def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
     assert not Store(tmp_path).finished()
 
 
+def test_an_interruption_that_a_callback_swallows_comes_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JAX's callback of the garbage collection did: the benchmark went on."""
+
+    class Swallows:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def report(results: str) -> None:
+        Swallows()
+        time.sleep(10)
+        pytest.fail("not interrupted")
+
+    def end(interruption: KeyboardInterrupt) -> None:
+        raise ChildProcessError("ended")
+
+    monkeypatch.setattr("interpbench_jax.cli._load", lambda name: report)
+    monkeypatch.setattr("interpbench_jax.cli._leave", end)
+    hook = sys.unraisablehook
+    with pytest.raises(ChildProcessError, match="ended"):
+        main(["report", "--results", "x"])
+    assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "results"),
+        pl.exceptions.ComputeError("parquet: IO error: No space left on device (os error 28)"),
+    ],
+)
 def test_a_full_disk_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "results")
+        raise error
 
     monkeypatch.setattr("interpbench_jax.benchmark.runner._do", full)
     monkeypatch.setattr("polars.DataFrame.write_parquet", full)
     with pytest.raises(SystemExit) as exit_info:
         main(["benchmark", *FEW, "--out", str(tmp_path)])
     assert exit_info.value.code == 1
-    error = capsys.readouterr().err
-    assert "No space left on device" in error
-    assert len(error.splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert "No space left on device" in printed
+    assert len(printed.splitlines()) == 1
     assert not list((tmp_path / "runs").iterdir())
 
 

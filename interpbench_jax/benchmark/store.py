@@ -29,6 +29,7 @@ SCORES = (
 _REQUIRED = ("id", "status", "model", "model_id", "method", "ablation", "seed", "n_inputs")
 _STEM = r"([^/\\]*)\.parquet$"
 # What `read_model` promises.
+_SIZES = ("n_layers", "n_heads", "d_model", "n_ctx")
 _FACTS = {
     "title": str, "kind": str, "config": dict, "metrics": dict, "program": list,
     "variables": dict, "circuit": dict,
@@ -82,8 +83,11 @@ class Store:
             raise ValueError(f"results have no columns {sorted(unknown)}")
         frame = pl.DataFrame([{name: row.get(name) for name in columns}], schema=columns)
         file = self._place("runs") / f"{row['id']}.parquet"
-        with replacing(file) as partial:
-            frame.write_parquet(partial, statistics=False)
+        try:
+            with replacing(file) as partial:
+                frame.write_parquet(partial, statistics=False)
+        except pl.exceptions.PolarsError as error:  # so it calls a full disk, among others
+            raise OSError(f"{file} cannot be written: {error}") from error
 
     def read(self, columns: Iterable[str] | None = None) -> "pl.DataFrame":
         """All results, a row each, sorted by id.
@@ -140,6 +144,11 @@ class Store:
         for name, kind in _FACTS.items():
             if not isinstance(facts.get(name), kind):
                 raise ValueError(f"{file} does not describe a model: no {kind.__name__} {name!r}")
+        for name in _SIZES:
+            if not isinstance(facts["config"].get(name), int):
+                raise ValueError(f"{file} does not describe a model: no int {name!r} in 'config'")
+        if not all(isinstance(line, str) for line in facts["program"]):
+            raise ValueError(f"{file} does not describe a model: 'program' is not lines of text")
         return facts
 
     def _files(self) -> list[Path]:

@@ -4,11 +4,14 @@ One command a file, imported when it is called; heavy modules are imported insid
 that `--help` answers at once.
 """
 
+import _thread
+import contextlib
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import tyro
 
@@ -24,11 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given and given[0] in COMMANDS:
-            status = tyro.cli(_load(given[0]), prog=f"interpbench {given[0]}", args=given[1:])
-        else:
-            commands = {name: _load(name) for name in COMMANDS}
-            status = tyro.extras.subcommand_cli_from_dict(commands, prog="interpbench", args=given)
+        with _interrupts_that_last():
+            status = _call(given)
         if status:
             sys.exit(status)
     except ValueError as error:
@@ -41,9 +41,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave(interruption)
 
 
+def _call(given: list[str]) -> int | None:
+    if given and given[0] in COMMANDS:
+        return tyro.cli(_load(given[0]), prog=f"interpbench {given[0]}", args=given[1:])
+    commands = {name: _load(name) for name in COMMANDS}
+    return tyro.extras.subcommand_cli_from_dict(commands, prog="interpbench", args=given)
+
+
 def _load(command: str) -> Callable[..., int | None]:
     """The function of a command; it returns an exit status, or nothing where all went well."""
     return getattr(importlib.import_module(f"interpbench_jax.cli.{command}"), command)
+
+
+@contextlib.contextmanager
+def _interrupts_that_last() -> Iterator[None]:
+    """Interrupts again where a callback swallowed the exception.
+
+    Python ignores exceptions in finalizers and callbacks of the garbage collection, of which JAX
+    has one: Ctrl-C would be lost if it came at that moment.
+    """
+    before = sys.unraisablehook
+
+    def hook(ignored: "sys.UnraisableHookArgs") -> None:
+        if ignored.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, _thread.interrupt_main).start()  # when the callback is over
+        else:
+            before(ignored)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _leave(interruption: KeyboardInterrupt) -> None:

@@ -58,7 +58,8 @@ def paper(
     def auroc(cases: Sequence[str]) -> list[dict[str, Any]]:
         plan = make_plan(bundled_models(cases), METHODS, ("resample",), (0,), 1_000)
         store = Store(out / "results")
-        carry_out(plan, store, processes=processes)
+        if carry_out(plan, store, processes=processes, retry_failed=True):
+            raise ValueError("the main table needs every run, and some failed; call again to retry")
         results = store.read(("id", "case", "method", "staircase", "edge_auroc"))
         return auroc_rows(results.filter(pl.col("id").is_in([run.id for run in plan])))
 

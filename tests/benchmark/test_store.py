@@ -1,5 +1,6 @@
 """Results appear whole or not at all, come back as they were, and merge by copying."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def test_unknown_columns_are_refused(tmp_path: Path) -> None:
 
 def test_models_come_back_and_what_describes_none_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    kinds: dict[str, Any] = {"config": {}, "variables": {}, "circuit": {}, "program": []}
+    sizes = {"n_layers": 2, "n_heads": 4, "d_model": 12, "n_ctx": 5}
+    kinds: dict[str, Any] = {"config": sizes, "variables": {}, "circuit": {}, "program": []}
     facts = {"title": "", "kind": "MLPs", "metrics": {"iia": float("nan")}, **kinds}
     store.write_model("m", facts)
     assert store.read_model("m") == facts | {"metrics": {"iia": None}}  # NaN is no JSON
@@ -125,6 +127,7 @@ def test_models_come_back_and_what_describes_none_is_refused(tmp_path: Path) -> 
     for text, message in (
         ("{}", "m.json does not describe a model: no str 'title'"),
         ("[]", "m.json does not describe a model"),
+        (json.dumps(facts | {"config": {}}).replace("NaN", "1"), "m.json .*no int 'n_layers'"),
         ("{", "m.json cannot be read"),
     ):
         file.write_text(text)

@@ -1,6 +1,7 @@
 """Results in the shape that tables and plots need: cases x entrants, seeds averaged."""
 
 import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,11 @@ from interpbench_jax.model import Circuit
 
 KINDS = ("attention", "MLPs", "one MLP")
 """What circuits are made of; statistics are apart, since almost any method finds one MLP."""
-_SHAPED = ("id", "model_id", "kind", "scores_shape")
+# What `_fits` looks at.
+_SHAPED = (
+    *("id", "model_id", "kind", "scores", "scores_shape", "edge_auroc"),
+    *("head_false_positive_rate", "head_true_positive_rate"),
+)
 
 
 class Results:
@@ -67,8 +72,14 @@ class Results:
         except ValueError as error:
             fault = str(error)
         else:
-            shapes = [list(graph.valid.shape), [graph.n_writers]]
-            if row["kind"] == kind in KINDS and row["scores_shape"] in shapes:
+            shape, n_scores = row["scores_shape"], len(row["scores"] or ())
+            rates = [row[f"head_{name}_positive_rate"] or () for name in ("false", "true")]
+            if (
+                row["kind"] == kind in KINDS
+                and shape in [list(graph.valid.shape), [graph.n_writers]]
+                and math.prod(shape) == n_scores
+                and (row["edge_auroc"] is None or 0 < len(rates[0]) == len(rates[1]))
+            ):
                 return True
             fault = f"{row['id']}.parquet does not fit its model, {row['model_id']}.json"
         if fault not in self.unreadable:
