@@ -5,7 +5,6 @@ Run: `.venv/bin/python benchmarks/attention_forms.py`. Shapes: a training step o
 """
 
 import functools
-import json
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from interpbench_jax.files import to_json
 from interpbench_jax.model import attention
 
 HEADS, D_HEAD, POS, ROWS = 4, 5, 10, 768
@@ -46,7 +46,7 @@ def main() -> None:
     results["ratio"] = {
         key: results["matmul"][key] / results["unrolled"][key] for key in results["unrolled"]
     }
-    print(json.dumps(results))
+    print(to_json(results))
 
 
 if __name__ == "__main__":

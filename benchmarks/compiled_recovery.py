@@ -30,7 +30,7 @@ from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, Loss, usual_loss
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.evaluation import edge_effects
-from interpbench_jax.files import replacing
+from interpbench_jax.files import to_json, write_json
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring.items import edge_items, scored_edges
@@ -71,7 +71,7 @@ def main(
     for row in rows:
         cells = " | ".join(str(row["used"] - len(row[method]["missed"])) for method in methods)
         print(f"| {row['case']} | {row['true']} | {row['used']} | {cells} |")
-    print(json.dumps(rows))
+    print(to_json(rows))
 
 
 def _row(
@@ -83,8 +83,7 @@ def _row(
     if missing:
         row |= _recovered(case, missing, n_inputs)
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as partial_file:
-            partial_file.write_text(json.dumps(row, indent=1))
+        write_json(file, row)
     yield row
 
 

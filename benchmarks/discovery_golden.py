@@ -9,7 +9,6 @@ every method by edge, with the order in which ACDC tried edges (`NAME.json`).
   can be worked out by hand.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from discovery_speed import worker, write_problem
 from jaxtyping import Array
 
 from interpbench_jax.discovery import contrast_batch
-from interpbench_jax.files import replacing
+from interpbench_jax.files import write_json
 from interpbench_jax.model import Params, TransformerConfig, init_params
 
 _PEER = Path(__file__).with_name("discovery_torch.py")
@@ -92,8 +91,7 @@ def main(*, peer_python: str, out: Path = Path("tests/golden/auto_circuit")) -> 
             with worker(peer_python, _PEER, str(problem), method) as ask:
                 found["order"] = ask(None)["order"]
                 found[method] = ask(0)["scores"]
-        with replacing(out / f"{name}.json") as partial:
-            partial.write_text(json.dumps(found, indent=1))
+        write_json(out / f"{name}.json", found)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import tyro
 
 from interpbench_jax.discovery import contrast_batch, eap, eap_ig_inputs, edge_patching
 from interpbench_jax.discovery.losses import cross_entropy
+from interpbench_jax.files import to_json
 from interpbench_jax.model import Graph, TransformerConfig, init_params
 
 _SMALL = TransformerConfig(
@@ -101,13 +102,13 @@ def main(task: str | None = None) -> None:
       task: the only one to measure, in this process.
     """
     if task is not None:
-        print(json.dumps(run_task(task)))
+        print(to_json(run_task(task)))
         return
     results = {}
     for name, found in measure_scale():
         results[name] = found
         print(f"{name}: {found}")
-    print(json.dumps(results))
+    print(to_json(results))
 
 
 if __name__ == "__main__":

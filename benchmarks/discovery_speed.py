@@ -43,6 +43,7 @@ from rich.console import Console
 
 from interpbench_jax.benchmark import make_contrast
 from interpbench_jax.discovery import ContrastBatch
+from interpbench_jax.files import to_json
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.zoo import load_model, to_transformer_lens
 
@@ -280,7 +281,7 @@ def main(
         for name, found in measure_scale():
             results[f"scale/{name}"] = found
             console.print(f"scale/{name}: {found}", highlight=False, soft_wrap=True)
-    print(json.dumps(results))
+    print(to_json(results))
 
 
 if __name__ == "__main__":

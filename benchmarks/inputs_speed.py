@@ -4,7 +4,6 @@ Run: `.venv/bin/python benchmarks/inputs_speed.py`. One line per case; the last 
 case is compiled by Tracr before, and all of XLA's compilation is in the figure.
 """
 
-import json
 import time
 
 import jax
@@ -14,6 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from interpbench_jax.cases import PAPER, sample_sequences
 from interpbench_jax.compiler import algorithm_outputs, compile_case
+from interpbench_jax.files import to_json
 
 
 def main(cases: tuple[str, ...] = (*PAPER, "119"), *, n_inputs: int = 100_000) -> None:
@@ -37,7 +37,7 @@ def main(cases: tuple[str, ...] = (*PAPER, "119"), *, n_inputs: int = 100_000) -
         found[name] = {"ours_s": round(seconds, 2), "n_params": n_params}
         print(f"case {name}: {n_params:,} parameters, {seconds:.2f} s", end="")
         print(f" (case ready after {compiled_after:.2f} s)", flush=True)
-    print(json.dumps(found))
+    print(to_json(found))
 
 
 if __name__ == "__main__":

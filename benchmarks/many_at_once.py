@@ -5,7 +5,6 @@ in one process. Run: `.venv/bin/python benchmarks/many_at_once.py --cases 3 13`.
 printed is JSON: seconds of the fastest of a few calls for one, for many, and their ratio.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ import tyro
 import interpbench_jax as ib
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.discovery import METHODS, Learning, usual_loss
+from interpbench_jax.files import to_json
 from interpbench_jax.siit import SiitConfig, align, init_states, make_problem, members
 from interpbench_jax.siit.train import advance
 
@@ -107,7 +107,7 @@ def main(
                 f" {found['many_s']:.3f} s: {found['ratio']:.1f} times",
                 flush=True,
             )
-    print(json.dumps(results))
+    print(to_json(results))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tyro
 
 from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 from interpbench_jax.cli.train import train_one
-from interpbench_jax.files import replacing
+from interpbench_jax.files import to_json, write_json
 from interpbench_jax.siit import Member, preset
 from interpbench_jax.zoo import BenchmarkModel, bundled_names, load_model
 from interpbench_jax.zoo.store import BundledPreset
@@ -59,7 +59,7 @@ def main(
     for row in rows:
         shown = [f"{row[name]:.4f}" for name in COLUMNS]
         print(f"| {row['case']} | {row['preset']} | {row['batches']} | " + " | ".join(shown) + " |")
-    print(json.dumps(rows))
+    print(to_json(rows))
 
 
 def _row(case: str, name: BundledPreset, max_batches: int | None, n_pairs: int, out: Path) -> dict:
@@ -71,8 +71,7 @@ def _row(case: str, name: BundledPreset, max_batches: int | None, n_pairs: int, 
     metrics |= verify_jointly(model, n_pairs=n_pairs).metrics
     row = {"case": case, "preset": name, "batches": model.card["batches"], **metrics}
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as partial:
-        partial.write_text(json.dumps(row, indent=1))
+    write_json(file, row)
     return row
 
 

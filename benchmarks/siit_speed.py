@@ -28,6 +28,7 @@ from rich.console import Console
 
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.compiler import CompiledCase, compile_case
+from interpbench_jax.files import to_json
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
     Alignment,
@@ -302,7 +303,7 @@ def main(
             ways=peer_ways,
         )
         console.print(_readable(case, results[case]), highlight=False)
-    print(json.dumps(results))
+    print(to_json(results))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ importing the package costs nothing.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,7 +97,13 @@ __all__ = [  # noqa: F822 (loaded on first use)
 ]
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]  # what is completed as one types
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("interpbench-jax")
     if name in _MODULES:
         return importlib.import_module(f"interpbench_jax.{name}")
     if name in _HOME:

@@ -92,6 +92,31 @@ def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "3" / "circuits.png").exists()
 
 
+def test_one_s_own_method_from_a_file_and_one_that_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The failure is one line, keeps nobody else from being run, and is in the exit status."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def find(params, config, batch, loss):\n"
+        "    return np.asarray(batch.source).mean((0, 1, 3))\n"
+        "def broken(*_):\n"
+        "    return 1 / 0\n"
+    )
+    methods = [f"{file}:broken", f"{file}:find"]
+    few = ["--n-inputs", "4", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as exit_info:
+        main(["discover", "3", "--methods", *methods, *few])
+    assert exit_info.value.code == 1
+    printed = capsys.readouterr().out
+    line = "failed: 3, mine.py:broken: ZeroDivisionError: division by zero (mine.py, line 5)"
+    assert line in printed
+    assert "3, mine.py:find: " in printed
+    figures = json.loads((tmp_path / "3" / "findings.json").read_text())
+    assert [row["method"] for row in figures] == ["mine.py:find"]
+
+
 def test_discover_checks_everything_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,8 +147,12 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
         (["evaluate", "3", "elsewhere/3"], "3 and elsewhere/3 would both be called '3'"),
         (["discover", "3", "--methods", "guess"], "unknown method 'guess'"),
         (["discover", "3", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
+        (["discover", "3", "--seed", "-1"], "a seed must be at least 0 and below 2**32, got -1"),
+        (["discover", "3", "--methods", "eap", "eap"], "two methods are called 'eap'"),
+        (["discover", "3", "--methods", "nowhere.py:f"], "there is no file 'nowhere.py'"),
         (["discover", "3", "--ablation", "median"], "unknown ablation 'median'; known: resample"),
         (["discover", "3", "--out", __file__], f"cannot write to {__file__}: "),
+        (["evaluate", "3", "--seed", "-1"], "a seed must be at least 0 and below 2**32, got -1"),
         (["evaluate", "3", "--n-pairs", "0"], "n_pairs must be at least 1, got 0"),
     ],
 )

@@ -1,18 +1,23 @@
 """`interpbench benchmark` and `report`, in process; and killed, in a process of its own."""
 
+import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from interpbench_jax.benchmark import Store
 from interpbench_jax.benchmark.store import SCORES
 from interpbench_jax.cli import main
+from interpbench_jax.zoo.store import BUNDLED
 from tests.benchmark.made_up import fill
 
 FEW = ["--cases", "3", "--methods", "eap", "--n-inputs", "40"]
@@ -96,12 +101,15 @@ def test_failures_are_shown_and_can_be_tried_again(
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "failing_method.py").write_text("def find(*_):\n    raise OSError('disk full')")
     arguments = ["benchmark", "--cases", "3", "--methods", "failing_method:find", "--out", "out"]
-    for again, expected in (([], "1 to do"), ([], "0 to do"), (["--retry-failed"], "1 to do")):
-        main([*arguments, *again])
+    first, later, retried = "0 done, 1 to do", "1 failed (--retry-failed runs", "0 done, 1 to do"
+    for again, expected in (([], first), ([], later), (["--retry-failed"], retried)):
+        with pytest.raises(SystemExit) as exit_info:
+            main([*arguments, *again])
+        assert exit_info.value.code == 1
         out = capsys.readouterr().out
         assert expected in out
         assert "OSError: disk full" in out
-        assert "1 of 1 runs have a result, 1 of them an error" in out
+        assert "1 of 1 runs have a result, 1 of them an error; --retry-failed runs these" in out
 
 
 @pytest.mark.parametrize(
@@ -118,12 +126,15 @@ def test_failures_are_shown_and_can_be_tried_again(
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
         (["benchmark", "--models", ".", "--compiled"], "exclude one another"),
         (["report", "nowhere"], "no results in nowhere"),
+        (["benchmark", *FEW, "--out", __file__], f"cannot write to {__file__}: "),
+        (["benchmark", *FEW, "--out", "/proc/x"], "cannot write to /proc/x: "),
+        (["benchmark", *FEW, "--seeds", "4294967296"], "below 2**32, got 4294967296"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = ["--out", str(tmp_path / "out")]
+    more = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as exit_info:
         main([*arguments, *more])
     assert exit_info.value.code == 2
@@ -131,6 +142,105 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_an_unknown_case_or_a_broken_one_is_refused_before_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("INTERPBENCH_CASES", raising=False)
+    model = tmp_path / "model"
+    shutil.copytree(BUNDLED / "3", model)
+    config = (model / "config.json").read_text()
+    (model / "circuit.json").write_text("{}")
+    for text, message in (
+        (config.replace('"case": "3"', '"case": "mine"'), "INTERPBENCH_CASES must name the file"),
+        (config, "circuit.json"),
+    ):
+        (model / "config.json").write_text(text)
+        with pytest.raises(SystemExit) as exit_info:
+            main(["benchmark", "--models", str(model), "--out", str(tmp_path / "out")])
+        assert exit_info.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """XLA's threads may still be computing: two of four interruptions ended in a segfault."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr("interpbench_jax.benchmark.runner._do", interrupted)
+    monkeypatch.setattr("os._exit", end)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(Ended, match="130"):
+            main(["benchmark", *FEW, "--out", str(tmp_path)])
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    error = capsys.readouterr().err
+    assert error == ("interpbench: interrupted: the same command goes on where this one stopped\n")
+    assert not Store(tmp_path).finished()
+
+
+def test_an_interruption_that_a_callback_swallows_comes_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JAX's callback of the garbage collection did: the benchmark went on."""
+
+    class Swallows:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def report(results: str) -> None:
+        Swallows()
+        time.sleep(10)
+        pytest.fail("not interrupted")
+
+    def end(interruption: KeyboardInterrupt) -> None:
+        raise ChildProcessError("ended")
+
+    monkeypatch.setattr("interpbench_jax.cli._load", lambda name: report)
+    monkeypatch.setattr("interpbench_jax.cli._leave", end)
+    hook = sys.unraisablehook
+    with pytest.raises(ChildProcessError, match="ended"):
+        main(["report", "--results", "x"])
+    assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "results"),
+        pl.exceptions.ComputeError("parquet: IO error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_line(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("interpbench_jax.benchmark.runner._do", full)
+    monkeypatch.setattr("polars.DataFrame.write_parquet", full)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["benchmark", *FEW, "--out", str(tmp_path)])
+    assert exit_info.value.code == 1
+    printed = capsys.readouterr().err
+    assert "No space left on device" in printed
+    assert len(printed.splitlines()) == 1
+    assert not list((tmp_path / "runs").iterdir())
 
 
 @pytest.mark.parametrize("command", ["benchmark", "report"])

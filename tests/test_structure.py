@@ -48,6 +48,16 @@ def test_every_folder_has_its_place() -> None:
     assert folders == set(ORDER)
 
 
+def test_public_names_can_be_completed() -> None:
+    import interpbench_jax as ib
+
+    for module in (ib, ib.benchmark):
+        assert set(dir(module)) >= set(module.__all__)
+        assert all(hasattr(module, name) for name in dir(module))
+    assert "__version__" in dir(ib)
+    assert ib.__version__.count(".") >= 1
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     import subprocess
     import sys

@@ -56,6 +56,10 @@ __all__ = [  # noqa: F822 (loaded on first use)
 ]
 
 
+def __dir__() -> list[str]:
+    return list(__all__)  # what is completed as one types
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"interpbench_jax.benchmark.{_HOME[name]}"), name)

@@ -1,60 +1,139 @@
-"""Methods by name: those of the package, and `module:function` from a user's own file."""
+"""Methods by name: those of the package, and those in a user's own file or module.
 
+`module:function` has its module in the working directory or installed, `file.py:function` is a
+file anywhere.
+"""
+
+import ast
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from interpbench_jax.files import fingerprint
 
 
 def find_method(name: str) -> Callable[..., Any]:
     """Looks a method up.
 
     Args:
-      name: in `discovery.METHODS`, or `module:function` with the module in the working directory
-        or installed. The user's file is imported, and so runs.
+      name: in `discovery.METHODS`, `module:function` or `file.py:function`. The user's file is
+        imported, and so runs; the modules beside it can be imported from it.
 
     Raises:
       ValueError: there is no such method.
     """
     from interpbench_jax.discovery import get_method
 
-    module, colon, function = name.partition(":")
+    module, colon, function = name.rpartition(":")
     if not colon:
         return get_method(name)
-    _see_working_directory()
+    file = _source_file(name)
     try:
-        found = getattr(importlib.import_module(module), function, None)
+        loaded = _load(file) if module.endswith(".py") else importlib.import_module(module)
     except Exception as error:  # whatever the user's file does
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"method {name!r}: cannot import {module!r}: {said}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"method {name!r}: cannot import {module!r}: {reason}") from error
+    found = getattr(loaded, function, None)
     if not callable(found):
         raise ValueError(f"method {name!r}: {module!r} has no function {function!r}")
     return found
 
 
+def method_label(name: str) -> str:
+    """What a method is called in results: its name, without the folder of a user's file."""
+    module, colon, function = name.rpartition(":")
+    return f"{Path(module).name}:{function}" if module.endswith(".py") and colon else name
+
+
 def method_fingerprint(name: str) -> str:
-    """Changes when the file of a user's method does; empty for methods of the package.
+    """Changes when a user's method does; empty for methods of the package, and runs nothing.
+
+    The method's file counts, and the modules beside it that it imports, and theirs.
 
     Raises:
-      ValueError: there is no such module.
+      ValueError: there is no such file or module.
     """
-    module, colon, _ = name.partition(":")
-    if not colon:
+    if ":" not in name:
         return ""
-    _see_working_directory()
+    file = _source_file(name)
+    sources = {found.relative_to(file.parent).as_posix(): source for found, source in _used(file)}
+    return fingerprint(sources=sources)
+
+
+def _source_file(name: str) -> Path:
+    """Where the code of a user's method is; the folder of it can be imported from afterwards."""
+    module = name.rpartition(":")[0]
+    if module.endswith(".py"):
+        file = Path(module).resolve()
+        if not file.is_file():
+            raise ValueError(f"method {name!r}: there is no file {module!r}")
+        _see(file.parent)
+        return file
+    _see(Path.cwd())
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError) as error:
         raise ValueError(f"method {name!r}: cannot find {module!r}: {error}") from error
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise ValueError(f"method {name!r}: there is no module {module!r} here or installed")
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
+    return Path(spec.origin)
 
 
-def _see_working_directory() -> None:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+def _used(file: Path) -> Iterator[tuple[Path, bytes]]:
+    """A file, and the modules beside it that it imports, directly or not, with their content."""
+    waiting, seen = [file], {file}
+    while waiting:
+        current = waiting.pop()
+        content = current.read_bytes()
+        yield current, content
+        beside = {
+            found
+            for name in _imported(content)
+            for found in (file.parent / f"{name}.py", *(file.parent / name).rglob("*.py"))
+            if found.is_file()
+        }
+        waiting += sorted(beside - seen)
+        seen |= beside
+
+
+def _imported(source: bytes) -> set[str]:
+    """First parts of the names of all modules that a source imports; none if it has no syntax."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return set()
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module] if node.module else [alias.name for alias in node.names]
+    return {name.partition(".")[0] for name in names}
+
+
+def _load(file: Path) -> ModuleType:
+    """Imports a file once, under a name that no installed module has."""
+    name = f"interpbench_own_method_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look it up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _see(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
         importlib.invalidate_caches()

@@ -1,25 +1,41 @@
 """What shall be run: models x methods x ablations x seeds, each run with a name that stays.
 
-Nothing heavy is imported here, so that a finished plan is recognised at once.
+Nothing heavy is imported here, so that a finished plan is recognised at once. Only a user's own
+case costs more: its program has to be built before it can be told from an older version of it.
 """
 
-import hashlib
+import functools
 import itertools
 import json
-import os
+import numbers
+import platform
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from interpbench_jax.benchmark.own_method import method_fingerprint
+from interpbench_jax.benchmark.own_method import method_fingerprint, method_label
+from interpbench_jax.files import fingerprint, read_bytes, read_json, source_fingerprint
 
+# Seeds lie below it: JAX makes one key of seeds that differ by a multiple of it.
+_SEED_LIMIT = 2**32
+_PACKAGE = Path(__file__).parent.parent
 # As in `discovery` and `zoo`, which import JAX.
 _ABLATIONS = ("resample", "mean", "mean_per_position", "zero", "optimal")
 _SELECTIONS = ("usual", "top_n", "greedy")
-_BUNDLED = Path(__file__).parent.parent / "zoo" / "models"
+_BUNDLED = _PACKAGE / "zoo" / "models"
 # Fields of a model's config that no compiled program depends on.
 _NOT_SHAPE = ("init_std",)
+_MODEL_FILES = ("model.safetensors", "circuit.json", "config.json", "card.json")
+_LARGEST_MODEL = 2**36
+# The package's own code that decides a result: inputs, methods, scores and what these rest on.
+_CODE = (
+    *("cases", "compiler", "discovery", "evaluation", "model", "scoring", "siit", "zoo"),
+    *(f"benchmark/{name}.py" for name in ("keys", "measure", "run", "runner")),
+    "discovery/structural_prior.json",
+)
+_PACKAGES = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "scipy", "tracr-pypi")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +46,7 @@ class ModelSource:
       name: in tables: the case of a bundled model, the directory of another, or `3 (compiled)`.
       case: its case.
       directory: where it lies; `None` for the compiled model of the case.
-      fingerprint: changes when the model does.
+      fingerprint: changes when the model does, or the program and inputs of its case.
       shape: equal for models for which one compiled program will do.
     """
 
@@ -47,8 +63,9 @@ class Run:
 
     Attributes:
       model: the model.
-      method: a name in `discovery.METHODS`, or `module:function`.
-      method_version: changes when the file of a user's method does.
+      method: a name in `discovery.METHODS`, `module:function` or `file.py:function`.
+      method_version: changes when a user's method does; empty for those of the package.
+      environment: changes when the package's code does, or a package that it computes with.
       ablation: what patches put in.
       seed: of the inputs, and of the method's own randomness.
       n_inputs: how many clean and corrupted inputs.
@@ -59,6 +76,7 @@ class Run:
     model: ModelSource
     method: str
     method_version: str
+    environment: str
     ablation: str
     seed: int
     n_inputs: int
@@ -66,11 +84,22 @@ class Run:
 
     @property
     def id(self) -> str:
-        """A file name that tells what was run, and a hash of all that the result depends on."""
-        model = self.model  # but not its directory, which differs between machines
-        content = asdict(self) | {"model": [model.name, model.case, model.fingerprint]}
-        digest = _digest(json.dumps(content, sort_keys=True).encode())
-        parts = (model.case, self.method, self.ablation, str(self.seed), digest)
+        """A file name that tells what was run, and a hash of all that the result depends on.
+
+        Where the model and a user's method lie does not count, nor what the model is called: a
+        directory has many paths, and they differ between machines.
+        """
+        method = method_label(self.method)
+        digest = fingerprint(
+            model=[self.model.case, self.model.fingerprint],
+            method=[method, self.method_version],
+            environment=self.environment,
+            ablation=self.ablation,
+            seed=self.seed,
+            n_inputs=self.n_inputs,
+            selection=self.selection,
+        )
+        parts = (self.model.case, method, self.ablation, str(self.seed), digest[:16])
         return "-".join(re.sub(r"[^\w.]+", ".", part) for part in parts)
 
     @property
@@ -101,32 +130,29 @@ def make_plan(
       ValueError: nothing is to be run, something is named twice or does not exist, or a number is
         out of range.
     """
-    names = [model.name for model in models]
-    for kind, given in (
-        ("model", names),
-        ("method", methods),
-        ("ablation", ablations),
-        ("seed", seeds),
-    ):
-        if not given:
-            raise ValueError(f"give at least one {kind}")
-        if twice := [str(name) for name in dict.fromkeys(given) if given.count(name) > 1]:
-            raise ValueError(f"{kind} given twice: {', '.join(twice)}")
+    for kind, names in (("methods", methods), ("ablations", ablations)):
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{kind} must be a sequence of names, got {names!r}")
+    _check_once("model", [(m.name, f"{m.case} {m.fingerprint}") for m in models])
+    _check_once("method", [(name, method_label(name)) for name in methods])
+    _check_once("ablation", [(name, name) for name in ablations])
+    _check_once("seed", [(str(seed), str(seed)) for seed in seeds])
     if unknown := [name for name in ablations if name not in _ABLATIONS]:
         raise ValueError(f"unknown ablation {unknown[0]!r}; known: {', '.join(_ABLATIONS)}")
     if selection not in _SELECTIONS:
         raise ValueError(f"unknown selection {selection!r}; known: {', '.join(_SELECTIONS)}")
     if n_inputs < 1:
         raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
-    if min(seeds) < 0:
-        raise ValueError(f"seeds must not be negative, got {min(seeds)}")
-    versions = {method: method_fingerprint(method) for method in methods}
+    for seed in seeds:
+        check_seed(seed)
+    method_versions = {method: method_fingerprint(method) for method in methods}
     first = {shape: place for place, shape in reversed(list(enumerate(m.shape for m in models)))}
     return [
         Run(
             model=model,
             method=method,
-            method_version=versions[method],
+            method_version=method_versions[method],
+            environment=environment(),
             ablation=ablation,
             seed=seed,
             n_inputs=n_inputs,
@@ -165,63 +191,158 @@ def bundled_models(cases: Sequence[str]) -> list[ModelSource]:
     for case in cases:
         if case not in known:
             raise ValueError(f"no bundled model of case {case!r}; there are {', '.join(known)}")
-    return [_stored_model(_BUNDLED / case, case) for case in cases or known]
+    return [stored_model(_BUNDLED / case, case) for case in cases or known]
 
 
 def stored_models(places: Sequence[Path], cases: Sequence[str]) -> list[ModelSource]:
     """Models in directories, and in directories of these; all or those of some cases.
 
     Raises:
-      ValueError: there is no model in a directory, or none of a case.
+      ValueError: there is no model in a directory, or none of a case, or its case is not known.
     """
-    found = []
+    found: list[Path] = []
     for place in places:
         inside = sorted(place.glob("*/config.json")) if place.is_dir() else []
         directories = [place] if (place / "config.json").exists() else [f.parent for f in inside]
         if not directories:
             raise ValueError(f"no model in {place}")
-        found += [_stored_model(directory, str(directory)) for directory in directories]
-    there = {model.case for model in found}
-    if missing := [case for case in cases if case not in there]:
+        found += directories
+    case_of = {directory: _described(directory)[0] for directory in found}
+    if missing := [case for case in cases if case not in case_of.values()]:
         raise ValueError(f"no model of case {missing[0]!r} in {', '.join(map(str, places))}")
-    return [model for model in found if not cases or model.case in cases]
+    chosen = [directory for directory in found if not cases or case_of[directory] in cases]
+    return [stored_model(directory, _called(directory)) for directory in chosen]
 
 
 def compiled_models(cases: Sequence[str]) -> list[ModelSource]:
-    """The models that Tracr makes of cases, which are the high-level models themselves."""
-    from interpbench_jax.cases import get_case  # Tracr takes a second to import
+    """The models that Tracr makes of cases, which are the high-level models themselves.
 
-    own = "".join(
-        Path(file).read_text()
-        for file in filter(None, os.environ.get("INTERPBENCH_CASES", "").split(os.pathsep))
-    )
+    Raises:
+      ValueError: there is no such case, or Tracr cannot compile it.
+    """
     return [
         ModelSource(
             name=f"{case} (compiled)",
-            case=get_case(case).name,
+            case=case,
             directory=None,
-            fingerprint=_digest(f"compiled {case}\n{own}".encode()),
+            fingerprint=fingerprint(compiled=case, task=_built_task(case)),
             shape=f"compiled {case}",
         )
         for case in cases
     ]
 
 
-def _stored_model(directory: Path, name: str) -> ModelSource:
+def stored_model(directory: Path, name: str) -> ModelSource:
+    """The model in a directory.
+
+    Args:
+      directory: of the model.
+      name: what tables call it.
+
+    Raises:
+      ValueError: there is none, or its case is not known.
+    """
+    case, shape = _described(directory)
     try:
-        described = json.loads((directory / "config.json").read_text())
+        files = {file: read_bytes(directory / file, limit=_LARGEST_MODEL) for file in _MODEL_FILES}
+    except FileNotFoundError as error:
+        raise ValueError(f"{directory} does not hold a model: no {error.filename}") from error
+    try:
+        task = "" if case in _built_in_cases() else _built_task(case)
+    except ValueError as error:
+        raise ValueError(
+            f"{directory} holds a model of a case that is not built in; INTERPBENCH_CASES must "
+            f"name the file that defines it: {error}"
+        ) from error
+    return ModelSource(
+        name=name,
+        case=case,
+        directory=str(directory),
+        fingerprint=fingerprint(files=files, task=task),
+        shape=shape,
+    )
+
+
+def check_seed(seed: int) -> None:
+    """Makes sure that a seed has random numbers of its own.
+
+    Raises:
+      ValueError: it is not a whole number, is negative, or so large that it stands for the same
+        numbers as a smaller one.
+    """
+    if not isinstance(seed, numbers.Integral) or not 0 <= seed < _SEED_LIMIT:
+        raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed!r}")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of this package, and of the packages that results are computed with."""
+    names = ("interpbench-jax", *_PACKAGES)
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+@functools.cache
+def environment() -> str:
+    """A digest of what computes results: the package's code, and the packages it rests on.
+
+    Results of different environments may differ, and are never mixed. The programs of built-in
+    cases are part of the code.
+    """
+    packages = {name: version(name) for name in _PACKAGES}
+    return fingerprint(code=source_fingerprint(*_CODE), packages=packages)
+
+
+@functools.cache
+def _built_in_cases() -> frozenset[str]:
+    """Names of the cases whose programs are part of the package, without building any."""
+    return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json"))
+
+
+def _called(directory: Path) -> str:
+    """A model's directory, written so that no bundled model has that name."""
+    is_bundled_name = (_BUNDLED / directory / "config.json").exists()
+    return f"./{directory}" if is_bundled_name and not directory.is_absolute() else str(directory)
+
+
+def _described(directory: Path) -> tuple[str, str]:
+    """Case and shape of the model in a directory, see `ModelSource`."""
+    try:
+        described = read_json(directory / "config.json")
         shape = {k: v for k, v in described["model"].items() if k not in _NOT_SHAPE}
-        files = [directory / file for file in ("model.safetensors", "circuit.json", "config.json")]
-        return ModelSource(
-            name=name,
-            case=str(described["case"]),
-            directory=str(directory),
-            fingerprint=_digest(b"".join(file.read_bytes() for file in files)),
-            shape=json.dumps(shape, sort_keys=True),
-        )
+        return str(described["case"]), json.dumps(shape, sort_keys=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{directory} does not hold a model: {error!r}") from error
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def _built_task(case: str) -> str:
+    """A digest of a case's program and of how its inputs are drawn.
+
+    Raises:
+      ValueError: there is no such case, or Tracr cannot compile it.
+    """
+    import jax  # which Tracr imports, too; together they take seconds
+
+    from interpbench_jax.cases import get_case, sample_sequences
+    from interpbench_jax.compiler import case_fingerprint
+
+    found = get_case(case)
+    # What a user's sampler does is seen by what it draws.
+    drawn = None if found.sampler is None else sample_sequences(found, 1_000, jax.random.key(0))
+    inputs = "uniform" if drawn is None else drawn.tobytes()
+    return fingerprint(program=case_fingerprint(found), inputs=inputs)
+
+
+def _check_once(kind: str, given: Sequence[tuple[str, str]]) -> None:
+    """Refuses an empty list, and what is given twice, though it may have been called otherwise.
+
+    Args:
+      kind: of things.
+      given: what each is called, and what makes it the one that it is.
+    """
+    if not given:
+        raise ValueError(f"give at least one {kind}")
+    first: dict[str, str] = {}
+    for name, identity in given:
+        if identity in first:
+            also = "" if name == first[identity] else f", which is the same as {first[identity]}"
+            raise ValueError(f"{kind} given twice: {name}{also}")
+        first[identity] = name

@@ -1,7 +1,10 @@
 """Several processes on one machine, since XLA compiles on one core only."""
 
+import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Literal, TypeVar, cast
 
@@ -16,8 +19,9 @@ def in_processes(
 ) -> Generator[Row, None, None]:
     """What `work` yields on each item: in order from one process, in no order from several.
 
-    Programs compiled for one item are gone before the next. A process whose parent is gone ends at
-    the next row; what `work` wrote by then is written.
+    Programs compiled for one item are gone before the next. The processes end with the generator:
+    when it is exhausted, closed or interrupted. A process whose parent was killed ends at the next
+    row. What `work` wrote by then is written.
 
     Args:
       work: can be pickled, as a function of a module can.
@@ -26,7 +30,7 @@ def in_processes(
 
     Raises:
       ValueError: `n_processes` is smaller than 1.
-      RuntimeError: a process was ended from outside.
+      ChildProcessError: a process was ended from outside.
       Exception: whatever `work` raises, once; nothing more is yielded.
     """
     if n_processes < 1:
@@ -36,28 +40,56 @@ def in_processes(
             yield from _alone(work, item)
         return
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    waiting, working = list(reversed(items)), []
-    for _ in range(min(n_processes, len(items))):
-        here, there = spawn.Pipe()
-        spawn.Process(target=_serve, args=(work, there), daemon=True).start()
-        there.close()
-        here.send(waiting.pop())
-        working.append(here)
-    while working:
-        for connection in cast(list[Connection], wait(working)):
-            try:
-                kind, value = connection.recv()
-            except EOFError:
-                raise RuntimeError("a process was ended from outside") from None
-            if kind == "row":
-                yield value
-            elif kind == "failed":
-                raise value
-            elif waiting:
-                connection.send(waiting.pop())
-            else:
-                working.remove(connection)
-                connection.close()
+    waiting, working, processes = list(reversed(items)), [], []
+    try:
+        for _ in range(min(n_processes, len(items))):
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=_serve, args=(work, there), daemon=True)
+            with _interrupts_held():
+                process.start()
+            processes.append(process)
+            there.close()
+            here.send(waiting.pop())
+            working.append(here)
+        while working:
+            for connection in cast(list[Connection], wait(working)):
+                try:
+                    kind, value = connection.recv()
+                except EOFError:
+                    raise ChildProcessError(
+                        "a process was ended from outside, as happens where memory is short"
+                    ) from None
+                if kind == "row":
+                    yield value
+                elif kind == "failed":
+                    raise value
+                elif waiting:
+                    connection.send(waiting.pop())
+                else:
+                    working.remove(connection)
+                    connection.close()
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C comes through afterwards only, and never to processes that are started meanwhile.
+
+    A terminal sends it to all of them; this one ends the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets signals through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _alone(work: Callable[[Item], Iterable[Row]], item: Item) -> Iterator[Row]:

@@ -1,8 +1,8 @@
 """Runs discovery methods on a model and scores what they find."""
 
-import json
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -13,12 +13,14 @@ from jaxtyping import Float
 
 from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
 from interpbench_jax.benchmark.keys import key_of
-from interpbench_jax.benchmark.own_method import find_method
+from interpbench_jax.benchmark.own_method import find_method, method_label
+from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.cases import sample_pairs
 from interpbench_jax.compiler import algorithm_outputs, compile_case
 from interpbench_jax.discovery import (
     DISCOVERY_ABLATIONS,
+    METHODS,
     ContrastBatch,
     Loss,
     Selection,
@@ -28,7 +30,7 @@ from interpbench_jax.discovery import (
     usual_selection,
 )
 from interpbench_jax.discovery.losses import loss_to_target
-from interpbench_jax.files import replacing
+from interpbench_jax.files import make_directory, replacing, write_json
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name
@@ -139,7 +141,7 @@ def selection_of(method: str, selection: str) -> Selection:
 
 def make_contrast(
     model: BenchmarkModel,
-    key: jax.Array,
+    key: jax.Array | int,
     *,
     n_inputs: int = N_INPUTS,
     ablation: str = "resample",
@@ -149,15 +151,19 @@ def make_contrast(
 
     Args:
       model: the model to be looked at.
-      key: a JAX random key.
+      key: a JAX random key, or a seed to make one of.
       n_inputs: how many of each.
       ablation: what patches put in, see `contrast_batch`.
       loss: what `optimal` constants minimise; by default the loss against what is right.
 
     Raises:
-      ValueError: `n_inputs` is smaller than 1, or there is no such ablation.
+      ValueError: `n_inputs` is smaller than 1, there is no such ablation, or a seed is out of
+        range.
     """
     check_inputs(n_inputs=n_inputs, ablation=ablation)
+    if not isinstance(key, jax.Array):
+        check_seed(key)
+        key = jax.random.key(key)
     compiled = compile_case(model.case)
     clean, corrupted = sample_pairs(compiled.case, n_inputs, key, min_length=model.min_length)
     return contrast_batch(
@@ -174,7 +180,7 @@ def make_contrast(
 
 def run_methods(
     model: BenchmarkModel,
-    methods: Sequence[str],
+    methods: Sequence[str | Callable[..., Any]],
     batch: ContrastBatch,
     *,
     loss: Loss | None = None,
@@ -185,22 +191,27 @@ def run_methods(
 
     Args:
       model: the model to be looked at.
-      methods: names in `discovery.METHODS`, or `module:function` for one's own.
+      methods: functions; or their names in `discovery.METHODS`, and for one's own
+        `module:function` or `file.py:function`.
       batch: inputs and what patches put in.
       loss: the one for all of them; by default each method's usual one.
       seed: of methods that draw.
       selection: how circuits are read off scores; by default as each method's paper does.
 
     Raises:
-      ValueError: a method or the selection is not known, or the loss or a score is no number.
+      ValueError: a method or the selection is not known, two are called the same, the seed is out
+        of range, or the loss or a score is no number.
     """
-    functions = [find_method(name) for name in methods]  # all looked up before any runs
-    selections = [selection_of(name, selection) for name in methods]
+    check_seed(seed)
+    functions = methods_by_name(methods)  # all looked up before any runs
+    selection_of("", selection)
     categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
     truth = model.circuit
     findings = []
-    for name, function, how in zip(methods, functions, selections, strict=True):
-        used = loss or usual_loss(name, categorical)
+    for name, function in functions.items():
+        built_in = METHODS.get(name) is function  # one's own may bear the same name
+        used = loss or usual_loss(name if built_in else "", categorical)
+        how = selection_of(name if built_in else "", selection)
         loss_name = getattr(used, "__name__", str(used))  # a `functools.partial` has none
         unpatched = float(used(batch.clean_logits, batch))
         if not math.isfinite(unpatched):
@@ -230,6 +241,33 @@ def run_methods(
     return findings
 
 
+def methods_by_name(
+    methods: Sequence[str | Callable[..., Any]],
+) -> dict[str, Callable[..., Any]]:
+    """Methods by what results call them.
+
+    Args:
+      methods: as of `run_methods`.
+
+    Raises:
+      ValueError: a method is not known, or two are called the same.
+    """
+    if isinstance(methods, str) or not isinstance(methods, Sequence):
+        raise ValueError(f"methods must be a sequence, such as ('eap',), got {methods!r}")
+    found: dict[str, Callable[..., Any]] = {}
+    for method in methods:
+        if isinstance(method, str):
+            name, function = method_label(method), find_method(method)
+        elif callable(method):
+            name, function = _name_of(method), method
+        else:
+            raise ValueError(f"a method must be a function or a name, got {method!r}")
+        if name in found:
+            raise ValueError(f"two methods are called {name!r}")
+        found[name] = function
+    return found
+
+
 def write_findings(
     model: BenchmarkModel,
     findings: Sequence[Finding],
@@ -238,22 +276,24 @@ def write_findings(
 ) -> None:
     """Writes scores (`scores.npz`), figures (`findings.json`) and a drawing (`circuits.png`).
 
-    Beside the methods' scores, `scores.npz` has the names of writers and readers.
+    Beside the methods' scores, `scores.npz` has the names of writers and readers. In the figures,
+    what is not defined, such as the precision of an empty circuit, is null.
 
     Args:
       model: the model that was looked at.
       findings: one per method.
       directory: where to write; made if missing.
       settings: how they were made, for the record.
+
+    Raises:
+      ValueError: the directory cannot be written to.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     with replacing(directory / "scores.npz") as partial, partial.open("wb") as stream:
         arrays: dict[str, Any] = {finding.method: finding.scores for finding in findings}
         arrays |= {name: np.array(getattr(model.graph, name)) for name in ("writers", "readers")}
         np.savez_compressed(stream, **arrays)
-    figures = [{**f.as_json(), **settings} for f in findings]
-    with replacing(directory / "findings.json") as partial:
-        partial.write_text(json.dumps(figures, indent=1))
+    write_json(directory / "findings.json", [{**f.as_json(), **settings} for f in findings])
     found = {
         f"{f.method} ({f.selection})": found_circuit(f.scores, model.circuit, selection=f.selection)
         for f in findings
@@ -261,6 +301,14 @@ def write_findings(
     title = f"case {model.case}: {model.card['title']}"
     with replacing(directory / "circuits.png") as partial:
         draw_comparison(model.circuit, found, partial, title=title)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """What a function is called in `METHODS`, or else itself, without arguments given before."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    listed = (name for name, method in METHODS.items() if method is function)
+    return next(listed, getattr(function, "__name__", type(function).__name__))
 
 
 def _found(truth: Circuit, scores: EdgeScores | NodeScores, selection: Selection) -> dict[str, Any]:

@@ -4,11 +4,10 @@ import dataclasses
 import datetime
 import functools
 import inspect
-import json
 import platform
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,16 +16,31 @@ import numpy as np
 
 from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure
-from interpbench_jax.benchmark.own_method import find_method
-from interpbench_jax.benchmark.plan import ModelSource, Run
+from interpbench_jax.benchmark.own_method import find_method, method_label
+from interpbench_jax.benchmark.plan import ModelSource, Run, stored_model, versions
 from interpbench_jax.benchmark.run import make_contrast, selection_of
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.benchmark.store import Store
 from interpbench_jax.compiler import compile_case, program_text
 from interpbench_jax.discovery import ContrastBatch, knobs, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
+from interpbench_jax.files import from_json, to_json
 from interpbench_jax.scoring import node_importance
 from interpbench_jax.zoo import BenchmarkModel, load_model
+
+
+def check_setup(runs: Sequence[Run]) -> None:
+    """Looks up every method and loads every model, so that mistakes are told before any run.
+
+    Raises:
+      ValueError: a method does not exist or its file cannot be imported, or a model cannot be
+        loaded.
+    """
+    for method in dict.fromkeys(run.method for run in runs):
+        find_method(method)
+    for directory in dict.fromkeys(run.model.directory for run in runs):
+        if directory is not None:
+            load_model(directory)
 
 
 def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator[dict[str, Any]]:
@@ -46,7 +60,7 @@ def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator
     methods = {run.method: find_method(run.method) for run in runs}
     known: dict[str, Any] = {
         "command": command,
-        "versions": json.dumps(versions()),
+        "versions": to_json(versions()),
         "device": device(),
     }
     inputs = _Inputs(store)
@@ -60,12 +74,6 @@ def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator
             row["traceback"] = traceback.format_exc()
         store.write(row)
         yield row
-
-
-def versions() -> dict[str, str]:
-    """Of what results depend on."""
-    packages = ("interpbench-jax", "jax", "jaxlib", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def device() -> str:
@@ -87,11 +95,12 @@ class _Inputs:
         self.importance = functools.lru_cache(maxsize=1)(self._importance)
 
     def _load(self, source: ModelSource) -> BenchmarkModel:
-        model = (
-            compiled_model(source.case)
-            if source.directory is None
-            else load_model(source.directory)
-        )
+        if source.directory is None:
+            model = compiled_model(source.case)
+        else:
+            model = load_model(source.directory)
+            if stored_model(Path(source.directory), source.name) != source:
+                raise ValueError(f"{source.directory} has changed since the runs were planned")
         self._store.write_model(source.fingerprint, model_facts(model))
         # No program depends on it, but models of one shape would not share programs.
         shape = dataclasses.replace(model.config, init_std=1.0)
@@ -134,7 +143,7 @@ def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]
         "kind": kind(model),
         "n_edges": int(model.graph.head_valid.sum()) - 1,  # without input->logits
         "n_true_edges": len(model.circuit.head_edges - {("input", "logits")}),
-        "knobs": json.dumps({"loss": loss.__name__} | _defaults(method)),
+        "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
         "scores": scores.reshape(-1).tolist(),
         "scores_shape": list(scores.shape),
         "node_importance": importance,
@@ -176,7 +185,7 @@ def model_facts(model: BenchmarkModel) -> dict[str, Any]:
         "metrics": model.card.get("metrics", {}),
         "program": program_text(compile_case(model.case).case),
         "variables": {v.node: v.name for v in model.variables},
-        "circuit": json.loads(model.circuit.to_json()),
+        "circuit": from_json(model.circuit.to_json(), source="the circuit"),
     }
 
 
@@ -186,6 +195,7 @@ def _described(run: Run) -> dict[str, Any]:
     return {
         **fields,
         "id": run.id,
+        "method": method_label(run.method),
         "model": source["name"],
         "model_id": source["fingerprint"],
         "case": source["case"],

@@ -5,19 +5,19 @@ what is known of a model. Files appear complete or not at all, so that any numbe
 write, any of them may be killed, and directories are merged by copying.
 """
 
-import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from interpbench_jax.files import read_json, replacing, write_json
 
 if TYPE_CHECKING:
     import polars as pl
 
 _TEXT = (
     "id", "status", "error", "traceback", "model", "model_id", "case", "kind", "method",
-    "method_version", "ablation", "selection", "knobs", "versions", "device", "command", "started",
+    "method_version", "environment", "ablation", "selection", "knobs", "versions", "device",
+    "command", "started",
 )  # fmt: skip
 _INTEGER = ("seed", "n_inputs", "n_edges", "n_true_edges")
 SCORES = (
@@ -27,6 +27,14 @@ SCORES = (
     "incompleteness", "incompleteness_worst", "minimality", "superfluous",
 )  # fmt: skip
 """Columns with one number per run; `scoring/README.md` says what they mean."""
+_REQUIRED = ("id", "status", "model", "model_id", "method", "ablation", "seed", "n_inputs")
+_STEM = r"([^/\\]*)\.parquet$"
+# What `read_model` promises.
+_SIZES = ("n_layers", "n_heads", "d_model", "n_ctx")
+_FACTS = {
+    "title": str, "kind": str, "config": dict, "metrics": dict, "program": list,
+    "variables": dict, "circuit": dict,
+}  # fmt: skip
 RATES = ("threshold", "true_positive_rate", "false_positive_rate", "precision")
 _NUMBER = ("seen_inputs", "seconds", "compile_seconds", "scoring_seconds", *SCORES)
 _NUMBERS = (
@@ -43,24 +51,31 @@ class Store:
         """Opens a directory, which need not exist yet."""
         self.directory = directory
 
+    def status(self) -> dict[str, str]:
+        """`done` or `failed` per id of all runs that have a result.
+
+        A file that holds no result counts as none: its run is to be done.
+        """
+        rows = self.read(("id", "status"))
+        return dict(rows.iter_rows())
+
     def finished(self) -> frozenset[str]:
         """Ids of all runs that have a result, be it a failure."""
-        return frozenset(file.stem for file in (self.directory / "runs").glob("[!.]*.parquet"))
+        return frozenset(self.status())
 
     def failed(self) -> frozenset[str]:
-        """Ids of the runs that failed.
-
-        Raises:
-          ValueError: a file cannot be read.
-        """
-        rows = self.read(columns=("id", "status")) if self.finished() else None
-        return frozenset() if rows is None else frozenset(_column(rows, "id", status="failed"))
+        """Ids of the runs that failed."""
+        return frozenset(name for name, status in self.status().items() if status == "failed")
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes the result of one run, at once and whole; an older one is replaced.
 
         Args:
           row: by the names in `schema`; what is missing is null.
+
+        Raises:
+          ValueError: a column is not in `schema`.
+          OSError: the file cannot be written.
         """
         import polars as pl
 
@@ -68,49 +83,82 @@ class Store:
         if unknown := row.keys() - columns.keys():
             raise ValueError(f"results have no columns {sorted(unknown)}")
         frame = pl.DataFrame([{name: row.get(name) for name in columns}], schema=columns)
-        with _appearing(self.directory / "runs" / f"{row['id']}.parquet") as partial:
-            frame.write_parquet(partial, statistics=False)
+        file = self._place("runs") / f"{row['id']}.parquet"
+        try:
+            with replacing(file) as partial:
+                frame.write_parquet(partial, statistics=False)
+        except pl.exceptions.PolarsError as error:  # so it calls a full disk, among others
+            raise OSError(f"{file} cannot be written: {error}") from error
 
     def read(self, columns: Iterable[str] | None = None) -> "pl.DataFrame":
         """All results, a row each, sorted by id.
 
+        Files that hold no result are left out; `unreadable` names them.
+
         Args:
           columns: which to read; all if none are named.
-
-        Raises:
-          ValueError: there are none, or a file cannot be read.
         """
         import polars as pl
 
-        files = sorted(self.directory / "runs" / f"{name}.parquet" for name in self.finished())
+        every, wanted = schema(), list(schema() if columns is None else columns)
+        needed = list(dict.fromkeys([*_REQUIRED, *wanted]))
+        files = self._files()
         if not files:
-            raise ValueError(f"no results in {self.directory}")
-        wanted = schema() if columns is None else {name: schema()[name] for name in columns}
+            return pl.DataFrame(schema={name: every[name] for name in wanted})
         try:
-            return pl.scan_parquet(
-                files, schema=schema(), missing_columns="insert", extra_columns="ignore", glob=False
-            ).select(list(wanted)).collect()  # fmt: skip
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise ValueError(f"{_first_bad(files)} cannot be read: {error}") from error
+            rows = _scan(files).select(needed, "file").collect()
+            if len(rows) != len(files) or not _are_results(rows):
+                raise ValueError("some are no results")
+        except (pl.exceptions.PolarsError, OSError, ValueError):  # one spoils the scan of all
+            rows = _scan([file for file in files if _fault(file) is None]).select(needed).collect()
+        return rows.select(wanted)
+
+    def unreadable(self) -> dict[Path, str]:
+        """What is wrong with each file in the place of a result that holds none."""
+        files = self._files()
+        if len(self.read(("id",))) == len(files):
+            return {}
+        faults = {file: _fault(file) for file in files}
+        return {file: fault for file, fault in faults.items() if fault is not None}
 
     def write_model(self, model_id: str, facts: Mapping[str, Any]) -> None:
-        """Writes what is known of a model, unless it is there already."""
-        file = self.directory / "models" / f"{model_id}.json"
-        if not file.exists():
-            with _appearing(file) as partial:
-                partial.write_text(json.dumps(facts, indent=1))
-
-    def read_model(self, model_id: str) -> dict[str, Any]:
-        """What is known of a model.
+        """Writes what is known of a model; an older file is replaced.
 
         Raises:
-          ValueError: nothing is, or the file cannot be read.
+          OSError: the file cannot be written.
+        """
+        write_json(self._place("models") / f"{model_id}.json", facts)
+
+    def read_model(self, model_id: str) -> dict[str, Any]:
+        """What is known of a model, as `runner.model_facts` says it.
+
+        Raises:
+          ValueError: nothing is, or the file holds something else; the message names it.
         """
         file = self.directory / "models" / f"{model_id}.json"
         try:
-            return json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file} cannot be read: {error}") from error
+            facts = read_json(file)
+        except FileNotFoundError as error:
+            raise ValueError(f"{file} is missing") from error
+        if not isinstance(facts, dict):
+            raise ValueError(f"{file} does not describe a model")
+        for name, kind in _FACTS.items():
+            if not isinstance(facts.get(name), kind):
+                raise ValueError(f"{file} does not describe a model: no {kind.__name__} {name!r}")
+        for name in _SIZES:
+            if not isinstance(facts["config"].get(name), int):
+                raise ValueError(f"{file} does not describe a model: no int {name!r} in 'config'")
+        if not all(isinstance(line, str) for line in facts["program"]):
+            raise ValueError(f"{file} does not describe a model: 'program' is not lines of text")
+        return facts
+
+    def _files(self) -> list[Path]:
+        return sorted((self.directory / "runs").glob("[!.]*.parquet"))
+
+    def _place(self, folder: str) -> Path:
+        place = self.directory / folder
+        place.mkdir(parents=True, exist_ok=True)
+        return place
 
 
 def schema() -> "dict[str, Any]":
@@ -126,41 +174,39 @@ def schema() -> "dict[str, Any]":
     }
 
 
-class _appearing:  # noqa: N801 (a context manager)
-    """A temporary name beside a file, which becomes the file if the block succeeds.
-
-    As `zoo.replacing`, which imports JAX; the temporary name begins with a dot and the process id.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> Path:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{os.getpid()}.", suffix=self.file.suffix, dir=self.file.parent
-        )
-        os.close(handle)
-        self.partial = Path(name)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.partial.chmod(0o644)
-            self.partial.replace(self.file)
-        self.partial.unlink(missing_ok=True)
-
-
-def _column(rows: "pl.DataFrame", name: str, *, status: str) -> list[str]:
-    return rows.filter(rows["status"] == status)[name].to_list()
-
-
-def _first_bad(files: Iterable[Path]) -> Path | str:
+def _scan(files: list[Path]) -> "pl.LazyFrame":
+    """Results in files, and which file each is from; files of older versions lack columns."""
     import polars as pl
 
-    for file in files:
-        try:
-            pl.read_parquet(file)
-        except (pl.exceptions.PolarsError, OSError):
-            return file
-    return "the store"
+    if not files:
+        return pl.LazyFrame(schema={**schema(), "file": pl.String()})
+    return pl.scan_parquet(
+        files,
+        schema=schema(),
+        missing_columns="insert",
+        extra_columns="ignore",
+        include_file_paths="file",
+        glob=False,
+    )
+
+
+def _are_results(rows: "pl.DataFrame") -> bool:
+    """Whether each says what was run, and lies in the file of that name."""
+    import polars as pl
+
+    named = pl.col("file").str.extract(_STEM, 1) == pl.col("id")
+    known = pl.all_horizontal(pl.col(_REQUIRED).is_not_null())
+    return bool(rows.select((named & known).fill_null(False).all()).item())
+
+
+def _fault(file: Path) -> str | None:
+    """Why a file holds no result; `None` if it holds one."""
+    import polars as pl
+
+    try:
+        rows = _scan([file]).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        return f"{file} cannot be read: {' '.join(str(error).split())}"
+    if len(rows) == 1 and _are_results(rows):
+        return None
+    return f"{file} does not hold the result of the run that it is named by"

@@ -4,9 +4,14 @@ One command a file, imported when it is called; heavy modules are imported insid
 that `--help` answers at once.
 """
 
+import _thread
+import contextlib
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import tyro
 
@@ -14,18 +19,73 @@ COMMANDS = ("cases", "train", "evaluate", "discover", "benchmark", "report", "pa
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `interpbench`; exits with 2 and one line on bad input."""
+    """Entry point of `interpbench`.
+
+    Exits with 2 and one line on bad input, with 1 and one line where the system refuses something,
+    such as space on a disk, and with 130 and one line when interrupted. A command may return
+    another exit status, and raise `KeyboardInterrupt` with a sentence that says how to go on.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given and given[0] in COMMANDS:
-            tyro.cli(_load(given[0]), prog=f"interpbench {given[0]}", args=given[1:])
-        else:
-            commands = {name: _load(name) for name in COMMANDS}
-            tyro.extras.subcommand_cli_from_dict(commands, prog="interpbench", args=given)
+        with _interrupts_that_last():
+            status = _call(given)
+        if status:
+            sys.exit(status)
     except ValueError as error:
-        print(f"interpbench: {error}", file=sys.stderr)
+        _print_line(error)
         sys.exit(2)
+    except OSError as error:
+        _print_line(error)
+        sys.exit(1)
+    except KeyboardInterrupt as interruption:
+        _leave(interruption)
 
 
-def _load(command: str) -> Callable[..., None]:
+def _call(given: list[str]) -> int | None:
+    if given and given[0] in COMMANDS:
+        return tyro.cli(_load(given[0]), prog=f"interpbench {given[0]}", args=given[1:])
+    commands = {name: _load(name) for name in COMMANDS}
+    return tyro.extras.subcommand_cli_from_dict(commands, prog="interpbench", args=given)
+
+
+def _load(command: str) -> Callable[..., int | None]:
+    """The function of a command; it returns an exit status, or nothing where all went well."""
     return getattr(importlib.import_module(f"interpbench_jax.cli.{command}"), command)
+
+
+@contextlib.contextmanager
+def _interrupts_that_last() -> Iterator[None]:
+    """Interrupts again where a callback swallowed the exception.
+
+    Python ignores exceptions in finalizers and callbacks of the garbage collection, of which JAX
+    has one: Ctrl-C would be lost if it came at that moment.
+    """
+    before = sys.unraisablehook
+
+    def hook(ignored: "sys.UnraisableHookArgs") -> None:
+        if ignored.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, _thread.interrupt_main).start()  # when the callback is over
+        else:
+            before(ignored)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _leave(interruption: KeyboardInterrupt) -> None:
+    """Ends the process without tearing the interpreter down.
+
+    XLA's threads may still be computing what was dispatched, and crash when what they use is freed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing
+    _print_line(": ".join(filter(None, ("interrupted", str(interruption)))))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
+
+
+def _print_line(message: object) -> None:
+    print(f"interpbench: {' '.join(str(message).split())}", file=sys.stderr)

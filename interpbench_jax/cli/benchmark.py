@@ -3,6 +3,8 @@
 import itertools
 import shlex
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,7 @@ from interpbench_jax.benchmark.plan import (
 )
 from interpbench_jax.benchmark.store import Store
 from interpbench_jax.cli.output import OUT, console, print_table
+from interpbench_jax.files import make_directory
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,18 +52,19 @@ def benchmark(
     retry_failed: bool = False,
     dry_run: bool = False,
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = OUT / "benchmark",
-) -> None:
+) -> int:
     """Run methods on models and keep every result; call again to go on after an interruption.
 
     Every combination of model, method, ablation and seed is a run. Its result is written to
-    DIR/runs when it is done, with all scores; runs that have a result are skipped. Show results
-    with `interpbench report DIR`.
+    DIR/runs when it is done, with all scores; runs that have a result are skipped. A run that fails
+    does not stop the others; the exit status is 1 then. Show results with `interpbench report DIR`.
 
     Args:
       cases: cases to take models of; all bundled ones, or all in `--models`, if none are named.
       models: directories of models, or of directories of models, instead of the bundled ones.
       compiled: take the models that Tracr compiles of the cases instead of trained ones.
-      methods: names, or `module:function` for one of your own in the working directory.
+      methods: names, or one of your own: `module:function` with the module in the working
+        directory or installed, or `file.py:function`.
       ablations: what takes the place of what a patched edge carries: resample, mean,
         mean_per_position, zero, optimal.
       seeds: of the inputs and of what is random in a method.
@@ -78,15 +82,39 @@ def benchmark(
     sources = _sources(cases, models, compiled)
     plan = make_plan(sources, methods, ablations, seeds, n_inputs, selection)
     mine = share_of(plan, share)
-    store = Store(out)
-    done = store.finished() - (store.failed() if retry_failed else frozenset())
-    todo = [run for run in mine if run.id not in done]
-    _print_plan(plan, mine, todo, share)
+    _print_plan(plan, mine, share)
     if dry_run:
-        return
+        _to_do(mine, Store(out), retry_failed)
+        return 0
+    return carry_out(mine, Store(out), processes=processes, retry_failed=retry_failed)
+
+
+def carry_out(
+    runs: Sequence[Run], store: Store, *, processes: int = 1, retry_failed: bool = False
+) -> int:
+    """Does those of the runs that have no result yet, and prints what all of them found.
+
+    Args:
+      runs: in the order of `make_plan`.
+      store: where results are and go.
+      processes: how many work side by side.
+      retry_failed: do those again that failed.
+
+    Returns:
+      The exit status: 1 if one of the runs failed, now or earlier.
+
+    Raises:
+      ValueError: a method or a model cannot be loaded, or results cannot be written; before any
+        run.
+      KeyboardInterrupt: with a sentence that says how to go on.
+    """
+    todo = _to_do(runs, store, retry_failed)
     if todo:
-        _work_off(todo, store, processes)
-    _print_results(store, mine)
+        try:
+            _work_off(todo, store, processes)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on where this one stopped") from None
+    return _print_results(store, runs)
 
 
 def _sources(cases: tuple[str, ...], models: tuple[Path, ...], compiled: bool) -> list[ModelSource]:
@@ -98,7 +126,7 @@ def _sources(cases: tuple[str, ...], models: tuple[Path, ...], compiled: bool) -
     return compiled_models(cases or [model.case for model in trained]) if compiled else trained
 
 
-def _print_plan(plan: list[Run], mine: list[Run], todo: list[Run], share: str) -> None:
+def _print_plan(plan: Sequence[Run], mine: Sequence[Run], share: str) -> None:
     def names(kind: str, given: list[Any]) -> str:
         listed = list(dict.fromkeys(map(str, given)))
         shown = ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
@@ -110,21 +138,34 @@ def _print_plan(plan: list[Run], mine: list[Run], todo: list[Run], share: str) -
         names("ablation", [run.ablation for run in plan]),
         names("seed", [run.seed for run in plan]),
     ]
-    groups = len({run.compile_group for run in todo})
-    lines = [f"{len(plan)} runs: " + " x ".join(parts)]
+    _print(f"{len(plan)} runs: " + " x ".join(parts))
     if len(mine) < len(plan):
-        lines.append(f"share {share}: {len(mine)} of them")
-    sharing = f", in {groups} compile group{'s' * (groups != 1)}" if todo else ""
-    lines.append(f"{len(mine) - len(todo)} done, {len(todo)} to do{sharing}")
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+        _print(f"share {share}: {len(mine)} of them")
+
+
+def _to_do(runs: Sequence[Run], store: Store, retry_failed: bool) -> list[Run]:
+    """The runs that have no result, or a failure that shall be tried again; prints their number."""
+    status = store.status()
+    of = {kind: [r for r in runs if status.get(r.id) == kind] for kind in ("done", "failed")}
+    todo = [r for r in runs if r.id not in status or (retry_failed and status[r.id] == "failed")]
+    groups = len({run.compile_group for run in todo})
+    parts = [f"{len(of['done'])} done", f"{len(todo)} to do"]
+    if of["failed"] and not retry_failed:
+        parts.insert(1, f"{len(of['failed'])} failed (--retry-failed runs them again)")
+    if todo:
+        parts.append(f"in {groups} compile group{'s' * (groups != 1)}")
+    _print(", ".join(parts))
+    return todo
 
 
 def _work_off(todo: list[Run], store: Store, processes: int) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from interpbench_jax.benchmark.processes import in_processes
-    from interpbench_jax.benchmark.runner import execute
+    from interpbench_jax.benchmark.runner import check_setup, execute
 
+    check_setup(todo)
+    make_directory(store.directory)
     work = partial(execute, store=store, command="interpbench " + shlex.join(sys.argv[1:]))
     groups = [list(runs) for _, runs in itertools.groupby(todo, lambda run: run.model.shape)]
     columns = (
@@ -133,41 +174,44 @@ def _work_off(todo: list[Run], store: Store, processes: int) -> None:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    try:
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task(f"first: {_label(todo[0])}", total=len(todo))
-            label = {run.id: _label(run) for run in todo}
-            for row in in_processes(work, groups, processes):
-                if row["status"] == "failed":
-                    progress.console.print(f"failed: {row['id']}: {row['error']}", markup=False)
-                progress.update(task, advance=1, description=f"done: {label[row['id']]}")
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where this one stopped")
-        sys.exit(130)
+    with (
+        Progress(*columns, console=console) as progress,
+        closing(in_processes(work, groups, processes)) as rows,
+    ):
+        task = progress.add_task(f"first: {_label(todo[0])}", total=len(todo))
+        label = {run.id: _label(run) for run in todo}
+        for row in rows:
+            if row["status"] == "failed":
+                progress.console.print(f"failed: {row['id']}: {row['error']}", markup=False)
+            progress.update(task, advance=1, description=f"{row['status']}: {label[row['id']]}")
 
 
 def _label(run: Run) -> str:
     return f"{run.model.name}  {run.method}  {run.ablation}  seed {run.seed}"
 
 
-def _print_results(store: Store, mine: list[Run]) -> None:
+def _print_results(store: Store, runs: Sequence[Run]) -> int:
+    """Prints what runs found, and returns the exit status."""
     import polars as pl
 
     rows = store.read(columns=("id", "status", "error", "method", *_SHOWN))
-    rows = rows.filter(pl.col("id").is_in([run.id for run in mine]))
+    rows = rows.filter(pl.col("id").is_in([run.id for run in runs]))
     done, failed = (rows.filter(pl.col("status") == status) for status in ("done", "failed"))
     if len(done):
         headers = ("method", "runs", *_SHOWN.values())
         print_table(f"AUROC and more, means over {len(done)} runs", headers, _means(done))
     for row in failed.iter_rows(named=True):
-        console.print(f"failed: {row['id']}: {row['error']}", markup=False, soft_wrap=True)
-    console.print(
-        f"{len(rows)} of {len(mine)} runs have a result, {len(failed)} of them an error; "
-        f"to see them: interpbench report {store.directory}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+        _print(f"failed: {row['id']}: {row['error']}")
+    for fault in store.unreadable().values():
+        _print(f"left out: {fault}")
+    again = "; --retry-failed runs these again" if len(failed) else ""
+    _print(f"{len(rows)} of {len(runs)} runs have a result, {len(failed)} of them an error{again}")
+    _print(f"to see them: interpbench report {store.directory}")
+    return int(len(failed) > 0)
+
+
+def _print(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _means(done: "pl.DataFrame") -> list[tuple[str, ...]]:

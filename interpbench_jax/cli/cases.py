@@ -1,12 +1,12 @@
 """`interpbench cases`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from interpbench_jax.cli.output import OUT, console, print_table
+from interpbench_jax.files import to_json
 
 Words = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[show CASE...]")]
 
@@ -37,14 +37,14 @@ def cases(
     if words:
         shown = [_facts(name, out) for name in words[1:]]
         if as_json:
-            print(json.dumps(shown, indent=1))
+            print(to_json(shown, indent=1))
         else:
             for facts in shown:
                 _print_facts(facts)
         return
     rows = _rows(attention, max_params, paper, published)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(to_json(rows, indent=1))
     else:
         headers = ("case", "computes", "tokens", "length", "kind", "edges", "shape")
         cells = [tuple(row.get(header, "") for header in headers) for row in rows]

@@ -10,6 +10,7 @@ from interpbench_jax.cli.benchmark import benchmark
 from interpbench_jax.cli.output import OUT, print_metrics
 from interpbench_jax.cli.report import report
 from interpbench_jax.cli.train import train_one
+from interpbench_jax.files import make_directory
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import members
 
@@ -20,7 +21,7 @@ _METHODS = (
 _N_INPUTS = 200  # a fifth of the usual number, to be done in minutes
 
 
-def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
+def demo(*, train: bool = False, out: Path = OUT / "demo") -> int:
     """Verify the bundled models, run six methods on them, and write a report.
 
     Args:
@@ -31,6 +32,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
 
     from interpbench_jax.zoo import bundled_names
 
+    make_directory(out)
     places: tuple[str | Path, ...] = bundled_names()
     if train:
         train_one("3", members(SiitConfig()), out / "models")
@@ -41,7 +43,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
     print_metrics({verified[place].case: verified[place].metrics for place in places})
     largest_first = sorted(verified.values(), key=lambda found: -found.n_weights)
     results = out / "results"
-    benchmark(
+    status = benchmark(
         cases=tuple(found.case for found in largest_first),
         models=(out / "models",) if train else (),
         methods=_METHODS,
@@ -50,6 +52,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> None:
         out=results,
     )
     report(results, out=out / "report")
+    return status
 
 
 class _Verified(NamedTuple):

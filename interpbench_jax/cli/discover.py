@@ -1,10 +1,13 @@
 """`interpbench discover`."""
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from interpbench_jax.benchmark.own_method import method_label
+from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import OUT, console, make_directories, need_some, print_findings
 
@@ -22,12 +25,15 @@ def discover(
     seed: int = 0,
     selection: str = "usual",
     out: Path = OUT / "discover",
-) -> None:
+) -> int:
     """Run circuit discovery methods on models, score and draw what they find.
+
+    A method that fails on a model does not stop the others; the exit status is 1 then.
 
     Args:
       models: bundled models by name, or directories.
-      methods: what to run; `module:function` is one of your own in the working directory.
+      methods: names, or one of your own: `module:function` with the module in the working
+        directory or installed, or `file.py:function`.
       ablation: what patches put in: resample, mean, mean_per_position, zero or optimal (the
         constants that cost least, by the loss given, else against what is right).
       loss: kl, cross_entropy or logit_difference for labels, mse_to_clean, mse or mae for values;
@@ -42,17 +48,16 @@ def discover(
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.keys import key_of
-    from interpbench_jax.benchmark.own_method import find_method
-    from interpbench_jax.benchmark.run import check_inputs, selection_of
+    from interpbench_jax.benchmark.run import check_inputs, methods_by_name, selection_of
     from interpbench_jax.compiler import compile_case
     from interpbench_jax.discovery import named_loss
 
     # All settings are checked before any work.
     need_some(methods, "method")
-    for method in methods:
-        find_method(method)
-        selection_of(method, selection)
+    methods_by_name(methods)
+    selection_of("", selection)
     check_inputs(n_inputs=n_inputs, ablation=ablation)
+    check_seed(seed)
     loaded = load_models(models)
     losses = {
         name: None if loss is None else named_loss(loss, compile_case(model.case).categorical)
@@ -62,6 +67,7 @@ def discover(
 
     settings = {"ablation": ablation, "n_inputs": n_inputs, "seed": seed}
     found: dict[str, list[Finding]] = {name: [] for name in loaded}
+    failures: list[str] = []
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -81,11 +87,26 @@ def discover(
             )
             for method in methods:
                 progress.update(task, description=f"{name}  {method}")
-                found[name] += run_methods(
-                    model, (method,), batch, loss=losses[name], seed=seed, selection=selection
-                )
+                try:
+                    found[name] += run_methods(
+                        model, (method,), batch, loss=losses[name], seed=seed, selection=selection
+                    )
+                except Exception as error:  # whatever a user's own method does
+                    failures.append(f"failed: {name}, {method_label(method)}: {_told(error)}")
+                    progress.console.print(failures[-1], markup=False, soft_wrap=True)
                 progress.advance(task)
             write_findings(model, found[name], directories[name], settings)
     print_findings(found)
     pictures = ", ".join(str(out / name / "circuits.png") for name in found)
     console.print(f"true and found circuits side by side: {pictures}", highlight=False)
+    return int(len(failures) > 0)
+
+
+def _told(error: Exception) -> str:
+    """An error in one line, with the last place before that in installed packages."""
+    frames = traceback.extract_tb(error.__traceback__)
+    raised = [frame for frame in frames if "site-packages" not in frame.filename][-1:] or frames[
+        -1:
+    ]
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{message} ({Path(raised[0].filename).name}, line {raised[0].lineno})"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from interpbench_jax.files import make_directory
+
 if TYPE_CHECKING:
     from interpbench_jax.benchmark import Finding
 
@@ -23,11 +25,8 @@ def need_some(names: Sequence[str], kind: str) -> None:
 def make_directories(out: Path, names: Iterable[str]) -> dict[str, Path]:
     """Makes one for each name, so that what cannot be written is told before any work."""
     directories = {name: out / name for name in names}
-    try:
-        for directory in directories.values():
-            directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot write to {out}: {error.strerror}") from error
+    for directory in (out, *directories.values()):
+        make_directory(directory)
     return directories
 
 

@@ -1,13 +1,22 @@
 """`interpbench paper`."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from interpbench_jax.cli.benchmark import benchmark
+from interpbench_jax.benchmark.plan import bundled_models, environment, make_plan, stored_model
+from interpbench_jax.benchmark.store import Store
+from interpbench_jax.cli.benchmark import carry_out
 from interpbench_jax.cli.output import OUT, console
+from interpbench_jax.files import (
+    from_json,
+    make_directory,
+    read_json,
+    source_fingerprint,
+    to_json,
+    write_json,
+)
 
 Experiment = Literal["auroc", "effects", "realism", "weights", "sweep"]
 
@@ -21,7 +30,7 @@ def paper(
 ) -> None:
     """Do the experiments of the InterpBench paper on the bundled models; write a page.
 
-    What is there is not done again.
+    What is there, and was made by the same code of the same models, is not done again.
 
     Args:
       cases: which of the paper's; all of which models are bundled if none are named.
@@ -31,7 +40,8 @@ def paper(
       processes: how many work side by side, on a case each.
       out: where to write `paper.md`, and what it is made of.
     """
-    from interpbench_jax.benchmark import Store
+    import polars as pl
+
     from interpbench_jax.benchmark.paper import (
         METHODS,
         auroc_rows,
@@ -43,11 +53,15 @@ def paper(
     )
 
     chosen = _cases(cases)
+    make_directory(out)
 
     def auroc(cases: Sequence[str]) -> list[dict[str, Any]]:
-        benchmark(cases=tuple(cases), methods=METHODS, processes=processes, out=out / "results")
-        columns = ("case", "method", "status", "staircase", "edge_auroc")
-        return auroc_rows(Store(out / "results").read(columns))
+        plan = make_plan(bundled_models(cases), METHODS, ("resample",), (0,), 1_000)
+        store = Store(out / "results")
+        if carry_out(plan, store, processes=processes, retry_failed=True):
+            raise ValueError("the main table needs every run, and some failed; call again to retry")
+        results = store.read(("id", "case", "method", "staircase", "edge_auroc"))
+        return auroc_rows(results.filter(pl.col("id").is_in([run.id for run in plan])))
 
     def sweep(cases: Sequence[str]) -> list[dict[str, Any]]:
         return sweep_rows(cases[0])
@@ -102,17 +116,24 @@ def _rows(
 
 
 def _made(file: Path, make: Callable[[Sequence[str]], Any], cases: Sequence[str]) -> Any:
-    """What is in the file, or what is made and written to it if it was made of other models."""
-    from interpbench_jax.benchmark.plan import bundled_models
-    from interpbench_jax.files import replacing
+    """What is in the file, or what is made and written to it if the file is of anything else."""
+    from interpbench_jax.zoo import every_bundled_name
+    from interpbench_jax.zoo.store import BUNDLED
 
-    made_of = {model.case: model.fingerprint for model in bundled_models(cases)}
-    if file.exists():
-        stored = json.loads(file.read_text())
-        if stored["models"] == made_of:
-            return stored["found"]
-    found = make(cases)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as partial:
-        partial.write_text(json.dumps({"models": made_of, "found": found}, indent=1))
+    names = [name for name in every_bundled_name() if name.rpartition("/")[2] in cases]
+    made_of = {
+        "cases": list(cases),
+        "models": {name: stored_model(BUNDLED / name, name).fingerprint for name in names},
+        "environment": environment(),
+        "code": source_fingerprint("benchmark/paper"),
+    }
+    try:
+        stored = read_json(file)
+    except (FileNotFoundError, ValueError):
+        stored = None
+    if isinstance(stored, dict) and stored.get("made_of") == made_of:
+        return stored["found"]
+    found = from_json(to_json(make(cases)), source="what was found")  # as it is read back
+    make_directory(file.parent)
+    write_json(file, {"made_of": made_of, "found": found})
     return found

@@ -7,17 +7,25 @@ import tyro
 
 from interpbench_jax.cli.output import console
 
-Results = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS")]
+Directory = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS")]
 
 
-def report(results: Results, *, out: Path | None = None) -> None:
+def report(results: Directory, *, out: Path | None = None) -> None:
     """Write a page (HTML, needs no network), plots (PNG, SVG) and tables (CSV, Markdown).
+
+    Results that are not comparable, such as runs on 200 and on 1,000 inputs or of two versions of
+    the code, stand apart. Failed runs and files that hold no result are listed.
 
     Args:
       results: directory that `interpbench benchmark` wrote.
       out: where to write; RESULTS/report if not given.
     """
-    from interpbench_jax.benchmark import Store, write_report
+    from interpbench_jax.benchmark.report.results import Results
+    from interpbench_jax.benchmark.report.write import write_results
+    from interpbench_jax.benchmark.store import Store
 
-    page = write_report(Store(results), out or results / "report")
+    found = Results(Store(results))
+    page = write_results(found, out or results / "report")
+    for fault in found.unreadable:
+        console.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -35,11 +35,15 @@ def read_bytes(file: Path, *, limit: int) -> bytes:
         if found.st_size > limit:
             raise ValueError(f"{file} has {found.st_size} bytes, expected at most {limit}")
         with os.fdopen(handle, "rb", closefd=False) as stream:
-            content = stream.read(limit + 1)
+            # Not `limit` at once: as much memory as is read for is taken beforehand.
+            pieces = [stream.read(found.st_size + 1)]
+            while pieces[-1] and sum(map(len, pieces)) <= limit:
+                pieces.append(stream.read(MEBIBYTE))
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
+    content = b"".join(pieces)
     if len(content) > limit:  # it grew, or its size was not told
         raise ValueError(f"{file} has more than {limit} bytes")
     return content

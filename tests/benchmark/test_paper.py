@@ -112,3 +112,17 @@ def test_what_was_made_of_the_same_models_is_not_made_again(tmp_path):
     assert [_made(file, make, ("3",)) for _ in range(2)] == [1, 1]
     assert _made(file, make, ("3", "13")) == 2
     assert made_of == [("3",), ("3", "13")]
+
+
+def test_what_other_code_made_or_cannot_be_read_is_made_again(tmp_path, monkeypatch):
+    """And what is not a number is the same when it is made and when it is read."""
+    file, values = tmp_path / "3.json", iter((1.0, 2.0, float("nan")))
+
+    def make(cases):
+        return [next(values)]
+
+    assert _made(file, make, ("3",)) == [1.0]
+    monkeypatch.setattr("interpbench_jax.cli.paper.environment", lambda: "other code")
+    assert _made(file, make, ("3",)) == [2.0]
+    file.write_text('{"found": ')
+    assert [_made(file, make, ("3",)) for _ in range(2)] == [[None], [None]]

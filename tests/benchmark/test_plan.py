@@ -1,5 +1,6 @@
 """What is planned, under which names, and by whom it is done."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from interpbench_jax.benchmark import ModelSource, Run, make_plan, share_of
+from interpbench_jax.benchmark import plan as plan_module
 from interpbench_jax.benchmark.plan import bundled_models, compiled_models, stored_models
+from interpbench_jax.cases import registry
 from interpbench_jax.discovery import DISCOVERY_ABLATIONS
 from interpbench_jax.zoo import bundled_names
 from interpbench_jax.zoo.store import BUNDLED
@@ -44,20 +47,22 @@ def test_models_of_one_shape_and_runs_on_one_batch_are_neighbours() -> None:
 def test_an_id_tells_what_was_run_and_depends_on_nothing_else() -> None:
     run = plan("a")[0]
     assert run.id.startswith("0-eap-resample-0-")
-    elsewhere = replace(run.model, directory="/elsewhere", shape="other")
+    elsewhere = replace(run.model, name="../0", directory="/elsewhere", shape="other")
     assert replace(run, model=elsewhere).id == run.id
     retrained = replace(run.model, fingerprint="g")
     others = [
         replace(run, model=retrained),
         replace(run, method="acdc"),
         replace(run, method_version="new"),
+        replace(run, environment="new"),
         replace(run, ablation="zero"),
         replace(run, seed=1),
         replace(run, n_inputs=11),
     ]
-    assert len({run.id, *(other.id for other in others)}) == 7
-    own = replace(run, method="mine.methods:../best one")
-    assert own.id.startswith("0-mine.methods.best.one-") or "/" not in own.id
+    assert len({run.id, *(other.id for other in others)}) == 8
+    own = replace(run, method="here/mine.py:best one")
+    assert own.id.startswith("0-mine.py.best.one-")
+    assert replace(run, method="/there/mine.py:best one").id == own.id
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 100])
@@ -84,8 +89,13 @@ def test_bad_plans_are_refused() -> None:
         make_plan([model], ("eap",), ("median",), (0,), 10)
     with pytest.raises(ValueError, match="n_inputs must be at least 1, got 0"):
         make_plan([model], ("eap",), ("mean",), (0,), 0)
-    with pytest.raises(ValueError, match="seeds must not be negative, got -1"):
-        make_plan([model], ("eap",), ("mean",), (-1,), 10)
+    for seed in (-1, 2**32):  # the latter has the same key as 0
+        with pytest.raises(ValueError, match=rf"a seed must be .* below 2\*\*32, got {seed}"):
+            make_plan([model], ("eap",), ("mean",), (seed,), 10)
+    with pytest.raises(ValueError, match="methods must be a sequence of names, got 'eap'"):
+        make_plan([model], "eap", ("mean",), (0,), 10)
+    with pytest.raises(ValueError, match="model given twice: 4, which is the same as 3"):
+        make_plan([model, replace(model, name="4")], ("eap",), ("mean",), (0,), 10)
 
 
 def test_every_ablation_can_be_planned() -> None:
@@ -115,6 +125,75 @@ def test_models_in_directories(tmp_path: Path) -> None:
         stored_models([tmp_path], ())
 
 
+def test_two_paths_of_one_model_give_one_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BUNDLED)
+    (by_name,), (by_path,) = stored_models([Path("3")], ()), stored_models([BUNDLED / "3"], ())
+    (bundled,) = bundled_models(("3",))
+    assert (by_name.name, by_path.name) == ("./3", str(BUNDLED / "3"))
+    ids = {
+        make_plan([model], ("eap",), ("zero",), (0,), 10)[0].id
+        for model in (by_name, by_path, bundled)
+    }
+    assert len(ids) == 1
+
+
+def test_an_id_covers_the_package_s_code_and_what_it_computes_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def environment_with(**versions: str) -> str:
+        with monkeypatch.context() as patched:
+            known = plan_module.version
+            patched.setattr(plan_module, "version", lambda name: versions.get(name) or known(name))
+            return plan_module.environment.__wrapped__()
+
+    before = environment_with()
+    (run,) = make_plan([source("3")], ("eap",), ("zero",), (0,), 10)
+    assert run.environment == before
+    assert environment_with(jax="99.0") != before
+    for place in ("discovery/eap.py", "scoring/roc.py", "model/forward.py", "cases/programs"):
+        assert any(place.startswith(code) for code in plan_module._CODE)
+    with monkeypatch.context() as patched:
+        patched.setattr(plan_module, "_CODE", plan_module._CODE[1:])
+        assert environment_with() != before
+
+
+OWN_CASE = """
+from tracr.rasp import rasp
+from interpbench_jax.cases import case
+
+@case("mine", vocab="ab", n_ctx=4)
+def mine():
+    return rasp.Map(lambda t: t == "{letter}", rasp.tokens)
+"""
+
+
+def test_a_change_to_one_s_own_case_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same weights; and a case that is not known is no model to run on."""
+    monkeypatch.delenv("INTERPBENCH_CASES", raising=False)
+    shutil.copytree(BUNDLED / "3", tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(config.read_text().replace('"case": "3"', '"case": "mine"'))
+    with pytest.raises(ValueError, match="INTERPBENCH_CASES must name.*unknown case 'mine'"):
+        stored_models([tmp_path], ())
+    (three,) = stored_models([BUNDLED, tmp_path], ("3",))  # those of other cases do not matter
+    assert three.name == str(BUNDLED / "3")
+
+    monkeypatch.setattr(registry, "_CASES", {})
+    monkeypatch.setattr(registry, "_LOADED", set())
+    known = dict(registry._CASES)
+    fingerprints = set()
+    for letter in "ab":
+        (tmp_path / f"{letter}.py").write_text(OWN_CASE.format(letter=letter))
+        monkeypatch.setenv("INTERPBENCH_CASES", str(tmp_path / f"{letter}.py"))
+        for model in (*stored_models([tmp_path], ()), *compiled_models(("mine",))):
+            fingerprints.add(model.fingerprint)
+        registry._CASES.clear()
+        registry._CASES.update(known)
+    assert len(fingerprints) == 4
+
+
 def test_compiled_models_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = compiled_models(("3", "4"))
     assert one.name == "3 (compiled)"
@@ -135,15 +214,27 @@ def test_a_change_to_one_s_own_method_is_another_run(
         file.write_text(f"'{text}'")
         (run,) = make_plan([source("3")], ("versioned_method:find",), ("zero",), (0,), 10)
         ids.add(run.id)
-    assert len(ids) == 2
+        (tmp_path / "helper_of_it.py").write_text(f"'{text}'")
+        file.write_text("import helper_of_it")
+        (run,) = make_plan([source("3")], ("versioned_method:find",), ("zero",), (0,), 10)
+        ids.add(run.id)
+        by_file = [
+            make_plan([source("3")], (f"{place}/versioned_method.py:find",), ("zero",), (0,), 10)
+            for place in (".", tmp_path)
+        ]
+        assert by_file[0][0].id == by_file[1][0].id
+    assert len(ids) == 4
     assert "versioned_method" not in sys.modules  # planning runs nothing of the user's
+    with pytest.raises(ValueError, match="there is no file 'not_there.py'"):
+        make_plan([source("3")], ("not_there.py:find",), ("zero",), (0,), 10)
     with pytest.raises(ValueError, match="no module 'not_there'"):
         make_plan([source("3")], ("not_there:find",), ("zero",), (0,), 10)
 
 
 def test_planning_needs_no_jax() -> None:
     program = (
-        "import sys; from interpbench_jax.cli.benchmark import *; bundled_models(());"
+        "import sys; from interpbench_jax.cli.benchmark import *; "
+        "make_plan(bundled_models(()), ('eap',), ('zero',), (0,), 10);"
         "print('jax' in sys.modules, 'tracr' in sys.modules, 'matplotlib' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

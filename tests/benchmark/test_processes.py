@@ -48,7 +48,7 @@ def test_an_error_is_handed_on(n_processes: int) -> None:
 
 
 def test_a_process_that_is_ended_is_noticed() -> None:
-    with pytest.raises(RuntimeError, match="ended from outside"):
+    with pytest.raises(ChildProcessError, match="ended from outside"):
         list(in_processes(ends_itself, [1, 2], 2))
 
 
@@ -64,6 +64,14 @@ def test_who_stops_listening_leaves_no_process_behind() -> None:
         os.waitpid(process, os.WNOHANG)
         time.sleep(0.02)
     pytest.fail("the process is still there")
+
+
+def test_ctrl_c_does_not_reach_the_processes_that_this_one_ends() -> None:
+    """A terminal sends it to all; theirs would print a traceback each."""
+    rows = in_processes(gives_its_process, [1, 2], 2)
+    process = next(rows)
+    os.kill(process, signal.SIGINT)
+    assert {process} < {process, *rows}
 
 
 def test_no_process_at_all(no_shape_checks: None) -> None:

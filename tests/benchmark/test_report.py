@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from interpbench_jax.benchmark import Store, write_report
 from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
@@ -176,10 +177,72 @@ def test_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no results in"):
         write_report(Store(tmp_path), tmp_path / "out")
     store = Store(tmp_path)
+    (tmp_path / "taken").touch()
+    fill(store, ["3"], ["good"])
+    with pytest.raises(ValueError, match="cannot write to .*taken"):
+        write_report(store, tmp_path / "taken")
+
+
+def test_errors_are_shown_where_all_runs_failed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
     fill(store, ["3"], ["good"], fail="good")
-    with pytest.raises(ValueError, match="every run in .* failed"):
-        write_report(store, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    page = write_report(store, tmp_path / "out").read_text()
+    assert "ValueError: a &lt; b" in page
+    assert "--retry-failed" in page
+    assert 'id="leaderboard"' not in page
+
+
+def test_files_that_hold_no_result_do_not_stop_the_report(tmp_path: Path) -> None:
+    """Foreign ones, and models that cannot be read; all are named on the page."""
+    import polars as pl
+
+    store = Store(tmp_path)
+    fill(store, ["3", "13", "7"], ["good"])
+    pl.DataFrame({"sepal": [1.0]}).write_parquet(tmp_path / "runs" / "iris.parquet")
+    (tmp_path / "models" / "model13.json").write_text("{}")
+    row = store.read().filter(store.read()["model"] == "3").row(0, named=True)
+    store.write(row | {"id": "odd", "method": "odd", "scores_shape": [1, 3]})
+    page = write_report(store, tmp_path / "out").read_text()
+    found = Results(store)
+    assert found.models == ("3", "7")
+    assert len(found.unreadable) == 3
+    for fault, name in zip(found.unreadable, ("iris.parquet", "model13.json", "odd"), strict=True):
+        assert name in fault
+        assert escape(fault) in page
+
+
+def test_what_is_not_comparable_stands_apart(tmp_path: Path) -> None:
+    """Numbers of inputs, versions of the code, and of a method; but not two names of a model."""
+    store = Store(tmp_path)
+    fill(store, ["3", "13"], ["good"])
+    row = store.read().filter(store.read()["model"] == "3").row(0, named=True)
+
+    def entrants(**changes: Any) -> list[str]:
+        changed = row | {"id": "other", "started": "2027-01-01T00:00:00+00:00", **changes}
+        store.write(changed)
+        results = Results(store)
+        assert results.models == (("3", "13") if changed["model"] == "3" else ("13", "elsewhere/3"))
+        return sorted(results.entrants)
+
+    assert entrants(n_inputs=200) == ["good, 100 inputs", "good, 200 inputs"]
+    assert entrants(environment="abcdefghi") == ["good, code abcdefg", "good, code unknown"]
+    assert entrants(method_version="12345678") == [
+        "good, file 1234567",
+        "good, file unknown",
+    ]
+    assert entrants(model="elsewhere/3", model_id=row["model_id"]) == ["good"]
+
+
+def test_a_model_that_was_trained_anew_replaces_the_older_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    fill(store, ["3"], ["good", "fair"])
+    rows = store.read()
+    old = rows.filter(rows["method"] == "good").row(0, named=True)
+    store.write_model("anew", store.read_model("model3"))
+    store.write(old | {"id": "anew", "model_id": "anew", "started": "2027-01-01T00:00:00+00:00"})
+    results = Results(store)
+    assert results.entrants == ("good",)
+    assert results.n_superseded == 2
 
 
 def circuit(*edges: str) -> Circuit:
@@ -229,7 +292,7 @@ def test_results_of_two_selections_are_two_entrants(tmp_path: Path) -> None:
     store.write(row | {"id": "older", "selection": None, "edge_auroc": 0.25})
     results = Results(store)
     assert results.selection_of == {
-        "fair, top_n": "top_n",
+        "fair": "top_n",
         "good, greedy": "greedy",
         "good, not recorded": "not recorded",
         "good, top_n": "top_n",

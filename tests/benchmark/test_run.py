@@ -3,7 +3,7 @@
 import itertools
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -125,6 +125,53 @@ def test_all_methods_are_looked_up_before_any_runs() -> None:
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
     with pytest.raises(ValueError, match="unknown method 'guess'; known: eap"):
         run_methods(model, ("eap", "guess"), batch)
+
+
+def test_functions_are_methods_too(no_shape_checks: None) -> None:
+    """With their own loss if they are of the package; a seed is a key."""
+    model = load_model("3")
+    batch = make_contrast(model, 0, n_inputs=4)
+    np.testing.assert_array_equal(
+        batch.clean, make_contrast(model, jax.random.key(0), n_inputs=4).clean
+    )
+
+    def mine(params, config, batch, loss):
+        return np.arange(model.graph.n_writers, dtype=float)
+
+    def acdc(params, config, batch, loss):
+        return mine(params, config, batch, loss)
+
+    found = run_methods(model, (mine, METHODS["random"], acdc), batch)
+    assert [f.method for f in found] == ["mine", "random", "acdc"]
+    assert found[2].loss == "absolute_error"  # not that of the package's ACDC
+    bad: Any
+    for bad, message in (
+        ("eap", r"methods must be a sequence, such as \('eap',\), got 'eap'"),
+        ((mine, mine), "two methods are called 'mine'"),
+        ((3,), "a method must be a function or a name, got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run_methods(model, bad, batch)
+    for bad in (-1, 2**32, 0.5, None):
+        with pytest.raises(ValueError, match="a seed must be at least 0"):
+            make_contrast(model, bad, n_inputs=4)
+
+
+def test_findings_are_strict_json(tmp_path: Path) -> None:
+    """An empty circuit has no precision; NaN is not JSON."""
+    model = load_model("3")
+    batch = make_contrast(model, 0, n_inputs=4)
+    (finding,) = run_methods(model, ("oracle",), batch)
+    none = finding._replace(true_edges=(), missed_edges=finding.true_edges)
+    write_findings(model, [none], tmp_path, {})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = (tmp_path / "findings.json").read_text()
+    (row,) = json.loads(text, parse_constant=refuse)
+    assert row["precision"] is None
+    assert row["recall"] == 0
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in RUN_NOTHING_PATCHED])

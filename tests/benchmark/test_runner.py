@@ -66,9 +66,8 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
     assert row["status"] == "done"
     assert (row["model"], row["case"], row["kind"]) == ("3", "3", "attention")
     assert (row["n_edges"], row["n_true_edges"], row["selection"]) == (53, 4, "top_n")
-    assert json.loads(row["versions"]).keys() == {
-        "python", "interpbench-jax", "jax", "jaxlib", "numpy"
-    }  # fmt: skip
+    assert json.loads(row["versions"]).keys() >= {"python", "interpbench-jax", "jax", "numpy"}
+    assert row["environment"] == run.environment
     assert row["device"].startswith("cpu")
     assert json.loads(row["knobs"]) == {"loss": "absolute_error"}
     for name in SCORES:

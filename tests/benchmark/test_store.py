@@ -1,5 +1,6 @@
 """Results appear whole or not at all, come back as they were, and merge by copying."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from interpbench_jax.benchmark.store import schema
 
 
 def row(name: str, **values: Any) -> dict[str, Any]:
-    return {"id": name, "status": "done", "seed": 1, "edge_auroc": 0.5, **values}
+    described = {"model": "3", "model_id": "f", "method": "eap", "ablation": "zero", "n_inputs": 10}
+    return {"id": name, "status": "done", "seed": 1, "edge_auroc": 0.5, **described, **values}
 
 
 def test_rows_come_back(tmp_path: Path) -> None:
@@ -76,23 +78,37 @@ def test_results_of_an_older_version_are_read(tmp_path: Path) -> None:
 
     store = Store(tmp_path)
     store.write(row("new", cpr=0.25))
-    pl.DataFrame({"id": ["old"], "edge_auroc": [0.75], "gone": [1]}).write_parquet(
-        tmp_path / "runs" / "old.parquet"
-    )
+    old = row("old", edge_auroc=0.75, gone=1)
+    pl.DataFrame([old]).write_parquet(tmp_path / "runs" / "old.parquet")
     found = store.read()
     assert found["edge_auroc"].to_list() == [0.5, 0.75]
     assert found["cpr"].to_list() == [0.25, None]
 
 
-def test_a_broken_file_is_named(tmp_path: Path) -> None:
+def test_files_that_hold_no_result_are_named_and_left_out(tmp_path: Path) -> None:
+    """Broken, of another kind, of another run, with other types: the others are read."""
+    import polars as pl
+
     store = Store(tmp_path)
-    with pytest.raises(ValueError, match="no results in"):
-        store.read()
-    for name in "abc":
+    assert len(store.read()) == 0
+    for name in ("a", "b", "c"):
         store.write(row(name))
-    (tmp_path / "runs" / "b.parquet").write_bytes(b"PAR1 broken")
-    with pytest.raises(ValueError, match=r"b\.parquet cannot be read"):
-        store.read()
+    assert not store.unreadable()
+    runs = tmp_path / "runs"
+    (runs / "b.parquet").write_bytes(b"PAR1 broken")
+    pl.DataFrame({"sepal": [1, 2]}).write_parquet(runs / "iris.parquet")
+    pl.DataFrame([row("d", seed="one")]).write_parquet(runs / "d.parquet")
+    shutil.copy(runs / "a.parquet", runs / "e.parquet")
+    assert store.read(("id",))["id"].to_list() == ["a", "c"]
+    assert store.finished() == {"a", "c"}  # so that b is done again
+    faults = store.unreadable()
+    assert {file.name for file in faults} == {"b.parquet", "d.parquet", "e.parquet", "iris.parquet"}
+    for file, fault in faults.items():
+        assert fault.startswith(f"{file} ")
+        assert len(fault.splitlines()) == 1
+    for file in faults:
+        file.unlink()
+    assert not store.unreadable()
 
 
 def test_unknown_columns_are_refused(tmp_path: Path) -> None:
@@ -100,10 +116,24 @@ def test_unknown_columns_are_refused(tmp_path: Path) -> None:
         Store(tmp_path).write(row("a", colour="red"))
 
 
-def test_models_are_written_once(tmp_path: Path) -> None:
+def test_models_come_back_and_what_describes_none_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_model("m", {"case": "3"})
-    store.write_model("m", {"case": "4"})
-    assert store.read_model("m") == {"case": "3"}
-    with pytest.raises(ValueError, match=r"other\.json cannot be read"):
+    sizes = {"n_layers": 2, "n_heads": 4, "d_model": 12, "n_ctx": 5}
+    kinds: dict[str, Any] = {"config": sizes, "variables": {}, "circuit": {}, "program": []}
+    facts = {"title": "", "kind": "MLPs", "metrics": {"iia": float("nan")}, **kinds}
+    store.write_model("m", facts)
+    assert store.read_model("m") == facts | {"metrics": {"iia": None}}  # NaN is no JSON
+    file = tmp_path / "models" / "m.json"
+    for text, message in (
+        ("{}", "m.json does not describe a model: no str 'title'"),
+        ("[]", "m.json does not describe a model"),
+        (json.dumps(facts | {"config": {}}).replace("NaN", "1"), "m.json .*no int 'n_layers'"),
+        ("{", "m.json cannot be read"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            store.read_model("m")
+    store.write_model("m", facts)
+    assert store.read_model("m")["kind"] == "MLPs"
+    with pytest.raises(ValueError, match=r"other\.json is missing"):
         store.read_model("other")

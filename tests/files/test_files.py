@@ -22,6 +22,11 @@ class Setting:
     rate: float
 
 
+def test_a_large_limit_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"abc")
+    assert read_bytes(tmp_path / "small", limit=2**60) == b"abc"
+
+
 def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")

@@ -94,8 +94,9 @@ def _effects(rows: Rows) -> str:
     )
 
 
-def _span(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f}, {np.max(values):.3f}" if values else ""
+def _span(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f}, {np.max(known):.3f}" if known else ""
 
 
 def _realism(rows: Rows) -> str:

@@ -1,7 +1,7 @@
 """Results in the shape that tables and plots need: cases x entrants, seeds averaged."""
 
 import functools
-import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,44 +11,82 @@ import polars as pl
 from jaxtyping import Float
 
 from interpbench_jax.benchmark.store import Store
+from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit
 
 KINDS = ("attention", "MLPs", "one MLP")
 """What circuits are made of; statistics are apart, since almost any method finds one MLP."""
+# What `_fits` looks at.
+_SHAPED = (
+    *("id", "model_id", "kind", "scores", "scores_shape", "edge_auroc"),
+    *("head_false_positive_rate", "head_true_positive_rate"),
+)
 
 
 class Results:
-    """The newest result of every model, method, ablation, selection and seed.
+    """The newest result of every model, method, ablation, selection, number of inputs and seed.
 
-    An *entrant* is a method, together with its ablation if results have several, and with the
-    selection if they have several for one method. Results of versions that recorded no selection,
-    when circuits were the best edges with dead ends among them, are an entrant of their own.
+    An *entrant* is a method, together with all that makes results of one method incomparable where
+    a store has several of it: ablation, selection, number of inputs, the code and packages that
+    computed them, and the version of a user's own method. What is left of older results stands
+    apart therefore, and is never averaged with newer ones. A model that was trained anew under the
+    same name replaces the older one. Results of versions that recorded no selection, when circuits
+    were the best edges with dead ends among them, are an entrant of their own.
+
+    Attributes:
+      rows: the results, with the `entrant` of each.
+      done: those with scores.
+      failed: those with an error.
+      n_superseded: how many older results are left out.
+      unreadable: what is wrong with each file that is left out, one line each.
+      entrants: their names.
+      models: what the models with scores are called.
     """
 
     def __init__(self, store: Store) -> None:
         """Reads a store.
 
         Raises:
-          ValueError: it has no results, or a file cannot be read.
+          ValueError: there is nothing in it.
         """
         self.store = store
-        run = ["model", "method", "ablation", "selection", "seed"]
-        every = store.read().with_columns(pl.col("selection").fill_null("not recorded"))
-        rows = every.sort("started").unique(run, keep="last", maintain_order=True)
-        entrant = [pl.col("method")]
-        if rows["ablation"].n_unique() > 1:
-            entrant.append(pl.col("ablation"))
-        if len(rows.unique(["method", "selection"])) > rows["method"].n_unique():
-            entrant.append(pl.col("selection"))
-        joined = pl.concat_str(entrant, separator=", ")
-        self.rows = rows.with_columns(entrant=joined).sort(run)
+        self.unreadable = list(store.unreadable().values())
+        every = store.read().sort("started", nulls_last=False)
+        every = every.with_columns(pl.col("selection").fill_null("not recorded"))
+        if every.is_empty() and not self.unreadable:
+            raise ValueError(f"no results in {store.directory}")
+        rows = _newest(every)
         self.n_superseded = len(every) - len(rows)
-        self.done = self.rows.filter(pl.col("status") == "done")
+        self.rows = rows.with_columns(entrant=_entrant(rows)).sort("model", "entrant", "seed")
         self.failed = self.rows.filter(pl.col("status") == "failed")
+        done = self.rows.filter(pl.col("status") == "done")
+        fits = [self._fits(row) for row in done.select(_SHAPED).iter_rows(named=True)]
+        self.done = done.filter(pl.Series(fits, dtype=pl.Boolean))
         self.entrants: tuple[str, ...] = tuple(
             self.rows["entrant"].unique(maintain_order=True).to_list()
         )
         self.models: tuple[str, ...] = tuple(sorted(self.done["model"].unique(), key=_natural))
+
+    def _fits(self, row: dict[str, Any]) -> bool:
+        """Whether scores are those of the model that they are said to be of; else says it."""
+        try:
+            kind, graph = self.facts(row["model_id"])["kind"], self.circuit(row["model_id"]).graph
+        except ValueError as error:
+            fault = str(error)
+        else:
+            shape, n_scores = row["scores_shape"], len(row["scores"] or ())
+            rates = [row[f"head_{name}_positive_rate"] or () for name in ("false", "true")]
+            if (
+                row["kind"] == kind in KINDS
+                and shape in [list(graph.valid.shape), [graph.n_writers]]
+                and math.prod(shape) == n_scores
+                and (row["edge_auroc"] is None or 0 < len(rates[0]) == len(rates[1]))
+            ):
+                return True
+            fault = f"{row['id']}.parquet does not fit its model, {row['model_id']}.json"
+        if fault not in self.unreadable:
+            self.unreadable.append(fault)
+        return False
 
     @functools.cached_property
     def kind_of(self) -> dict[str, str]:
@@ -97,7 +135,40 @@ class Results:
         Raises:
           ValueError: the store does not know the model.
         """
-        return Circuit.from_json(json.dumps(self.facts(model_id)["circuit"]))
+        facts = self.facts(model_id)
+        try:
+            return Circuit.from_json(to_json(facts["circuit"]))
+        except ValueError as error:
+            raise ValueError(f"the circuit in {model_id}.json cannot be read: {error}") from error
+
+
+def _newest(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in order of time: the last of each run, of the last model of each name.
+
+    One model may have been given by several names, such as paths; it gets the last of them.
+    """
+    rows = rows.with_columns(pl.col("model").last().over("model_id"))
+    rows = rows.filter(pl.col("model_id") == pl.col("model_id").last().over("model"))
+    run = ["model", "method", "ablation", "selection", "n_inputs", "seed"]
+    return rows.unique(run, keep="last", maintain_order=True)
+
+
+def _entrant(rows: pl.DataFrame) -> pl.Expr:
+    """The name of a row's entrant, see `Results`."""
+    parts = [pl.col("method")]
+    if rows["ablation"].n_unique() > 1:
+        parts.append(pl.col("ablation"))
+    several = pl.col("selection").n_unique().over("method") > 1
+    parts.append(pl.when(several).then(pl.col("selection")))
+    if rows["n_inputs"].n_unique() > 1:
+        parts.append(pl.format("{} inputs", "n_inputs"))
+    for column, label in (("environment", "code"), ("method_version", "file")):
+        version = pl.col(column).fill_null("unknown").str.slice(0, 7)
+        several = version.n_unique().over("method") > 1
+        if column == "environment":
+            several = version.n_unique() > 1
+        parts.append(pl.when(several).then(pl.format(f"{label} {{}}", version)))
+    return pl.concat_str(parts, separator=", ", ignore_nulls=True)
 
 
 def _natural(name: str) -> list[str | int]:

@@ -90,10 +90,10 @@ def by_case(results: Results) -> list[Row]:
 
 
 def runtimes(results: Results) -> list[Row]:
-    """Per entrant, how long its runs took, over all models."""
+    """Per entrant and device, how long its runs took, over all models."""
     import polars as pl
 
-    grouped = results.done.group_by("entrant", maintain_order=True).agg(
+    grouped = results.done.group_by("entrant", "device", maintain_order=True).agg(
         runs=pl.len(),
         median_seconds=pl.col("seconds").median(),
         most_seconds=pl.col("seconds").max(),
@@ -105,9 +105,9 @@ def runtimes(results: Results) -> list[Row]:
 def runs(results: Results) -> list[Row]:
     """Every run that counts: what the numbers are traced to."""
     columns = (
-        "id", "model", "model_id", "method", "ablation", "selection", "seed", "n_inputs", "status",
-        "error", "edge_auroc", "cpr", "seconds", "compile_seconds", "scoring_seconds", "started",
-        "device",
+        "id", "model", "model_id", "method", "method_version", "environment", "ablation",
+        "selection", "seed", "n_inputs", "status", "error",
+        "edge_auroc", "cpr", "seconds", "compile_seconds", "scoring_seconds", "started", "device",
     )  # fmt: skip
     return list(results.rows.select(columns).iter_rows(named=True))
 

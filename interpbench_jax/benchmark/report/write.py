@@ -1,7 +1,7 @@
 """Writes the report: the page, and plots, circuits and tables as files beside it."""
 
-import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from interpbench_jax.benchmark.report.results import KINDS, Results
 from interpbench_jax.benchmark.report.roc_svg import curve_style
 from interpbench_jax.benchmark.report.sections import anchor, graphs, section
 from interpbench_jax.benchmark.store import Store
-from interpbench_jax.files import replacing
+from interpbench_jax.files import from_json, make_directory, replacing
 
 _HERE = Path(__file__).parent
 
@@ -30,14 +30,22 @@ def write_report(store: Store, out: Path) -> Path:
     Returns:
       The page, `out/index.html`. Plots are of the cases with attention, or of the kind of circuit
       that there is: `plots/NAME.png` and `.svg`; `circuits/CASE.svg` has the true circuit and all
-      found ones; `tables/NAME.csv` and `.md`.
+      found ones; `tables/NAME.csv` and `.md`. Where every run failed, the page has the errors;
+      files that hold no result are named on it.
 
     Raises:
-      ValueError: there are no results, or none that is not an error, or a file cannot be read.
+      ValueError: there are no results, or `out` cannot be written to.
     """
-    results = Results(store)
-    if not results.models:
-        raise ValueError(f"every run in {store.directory} failed; nothing to report")
+    return write_results(Results(store), out)
+
+
+def write_results(results: Results, out: Path) -> Path:
+    """As `write_report`, of results that have been read.
+
+    Raises:
+      ValueError: `out` cannot be written to.
+    """
+    make_directory(out)
     plots = _write_plots(results, out / "plots")
     written = _write_tables(results, out / "tables")
     sections = [section(results, model) for model in results.models]
@@ -81,8 +89,8 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
             "commands": _counted(everything["command"].to_list()),
             "devices": _counted(everything["device"].to_list()),
             "versions": _counted(map(_versions, everything["versions"].to_list())),
-            "first": min(everything["started"].to_list()),
-            "last": max(everything["started"].to_list()),
+            "first": everything["started"].min(),
+            "last": everything["started"].max(),
             "n_inputs": sorted(everything["n_inputs"].unique()),
         },
         knobs=_knobs(results),
@@ -120,12 +128,14 @@ def _heat(results: Results) -> dict[str, Any]:
 
 def _plotted(results: Results) -> str:
     """The kind of circuit that plots are about: the first of which there are models."""
-    return next(kind for kind in KINDS if results.models_of(kind))
+    return next((kind for kind in KINDS if results.models_of(kind)), KINDS[0])
 
 
 def _write_plots(results: Results, directory: Path) -> list[dict[str, str]]:
     models = results.models_of(_plotted(results))
-    plots = []
+    plots: list[dict[str, str]] = []
+    if not results.models:
+        return plots
     for name, (title, plot) in PLOTS.items():
         shown = results.models if name == "heat" else models
         drawn = render(plot, results, shown)
@@ -159,16 +169,25 @@ def _knobs(results: Results) -> list[tuple[str, str]]:
     done = results.done.filter(pl.col("knobs").is_not_null())
     seen: dict[str, list[str]] = {}
     for entrant, text in done.select("entrant", "knobs").unique(maintain_order=True).iter_rows():
-        said = ", ".join(f"{name} = {value}" for name, value in json.loads(text).items())
+        said = ", ".join(f"{name} = {value}" for name, value in _read(text).items())
         seen.setdefault(entrant, []).append(said)
     return [(entrant, "; or ".join(said)) for entrant, said in seen.items()]
 
 
-def _versions(text: str) -> str:
-    return ", ".join(f"{name} {version}" for name, version in json.loads(text).items())
+def _versions(text: str | None) -> str:
+    return ", ".join(f"{name} {version}" for name, version in _read(text).items())
 
 
-def _counted(values: Any) -> list[tuple[str, int]]:
+def _read(text: str | None) -> dict[str, Any]:
+    """A column that holds JSON; nothing where it is empty or damaged."""
+    try:
+        found = from_json(text or "{}", source="a column")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _counted(values: Iterable[str | None]) -> list[tuple[str, int]]:
     return Counter(value or "(not known)" for value in values).most_common()
 
 
