@@ -93,7 +93,7 @@ def test_sizes_variables_and_free_nodes_are_those_of_the_original(each_case: Cas
     placed = {
         (label, node)
         for variable, node in zip(compiled.variables, alignment.nodes, strict=True)
-        for label in variable.values
+        for label in variable.labels
     }
     expected = {
         (v["variable"], right.get(v["variable"], node))
