@@ -132,4 +132,4 @@ def test_unknown_case() -> None:
 
 def test_a_case_is_registered_once() -> None:
     with pytest.raises(ValueError, match="case '3' is already defined"):
-        case("3", vocab="ab")(get_case("3").program)
+        case("3", vocab="ab")(lambda: get_case("3").program())
