@@ -93,7 +93,14 @@ def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
     batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
     assert batch.corrupted is not None
     edges = np.argwhere(truth.mask)
-    effects = edge_effects(model.params, model.config, batch.clean, batch.corrupted, edges)
+    effects = edge_effects(
+        model.params,
+        model.config,
+        batch.clean,
+        batch.corrupted,
+        edges,
+        categorical=compiled.categorical,
+    )
     mask = np.zeros_like(truth.mask)
     mask[tuple(edges[np.asarray(effects) > 0].T)] = True
     used = Circuit.from_mask(model.graph, mask)

@@ -45,7 +45,9 @@ def rows(compiled: CompiledCase, theirs: set[Edge], n_pairs: int) -> Iterator[st
     asked = graph.edges
     asked = np.array([e for e in asked if head_edges(graph, one(graph, e)) & (ours | theirs)])
     effects = np.zeros(graph.valid.shape)
-    effects[tuple(asked.T)] = edge_effects(params, config, base, source, asked)
+    effects[tuple(asked.T)] = edge_effects(
+        params, config, base, source, asked, categorical=compiled.categorical
+    )
     by_head = graph.to_head_level(effects)
 
     for writer, reader in sorted(ours | theirs):

@@ -39,9 +39,9 @@ def test_a_case_is_shown_with_program_and_circuit(
     main(["cases", "show", "3", "--out", str(tmp_path)])
     shown = capsys.readouterr().out
     for line in (
-        "is_x_3 = Map(tokens): a -> False, b -> False, c -> False, x -> True",
-        "frac_prevs_1 = Aggregate(select_2, is_x_3, default 0)",
-        "a1.h2: frac_prevs_1",
+        "is_x = Map(tokens): a -> False, b -> False, c -> False, x -> True",
+        "frac_prevs = Aggregate(select, is_x, default 0)",
+        "a1.h2: frac_prevs",
         "m0->a1.h2<v>",
     ):
         assert f"  {line}\n" in shown
@@ -139,6 +139,9 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "16"], "unknown case '16'"),
+        (["cases", "--max-params", "-5"], "max_params must be at least 1, got -5"),
+        (["cases", "show", "my/case"], "unknown case 'my/case'"),
+        (["cases", "show", "3", "--out", __file__], f"cannot write to {__file__}: "),
         (["cases", "describe", "3"], "expected nothing or 'show CASE...', got 'describe 3'"),
         (["train"], "at least one"),
         (["train", "3", "--strict-weight", "-1"], "strict_weight must not be negative, got -1"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tracr.rasp import rasp
 
@@ -11,13 +11,16 @@ from interpbench_jax.cases.samplers import Mixture
 Value = str | int | float | bool
 """A token, or a value that a RASP expression takes."""
 
+_LONGEST_NAME = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A RASP program and everything about it that training and scoring need to know.
 
     Attributes:
-      name: how users ask for it; the built-in cases have the numbers of InterpBench.
+      name: how users ask for it, and the name of the files made of it; the built-in cases have the
+        numbers of InterpBench.
       title: one line: what the program computes.
       program: makes the RASP expression anew on every call.
       vocab: the tokens an input is made of, without BOS.
@@ -42,6 +45,16 @@ class Case:
 
     def __post_init__(self) -> None:
         """Checks what can be checked without compiling."""
+        if not isinstance(self.name, str) or not _is_file_name(self.name):
+            raise ValueError(
+                f"case {self.name!r}: a name must do for a file: at most {_LONGEST_NAME} printable "
+                "characters without / and \\, the first no dot, dash or space"
+            )
+        if not all(type(token) in get_args(Value) and token == token for token in self.vocab):
+            raise ValueError(
+                f"case {self.name!r}: tokens must be str, int, float or bool, and not NaN, "
+                f"got {self.vocab}"
+            )
         if len(self.vocab) < 1 or len(set(self.vocab)) != len(self.vocab):
             raise ValueError(
                 f"case {self.name!r}: vocab must hold distinct tokens, got {self.vocab}"
@@ -54,3 +67,13 @@ class Case:
             raise ValueError(
                 f"case {self.name!r}: compression must be positive, got {self.compression}"
             )
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether it names a file in whatever directory it is put, and is no option of a command."""
+    return (
+        0 < len(name) <= _LONGEST_NAME
+        and name.isprintable()
+        and not set(name) & set("/\\")
+        and name[0] not in ".- "
+    )

@@ -51,7 +51,7 @@ def sample_sequences(
     Raises:
       ValueError: `min_length` is not between 1 and the longest.
     """
-    return _sample(case, _draw_lengths(case, n, key, min_length), key)
+    return _sample(case, n, key, min_length)
 
 
 def sequences(
@@ -67,8 +67,7 @@ def sample_pairs(
     case: Case, n: int, key: jax.Array, *, min_length: int | None = None
 ) -> tuple[Sequences, Sequences]:
     """Draws (base, source) pairs with replacement, both of one length; see `sample_sequences`."""
-    lengths = np.repeat(_draw_lengths(case, n, key, min_length), 2)
-    drawn = _sample(case, lengths, key)
+    drawn = _sample(case, n, key, min_length, of_one_length=2)
     return drawn[::2], drawn[1::2]
 
 
@@ -117,21 +116,25 @@ def _every(case: Case, length: int) -> Sequences:
     return _padded(case, np.arange(n_tokens**length)[:, None] // place_values % n_tokens)
 
 
-def _draw_lengths(
-    case: Case, n: int, key: jax.Array, min_length: int | None
-) -> Int[np.ndarray, " n"]:
-    lengths = _lengths(case, min_length)
-    if len(lengths) == 1:
-        return np.full(n, lengths[0])
-    return np.asarray(jax.random.randint(key, (n,), lengths[0], lengths[-1] + 1))
+def _sample(
+    case: Case, n: int, key: jax.Array, min_length: int | None, *, of_one_length: int = 1
+) -> Sequences:
+    """Draws `n` groups of sequences; the `of_one_length` sequences of a group follow each other.
 
-
-def _sample(case: Case, lengths: Int[np.ndarray, " sequence"], key: jax.Array) -> Sequences:
-    found = np.full((len(lengths), case.n_ctx - 1), PADDING, np.int32)
-    for length in np.unique(lengths).tolist():
+    Lengths, and the tokens of each length, have keys of their own: of one key, rows of two lengths
+    would share tokens, and lengths would tell tokens.
+    """
+    possible, n_rows, n_tokens = _lengths(case, min_length), n * of_one_length, len(case.vocab)
+    if len(possible) == 1:
+        return _padded(case, draw(case.sampler, key, n_rows, possible[0], n_tokens))
+    key_lengths, *keys = jax.random.split(key, 1 + len(possible))
+    drawn = np.asarray(jax.random.randint(key_lengths, (n,), possible[0], possible[-1] + 1))
+    lengths = np.repeat(drawn, of_one_length)
+    found = np.full((n_rows, possible[-1]), PADDING, np.int32)
+    for length, key_tokens in zip(possible, keys, strict=True):
         # As many of each length as of all, so that shapes, and what is compiled, stay the same.
-        drawn = _padded(case, draw(case.sampler, key, len(lengths), length, len(case.vocab)))
-        found[lengths == length] = drawn[lengths == length]
+        rows = _padded(case, draw(case.sampler, key_tokens, n_rows, length, n_tokens))
+        found[lengths == length] = rows[lengths == length]
     return found
 
 

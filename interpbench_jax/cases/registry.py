@@ -6,38 +6,53 @@ when the environment variable `INTERPBENCH_CASES` names it (several are parted a
 
 import importlib
 import importlib.util
+import inspect
 import os
 import pkgutil
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from tracr.rasp import rasp
 
-from interpbench_jax.cases.case import Case
+from interpbench_jax.cases.case import Case, Value
+from interpbench_jax.files import fingerprint
 
 OWN_CASES = "INTERPBENCH_CASES"
 _CASES: dict[str, Case] = {}
-_LOADED: set[str] = set()
+_LOADED: set[Path] = set()
 
 
-def case(name: str, **fields: Any) -> Callable[[Callable[[], rasp.SOp]], Callable[[], rasp.SOp]]:
+def case(
+    name: str, *, vocab: Iterable[Value], **fields: Any
+) -> Callable[[Callable[[], rasp.SOp]], Callable[[], rasp.SOp]]:
     """Registers the decorated function as the program of a new case.
 
     The function takes nothing and returns a RASP expression; the first line of its docstring is
-    the title. `fields` are those of `Case`: at least `vocab`, which may be a string of
-    one-letter tokens.
+    the title. A function that is defined again (same name, same module), as by running a cell of a
+    notebook twice, replaces the one before.
+
+    Args:
+      name: of the case; it must do as the name of a file.
+      vocab: the tokens, or a string of one-letter tokens.
+      **fields: the other fields of `Case`.
 
     Raises:
-      ValueError: the name is taken, or a field is out of range.
+      ValueError: the name is another function's, or a field is out of range.
     """
+    tokens = tuple(vocab)
 
     def register(program: Callable[[], rasp.SOp]) -> Callable[[], rasp.SOp]:
-        if name in _CASES:
-            raise ValueError(f"case {name!r} is already defined, as {_CASES[name].title!r}")
-        title = (program.__doc__ or program.__name__).splitlines()[0].rstrip(".")
-        vocab = tuple(fields.pop("vocab"))
-        _CASES[name] = Case(name=name, title=title, program=program, vocab=vocab, **fields)
+        known = _CASES.get(name)
+        if known is not None and _place(known.program) != _place(program):
+            raise ValueError(
+                f"case {name!r} is already defined, as {known.title!r} by "
+                f"{'.'.join(_place(known.program))}"
+            )
+        title = (inspect.getdoc(program) or program.__name__).splitlines()[0].rstrip(".")
+        _CASES[name] = Case(name=name, title=title, program=program, vocab=tokens, **fields)
         return program
 
     return register
@@ -66,18 +81,50 @@ def _load_all() -> None:
     programs = importlib.import_module("interpbench_jax.cases.programs")
     for module in pkgutil.iter_modules(programs.__path__, programs.__name__ + "."):
         importlib.import_module(module.name)
-    for file in filter(None, os.environ.get(OWN_CASES, "").split(os.pathsep)):
+    for name in filter(None, os.environ.get(OWN_CASES, "").split(os.pathsep)):
+        file = Path(name).resolve()
         if file not in _LOADED:
-            _load_file(file)
+            _load_file(file, name)
             _LOADED.add(file)
 
 
-def _load_file(file: str) -> None:
-    name = f"interpbench_own_cases_{len(_LOADED)}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise ValueError(f"{OWN_CASES} names {file!r}, which is no Python file")
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+def _load_file(file: Path, name: str) -> None:
+    """Runs a file of the user's own cases.
+
+    Args:
+      file: its whole path.
+      name: as the user gave it.
+
+    Raises:
+      ValueError: there is none, or it fails; the message has the line.
+    """
+    module_name = f"interpbench_own_cases_{fingerprint(file=str(file))}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ValueError(f"{OWN_CASES} names {name!r}, which is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses look up the names in annotations
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"{OWN_CASES} names {name!r}, which fails{_line(error, file)}: {told}"
+        ) from error
+
+
+def _line(error: Exception, file: Path) -> str:
+    """In which line of a file an error came up, as words; nothing where it cannot be told."""
+    if isinstance(error, SyntaxError):
+        return "" if error.lineno is None else f" in line {error.lineno}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+    return f" in line {lines[-1]}" if lines else ""
+
+
+def _place(program: Callable[..., Any]) -> tuple[str, str]:
+    """Where a function is defined: by this a second definition of the same one is told."""
+    return program.__module__, program.__qualname__
 
 
 def _summary(names: tuple[str, ...], shown: int = 12) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import tyro
 
 from interpbench_jax.cli.output import OUT, console, print_table
-from interpbench_jax.files import to_json
+from interpbench_jax.files import replacing, to_json
 
 Words = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[show CASE...]")]
 
@@ -31,7 +31,12 @@ def cases(
       published: only the 84 cases of which InterpBench published trained models.
       as_json: print JSON.
       out: directory for the drawings of `show`.
+
+    Raises:
+      ValueError: unknown words or cases, or a limit below 1.
     """
+    if max_params is not None and max_params < 1:
+        raise ValueError(f"max_params must be at least 1, got {max_params}")
     if words and (words[0] != "show" or len(words) == 1):
         raise ValueError(f"expected nothing or 'show CASE...', got {' '.join(words)!r}")
     if words:
@@ -60,15 +65,19 @@ def _rows(
     names, catalogue = case_names(), read_catalogue()
     rows = []
     for name in names:
+        if (paper and name not in PAPER) or (published and name not in PUBLISHED):
+            continue
         case, entry = get_case(name), catalogue.get(name)
-        if entry is None:  # a user's own case: nothing is known before it is compiled
+        if entry is None and (attention or max_params is not None):
+            from interpbench_jax.siit.catalogue import derive_entry
+
+            entry = derive_entry(name)
+        if entry is None:  # a user's own case: its sizes are unknown before it is compiled
             rows.append({"case": name, "computes": case.title, "tokens": len(case.vocab)})
             continue
         if attention and entry.kind != "attention":
             continue
         if max_params is not None and entry.compiled_params > max_params:
-            continue
-        if (paper and name not in PAPER) or (published and name not in PUBLISHED):
             continue
         rows.append(
             {
@@ -90,17 +99,19 @@ def _facts(name: str, out: Path) -> dict[str, Any]:
     from interpbench_jax.benchmark import draw_comparison
     from interpbench_jax.cases import get_case
     from interpbench_jax.compiler import compile_case, program_text
-    from interpbench_jax.files import replacing
     from interpbench_jax.siit import align
 
     case = get_case(name)
     compiled = compile_case(case)
     alignment = align(compiled)
     drawings = [out / f"{name}.png", out / f"{name}.svg"]
-    out.mkdir(parents=True, exist_ok=True)
-    for file in drawings:
-        with replacing(file) as partial:
-            draw_comparison(alignment.circuit, {}, partial, title=f"case {name}: {case.title}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for file in drawings:
+            with replacing(file) as partial:
+                draw_comparison(alignment.circuit, {}, partial, title=f"case {name}: {case.title}")
+    except OSError as error:
+        raise ValueError(f"cannot write to {out}: {error.strerror}") from error
     return {
         "case": name,
         "computes": case.title,

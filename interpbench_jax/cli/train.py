@@ -104,11 +104,9 @@ def _train_together(
         names = [name for name, own in crowds.items() if own == crowd]
         config = crowd[0].config
         padded = config.min_length is not None
-        shapes = [
-            align(compile_case(name), padded=padded, same_size=config.same_size).config
-            for name in names
-        ]
-        for places in same_shape(shapes):
+        tasks = [compile_case(name) for name in names]
+        shapes = [align(task, padded=padded, same_size=config.same_size).config for task in tasks]
+        for places in same_shape(shapes, [task.categorical for task in tasks]):
             group = [names[place] for place in places]
             done = [name for name in group if resume and is_done(name, crowd, out)]
             if resume and _state_of(group, out).exists():

@@ -1,7 +1,8 @@
 """From a RASP program to weights, variables and a ground-truth circuit."""
 
 from interpbench_jax.compiler.codec import Codec, compiled_labels
-from interpbench_jax.compiler.compiled import CompiledCase, case_fingerprint, compile_case
+from interpbench_jax.compiler.compiled import CompiledCase, compile_case
+from interpbench_jax.compiler.content import case_fingerprint
 from interpbench_jax.compiler.outputs import (
     algorithm_interchanges,
     algorithm_outputs,

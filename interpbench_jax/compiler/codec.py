@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, Int
 
 from interpbench_jax.cases import PADDING, Case, Value
 
+Output = Value | np.generic | tuple
+"""What a program can say."""
+
 # Compiled outputs are 0 or 1 up to rounding of about 1e-6.
 NOTHING = 1e-2
 
@@ -33,14 +36,14 @@ class Codec:
       bos: id of the token that starts every sequence.
       token_ids: ids of `case.vocab`, in its order.
       pad: id of the token that fills up shorter sequences.
-      outputs: what each logit stands for; empty for a regression.
+      outputs: what each logit stands for; None for a regression.
     """
 
     case: Case
     bos: int
     token_ids: tuple[int, ...]
     pad: int
-    outputs: tuple[Value, ...]
+    outputs: tuple[Output, ...] | None
 
     def encode(self, inputs: Sequence[Sequence[Value]]) -> Int[np.ndarray, "batch pos"]:
         """Token ids of sequences, BOS put in front; shorter ones are padded to the longest.
@@ -77,9 +80,24 @@ class Codec:
         ids = np.array([*self.token_ids, self.pad], np.int32)  # padding is -1: the last
         return np.pad(ids[indices], ((0, 0), (1, 0)), constant_values=self.bos)
 
-    def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Value]]:
-        """The program's values at every position after BOS."""
-        if not self.outputs:
-            return np.asarray(logits)[:, 1:, 0].tolist()
+    @property
+    def categorical(self) -> bool:
+        """Whether an output is one of several values rather than a number."""
+        return self.outputs is not None
+
+    def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Output | None]]:
+        """The program's values at every position after BOS.
+
+        None is what RASP's interpreter says where a program is undefined, too: all logits of a
+        compiled model are 0 there, up to rounding. A trained model learns the first of the outputs
+        there, and says that.
+        """
+        found = np.asarray(logits)[:, 1:]
+        if self.outputs is None:
+            return found[..., 0].tolist()
         labels = np.asarray(compiled_labels(logits))[:, 1:]
-        return [[self.outputs[i] for i in row] for row in labels]
+        defined = (np.abs(found) >= NOTHING).any(-1)
+        return [
+            [self.outputs[label] if known else None for label, known in zip(*row, strict=True)]
+            for row in zip(labels, defined, strict=True)
+        ]

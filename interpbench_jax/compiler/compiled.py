@@ -1,6 +1,5 @@
 """A case, compiled: weights that compute its algorithm exactly, and their circuit."""
 
-import ast
 import functools
 import warnings
 from dataclasses import asdict, dataclass, field
@@ -13,17 +12,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from interpbench_jax.cases import Case, get_case, sequences
 from interpbench_jax.compiler import cache
 from interpbench_jax.compiler.codec import NOTHING, Codec
+from interpbench_jax.compiler.content import case_fingerprint
 from interpbench_jax.compiler.disagreement import find_disagreement
 from interpbench_jax.compiler.ground_truth import ground_truth, written_after_bos
-from interpbench_jax.compiler.haiku_to_params import haiku_to_params, output_directions
+from interpbench_jax.compiler.haiku_to_params import haiku_to_params
+from interpbench_jax.compiler.program_graph import BOS, PAD
 from interpbench_jax.compiler.rasp_on_arrays import RaspArrays, Step, rasp_on_arrays
-from interpbench_jax.compiler.tracr_stages import (
-    BOS,
-    PAD,
-    TracrModel,
-    compile_with_tracr,
-    numbered_program,
-)
+from interpbench_jax.compiler.stored_values import from_stored, to_stored
+from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
 from interpbench_jax.compiler.variables import Variable, find_variables
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
 from interpbench_jax.model.graph import TransformerGraph
@@ -67,7 +63,7 @@ class CompiledCase:
     @property
     def categorical(self) -> bool:
         """Whether the output is one of several values rather than a number."""
-        return bool(self.codec.outputs)
+        return self.codec.categorical
 
     @property
     def deciding_params(self) -> Params:
@@ -104,7 +100,8 @@ def compile_case(case: Case | str | int) -> CompiledCase:
       case: the case or its name.
 
     Raises:
-      ValueError: there is no such case, or Tracr cannot compile it.
+      ValueError: there is no such case, or it cannot be compiled; the message names the case and
+        the expression.
     """
     compiled = _compile(case if isinstance(case, Case) else get_case(case))
     if compiled.disagreement:
@@ -113,28 +110,13 @@ def compile_case(case: Case | str | int) -> CompiledCase:
 
 
 @functools.cache
-def case_fingerprint(case: Case) -> str:
-    """A digest of all that decides what a case compiles to: its program, vocabulary and length.
-
-    What rests on a case (compile cache, training runs, results) holds as long as this stays.
-
-    Raises:
-      ValueError: Tracr cannot compile the program.
-    """
-    try:
-        return cache.content_key(case, numbered_program(case))
-    except NotImplementedError as error:
-        raise ValueError(f"case {case.name!r} cannot be compiled: {error}") from error
-
-
-@functools.cache
 def _compile(case: Case) -> CompiledCase:
-    key = case_fingerprint(case)
-    stored = cache.read(key)
+    content = case_fingerprint(case)
+    stored = cache.read(content)
     if stored is not None:
         return _from_stored(case, *stored)
     compiled = _compile_anew(case)
-    cache.write(key, *_to_stored(compiled))
+    cache.write(content, *_to_stored(compiled))
     return compiled
 
 
@@ -167,10 +149,9 @@ def _compile_anew(case: Case) -> CompiledCase:
 
 
 def _codec(case: Case, tracr: TracrModel) -> Codec:
-    ids = tracr.assembled.input_encoder.encoding_map
-    outputs = [d.value for d in output_directions(tracr)] if tracr.categorical else []
-    tokens = tuple(ids[token] for token in case.vocab)
-    return Codec(case, ids[BOS], tokens, ids[PAD], tuple(outputs))
+    ids = {direction.value: place for place, direction in enumerate(tracr.tokens)}
+    outputs = tuple(direction.value for direction in tracr.output) if tracr.categorical else None
+    return Codec(case, ids[BOS], tuple(ids[token] for token in case.vocab), ids[PAD], outputs)
 
 
 def _to_stored(compiled: CompiledCase) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -185,7 +166,7 @@ def _to_stored(compiled: CompiledCase) -> tuple[dict[str, np.ndarray], dict[str,
         "bos": compiled.codec.bos,
         "pad": compiled.codec.pad,
         "token_ids": compiled.codec.token_ids,
-        "outputs": repr(compiled.codec.outputs),  # tuples stay tuples
+        "outputs": to_stored(compiled.codec.outputs),
         "variables": [asdict(variable) for variable in compiled.variables],
         "circuit": compiled.circuit.to_json(),
         "disagreement": compiled.disagreement,
@@ -211,10 +192,15 @@ def _from_stored(
             description["bos"],
             tuple(description["token_ids"]),
             description["pad"],
-            ast.literal_eval(description["outputs"]),
+            from_stored(description["outputs"]),
         ),
-        variables=tuple(Variable(v["node"], tuple(v["values"])) for v in description["variables"]),
+        variables=tuple(
+            Variable(v["node"], tuple(v["labels"]), tuple(v["values"]))
+            for v in description["variables"]
+        ),
         circuit=Circuit.from_json(description["circuit"]),
-        tabulated=RaspArrays(tuple(steps), by_label, case.causal),
+        tabulated=RaspArrays(
+            tuple(steps), by_label, case.causal, description["outputs"] is not None
+        ),
         disagreement=description["disagreement"],
     )

@@ -27,7 +27,7 @@ class Disagreement(NamedTuple):
     """The first expression, in order of computation, on which model and program differ.
 
     Attributes:
-      expression: its label.
+      expression: what people call it.
       sequence: an input on which they differ.
       position: where in the input, counted from 0 without BOS.
       by_program: what RASP's interpreter says.
@@ -74,23 +74,22 @@ def find_disagreement(
                 zip(evaluator.on(expression, sequence), by_model, strict=False)
             ):
                 if said is not None and not _same(said, written):
-                    return Disagreement(label, sequence, position, said, written)
+                    return Disagreement(tracr.names[label], sequence, position, said, written)
     return None
 
 
 def _same(said: Any, written: Any) -> bool:
-    if isinstance(written, float):
-        return abs(float(said) - written) < _CLOSE
-    return said == written
+    """Whether two values are equal, or numbers of which one is a float and close to the other."""
+    numbers = isinstance(said, int | float) and isinstance(written, float)
+    return bool(said == written) or (numbers and abs(said - written) < _CLOSE)
 
 
 def _read(
     tracr: TracrModel, expression: rasp.SOp, residual: Float[np.ndarray, "length d_model"]
 ) -> Iterator[Any]:
     """The expression's value at each position, from the directions that hold it."""
-    labels = tracr.assembled.residual_labels
     basis = tracr.graph.nodes[expression.label][nodes.OUTPUT_BASIS]
-    written = residual[:, [labels.index(str(direction)) for direction in basis]]
+    written = residual[:, [tracr.residual.index(direction) for direction in basis]]
     for vector in written:
         if rasp.is_numerical(expression):
             yield float(vector[0])
@@ -101,7 +100,7 @@ def _read(
 def _selects(predicate: Callable[[Any, Any], bool], key: Any, query: Any) -> bool:
     try:
         return bool(predicate(key, query))
-    except (TypeError, ValueError):
+    except Exception:
         if key is None or query is None:
             return False
         raise
@@ -115,10 +114,13 @@ class _RememberingEvaluator(rasp.DefaultRASPEvaluator):
         self._found: dict[tuple[str, tuple[Value, ...]], Any] = {}
 
     def on(self, expression: rasp.SOp, sequence: tuple[Value, ...]) -> Any:
-        """The expression's values; none where the interpreter cannot tell."""
+        """The expression's values; none where the interpreter cannot tell.
+
+        A function may fail on what is only an average to the interpreter, or undefined.
+        """
         try:
             return self.evaluate(expression, sequence)
-        except (TypeError, ValueError, ArithmeticError):  # a function of an undefined value
+        except Exception:
             return ()
 
     def evaluate(self, expr: rasp.RASPExpr, xs: Any) -> Any:

@@ -1,9 +1,9 @@
 """Tracr's Haiku weights -> our parameters."""
 
 import numpy as np
-from tracr.craft import bases
 
-from interpbench_jax.compiler.tracr_stages import PAD, TracrModel
+from interpbench_jax.compiler.program_graph import PAD
+from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.model import Params, TransformerConfig
 
 
@@ -11,10 +11,12 @@ def haiku_to_params(tracr: TracrModel) -> tuple[Params, TransformerConfig]:
     """Ports the compiled model's weights, name by name; values stay as they are.
 
     Tracr unembeds by picking the output's directions from the residual stream; that becomes a
-    0/1 matrix `W_U`.
+    0/1 matrix `W_U`. Tokens and outputs are in the order of `tracr.tokens` and `tracr.output`.
     """
     weights, shape = tracr.assembled.params, tracr.assembled.model_config
-    token_embed = np.asarray(weights["token_embed"]["embeddings"])
+    tokens = [direction.value for direction in tracr.tokens]
+    rows = [tracr.assembled.input_encoder.encoding_map[token] for token in tokens]
+    token_embed = np.asarray(weights["token_embed"]["embeddings"])[rows]
     pos_embed = np.asarray(weights["pos_embed"]["embeddings"])
     unembed = _unembedding(tracr)
     config = TransformerConfig(
@@ -27,7 +29,7 @@ def haiku_to_params(tracr: TracrModel) -> tuple[Params, TransformerConfig]:
         d_vocab=token_embed.shape[0],
         d_vocab_out=unembed.shape[1],
         causal=shape.causal,
-        pad=tracr.assembled.input_encoder.encoding_map[PAD],
+        pad=tokens.index(PAD),
         activation="relu",
     )
     params: dict[str, Params] = {
@@ -68,12 +70,5 @@ def _mlp(weights: Params, name: str) -> Params:
 
 
 def _unembedding(tracr: TracrModel) -> np.ndarray:
-    labels = tracr.assembled.residual_labels
-    wanted = [str(direction) for direction in output_directions(tracr)]
-    return np.stack([[float(label == w) for w in wanted] for label in labels]).astype(np.float32)
-
-
-def output_directions(tracr: TracrModel) -> list[bases.BasisDirection]:
-    """The residual directions that hold the program's output, in the order of the logits."""
-    sink = next(node for node, degree in tracr.graph.out_degree() if degree == 0)
-    return list(bases.VectorSpaceWithBasis(tracr.graph.nodes[sink]["OUTPUT_BASIS"]).basis)
+    picked = [[direction == wanted for wanted in tracr.output] for direction in tracr.residual]
+    return np.array(picked, np.float32)

@@ -119,19 +119,21 @@ def _in_chunks(
         rows = [ids[start : start + _CHUNK] for ids in tokens]
         short = _CHUNK - len(rows[0])  # padded, so that one compiled function serves all
         padded = [np.pad(ids, ((0, short), (0, 0)), mode="edge") for ids in rows]
-        chunk = run(compiled.params, *padded, config=compiled.config)
+        chunk = run(
+            compiled.params, *padded, config=compiled.config, categorical=compiled.categorical
+        )
         chunks.append(chunk[:, : _CHUNK - short])
     return jnp.concatenate(chunks, axis=1)
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jax.jit, static_argnames=("config", "categorical"))
 def _plain(
-    params: Params, tokens: Array, *, config: TransformerConfig
+    params: Params, tokens: Array, *, config: TransformerConfig, categorical: bool
 ) -> Num[Array, "1 sequence pos"]:
-    return _said(forward(params, config, tokens)[0], config)[None]
+    return _said(forward(params, config, tokens)[0], categorical)[None]
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jax.jit, static_argnames=("config", "categorical"))
 def _interchanged(
     masks: Float[Array, "mask writer"],
     params: Params,
@@ -139,16 +141,17 @@ def _interchanged(
     source: Array,
     *,
     config: TransformerConfig,
+    categorical: bool,
 ) -> Num[Array, "mask sequence pos"]:
     _, writers = forward(params, config, source)
     return jax.lax.map(
-        lambda mask: _said(forward(params, config, base, NodePatch(mask, writers))[0], config),
+        lambda mask: _said(forward(params, config, base, NodePatch(mask, writers))[0], categorical),
         masks,
     )
 
 
-def _said(logits: Array, config: TransformerConfig) -> Num[Array, "sequence pos"]:
-    return logits[..., 0] if config.d_vocab_out == 1 else compiled_labels(logits)
+def _said(logits: Array, categorical: bool) -> Num[Array, "sequence pos"]:
+    return compiled_labels(logits) if categorical else logits[..., 0]
 
 
 def _where_said(said: Num[Array, "mask sequence pos"], inputs: Sequences) -> Array:

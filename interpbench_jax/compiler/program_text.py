@@ -1,10 +1,10 @@
 """A RASP program as text, one expression a line."""
 
-from tracr.compiler import basis_inference, nodes, rasp_to_graph
+from tracr.compiler import nodes
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case
-from interpbench_jax.compiler.tracr_stages import numbered_program
+from interpbench_jax.compiler.program_graph import program_graph
 
 # Longer tables are cut.
 _SHOWN = 6
@@ -13,24 +13,25 @@ _SHOWN = 6
 def program_text(case: Case) -> list[str]:
     """The expressions of a case's program, inputs first.
 
-    Functions are shown by their values, as in `is_x_3 = Map(tokens): a -> False, x -> True`.
+    Functions are shown by their values, as in `is_x = Map(tokens): a -> False, x -> True`.
+
+    Raises:
+      ValueError: as `program_graph`.
     """
-    extracted = rasp_to_graph.extract_rasp_graph(numbered_program(case))
-    graph = extracted.graph
-    basis_inference.infer_bases(graph, extracted.sink, set(case.vocab), case.n_ctx - 1)
+    graph, *_, names = program_graph(case)
     lines = []
     for label in reversed(list(graph.nodes)):
         expr = graph.nodes[label][nodes.EXPR]
         if isinstance(expr, rasp.TokensType | rasp.IndicesType):
             continue
-        arguments = [child.label for child in expr.children]
+        arguments = [names[child.label] for child in expr.children]
         if isinstance(expr, rasp.LinearSequenceMap):
             arguments += [f"factors {expr.fst_fac} and {expr.snd_fac}"]
         elif isinstance(expr, rasp.Aggregate):
             arguments += [f"default {expr.default}"]
         elif isinstance(expr, rasp.Select) and isinstance(expr.predicate, rasp.Comparison):
             arguments += [f"key {expr.predicate.value} query"]
-        line = f"{label} = {type(expr).__name__}({', '.join(arguments)})"
+        line = f"{names[label]} = {type(expr).__name__}({', '.join(arguments)})"
         if isinstance(expr, rasp.Map):
             values = sorted(graph.nodes[expr.inner.label][nodes.VALUE_SET], key=str)
             pairs = [f"{value} -> {expr.f(value)}" for value in values[:_SHOWN]]

@@ -49,7 +49,7 @@ class Step(NamedTuple):
     """How one expression comes about.
 
     Attributes:
-      label: its name, as in `Variable.values`.
+      label: Tracr's name, as in `Variable.labels`.
       operation: what is done with the arguments and the step's tables.
       args: labels of what it reads.
     """
@@ -67,11 +67,13 @@ class RaspArrays:
       steps: in an order in which they can be computed; the last one is the output.
       tables: what defines each step, by its label.
       causal: whether attention looks back only.
+      categorical: whether the output is one of several values rather than a number.
     """
 
     steps: tuple[Step, ...]
     tables: dict[str, tuple[np.ndarray, ...]]
     causal: bool
+    categorical: bool
 
 
 def rasp_on_arrays(tracr: TracrModel, case: Case) -> RaspArrays:
@@ -86,7 +88,7 @@ def rasp_on_arrays(tracr: TracrModel, case: Case) -> RaspArrays:
         for step, *table in _steps(tracr, case, tracr.graph.nodes[label]):
             steps.append(step)
             tables[step.label] = tuple(table)
-    return RaspArrays(tuple(steps), tables, case.causal)
+    return RaspArrays(tuple(steps), tables, case.causal, tracr.categorical)
 
 
 def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array, "batch length"]:
@@ -103,7 +105,7 @@ def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
-    return _checked(*_say(program.steps, program.causal, program.tables, jnp.asarray(inputs)))
+    return _checked(*_say(*_parts(program), jnp.asarray(inputs)))
 
 
 def interchange(
@@ -128,18 +130,23 @@ def interchange(
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
-    held = [[step.label in variable.values for step in program.steps] for variable in variables]
+    held = [[step.label in variable.labels for step in program.steps] for variable in variables]
     default = [[False] * len(program.steps), *held, [True] * len(program.steps)]
     masks = jnp.array(default if sets is None else sets @ np.array(held))
     rows = jnp.asarray(base), jnp.asarray(source)
-    said = _checked(*_say(program.steps, program.causal, program.tables, *rows, masks))
+    said = _checked(*_say(*_parts(program), *rows, masks))
     return said.swapaxes(0, 1)
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "causal"))
+def _parts(program: RaspArrays) -> tuple[tuple[Step, ...], bool, bool, Any]:
+    return program.steps, program.causal, program.categorical, program.tables
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "causal", "categorical"))
 def _say(
     steps: tuple[Step, ...],
     causal: bool,
+    categorical: bool,
     tables: Any,
     base: Array,
     source: Array | None = None,
@@ -152,7 +159,7 @@ def _say(
         values, mixed = run(row, *swap)
         said = values[steps[-1].label][1:]
         # Undefined is 0, as the argmax of a zero vector is.
-        return said if said.dtype == jnp.float32 else jnp.maximum(said, 0), mixed
+        return jnp.maximum(said, 0) if categorical else said, mixed
 
     def say_all(rows: tuple[Array, Array]) -> tuple[Array, dict[str, Array]]:
         there, _ = run(rows[1])
@@ -238,7 +245,7 @@ def _steps(tracr: TracrModel, case: Case, node: Any) -> Iterator[tuple[Any, ...]
     elif isinstance(expr, rasp.LinearSequenceMap):
         yield Step(label, "linear", reads), np.array([expr.fst_fac, expr.snd_fac], np.float32)
     elif isinstance(expr, rasp.Map) and rasp.is_numerical(expr.inner):
-        slope, offset, out = _mlp(node[nodes.MODEL_BLOCK], reads[0])
+        slope, offset, out = _mlp(node[nodes.MODEL_BLOCK], reads[0], node[nodes.OUTPUT_BASIS])
         out = out[:, 0] if rasp.is_numerical(expr) else out
         yield Step(label, "mlp", reads), slope, offset, out
     elif isinstance(expr, rasp.Map | rasp.SequenceMap):
@@ -253,10 +260,9 @@ def _steps(tracr: TracrModel, case: Case, node: Any) -> Iterator[tuple[Any, ...]
         attention, mlp = node[nodes.MODEL_BLOCK].blocks
         (written,) = attention.w_ov.output_space.basis  # 1 / (1 + count); the MLP reads it
         yield Step(written.name, "count", keys_queries), table
-        columns = [mlp.snd.output_space.index_by_direction[d] for d in node[nodes.OUTPUT_BASIS]]
-        slope, offset, out = _mlp(mlp, written.name)
+        slope, offset, out = _mlp(mlp, written.name, node[nodes.OUTPUT_BASIS])
         shares = 1 / np.arange(1, case.n_ctx + 1)
-        values = np.maximum(shares[:, None] * slope + offset, 0) @ out[:, columns]
+        values = np.maximum(shares[:, None] * slope + offset, 0) @ out
         values = values[:, 0] if rasp.is_numerical(expr) else values.argmax(1)
         yield Step(label, "lookup", (written.name,)), _with_undefined(values, expr)
     elif not isinstance(expr, rasp.Select):
@@ -292,9 +298,18 @@ def _selector(tracr: TracrModel, select: rasp.Select) -> np.ndarray:
     return np.pad(np.array(table), (0, 1))
 
 
-def _mlp(block: transformers.MLP, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slopes and offsets of the hidden units of a function of one number, and what they write."""
+def _mlp(
+    block: transformers.MLP, label: str, written: Sequence[bases.BasisDirection]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slopes and offsets of the hidden units of a function of one number, and what they write.
+
+    Args:
+      block: the MLP.
+      label: of the number.
+      written: the directions that are wanted of what it writes.
+    """
     places = block.fst.input_space.index_by_direction
     slope = block.fst.matrix[places[bases.BasisDirection(label)]]
     offset = block.fst.matrix[places[_ONE]]
-    return slope.astype(np.float32), offset.astype(np.float32), block.snd.matrix.astype(np.float32)
+    out = block.snd.matrix[:, [block.snd.output_space.index_by_direction[d] for d in written]]
+    return slope.astype(np.float32), offset.astype(np.float32), out.astype(np.float32)

@@ -1,31 +1,24 @@
-"""RASP program -> Tracr's compiled model, with the stages in between kept.
+"""A program's graph -> Tracr's compiled model, with the stages in between kept."""
 
-Tracr names every expression after a counter that runs through the whole process, and sorts the
-residual stream by these names. We number the expressions of a program anew before compiling, so
-that the same program gives the same weights however many were compiled before.
-"""
-
-from collections import deque
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
 import networkx as nx
 from tracr.compiler import (
     assemble,
-    basis_inference,
     craft_graph_to_model,
     craft_model_to_transformer,
     expr_to_craft_graph,
-    rasp_to_graph,
-    validating,
+    nodes,
 )
 from tracr.craft import bases, transformers
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case
+from interpbench_jax.compiler.program_graph import BOS, PAD, in_order, program_graph
 
-BOS = "BOS"
-PAD = "PAD"
 # How sharply Tracr's MLPs approximate steps; its own default.
 _MLP_EXACTNESS = 100
 
@@ -38,65 +31,61 @@ class TracrModel:
       graph: the RASP expressions with the values and directions each can take.
       craft: the blocks (attention layers and MLPs) in order, with named directions.
       assembled: the Haiku model with its weights and encoders.
+      residual: the directions of the residual stream, in order. `assembled` has them as text only,
+        in which the values 1 and "1" are the same.
+      output: the directions that hold the program's output, in the order of the logits.
+      tokens: the directions of the tokens, BOS and padding among them, in the order of their ids.
       categorical: whether the output is one of several values rather than a number.
+      names: what people call each expression, by label.
     """
 
     graph: nx.DiGraph
     craft: transformers.SeriesWithResiduals
     assembled: assemble.AssembledTransformerModel
+    residual: Sequence[bases.BasisDirection]
+    output: Sequence[bases.BasisDirection]
+    tokens: Sequence[bases.BasisDirection]
     categorical: bool
+    names: Mapping[str, str]
 
 
 def compile_with_tracr(case: Case) -> TracrModel:
     """Runs Tracr's stages on the case's program.
 
     Raises:
-      ValueError: Tracr cannot compile the program; the message names the expression.
+      ValueError: as `program_graph`, or Tracr fails for another reason.
     """
-    program = numbered_program(case)
-    unsupported = validating.static_validate(program)
-    if unsupported:
-        reasons = "; ".join(f"{u.expr.name}: {u.reason}" for u in unsupported)
-        raise ValueError(f"case {case.name!r} cannot be compiled: {reasons}")
-    extracted = rasp_to_graph.extract_rasp_graph(program)
-    graph, sink = extracted.graph, extracted.sink
-    max_seq_len = case.n_ctx - 1
+    program = program_graph(case)
+    graph = program.graph
     try:
-        basis_inference.infer_bases(graph, sink, set(case.vocab), max_seq_len)
         expr_to_craft_graph.add_craft_components_to_rasp_graph(
             graph,
             bos_dir=bases.BasisDirection(rasp.tokens.label, BOS),
             mlp_exactness=_MLP_EXACTNESS,
         )
-    except NotImplementedError as error:
+        craft = craft_graph_to_model.craft_graph_to_model(graph, program.sources)
+        # Haiku draws weights, which Tracr then overwrites; this generator compiles fastest.
+        with jax.default_prng_impl("rbg"):
+            assembled = craft_model_to_transformer.craft_model_to_transformer(
+                craft_model=craft,
+                graph=graph,
+                sink=program.sink,
+                max_seq_len=case.n_ctx - 1,
+                causal=case.causal,
+                compiler_bos=BOS,
+                compiler_pad=PAD,
+            )
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"case {case.name!r} cannot be compiled: {error}") from error
-    craft = craft_graph_to_model.craft_graph_to_model(graph, extracted.sources)
-    # Haiku draws weights, which Tracr then overwrites; this generator compiles fastest.
-    with jax.default_prng_impl("rbg"):
-        assembled = craft_model_to_transformer.craft_model_to_transformer(
-            craft_model=craft,
-            graph=graph,
-            sink=sink,
-            max_seq_len=max_seq_len,
-            causal=case.causal,
-            compiler_bos=BOS,
-            compiler_pad=PAD,
-        )
-    return TracrModel(graph, craft, assembled, rasp.is_categorical(program))
-
-
-def numbered_program(case: Case) -> rasp.SOp:
-    """The case's program, expressions numbered breadth first as Tracr would in a fresh process."""
-    program = case.program()
-    seen: dict[int, rasp.RASPExpr] = {}
-    waiting: deque[rasp.RASPExpr] = deque([program])
-    while waiting:
-        expression = waiting.popleft()
-        for found in (expression, *expression.children):
-            if id(found) not in seen and not isinstance(
-                found, rasp.TokensType | rasp.IndicesType | rasp.LengthType
-            ):
-                found.__dict__["unique_id"] = len(seen) + 1
-                seen[id(found)] = found
-        waiting.extend(expression.children)
-    return program
+    # Tracr keeps the directions nowhere else.
+    spaces = inspect.getclosurevars(assembled.get_compiled_model).nonlocals
+    return TracrModel(
+        graph,
+        craft,
+        assembled,
+        residual=spaces["residual_space"].basis,
+        output=program.sink[nodes.OUTPUT_BASIS],
+        tokens=in_order(spaces["tokens_space"].basis),
+        categorical=program.categorical,
+        names=program.names,
+    )

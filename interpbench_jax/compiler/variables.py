@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tracr.craft import bases, transformers
 
+from interpbench_jax.compiler.program_graph import held_values
 from interpbench_jax.compiler.tracr_stages import TracrModel
 
 
@@ -14,10 +15,12 @@ class Variable:
 
     Attributes:
       node: the writer in the compiled model.
-      values: labels of the RASP expressions it holds, as in `("bools_open_5", "bools_close_7")`.
+      labels: Tracr's names of what it writes, as in `RaspArrays.steps`.
+      values: readable names of the RASP expressions it holds, as in `("bools_open", "map_7")`.
     """
 
     node: str
+    labels: tuple[str, ...]
     values: tuple[str, ...]
 
     @property
@@ -30,12 +33,12 @@ def find_variables(tracr: TracrModel) -> tuple[Variable, ...]:
     """Reads off each component of the compiled model which directions it writes.
 
     Components that write the same direction (a selector width's MLP cleans up after its head)
-    both list it.
+    both have its label.
     """
     found = []
     for node, space in _written_spaces(tracr.craft):
-        labels = dict.fromkeys(str(direction.name) for direction in space.basis)
-        found.append(Variable(node, tuple(labels)))
+        labels = tuple(dict.fromkeys(str(direction.name) for direction in space.basis))
+        found.append(Variable(node, labels, held_values(labels, tracr.names)))
     return tuple(found)
 
 

@@ -18,6 +18,8 @@ def edge_effects(
     base: Int[Array, "pair pos"],
     source: Int[Array, "pair pos"],
     edges: Int[np.ndarray, "edge 2"],
+    *,
+    categorical: bool,
 ) -> Float[Array, " edge"]:
     """Share of outputs after BOS that change when one edge alone carries the source's value.
 
@@ -27,32 +29,35 @@ def edge_effects(
       base: inputs to run on.
       source: inputs from which the edges take their values.
       edges: (writer, reader) indices; those into q, k and v of one head can be told apart.
+      categorical: whether outputs are labels rather than values.
 
     Returns:
       Per edge the share of positions whose label changes, or whose value moves by over 0.05.
     """
     masks = np.zeros((len(edges), *Graph.of(config).valid.shape), np.float32)
     masks[np.arange(len(edges)), edges[:, 0], edges[:, 1]] = 1
-    return _effects(params, config, base, source, jnp.asarray(masks))
+    return _effects(params, config, base, source, jnp.asarray(masks), categorical=categorical)
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jax.jit, static_argnames=("config", "categorical"))
 def _effects(
     params: Params,
     config: TransformerConfig,
     base: Int[Array, "pair pos"],
     source: Int[Array, "pair pos"],
     masks: Float[Array, "edge writer reader"],
+    *,
+    categorical: bool,
 ) -> Float[Array, " edge"]:
     clean, _ = forward(params, config, base)
     _, written = forward(params, config, source)
 
     def effect(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
         patched, _ = forward(params, config, base, EdgePatch(mask, written))
-        if config.d_vocab_out == 1:
-            changed = jnp.abs(patched - clean)[..., 0] > TOLERANCE
-        else:
+        if categorical:
             changed = compiled_labels(patched) != compiled_labels(clean)
+        else:
+            changed = jnp.abs(patched - clean)[..., 0] > TOLERANCE
         return changed[:, 1:].mean()
 
     return jax.lax.map(effect, masks)

@@ -73,7 +73,7 @@ def _effects(
     reduction: Reduction,
 ) -> NodeEffects:
     target = problem.base_target
-    categorical = jnp.issubdtype(target.dtype, jnp.integer)
+    categorical = problem.categorical
     differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
     counted = differs & (problem.positions > 0)
 

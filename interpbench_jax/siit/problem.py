@@ -38,6 +38,11 @@ class SiitProblem(NamedTuple):
     positions: Float[Array, "pair pos"]
 
     @property
+    def categorical(self) -> bool:
+        """Whether targets are labels rather than values; the task says so by their type."""
+        return jnp.issubdtype(self.base_target.dtype, jnp.integer)
+
+    @property
     def n_pairs(self) -> int:
         """How many (base, source) pairs there are."""
         return self.base.shape[0]

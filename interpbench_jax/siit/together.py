@@ -53,9 +53,9 @@ def train_together(
       on_round: called after every round with the state of all cases; see `states_by_case`.
 
     Raises:
-      ValueError: the shapes differ in something else.
+      ValueError: the shapes differ in something else, or some cases have labels, others values.
     """
-    common = common_shape(models)
+    common = _common_shape(problems, models)
     config = members[0].config
     halves = [problem.split(config.held_out) for problem in problems]
     training = _stacked([training for training, _ in halves])
@@ -92,9 +92,9 @@ def init_states_together(
       members: seeds and rates, the same for all cases.
 
     Raises:
-      ValueError: the shapes differ in more than vocabularies and initial scale.
+      ValueError: as `train_together`.
     """
-    common = common_shape(models)
+    common = _common_shape(problems, models)
     n_variables, n_free = _most_nodes(problems)
     fresh = [
         _pad_state(init_states(members, problem, model), common, n_variables, n_free)
@@ -108,12 +108,17 @@ def states_by_case(state: TrainState) -> list[TrainState]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(len(state.round))]
 
 
-def same_shape(models: Sequence[TransformerConfig]) -> list[list[int]]:
-    """Groups models, by their places, that can be trained together."""
+def same_shape(models: Sequence[TransformerConfig], categorical: Sequence[bool]) -> list[list[int]]:
+    """Groups models, by their places, that can be trained together.
+
+    Args:
+      models: their shapes.
+      categorical: whether each one's task has labels rather than values.
+    """
     groups: dict[object, list[int]] = {}
-    for place, model in enumerate(models):
+    for place, (model, labels) in enumerate(zip(models, categorical, strict=True)):
         rest = replace(model, init_std=1.0, d_vocab=model.pad or 1, d_vocab_out=1)
-        groups.setdefault((rest, model.d_vocab_out == 1), []).append(place)
+        groups.setdefault((rest, labels), []).append(place)
     return list(groups.values())
 
 
@@ -127,13 +132,20 @@ def common_shape(models: Sequence[TransformerConfig]) -> TransformerConfig:
         size: max(getattr(model, size) for model in models) for size in ("d_vocab", "d_vocab_out")
     }
     common = {replace(model, init_std=1.0, **largest) for model in models}
-    regressions = {model.d_vocab_out == 1 for model in models}
-    if len(common) != 1 or len(regressions) != 1:
+    if len(common) != 1:
         raise ValueError(
             "cases trained together may differ in vocabularies only, got "
             + "; ".join(str(model) for model in models)
         )
     return common.pop()
+
+
+def _common_shape(
+    problems: Sequence[SiitProblem], models: Sequence[TransformerConfig]
+) -> TransformerConfig:
+    if len({problem.categorical for problem in problems}) > 1:
+        raise ValueError("cases trained together must all have labels or all have values")
+    return common_shape(models)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))

@@ -1,6 +1,8 @@
 """Compiled cases on disk: found by content, never stale, never harmful."""
 
 import dataclasses
+import errno
+import shutil
 from pathlib import Path
 
 import jax
@@ -8,9 +10,8 @@ import numpy as np
 import pytest
 from tracr.rasp import rasp
 
-from interpbench_jax.cases import Case, case_names, get_case
-from interpbench_jax.compiler import cache, compile_case, compiled
-from interpbench_jax.compiler.tracr_stages import numbered_program
+from interpbench_jax.cases import Case, Mixture, case_names, get_case, samplers
+from interpbench_jax.compiler import cache, case_fingerprint, compile_case, compiled
 
 
 def only_is_a(letter: str = "a", name: str = "is_a") -> Case:
@@ -20,26 +21,25 @@ def only_is_a(letter: str = "a", name: str = "is_a") -> Case:
     return Case(name="own", title="", program=program, vocab=("a", "b"), n_ctx=4)
 
 
-def key(case: Case) -> str:
-    return cache.content_key(case, numbered_program(case))
-
-
 def test_the_key_follows_the_content() -> None:
-    assert key(only_is_a()) == key(only_is_a())
+    assert case_fingerprint(only_is_a()) == case_fingerprint(only_is_a())
     renamed = dataclasses.replace(only_is_a(), name="other", title="other")
-    assert key(renamed) == key(only_is_a())
+    assert case_fingerprint(renamed) == case_fingerprint(only_is_a())
     changed = [
         only_is_a(letter="b"),
         only_is_a(name="same"),
         dataclasses.replace(only_is_a(), causal=True),
         dataclasses.replace(only_is_a(), n_ctx=5),
         dataclasses.replace(only_is_a(), vocab=("a", "c")),
+        dataclasses.replace(only_is_a(), sampler=Mixture(((0.5, samplers.all_same),))),
+        dataclasses.replace(only_is_a(), sampler=Mixture(((0.4, samplers.all_same),))),
+        dataclasses.replace(only_is_a(), sampler=Mixture(((0.5, samplers.ascending),))),
     ]
-    assert len({key(case) for case in (only_is_a(), *changed)}) == 6
+    assert len({case_fingerprint(case) for case in (only_is_a(), *changed)}) == 9
 
 
 def test_every_built_in_case_has_a_key_of_its_own() -> None:
-    keys = {key(get_case(name)) for name in case_names()}
+    keys = {case_fingerprint(get_case(name)) for name in case_names()}
     assert len(keys) == len(case_names())
 
 
@@ -67,15 +67,89 @@ def test_arrays_that_do_not_lie_in_order_are_stored_in_order(
     np.testing.assert_array_equal(arrays["w"], array)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 a pickle", b"{}"])
-def test_a_damaged_entry_counts_as_none(
-    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of an entry called `k`, which can be read."""
     monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
     cache.write("k", {"w": np.ones(2)}, {"a": 1})
     arrays, description = cache.read("k") or ({}, {})
-    assert description == {"a": 1}
+    assert arrays["w"].tolist() == [1, 1] and description == {"a": 1}
     (file,) = (tmp_path / "compiled").iterdir()
-    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 a pickle", b"{}"])
+def test_a_damaged_entry_counts_as_none(content: bytes, entry: Path) -> None:
+    entry.write_bytes(content)
     assert cache.read("k") is None
     assert cache.read("other") is None
+
+
+def test_one_flipped_bit_anywhere_counts_as_none(entry: Path) -> None:
+    whole = entry.read_bytes()
+    for place in range(len(whole)):
+        entry.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        assert cache.read("k") is None, place
+    for cut in range(len(whole)):
+        entry.write_bytes(whole[:cut])
+        assert cache.read("k") is None, cut
+
+
+def test_an_entry_under_the_name_of_another_counts_as_none(entry: Path) -> None:
+    cache.write("other", {}, {})
+    (other,) = set(entry.parent.iterdir()) - {entry}
+    shutil.copy(entry, other)
+    assert cache.read("other") is None
+
+
+def test_what_is_no_file_counts_as_none(entry: Path) -> None:
+    entry.unlink()
+    entry.mkdir()
+    assert cache.read("k") is None
+    cache.write("k", {"w": np.ones(2)}, {})
+    assert cache.read("k") is None
+
+
+def test_a_full_disk_leaves_nothing_behind(entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fills_up(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
+    cache.write("other", {"w": np.ones(2)}, {})
+    assert cache.read("other") is None
+    assert list(entry.parent.iterdir()) == [entry]
+
+
+def test_a_case_with_a_damaged_entry_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
+    case = only_is_a()
+    fresh = compile_case(case)
+    (file,) = (tmp_path / "compiled").iterdir()
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    compiled._compile.cache_clear()
+    again = compile_case(case)
+    jax.tree.map(np.testing.assert_array_equal, again.params, fresh.params)
+    assert file.read_bytes() == content
+
+
+def odd_values() -> rasp.SOp:
+    values = (np.int64(3), np.float32(0.5), np.inf, True, "None", "True", -7)
+    return rasp.Map(lambda token: values[token], rasp.tokens)
+
+
+def test_outputs_are_read_back_with_their_types(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
+    case = Case(name="odd", title="", program=odd_values, vocab=tuple(range(7)), n_ctx=3)
+    fresh = compile_case(case).codec.outputs or ()
+    compiled._compile.cache_clear()
+    monkeypatch.setattr(compiled, "compile_with_tracr", None)  # must not be needed again
+    again = compile_case(case).codec.outputs or ()
+    assert again == fresh and len(again) == 7
+    assert [type(value) for value in again] == [type(value) for value in fresh]

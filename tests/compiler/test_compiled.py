@@ -93,7 +93,7 @@ def test_sizes_variables_and_free_nodes_are_those_of_the_original(each_case: Cas
     placed = {
         (label, node)
         for variable, node in zip(compiled.variables, alignment.nodes, strict=True)
-        for label in variable.values
+        for label in variable.labels
     }
     expected = {
         (v["variable"], right.get(v["variable"], node))
@@ -132,4 +132,4 @@ def test_unknown_case() -> None:
 
 def test_a_case_is_registered_once() -> None:
     with pytest.raises(ValueError, match="case '3' is already defined"):
-        case("3", vocab="ab")(get_case("3").program)
+        case("3", vocab="ab")(lambda: get_case("3").program())

@@ -46,10 +46,10 @@ def made(program, **fields) -> Case:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (made(counted, n_ctx=12), "expression 'count_2' is 11 at position 0 .* model says 10"),
-        (made(averaged, n_ctx=4), "expression 'mixed_2' is \"the average of .'a', "),
-        (made(averaged_numbers, n_ctx=4), "expression 'middle_1' is 1.0 at .* model says 0"),
-        (made(nothing_selects_nothing, n_ctx=4), "expression 'how_many_1' is 1 at position 0"),
+        (made(counted, n_ctx=12), "expression 'count' is 11 at position 0 .* model says 10"),
+        (made(averaged, n_ctx=4), "expression 'mixed' is \"the average of .'a', "),
+        (made(averaged_numbers, n_ctx=4), "expression 'middle' is 1.0 at .* model says 0"),
+        (made(nothing_selects_nothing, n_ctx=4), "expression 'how_many' is 1 at position 0"),
     ],
     ids=lambda value: value.name if isinstance(value, Case) else "",
 )

@@ -51,7 +51,14 @@ def test_the_table_names_every_difference(each_case: Case) -> None:
         return
     pairs = sample_pairs(each_case, 500, jax.random.key(2))
     base, source = (jnp.asarray(compiled.codec.encode_indices(x)) for x in pairs)
-    found = edge_effects(compiled.params, compiled.config, base, source, np.array(differing))
+    found = edge_effects(
+        compiled.params,
+        compiled.config,
+        base,
+        source,
+        np.array(differing),
+        categorical=compiled.categorical,
+    )
     effects: dict[tuple[str, ...], float] = {}
     for (w, r), effect in zip(differing, found.tolist(), strict=True):
         edge = (graph.writers[w], graph.readers[r].split("<")[0])

@@ -6,6 +6,7 @@ import pytest
 
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring import found_circuit
@@ -18,7 +19,9 @@ def test_every_used_edge_is_found(case):
     model = compiled_model(case)
     batch = make_contrast(model, jax.random.key(0), n_inputs=200)
     edges = np.argwhere(model.circuit.mask)
-    effects = edge_effects(model.params, model.config, batch.clean, batch.corrupted, edges)
+    pairs = batch.clean, batch.corrupted
+    categorical = compile_case(case).categorical
+    effects = edge_effects(model.params, model.config, *pairs, edges, categorical=categorical)
     mask = np.zeros_like(model.circuit.mask)
     mask[tuple(edges[np.asarray(effects) > 0].T)] = True
     used = Circuit.from_mask(model.graph, mask)

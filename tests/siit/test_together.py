@@ -11,6 +11,7 @@ from interpbench_jax.siit import (
     common_shape,
     init_states,
     members,
+    same_shape,
     train_siit,
     train_together,
 )
@@ -77,5 +78,16 @@ def test_padding_takes_no_part() -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="may differ in vocabularies only"):
         common_shape([MODEL, dataclasses.replace(MODEL, d_mlp=9)])
-    with pytest.raises(ValueError, match="may differ in vocabularies only"):
-        common_shape([MODEL, dataclasses.replace(MODEL, d_vocab_out=1)])
+
+
+def test_labels_and_values_are_not_trained_together() -> None:
+    """A case of one possible output has labels, though one logit, as a regression has."""
+    one_output = dataclasses.replace(MODEL, d_vocab_out=1)
+    assert same_shape([MODEL, one_output, one_output], [True, True, False]) == [[0, 1], [2]]
+    labels, values = copy_problem(), copy_problem()
+    values = values._replace(
+        base_target=values.base_target.astype(float),
+        variable_targets=values.variable_targets.astype(float),
+    )
+    with pytest.raises(ValueError, match="all have labels or all have values"):
+        train_together([labels, values], [MODEL, one_output], CROWD)

@@ -1,0 +1,272 @@
+"""A case's program as a graph of expressions, checked, with the values that each can take.
+
+Tracr names every expression after a counter that runs through the whole process, and sorts the
+residual stream by these names. The expressions of a program are numbered anew here, so that the
+same program gives the same weights however many were compiled before.
+
+Whatever is wrong with a program is found here, as a `ValueError` that names the case and the
+expression.
+"""
+
+import copy
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+from tracr.compiler import basis_inference, nodes, rasp_to_graph, validating
+from tracr.craft import bases
+from tracr.rasp import rasp
+
+from interpbench_jax.cases import Case
+
+BOS = "BOS"
+PAD = "PAD"
+# Tracr adds it to the label of a selector width, for what the head of that width writes.
+_WIDTH_HEAD = "_selector_width_attn_output"
+
+_INPUTS = (rasp.TokensType, rasp.IndicesType)
+_COMPILED = (rasp.Map, rasp.SequenceMap, rasp.Aggregate, rasp.SelectorWidth, rasp.Select)
+_HINTS = {
+    rasp.SelectorAnd: "selectors can be combined where they have the same keys and queries",
+    rasp.SelectorOr: "selectors can be combined where they have the same keys and queries",
+    rasp.Full: "a Map can give every token the same value",
+    rasp.LengthType: "the width of a selector that selects everything is the length",
+}
+
+
+class ProgramGraph(NamedTuple):
+    """A program that can be compiled, as far as can be told without doing it.
+
+    Attributes:
+      graph: the expressions by label, with the values and directions that each can take.
+      sink: the node of the output.
+      sources: the nodes of the inputs.
+      names: what people call each expression, by label: as the program does, such as `is_x`, and
+        numbered where several share a name, such as `map_2` and `map_4`.
+    """
+
+    graph: nx.DiGraph
+    sink: dict[str, Any]
+    sources: list[dict[str, Any]]
+    names: dict[str, str]
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the output is one of several values rather than a number, as encoded."""
+        return rasp.is_categorical(self.sink[nodes.EXPR])
+
+
+class _FunctionError(ValueError):
+    """A function of a program fails; the message is whole."""
+
+
+def program_graph(case: Case) -> ProgramGraph:
+    """Makes a case's program, and infers what its expressions can be.
+
+    A function that fails on a value with an arithmetic error, such as a division by zero, is
+    undefined there. Any other error is the program's.
+
+    Raises:
+      ValueError: the program fails, is no expression, has an expression that Tracr cannot compile
+        or that takes something other than plain values; the message names case and expression.
+    """
+    refused = f"case {case.name!r} cannot be compiled: "
+    if taken := {BOS, PAD} & set(case.vocab):
+        raise ValueError(f"{refused}its vocabulary has {taken.pop()!r}, which Tracr adds itself")
+    made = _made(case)
+    expressions = list(_breadth_first(made))
+    names = _readable_names([expression.name for expression in expressions])
+    program = _copied(expressions, names, where=f"case {case.name!r}: ")
+    extracted = rasp_to_graph.extract_rasp_graph(program)
+    graph = extracted.graph
+    if rasp.tokens.label not in graph:
+        raise ValueError(f"{refused}{names[program.label]!r} does not depend on the tokens")
+    if unsupported := validating.static_validate(program):
+        reasons = (f"{names[found.expr.label]}: {found.reason}" for found in unsupported)
+        raise ValueError(refused + "; ".join(reasons))
+    try:
+        basis_inference.infer_bases(graph, extracted.sink, set(case.vocab), case.n_ctx - 1)
+    except _FunctionError:
+        raise
+    except (NotImplementedError, TypeError, ValueError) as error:
+        order = nx.dfs_postorder_nodes(graph.reverse(), program.label)
+        stuck = next(label for label in order if _lacks_basis(graph.nodes[label]))
+        reason = " ".join(map(str, error.args))
+        raise ValueError(f"{refused}expression {names[stuck]!r}: {reason}") from error
+    for label, node in graph.nodes.items():
+        if isinstance(node[nodes.EXPR], rasp.SOp):
+            if not node[nodes.VALUE_SET]:
+                raise ValueError(
+                    f"{refused}expression {names[label]!r} is undefined on every input"
+                )
+            node[nodes.OUTPUT_BASIS] = in_order(node[nodes.OUTPUT_BASIS])
+        if isinstance(node[nodes.EXPR], rasp.Select):
+            _check_predicate(graph, node[nodes.EXPR], f"case {case.name!r}: {names[label]!r}")
+    return ProgramGraph(graph, extracted.sink, extracted.sources, names)
+
+
+def in_order(directions: Sequence[bases.BasisDirection]) -> list[bases.BasisDirection]:
+    """Tracr's order of directions, made the same in every process.
+
+    Tracr compares values of different types by their text, and takes equal texts, as of 1 and "1",
+    in the order of a set.
+    """
+    return sorted(sorted(directions, key=lambda direction: repr(direction.value)))
+
+
+def held_values(labels: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Readable names of what one component writes.
+
+    The head of a selector width writes `1 / (1 + width)`: the width `n_later` has its head's
+    `n_later.attention`. Its MLP writes the width, and clears what the head wrote at BOS, which is
+    left out here.
+
+    Args:
+      labels: of the directions it writes, each once.
+      names: of the expressions, by label.
+    """
+    widths = {label + _WIDTH_HEAD: label for label in names}
+    return tuple(
+        f"{names[widths[label]]}.attention" if label in widths else names[label]
+        for label in labels
+        if widths.get(label) not in labels
+    )
+
+
+def _made(case: Case) -> rasp.SOp:
+    try:
+        program = case.program()
+    except Exception as error:
+        raise ValueError(f"case {case.name!r}: its program raises {_told(error)}") from error
+    if not isinstance(program, rasp.SOp):
+        raise ValueError(
+            f"case {case.name!r}: its program returns {program!r}, expected a RASP expression"
+        )
+    if isinstance(program, _INPUTS):
+        raise ValueError(
+            f"case {case.name!r} cannot be compiled: its program is {program.label!r} itself, "
+            "so there is nothing to compute"
+        )
+    for expression in _breadth_first(program):
+        if not isinstance(expression, _COMPILED):
+            kind = type(expression)
+            hint = f"; {_HINTS[kind]}" if kind in _HINTS else ""
+            raise ValueError(
+                f"case {case.name!r} cannot be compiled: expression {expression.name!r} is a "
+                f"{kind.__name__}, which Tracr cannot compile{hint}"
+            )
+    return program
+
+
+def _breadth_first(program: rasp.RASPExpr) -> Iterator[rasp.RASPExpr]:
+    """Each expression but tokens and indices once, the output first."""
+    seen, waiting = {id(program)}, [program]
+    for expression in waiting:  # grows on the way
+        yield expression
+        for child in expression.children:
+            if id(child) not in seen and not isinstance(child, _INPUTS):
+                seen.add(id(child))
+                waiting.append(child)
+
+
+def _readable_names(given: Sequence[str]) -> dict[str, str]:
+    """What people call each expression, by label; no two are equal.
+
+    Args:
+      given: the names in the program, in the order of their numbers.
+    """
+    times = Counter(given)
+    names = {f"{name}_{number}": name for number, name in enumerate(given, start=1)}
+    inputs = {source.label: source.label for source in (rasp.tokens, rasp.indices)}
+    taken = names.keys() | inputs.keys()
+    return inputs | {
+        label: name if times[name] == 1 and name not in taken else label
+        for label, name in names.items()
+    }
+
+
+def _copied(
+    expressions: Sequence[rasp.RASPExpr], names: Mapping[str, str], *, where: str
+) -> rasp.SOp:
+    """The program with numbers of its own, and functions whose errors say where they are.
+
+    Args:
+      expressions: of the program, in the order of their numbers.
+      names: what errors call them.
+      where: begins each error.
+    """
+    copies: dict[int, Any] = {id(expression): copy.copy(expression) for expression in expressions}
+    for number, new in enumerate(copies.values(), start=1):
+        for attribute, value in vars(new).items():
+            if id(value) in copies:
+                setattr(new, attribute, copies[id(value)])
+        new.__dict__["unique_id"] = number
+        if isinstance(new, rasp.Map | rasp.SequenceMap):
+            numerical = rasp.is_numerical(new)
+            # Tracr skips undefined values where it tabulates a function of a number only.
+            of_numbers = all(rasp.is_numerical(child) for child in new.children)
+            undefined = 0.0 if numerical and not of_numbers else None
+            new.f = _guarded(new.f, f"{where}{names[new.label]!r}", numerical, undefined)
+    return copies[id(expressions[0])]
+
+
+def _guarded(
+    function: Callable[..., Any], where: str, numerical: bool, undefined: float | None
+) -> Callable[..., Any]:
+    """The function, giving plain values, `undefined` or one clear error."""
+
+    def guarded(*values: Any) -> Any:
+        on = f"on {' and '.join(map(repr, values))}"
+        try:
+            result = function(*values)
+        except ArithmeticError:
+            result = None
+        except Exception as error:
+            raise _FunctionError(f"{where} raises {_told(error)}, {on}") from error
+        if result is None:
+            return undefined
+        if not (_is_finite_number(result) if numerical else _is_plain(result)):
+            expected = "a finite number" if numerical else "a str, bool, number or tuple of these"
+            raise _FunctionError(f"{where} is {result!r} {on}, expected {expected}")
+        return result
+
+    return guarded
+
+
+def _check_predicate(graph: nx.DiGraph, select: rasp.Select, where: str) -> None:
+    """Compares all keys with all queries; where Tracr does, errors have no name."""
+    keys, queries = (graph.nodes[s.label][nodes.VALUE_SET] for s in (select.keys, select.queries))
+    for key, query in itertools.product(keys, queries):
+        try:
+            bool(select.predicate(key, query))
+        except Exception as error:
+            raise ValueError(
+                f"{where} raises {_told(error)}, for key {key!r} and query {query!r}"
+            ) from error
+
+
+def _lacks_basis(node: dict[str, Any]) -> bool:
+    return isinstance(node[nodes.EXPR], rasp.SOp) and nodes.OUTPUT_BASIS not in node
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it can be told apart from others and stored; NaN is not equal to itself."""
+    if isinstance(value, tuple):
+        return all(entry is None or _is_plain(entry) for entry in value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    return isinstance(plain, str | int | float) and plain == plain
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float | np.number | np.bool_) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
