@@ -35,7 +35,12 @@ def read_bytes(file: Path, *, limit: int) -> bytes:
         if found.st_size > limit:
             raise ValueError(f"{file} has {found.st_size} bytes, expected at most {limit}")
         with os.fdopen(handle, "rb", closefd=False) as stream:
-            content = stream.read(limit + 1)
+            # In pieces: a single call would take memory for the limit, not for the file.
+            pieces, left = [], limit + 1
+            while piece := stream.read(min(left, MEBIBYTE)):
+                pieces.append(piece)
+                left -= len(piece)
+        content = b"".join(pieces)
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     finally:
