@@ -1,23 +1,22 @@
 """What the strict loss adds: models trained by SIIT next to models trained by IIT alone.
 
 Takes the models that come with the package; of other cases it trains one under each preset, or goes
-on where it stopped. Verifies them on fresh pairs: accuracy, IIA, SIIA, leakage (free nodes patched
-together) and abstraction (variables interchanged while free nodes are patched). Prints a Markdown
-table, then one JSON line.
+on where it stopped. Verifies them on sequences kept for tests: accuracy, IIA, SIIA, leakage (free
+nodes patched together) and abstraction (variables interchanged while free nodes are patched).
+Prints a Markdown table, then one JSON line.
 
     python benchmarks/siit_against_iit.py --cases 3 13 --out out/siit-against-iit
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
 import tyro
 
 from interpbench_jax.benchmark.verify import verify_jointly, verify_model
-from interpbench_jax.cli.train import train_one
+from interpbench_jax.cli.settings import Overrides
+from interpbench_jax.cli.train import train
 from interpbench_jax.files import to_json, write_json
-from interpbench_jax.siit import Member, preset
 from interpbench_jax.zoo import BenchmarkModel, bundled_names, load_model
 from interpbench_jax.zoo.store import BundledPreset
 
@@ -48,7 +47,7 @@ def main(
       cases: names of cases.
       presets: of training.
       max_batches: of training, where a model is trained; the preset's own if not given.
-      n_pairs: fresh pairs to verify on.
+      n_pairs: pairs to verify on.
       out: where models and figures go; what is there is not done again.
     """
     rows = [
@@ -79,11 +78,8 @@ def _model(case: str, name: BundledPreset, max_batches: int | None, out: Path) -
     bundled = case if name == "siit" else f"{name}/{case}"
     if bundled in bundled_names(name):
         return load_model(bundled)
-    config = preset(name, case)
-    if max_batches is not None:
-        config = dataclasses.replace(config, max_batches=max_batches)
-    if not (out / case / "config.json").exists():
-        train_one(case, (Member(0, config),), out, resume=(out / f"{case}.training").exists())
+    overrides = Overrides(max_batches=max_batches)
+    train((case,), preset=name, overrides=overrides, resume=True, out=out)
     return load_model(out / case)
 
 

@@ -10,16 +10,16 @@ import types
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 import rich.console
 import rich.progress
 
+from interpbench_jax.cases import get_case
 from interpbench_jax.cli import main, training_bar
 from interpbench_jax.cli.dashboards import dashboard
 from interpbench_jax.cli.settings import Overrides, population
 from interpbench_jax.siit import SiitConfig
-from interpbench_jax.zoo.metrics_file import read_metrics
+from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
 from interpbench_jax.zoo.progress import Progress
 
 TINY = (
@@ -100,16 +100,16 @@ def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> 
         (["3", "--log", "wandb"], "logging to wandb needs"),
         (["7"], "7 exists and is not a model; will not replace it"),
         (["3", "--seeds", str(2**80)], r"a seed must be at least 0 and below 2\*\*32"),
-        (["3", "--n-pairs", "2", "--held-out", "0.1"], "of 2 pairs leaves a side empty"),
+        (["3", "--n-pairs", "2", "--held-out", "0.1"], "of 2 pairs leaves a part empty"),
+        (["3", "--seeds", "-1"], r"a seed must be at least 0 and below 2\*\*32, got -1"),
+        (["3", "--seeds", "0", "0"], "seed 0 is given twice"),
+        (["3", "--strict-weight", "1", "1.0"], "strict_weight 1.0 is given twice"),
+        (["3", "4", "3"], "case 3 is named twice"),
     ):
         with pytest.raises(SystemExit) as exit_info:
             main(["train", *arguments, "--out", str(tmp_path)])
         assert exit_info.value.code == 2
         assert re.search(message, capsys.readouterr().err)
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(jax, "devices", lambda: list(range(7)))
-        main(["train", "3", "--out", str(tmp_path)])
-    assert "7 devices cannot be filled" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["train", "3", "--out", __file__])
     assert f"cannot write to {__file__}: " in capsys.readouterr().err
@@ -276,5 +276,27 @@ def test_the_bar_fits_a_terminal_and_starts_where_the_run_goes_on(monkeypatch) -
     )
 
 
-def test_unknown_numbers_become_null() -> None:
-    assert PROGRESS.as_json()["siia"] == [None]
+def test_unknown_numbers_become_null(tmp_path: Path) -> None:
+    MetricsFile(tmp_path / "metrics.jsonl")(PROGRESS)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["siia"] == [None]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", ".hidden", ".."])
+def test_a_name_leads_nowhere_else(tmp_path: Path, name: str, monkeypatch, capsys) -> None:
+    own = dataclasses.replace(get_case("3"), name=name)
+    monkeypatch.setattr("interpbench_jax.cases.get_case", lambda _: own)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "own", "--out", str(tmp_path / "out")])
+    assert exit_info.value.code == 2
+    assert f"{name!r} cannot name a directory in {tmp_path / 'out'}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper", "/proc/nothing"])
+def test_places_are_checked_first(tmp_path: Path, place: str, capsys) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "3", "--out", str(tmp_path / place)])
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("interpbench: cannot write to") and len(error.splitlines()) == 1

@@ -1,13 +1,18 @@
 """Runs of `interpbench train` that were interrupted, and what becomes of them."""
 
+import dataclasses
 import json
+import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from interpbench_jax.cases import get_case
 from interpbench_jax.cli import main
-from interpbench_jax.cli.training_run import TrainingRun
-from interpbench_jax.zoo.checkpoints import Checkpoints
+from interpbench_jax.cli.training_run import TrainingRun, locked_runs
+from interpbench_jax.zoo.checkpoints import Checkpoints, rounds_stored
 from interpbench_jax.zoo.metrics_file import read_metrics
 from tests.test_cli_train import TINY
 
@@ -22,7 +27,7 @@ def test_an_older_run_is_removed_when_the_problem_is_built(
     def refuse(*_: object, **__: object) -> None:
         raise ValueError("no such pairs")
 
-    monkeypatch.setattr("interpbench_jax.zoo.prepared.make_problem", refuse)
+    monkeypatch.setattr("interpbench_jax.zoo.prepared.problem_of_pairs", refuse)
     with pytest.raises(SystemExit) as exit_info:
         main(["train", "3", "--out", str(tmp_path), *TINY, *together])
     assert exit_info.value.code == 2
@@ -163,10 +168,95 @@ def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypa
     assert before == {"8": 1, "20": 0}
 
 
-def test_a_model_of_other_settings_is_replaced_with_a_word(tmp_path: Path, capsys) -> None:
-    call = ["train", "8", *TINY, "--out", str(tmp_path)]
+def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsys) -> None:
+    """A model of other settings, the same model trained again, and an interrupted run."""
+    call = ["train", "3", *TINY, "--out", str(tmp_path)]
+
+    def seed_of(place: str) -> int:
+        return json.loads((tmp_path / place / "card.json").read_text())["seed"]
+
     main(call)
+    capsys.readouterr()
     main([*call, "--seeds", "1", "--resume"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "has other settings, and will be replaced" in printed
-    assert json.loads((tmp_path / "8" / "card.json").read_text())["seed"] == 1
+    assert "is of another run, and will be kept aside" in printed
+    assert f"the older model is kept in {tmp_path}/older/3-1" in printed.replace("/ ", "/")
+    assert (seed_of("older/3-1"), seed_of("3")) == (0, 1)
+    save = Checkpoints.save
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Checkpoints, "save", save_and_die)
+        main([*call, "--seeds", "2"])
+    main([*call, "--seeds", "3"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "starting anew; the interrupted run, with which --resume would have gone on" in printed
+    assert rounds_stored(tmp_path / "older" / "3.training-1" / "checkpoints") == 1
+    assert (seed_of("older/3-1"), seed_of("older/3-2"), seed_of("3")) == (0, 1, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "older"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interpbench: interrupted: "),
+        (OSError(28, "No space left on device"), 1, "interpbench: cannot write to"),
+    ],
+)
+def test_a_run_that_stops_says_how_to_go_on(
+    tmp_path: Path, monkeypatch, capsys, error: BaseException, code: int, line: str
+) -> None:
+    """By Ctrl-C, or on a full disk, after its first round."""
+    call = ["train", "3", *TINY, "--out", str(tmp_path)]
+    save = Checkpoints.save
+
+    def save_and_stop(self, state) -> None:
+        save(self, state)
+        raise error
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as exit_info:
+        patched.setattr(Checkpoints, "save", save_and_stop)
+        patched.setattr("os._exit", sys.exit)  # or it would end the tests
+        patched.setattr("signal.signal", lambda *_: None)
+        main(call)
+    assert exit_info.value.code == code
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1 and told[0].startswith(line)
+    assert told[0].endswith("the same command with --resume goes on from the last round")
+    main([*call, "--resume"])
+    card = json.loads((tmp_path / "3" / "card.json").read_text())
+    assert card["rounds_before_resuming"] == 1
+    assert card["split"] == {"divided": True, "held_out": 0.2, "sequences": 256}
+
+
+def test_a_second_command_is_told_of_the_first(tmp_path: Path, capsys) -> None:
+    with locked_runs(["3"], tmp_path), pytest.raises(SystemExit) as exit_info:
+        main(["train", "4", "3", *TINY, "--out", str(tmp_path)])
+    assert exit_info.value.code == 2
+    told = capsys.readouterr().err
+    assert re.search(f"{tmp_path}/3 is in use by process {os.getpid()} on .* since 20", told), told
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_program_of_the_same_name_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """An own case that was edited between two calls."""
+    call = ["train", "3", *TINY, "--out", str(tmp_path)]
+    save = Checkpoints.save
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Checkpoints, "save", save_and_die)
+        main(call)
+    edited = dataclasses.replace(get_case("3"), program=get_case("8").program)
+    monkeypatch.setattr("interpbench_jax.cases.get_case", lambda _: edited)
+    with pytest.raises(SystemExit):
+        main([*call, "--resume"])
+    assert "3.training/checkpoints holds a run with program = " in capsys.readouterr().err

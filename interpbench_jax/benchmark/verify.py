@@ -1,4 +1,4 @@
-"""Holds a stored model against its case: scores and effects on freshly drawn pairs."""
+"""Holds a stored model against its case: scores and effects on sequences kept for tests."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from interpbench_jax.evaluation import (
     validate,
 )
 from interpbench_jax.siit import Alignment, SiitProblem, align, problem_of_pairs
-from interpbench_jax.zoo import BenchmarkModel, metrics, unseen_pairs
+from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 
 # On fewer pairs, a share says little.
 _FEWEST_PAIRS = 100
@@ -35,6 +35,8 @@ class JointVerification(NamedTuple):
     Attributes:
       metrics: leakage and abstraction as fractions, mean and worst.
       n_pairs: on how many pairs these were measured.
+      held_out: whether no sequence was trained on; none if the model's card does not tell.
+      statement: the same in words.
       leakage_per_position: that of the worst subset at each position, BOS first.
       leakage_of_position: by the position at which alone free nodes are patched.
       worst: the free nodes that leak most; the variables interchanged, and the free nodes patched,
@@ -45,6 +47,8 @@ class JointVerification(NamedTuple):
 
     metrics: dict[str, float]
     n_pairs: int
+    held_out: bool | None
+    statement: str
     leakage_per_position: list[float]
     leakage_of_position: list[float]
     worst: dict[str, list[str]]
@@ -77,7 +81,7 @@ class JointVerification(NamedTuple):
 
 
 def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) -> dict[str, float]:
-    """Draws pairs of the model's case that it was not trained on, and scores it on them.
+    """Scores a model on pairs of its case's sequences for tests; see `evaluation_pairs`.
 
     Args:
       model: the model; its case is compiled to know what is right.
@@ -87,7 +91,7 @@ def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) 
     Returns:
       Accuracy, IIA and SIIA as fractions, mean and worst.
     """
-    problem = _problem(compile_case(model.case), model, n_pairs, seed)
+    problem, _ = _problem(compile_case(model.case), model, n_pairs, seed)
     return metrics(validate(model.params, model.config, problem))
 
 
@@ -117,7 +121,7 @@ def verify_jointly(
             raise ValueError(f"{name} must be at least 1, got {number}")
     compiled = compile_case(model.case)
     network, free = (model.params, model.config), _align(compiled, model).free_nodes
-    problem = _problem(compiled, model, n_pairs, seed)
+    problem, pairs = _problem(compiled, model, n_pairs, seed)
     most = max(min(2 ** len(free), N_SUBSETS), n_interventions)
     some = problem.take(slice(max(_FEWEST_PAIRS, n_runs // most)))
 
@@ -140,6 +144,8 @@ def verify_jointly(
             "abstraction_worst": float(agreed.worst),
         },
         n_pairs=some.n_pairs,
+        held_out=pairs.held_out,
+        statement=pairs.statement,
         leakage_per_position=leaked.per_position.tolist(),
         leakage_of_position=of_position.tolist(),
         worst={
@@ -154,9 +160,11 @@ def verify_jointly(
     )
 
 
-def _problem(compiled: CompiledCase, model: BenchmarkModel, n_pairs: int, seed: int) -> SiitProblem:
-    pairs = unseen_pairs(model, n_pairs, seed)
-    return problem_of_pairs(compiled, _align(compiled, model), *pairs)
+def _problem(
+    compiled: CompiledCase, model: BenchmarkModel, n_pairs: int, seed: int
+) -> tuple[SiitProblem, EvaluationPairs]:
+    pairs = evaluation_pairs(model, n_pairs, seed)
+    return problem_of_pairs(compiled, _align(compiled, model), pairs.base, pairs.source), pairs
 
 
 def _align(compiled: CompiledCase, model: BenchmarkModel) -> Alignment:

@@ -13,13 +13,17 @@ from interpbench_jax.cases.inputs import (
 )
 from interpbench_jax.cases.registry import case, case_names, get_case
 from interpbench_jax.cases.samplers import Mixture
+from interpbench_jax.cases.splits import HELD_OUT, Part, Split, pairs_per_part
 
 __all__ = [
+    "HELD_OUT",
     "PADDING",
     "PAPER",
     "PUBLISHED",
     "Case",
     "Mixture",
+    "Part",
+    "Split",
     "Value",
     "all_sequences",
     "case",
@@ -27,6 +31,7 @@ __all__ = [
     "distinct_pairs",
     "get_case",
     "n_sequences",
+    "pairs_per_part",
     "sample_pairs",
     "sample_sequences",
     "sequences",

@@ -14,6 +14,7 @@ from interpbench_jax.cases.samplers import draw
 PADDING = -1
 
 Sequences = Int[np.ndarray, "sequence length"]
+Pairs = Int[np.ndarray, "pair length"]
 
 
 def n_sequences(case: Case, *, min_length: int | None = None) -> int:
@@ -91,10 +92,16 @@ def distinct_pairs(
         _, first = np.unique(pairs.reshape(at_most, -1), axis=0, return_index=True)
         pairs = pairs[np.sort(first)]
         return pairs[:, 0], pairs[:, 1]
-    rows = [_every(case, length) for length in _lengths(case, min_length)]
-    order = np.asarray(jax.random.permutation(key, sum(count**2 for count in every)))
-    base = np.concatenate([np.repeat(some, len(some), 0) for some in rows])
-    source = np.concatenate([np.tile(some, (len(some), 1)) for some in rows])
+    return every_pair(all_sequences(case, min_length=min_length), key)
+
+
+def every_pair(rows: Sequences, key: jax.Array) -> tuple[Pairs, Pairs]:
+    """All (base, source) pairs of one length among some sequences, in random order."""
+    lengths = (rows != PADDING).sum(1)
+    groups = [rows[lengths == length] for length in np.unique(lengths)]
+    base = np.concatenate([np.repeat(group, len(group), 0) for group in groups])
+    source = np.concatenate([np.tile(group, (len(group), 1)) for group in groups])
+    order = np.asarray(jax.random.permutation(key, len(base)))
     return base[order], source[order]
 
 

@@ -9,10 +9,8 @@ from interpbench_jax.benchmark.processes import in_processes
 from interpbench_jax.cli.benchmark import benchmark
 from interpbench_jax.cli.output import OUT, print_metrics
 from interpbench_jax.cli.report import report
-from interpbench_jax.cli.train import train_one
+from interpbench_jax.cli.train import train as train_cases
 from interpbench_jax.files import make_directory
-from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.members import members
 
 _METHODS = (
     *("eap", "eap_ig_masks", "eap_ig_inputs"),
@@ -35,7 +33,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> int:
     make_directory(out)
     places: tuple[str | Path, ...] = bundled_names()
     if train:
-        train_one("3", members(SiitConfig()), out / "models")
+        train_cases(("3",), resume=True, out=out / "models")
         places = (out / "models" / "3",)
     # Processes of their own would each claim all of an accelerator's memory.
     processes = min(4, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1

@@ -37,6 +37,9 @@ def evaluate(
 ) -> None:
     """Verify models: do they follow their circuits, whatever is patched?
 
+    Everything is measured on sequences that are kept for tests; a line per model says whether it
+    was trained on them all the same, as its card records.
+
     Prints accuracy, IIA and SIIA; leakage, the share of outputs that miss the target when subsets
     of the nodes outside the circuit are patched together, or nodes at one position only (what the
     unpatched model misses is in it); abstraction, the share that meet it when sets of variables are
@@ -87,6 +90,8 @@ def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, An
         "model": name,
         "case": model.case,
         "metrics": found[0] | jointly.metrics,
+        "held_out": jointly.held_out,
+        "pairs": jointly.statement,
         "joint_pairs": jointly.n_pairs,
         "leakage_per_position": jointly.leakage_per_position,
         "leakage_of_position": jointly.leakage_of_position,
@@ -103,6 +108,8 @@ def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "F
         print_table(title, ("model", *headers), cells)
 
     print_metrics({name: alone for name, (alone, _) in found.items()})
+    for name, (_, jointly) in found.items():
+        console.print(f"model {name}: {jointly.statement}", highlight=False, soft_wrap=True)
     joint = [jointly for _, jointly in found.values()]
     of_models(
         "Many nodes patched at once: targets missed (leakage) and met (abstraction)",

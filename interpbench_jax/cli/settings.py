@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import docstring_parser
 import tyro
 
+from interpbench_jax.files import read_text
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import VARIED, Member, members
 from interpbench_jax.siit.presets import preset
@@ -68,7 +69,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        settings = tomllib.loads(file.read_text())
+        settings = tomllib.loads(read_text(file))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is no TOML file that can be read: {error}") from error
     known = {field.name for field in dataclasses.fields(SiitConfig)}

@@ -2,14 +2,15 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from safetensors import SafetensorError
 
 from interpbench_jax.cli.dashboards import Dashboard, find_package
-from interpbench_jax.cli.output import OUT, need_some
+from interpbench_jax.cli.output import OUT, console, need_some
 from interpbench_jax.cli.settings import Overrides, population
 from interpbench_jax.cli.training_bar import training_bar
 from interpbench_jax.cli.training_run import (
@@ -18,6 +19,7 @@ from interpbench_jax.cli.training_run import (
     check_run,
     directory_of,
     is_done,
+    locked_runs,
 )
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.presets import PRESETS
@@ -47,7 +49,8 @@ def train(
 ) -> None:
     """Train models on cases by SIIT and write each to its directory.
 
-    Settings are the defaults, changed by the preset, then by the file, then by options.
+    Settings are the defaults, changed by the preset, then by the file, then by options. What an
+    earlier command left, a model or an interrupted run, is kept in `older/` beside the new one.
 
     Args:
       names: cases to train on.
@@ -55,42 +58,62 @@ def train(
       settings: TOML file with any of the fields below.
       seeds: one model each, trained together for every combination of rates; the best is kept.
       together: train cases whose models have one shape in one program; worth it on a GPU.
-      resume: go on where an interrupted run of the same settings stopped; skip what is done.
+      resume: go on where an interrupted run of the same settings and cases stopped; skip what is
+        done.
       log: dashboards to send numbers to.
       out: directory under which `CASE/` is written.
       overrides: settings of training.
     """
-    from interpbench_jax.cases import get_case, n_sequences
-    from interpbench_jax.siit import cores_as_devices, device_mesh, n_trained_on
+    from interpbench_jax.cases import get_case, n_sequences, pairs_per_part
+    from interpbench_jax.siit import cores_as_devices, device_mesh
     from interpbench_jax.zoo.store import check_place
 
     need_some(names, "case")
-    crowds = {
-        get_case(name).name: population(name, preset, settings, overrides, seeds) for name in names
-    }
-    for name, crowd in crowds.items():
-        config = crowd[0].config
+    populations: dict[str, tuple[Member, ...]] = {}
+    for name in (get_case(given).name for given in names):
+        if name in populations:
+            raise ValueError(f"case {name} is named twice")
+        populations[name] = population(name, preset, settings, overrides, seeds)
+    for name, members in populations.items():
+        config = members[0].config
         n_sequences(get_case(name), min_length=config.min_length)
-        n_trained_on(config.n_pairs, config.held_out)  # fewer pairs cannot do with less, either
+        pairs_per_part(config.n_pairs, config.held_out)
         check_run(name, out)
         check_place(out / name)
     for kind in log:
         find_package(kind)
-    batches = [crowd[0].config.batch_size for crowd in crowds.values()]
-    cores_as_devices(math.gcd(*map(len, crowds.values())), math.gcd(*batches))
-    for crowd, batch_size in zip(crowds.values(), batches, strict=True):
-        device_mesh(len(crowd), batch_size)  # all is checked before any work
-    if together:
-        _train_together(crowds, out, log, resume=resume)
-        return
-    if resume:
-        crowds = {name: crowd for name, crowd in crowds.items() if not is_done(name, crowd, out)}
-    for name, crowd in crowds.items():
-        train_one(name, crowd, out, resume=resume, log=log)
+    batches = [members[0].config.batch_size for members in populations.values()]
+    cores_as_devices(math.gcd(*map(len, populations.values())), math.gcd(*batches))
+    for members, batch_size in zip(populations.values(), batches, strict=True):
+        device_mesh(len(members), batch_size)  # all is checked before any work
+    with locked_runs(populations, out), _told_how_to_go_on(out):
+        if together:
+            _train_together(populations, out, log, resume=resume)
+            return
+        for name, members in populations.items():
+            if not (resume and is_done(name, members, out)):
+                _train_one(name, members, out, log, resume=resume)
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(out: Path) -> Iterator[None]:
+    """Says how to go on where the run is interrupted or cannot write."""
+    go_on = "the same command with --resume goes on from the last round"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(go_on) from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"cannot write to {out}: {reason}; {go_on}") from error
 
 
 def _train_together(
-    crowds: dict[str, tuple[Member, ...]], out: Path, log: tuple[Dashboard, ...], *, resume: bool
+    populations: dict[str, tuple[Member, ...]],
+    out: Path,
+    log: tuple[Dashboard, ...],
+    *,
+    resume: bool,
 ) -> None:
     """Cases of one shape and one population at a time.
 
@@ -100,28 +123,28 @@ def _train_together(
     from interpbench_jax.compiler import compile_case
     from interpbench_jax.siit import align, same_shape
 
-    for crowd in dict.fromkeys(crowds.values()):
-        names = [name for name, own in crowds.items() if own == crowd]
-        config = crowd[0].config
+    for members in dict.fromkeys(populations.values()):
+        names = [name for name, own in populations.items() if own == members]
+        config = members[0].config
         padded = config.min_length is not None
         tasks = [compile_case(name) for name in names]
         shapes = [align(task, padded=padded, same_size=config.same_size).config for task in tasks]
         for places in same_shape(shapes, [task.categorical for task in tasks]):
             group = [names[place] for place in places]
-            done = [name for name in group if resume and is_done(name, crowd, out)]
+            done = [name for name in group if resume and is_done(name, members, out)]
             if resume and _state_of(group, out).exists():
-                _train_group(group, crowd, out, log, resume=True, skip=done)
+                _train_group(group, members, out, log, resume=True, skip=done)
                 continue
             begun = [n for n in group if resume and (directory_of(n, out) / STATE).exists()]
             for name in begun:
-                train_one(name, crowd, out, resume=True, log=log)
+                _train_one(name, members, out, log, resume=True)
             if rest := [name for name in group if name not in {*done, *begun}]:
-                _train_group(rest, crowd, out, log, resume=resume)
+                _train_group(rest, members, out, log, resume=resume)
 
 
 def _train_group(
     group: list[str],
-    crowd: tuple[Member, ...],
+    members: tuple[Member, ...],
     out: Path,
     log: tuple[Dashboard, ...],
     *,
@@ -129,34 +152,37 @@ def _train_group(
     skip: Sequence[str] = (),
 ) -> None:
     """Trains cases of one shape together; those to be skipped are written already."""
-    from interpbench_jax.zoo.checkpoints import can_resume, discard, rounds_stored
+    from interpbench_jax.cases import get_case
+    from interpbench_jax.zoo.checkpoints import can_resume, clear, discard, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_models_together
     from interpbench_jax.zoo.prepared import prepare
 
     together, state = _together(group), _state_of(group, out)
     check_run(together, out)
-    resume = resume and can_resume(state, describe_run(" ".join(group), crowd))
+    resume = resume and can_resume(state, describe_run([get_case(n) for n in group], members))
     runs = {
-        name: TrainingRun(name, crowd, out, log, resume=resume)
+        name: TrainingRun(name, members, out, log, resume=resume)
         for name in group
         if name not in skip
     }
     begun = rounds_stored(state) if resume else 0
     compiling = f"cases {' '.join(group)}: compiling"
-    with training_bar(crowd[0].config, compiling, begun=begun) as update:
+    with training_bar(members[0].config, compiling, begun=begun) as update:
 
         def on_progress(now: "Progress") -> None:
             if now.case in runs:
-                runs[now.case].hear(now)
+                runs[now.case].on_progress(now)
             update(now)
 
-        # Before runs are entered, which removes older ones: what can fail has failed then.
-        prepared = [prepare(name, crowd) for name in group]
+        # Before runs are entered, which clears their places: what can fail has failed then.
+        prepared = [prepare(name, members) for name in group]
+        if not resume and (aside := clear(directory_of(together, out), state)):
+            console.print(f"the interrupted run of these cases is kept in {aside}", highlight=False)
         with contextlib.ExitStack() as entered:
             for run in runs.values():
                 entered.enter_context(run)
             models = make_models_together(
-                prepared, crowd, checkpoints=state, resume=resume, on_progress=on_progress
+                prepared, members, checkpoints=state, resume=resume, on_progress=on_progress
             )
     for model in models:
         if model.case in runs:
@@ -176,33 +202,34 @@ def _state_of(group: list[str], out: Path) -> Path:
     return directory_of(_together(group), out) / STATE
 
 
-def train_one(
+def _train_one(
     name: str,
-    crowd: tuple[Member, ...],
+    members: tuple[Member, ...],
     out: Path,
+    log: tuple[Dashboard, ...],
     *,
-    resume: bool = False,
-    log: tuple[Dashboard, ...] = (),
+    resume: bool,
 ) -> None:
     """Trains on one case, with a progress bar, and writes the best model to `out/name`."""
+    from interpbench_jax.cases import get_case
     from interpbench_jax.zoo.checkpoints import can_resume, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_model
     from interpbench_jax.zoo.prepared import prepare
 
     state = directory_of(name, out) / STATE
-    resume = resume and can_resume(state, describe_run(name, crowd))
-    run = TrainingRun(name, crowd, out, log, resume=resume)
+    resume = resume and can_resume(state, describe_run([get_case(name)], members))
+    run = TrainingRun(name, members, out, log, resume=resume)
     begun = rounds_stored(state) if resume else 0
-    with training_bar(crowd[0].config, f"case {name}: compiling", begun=begun) as update:
+    with training_bar(members[0].config, f"case {name}: compiling", begun=begun) as update:
 
         def on_progress(now: "Progress") -> None:
-            run.hear(now)
+            run.on_progress(now)
             update(now)
 
-        # Before the run is entered, which removes an older one: what can fail has failed then.
-        prepared = prepare(name, crowd)
+        # Before the run is entered, which clears its place: what can fail has failed then.
+        prepared = prepare(name, members)
         with run:
             model = make_model(
-                prepared, crowd, checkpoints=state, resume=resume, on_progress=on_progress
+                prepared, members, checkpoints=state, resume=resume, on_progress=on_progress
             )
     run.finish(model)

@@ -1,17 +1,26 @@
 """Where a run of `interpbench train` writes, and what is left of it in the end."""
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interpbench_jax.cli.dashboards import Dashboard, dashboard
 from interpbench_jax.cli.output import console
+from interpbench_jax.files import (
+    from_json,
+    inside,
+    locked,
+    read_json,
+    replacing,
+    set_aside,
+    to_json,
+)
 from interpbench_jax.siit.members import Member
 
 if TYPE_CHECKING:
@@ -27,15 +36,16 @@ _LAST_WRITTEN = "history.png"
 
 def directory_of(name: str, out: Path) -> Path:
     """Where a run writes until it is done."""
-    return out / f"{name}.training"
+    return inside(out, f"{name}.training")
 
 
 def check_run(name: str, out: Path) -> None:
     """Makes sure that a run can write to its directory, which may be there already.
 
     Raises:
-      ValueError: it cannot.
+      ValueError: it cannot, or the name leads out of `out`.
     """
+    inside(out, name)
     directory = directory_of(name, out)
     if os.path.lexists(directory) and not directory.is_dir():
         raise ValueError(f"{directory} exists and is no directory; will not replace it")
@@ -45,6 +55,19 @@ def check_run(name: str, out: Path) -> None:
                 tempfile.TemporaryDirectory(prefix=".", dir=place).cleanup()
         except OSError as error:
             raise ValueError(f"cannot write to {place}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def locked_runs(names: Iterable[str], out: Path) -> Iterator[None]:
+    """Keeps other processes from training the same cases into the same directory.
+
+    Raises:
+      ValueError: another one does; the message tells which.
+    """
+    with contextlib.ExitStack() as locks:
+        for name in names:
+            locks.enter_context(locked(out / f".{name}.lock", what=inside(out, name)))
+        yield
 
 
 class TrainingRun:
@@ -57,31 +80,37 @@ class TrainingRun:
     def __init__(
         self,
         name: str,
-        crowd: tuple[Member, ...],
+        members: tuple[Member, ...],
         out: Path,
         log: tuple[Dashboard, ...],
         *,
         resume: bool = False,
     ) -> None:
         """Starts the clock."""
-        self.name, self.crowd, self.log, self.resume = name, crowd, log, resume
-        self.done, self.directory = out / name, directory_of(name, out)
+        self.name, self.members, self.log, self.resume = name, members, log, resume
+        self.done, self.directory = inside(out, name), directory_of(name, out)
         self.metrics = self.directory / "metrics.jsonl"
         self.started = time.perf_counter()
         self.listeners: list[OnProgress] = []
         self.dashboards = contextlib.ExitStack()
 
     def __enter__(self) -> "TrainingRun":
-        """Makes the directory, emptied first unless the run goes on, and opens the dashboards."""
-        from interpbench_jax.zoo.checkpoints import discard
-        from interpbench_jax.zoo.make import describe_run
+        """Makes the directory and opens the dashboards.
+
+        Unless the run goes on, an older one in the directory that finished a round is kept aside.
+        """
+        from interpbench_jax.zoo.checkpoints import clear
         from interpbench_jax.zoo.metrics_file import MetricsFile
 
-        if not self.resume:
-            discard(self.directory)
+        if not self.resume and (aside := clear(self.directory, self.directory / STATE)):
+            console.print(
+                f"case {self.name}: starting anew; the interrupted run, with which --resume would"
+                f" have gone on, is kept in {aside}",
+                highlight=False,
+            )
         self.directory.mkdir(parents=True, exist_ok=True)
         self.listeners.append(MetricsFile(self.metrics))
-        settings = describe_run(self.name, self.crowd)
+        settings = _description(self.name, self.members)
         for kind in self.log:
             opened = dashboard(kind, self.name, settings, self.directory / kind)
             self.listeners.append(self.dashboards.enter_context(opened))
@@ -96,19 +125,26 @@ class TrainingRun:
         """Closes the dashboards."""
         self.dashboards.__exit__(kind, error, trace)
 
-    def hear(self, now: "Progress") -> None:
+    def on_progress(self, now: "Progress") -> None:
         """Writes a round down."""
         for listener in self.listeners:
             listener(now)
 
     def finish(self, model: "BenchmarkModel") -> None:
-        """Writes the model and its history, and says how it went."""
+        """Writes the model and its history, and says how it went.
+
+        A model of another run that is in the way is kept aside.
+        """
         from interpbench_jax.benchmark.draw_history import draw_history
-        from interpbench_jax.files import replacing
-        from interpbench_jax.zoo import save_model
+        from interpbench_jax.zoo import held_out_statement, save_model
         from interpbench_jax.zoo.checkpoints import discard
         from interpbench_jax.zoo.metrics_file import read_metrics
 
+        aside = None
+        # What this run wrote before it was killed while writing is of no use.
+        own = self.resume and _made_of(self.done) == _description(self.name, self.members)
+        if self.done.exists() and not own:
+            aside = set_aside(self.done)
         save_model(model, self.done)
         rows = read_metrics(self.metrics)
         with replacing(self.done / "history.jsonl") as partial:
@@ -123,44 +159,55 @@ class TrainingRun:
         card = model.card
         shares = ", ".join(f"{key} {value:.4f}" for key, value in card["metrics"].items())
         reached = "reached" if card["reached_threshold"] else "did NOT reach"
-        threshold = self.crowd[0].config.threshold
+        threshold = self.members[0].config.threshold
         diverged = sum(member["diverged"] for member in card["members"])
         console.print(
             f"case {self.name}: {reached} the threshold {threshold} after {card['batches']}"
             f" batches ({card['batches_per_second'] or 'too few to tell'} batches/s),"
             f" {time.perf_counter() - self.started:.1f} s in all\n  {shares}\n"
+            f"  {held_out_statement(model)}\n"
             f"  written to {self.done}",
             highlight=False,
         )
+        if aside:
+            console.print(f"  the older model is kept in {aside}", highlight=False)
         if diverged:
-            console.print(f"  {diverged} of {len(self.crowd)} members diverged", highlight=False)
+            console.print(f"  {diverged} of {len(self.members)} members diverged", highlight=False)
 
 
-def is_done(name: str, crowd: tuple[Member, ...], out: Path) -> bool:
-    """Whether the model is there; says so, and if there is another that will be replaced."""
+def is_done(name: str, members: tuple[Member, ...], out: Path) -> bool:
+    """Whether the model is there; says so, and if there is another that will be kept aside."""
     from interpbench_jax.zoo.checkpoints import discard, stored_settings
-    from interpbench_jax.zoo.make import describe_run
 
-    made_of, place = _made_of(out / name), out / name
-    wanted = json.loads(json.dumps(describe_run(name, crowd)))
+    place = inside(out, name)
+    made_of, wanted = _made_of(place), _description(name, members)
     if made_of is not None and made_of != wanted:
         console.print(
-            f"case {name}: the model in {place} has other settings, and will be replaced",
+            f"case {name}: the model in {place} is of another run, and will be kept aside",
             highlight=False,
         )
         return False
     if made_of is None or not (place / _LAST_WRITTEN).exists():
         return False
     left = directory_of(name, out)
-    if not left.exists() or stored_settings(left / STATE) == wanted:  # else it is another run's
-        discard(left)
+    with contextlib.suppress(ValueError):  # settings that cannot be read: not known to be this run
+        if not left.exists() or stored_settings(left / STATE) == wanted:
+            discard(left)
     console.print(f"case {name}: done before, in {place}", highlight=False)
     return True
 
 
-def _made_of(directory: Path) -> dict[str, object] | None:
+def _description(name: str, members: tuple[Member, ...]) -> dict[str, Any]:
+    """What defines the run of a case, as it is read back from a file."""
+    from interpbench_jax.cases import get_case
+    from interpbench_jax.zoo.make import describe_run
+
+    return from_json(to_json(describe_run([get_case(name)], members)), source="settings")
+
+
+def _made_of(directory: Path) -> dict[str, Any] | None:
     """The settings of the run that made the model in a directory; none if there is no model."""
     try:
-        return json.loads((directory / "card.json").read_text())["run"]
-    except (OSError, ValueError, KeyError):
+        return read_json(directory / "card.json")["run"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None

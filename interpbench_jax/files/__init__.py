@@ -6,17 +6,22 @@ Standard library only, so that commands which read a plan or a store start at on
 from interpbench_jax.files.bounded import read_bytes, read_text
 from interpbench_jax.files.directory import make_directory
 from interpbench_jax.files.fingerprint import fingerprint, source_fingerprint
+from interpbench_jax.files.lock import locked
+from interpbench_jax.files.places import inside, set_aside
 from interpbench_jax.files.replacing import replacing
 from interpbench_jax.files.strict_json import from_json, read_json, to_json, write_json
 
 __all__ = [
     "fingerprint",
     "from_json",
+    "inside",
+    "locked",
     "make_directory",
     "read_bytes",
     "read_json",
     "read_text",
     "replacing",
+    "set_aside",
     "source_fingerprint",
     "to_json",
     "write_json",

@@ -35,15 +35,16 @@ def read_bytes(file: Path, *, limit: int) -> bytes:
         if found.st_size > limit:
             raise ValueError(f"{file} has {found.st_size} bytes, expected at most {limit}")
         with os.fdopen(handle, "rb", closefd=False) as stream:
-            # Not `limit` at once: as much memory as is read for is taken beforehand.
-            pieces = [stream.read(found.st_size + 1)]
-            while pieces[-1] and sum(map(len, pieces)) <= limit:
-                pieces.append(stream.read(MEBIBYTE))
+            # In pieces: a single call would take memory for the limit, not for the file.
+            pieces, left = [], limit + 1
+            while piece := stream.read(min(left, MEBIBYTE)):
+                pieces.append(piece)
+                left -= len(piece)
+        content = b"".join(pieces)
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
-    content = b"".join(pieces)
     if len(content) > limit:  # it grew, or its size was not told
         raise ValueError(f"{file} has more than {limit} bytes")
     return content

@@ -15,7 +15,6 @@ from interpbench_jax.siit.problem import (
     SiitProblem,
     counted_positions,
     make_problem,
-    n_trained_on,
     problem_of_pairs,
 )
 from interpbench_jax.siit.state import TrainState, init_states
@@ -57,7 +56,6 @@ __all__ = [
     "make_optimizer",
     "make_problem",
     "members",
-    "n_trained_on",
     "preset",
     "problem_from_causal_model",
     "problem_of_pairs",

@@ -142,7 +142,7 @@ def problem_from_causal_model(
       alignment: for each variable the head or MLP (`a0.h1`, `m0`) that shall hold it. Variables
         left out are not interchanged. Every other head and MLP is free: nothing may flow through.
       config: shape of the transformer to be trained.
-      base: token ids; pairs in random order, as the last ones are held out from training.
+      base: token ids; `SiitProblem.split` tells which of the pairs are not trained on.
       source: token ids of the inputs from which variables take their values.
       positions: weight of each position, the same for all pairs or each pair's own; 1 by default.
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from interpbench_jax.cases import HELD_OUT
+
 StrictSampling = Literal["individual", "sample_all", "all"]
 VariableSampling = Literal["per_batch", "per_pair"]
 Steps = Literal["joint", "separate"]
@@ -66,8 +68,10 @@ class SiitConfig:
       min_length: length of the shortest sequences, padded to full length; `None` has sequences of
         full length only.
       n_pairs: distinct (base, source) pairs to draw at most.
-      held_out: share of them kept for validation.
-      validation_pairs: how many of those are looked at after every round.
+      held_out: share of sequences, and of pairs, that are not trained on. Half of them decide when
+        to stop and which weights are best, the other half give the scores in the card; no sequence
+        has two uses. A case of very few sequences holds nothing out, and its card says so.
+      validation_pairs: how many of those that decide are looked at after every round.
     """
 
     behaviour_weight: float = 1.0
@@ -93,7 +97,7 @@ class SiitConfig:
     threshold: float = 0.995
     min_length: int | None = None
     n_pairs: int = 100_000
-    held_out: float = 0.2
+    held_out: float = HELD_OUT
     validation_pairs: int = 2_048
 
     def __post_init__(self) -> None:

@@ -45,8 +45,8 @@ def members(
       vary: values for some of the settings in `VARIED`, as in `{"strict_weight": (0.4, 1.0)}`.
 
     Raises:
-      ValueError: a setting cannot vary within a population, there is no value for it, or a seed is
-        out of range.
+      ValueError: a setting cannot vary within a population, there is no value for it, or one is
+        given twice; or a seed is out of range.
     """
     vary = {"seed": seeds} | dict(vary or {})
     for name, values in vary.items():
@@ -54,6 +54,8 @@ def members(
             raise ValueError(f"{name} cannot vary within a population; {', '.join(VARIED)} can")
         if not values:
             raise ValueError(f"no value given for {name}")
+        if repeated := sorted({value for value in values if list(values).count(value) > 1}):
+            raise ValueError(f"{name} {repeated[0]} is given twice: each makes a member of its own")
     for seed in vary["seed"]:
         if not 0 <= seed < 2**32:
             raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed}")

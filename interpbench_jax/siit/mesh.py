@@ -5,8 +5,8 @@ The same program runs on one CPU, on several accelerators and in several process
 """
 
 import contextlib
-import math
 import os
+import warnings
 from typing import TypeVar
 
 import jax
@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 POPULATION, DATA = "population", "data"
-# With fewer pairs a core has too little to do in each operation.
+# With fewer pairs a core, or an accelerator, has too little to do in each operation.
 _FEWEST_PAIRS = 64
 
 _Tree = TypeVar("_Tree")
@@ -36,40 +36,69 @@ def cores_as_devices(n_members: int, batch_size: int) -> None:
       batch_size: pairs per batch.
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    population = math.gcd(n_cores or 1, n_members)
-    left = (n_cores or 1) // population
-    data = max(
-        n
-        for n in range(1, left + 1)
-        if left % n == 0 and batch_size % n == 0 and (n == 1 or batch_size // n >= _FEWEST_PAIRS)
-    )
+    population, data = _grid(n_cores or 1, n_members, batch_size)
     with contextlib.suppress(RuntimeError):  # JAX has been used
         jax.config.update("jax_num_cpu_devices", population * data)
 
 
 def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
-    """All devices in a `population` x `data` grid; none where there is only one device.
+    """As many devices as can be used, in a `population` x `data` grid; none where that is one.
 
-    Members are spread first; devices left over share batches.
+    Every device gets equally many members, or equal parts of their batches of at least 64 pairs
+    each; members are spread first. Of several processes, each gives equally many devices. Warns
+    where devices are left over.
 
     Args:
       n_members: size of the population.
       batch_size: pairs per batch.
 
     Raises:
-      ValueError: the devices cannot all be used.
+      ValueError: there are several processes, and not all of them can have a part.
     """
     devices = jax.devices()
-    if len(devices) == 1:
-        return None
-    population = math.gcd(len(devices), n_members)
-    data = math.gcd(len(devices) // population, batch_size)
-    if population * data != len(devices):
-        raise ValueError(
-            f"{len(devices)} devices cannot be filled by {n_members} members with batches of "
-            f"{batch_size}: their number must divide the product"
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        by_process.setdefault(device.process_index, []).append(device)
+    n_processes = len(by_process)
+    population, data = _grid(len(devices), n_members, batch_size, multiple_of=n_processes)
+    each = population * data // n_processes
+    used = [device for own in by_process.values() for device in own[:each]]
+    if len(used) < len(devices):
+        warnings.warn(
+            f"{len(used)} of {len(devices)} devices are used: {n_members} members with batches of "
+            f"{batch_size} cannot be divided among more",
+            stacklevel=1,  # one place, so that it is shown once
         )
-    return Mesh(np.array(devices).reshape(population, data), (POPULATION, DATA))
+    if len(used) == 1:
+        return None
+    return Mesh(np.array(used).reshape(population, data), (POPULATION, DATA))
+
+
+def _grid(
+    n_devices: int, n_members: int, batch_size: int, *, multiple_of: int = 1
+) -> tuple[int, int]:
+    """How many devices to spread members over, and parts of a batch: as many as fit in all.
+
+    Of grids of one size, the one with most devices for members.
+
+    Raises:
+      ValueError: no multiple of the given number fits.
+    """
+    grids = [
+        (population, data)
+        for population in range(1, min(n_devices, n_members) + 1)
+        for data in range(1, n_devices // population + 1)
+        if n_members % population == 0
+        and batch_size % data == 0
+        and (data == 1 or batch_size // data >= _FEWEST_PAIRS)
+        and population * data % multiple_of == 0
+    ]
+    if not grids:
+        raise ValueError(
+            f"{n_members} members with batches of {batch_size} cannot be divided among "
+            f"{multiple_of} processes"
+        )
+    return max(grids, key=lambda grid: (grid[0] * grid[1], grid[0]))
 
 
 def spread_members(tree: _Tree, mesh: Mesh, *, axis: int = 0) -> _Tree:

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from interpbench_jax.cases import PADDING, distinct_pairs
+from interpbench_jax.cases import HELD_OUT, PADDING, Part, Split, distinct_pairs
+from interpbench_jax.cases.splits import FEWEST_SEQUENCES, places
 from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
 from interpbench_jax.siit.alignment import Alignment
 
@@ -59,25 +60,26 @@ class SiitProblem(NamedTuple):
         )
 
     def split(self, held_out: float) -> tuple["SiitProblem", "SiitProblem"]:
-        """The pairs to train on and those held out, the given share of all.
+        """The pairs to train on, and those to validate on: the two share no sequence.
 
-        Raises:
-          ValueError: a side would be empty.
+        Every sequence is on one side, by a hash of its tokens; pairs with one sequence on either
+        side are on none. Where fewer than `FEWEST_SEQUENCES` sequences, or fewer pairs than these
+        can make, would be held out, nothing is: both are the whole problem.
+
+        Args:
+          held_out: share of the sequences.
         """
-        first = n_trained_on(self.n_pairs, held_out)
-        return self.take(slice(first)), self.take(slice(first, None))
-
-
-def n_trained_on(n_pairs: int, held_out: float) -> int:
-    """How many of the first pairs are trained on when a share is held out.
-
-    Raises:
-      ValueError: a side would be empty.
-    """
-    first = n_pairs - round(n_pairs * held_out)
-    if not 0 < first < n_pairs:
-        raise ValueError(f"holding out {held_out} of {n_pairs} pairs leaves a side empty")
-    return first
+        sides = [places(np.asarray(tokens)) < held_out for tokens in (self.base, self.source)]
+        kept, trained = np.all(sides, 0), ~np.any(sides, 0)
+        sequences = np.concatenate([self.base[kept], self.source[kept]])
+        enough = (
+            kept.sum() >= FEWEST_SEQUENCES**2
+            and len(np.unique(sequences, axis=0)) >= FEWEST_SEQUENCES
+            and trained.any()
+        )
+        if not enough:
+            return self, self
+        return self.take(np.flatnonzero(trained)), self.take(np.flatnonzero(kept))
 
 
 def make_problem(
@@ -87,11 +89,12 @@ def make_problem(
     *,
     n_pairs: int = 100_000,
     min_length: int | None = None,
+    part: Part | None = None,
+    held_out: float = HELD_OUT,
 ) -> SiitProblem:
     """Draws distinct (base, source) pairs of a case and asks its algorithm for all targets.
 
-    Where the case has few sequences (case 3 has 256) every pair is used once, in random order, so
-    that pairs held out were never trained on.
+    Where the case has few sequences (case 3 has 256) every pair is used once, in random order.
 
     Args:
       compiled: the high-level model.
@@ -100,14 +103,21 @@ def make_problem(
       n_pairs: at most so many pairs.
       min_length: length of the shortest sequences; full length only where there is none. Shorter
         ones are padded, and what is said at padding does not count.
+      part: draws sequences of this part only, so that problems of two parts share none; of all if
+        none is given. A case too small to divide has one part; see `Split`.
+      held_out: share of the sequences that are not in `train`.
 
     Raises:
       ValueError: `n_pairs` is smaller than 1, or `min_length` not between 1 and the longest.
     """
     if n_pairs < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
-    base, source = distinct_pairs(compiled.case, n_pairs, key, min_length=min_length)
-    return problem_of_pairs(compiled, alignment, base, source)
+    if part is None:
+        pairs = distinct_pairs(compiled.case, n_pairs, key, min_length=min_length)
+    else:
+        split = Split.of(compiled.case, held_out=held_out, min_length=min_length)
+        pairs = split.pairs(part, n_pairs, key)
+    return problem_of_pairs(compiled, alignment, *pairs)
 
 
 def problem_of_pairs(

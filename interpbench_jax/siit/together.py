@@ -27,6 +27,7 @@ from interpbench_jax.siit.train import (
     advance_members,
     finished,
     result_of,
+    sides,
 )
 from interpbench_jax.siit.validation import Scores
 
@@ -38,6 +39,7 @@ def train_together(
     models: Sequence[TransformerConfig],
     members: Sequence[Member],
     *,
+    validation: Sequence[SiitProblem] | None = None,
     state: TrainState | None = None,
     mesh: Mesh | None = None,
     on_round: OnRound | None = None,
@@ -48,6 +50,7 @@ def train_together(
       problems: one per case.
       models: their shapes, which may differ in vocabularies and initial scale only.
       members: seeds and rates, the same for all cases.
+      validation: of each case, as in `train_siit`.
       state: where an interrupted run stood after some round.
       mesh: devices to spread members and batches over; see `device_mesh`.
       on_round: called after every round with the state of all cases; see `states_by_case`.
@@ -57,25 +60,24 @@ def train_together(
     """
     common = _common_shape(problems, models)
     config = members[0].config
-    halves = [problem.split(config.held_out) for problem in problems]
-    training = _stacked([training for training, _ in halves])
-    validation = _stacked([part.take(slice(config.validation_pairs)) for _, part in halves])
+    given = [None] * len(problems) if validation is None else validation
+    both = [sides(*one, config) for one in zip(problems, given, strict=True)]
+    training = _stacked([trained_on for trained_on, _ in both])
+    looked_at = _stacked([part.take(slice(config.validation_pairs)) for _, part in both])
     state = init_states_together(problems, models, members) if state is None else state
     seen = state  # what every process can read
     if mesh is not None:
         state = spread_members(state, mesh, axis=1)
-        seen, training, validation, halves = copy_everywhere(
-            (seen, training, validation, halves), mesh
-        )
+        seen, training, looked_at, both = copy_everywhere((seen, training, looked_at, both), mesh)
     loop = Loop.of(config)
     while not finished(seen, config):
-        state = _advance(state, training, validation, model=common, loop=loop, mesh=mesh)
+        state = _advance(state, training, looked_at, model=common, loop=loop, mesh=mesh)
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
     return [
-        result_of(_unpad_state(own, model, held_out), model, held_out)
-        for own, (_, held_out), model in zip(states_by_case(seen), halves, models, strict=True)
+        result_of(_unpad_state(own, model, validated_on), model, validated_on)
+        for own, (_, validated_on), model in zip(states_by_case(seen), both, models, strict=True)
     ]
 
 

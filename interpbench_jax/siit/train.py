@@ -37,7 +37,7 @@ class TrainResult(NamedTuple):
 
     Attributes:
       params: weights after each member's best round.
-      scores: of these weights on all pairs held out.
+      scores: of these weights on all validation pairs, which chose the round.
       worst: the smallest of the scores that count for any member, of each; with one yardstick a
         member cannot win by what it was not asked for.
       history: per round.
@@ -61,6 +61,7 @@ def train_siit(
     model: TransformerConfig,
     config: SiitConfig | Sequence[Member],
     *,
+    validation: SiitProblem | None = None,
     state: TrainState | None = None,
     mesh: Mesh | None = None,
     on_round: OnRound | None = None,
@@ -71,6 +72,8 @@ def train_siit(
       problem: pairs, targets and aligned nodes.
       model: shape of the model to train.
       config: settings of a single model with seed 0, or the members of a population.
+      validation: pairs that decide when to stop and which weights are best; if not given, some of
+        `problem` are not trained on but used for this, see `SiitProblem.split`.
       state: where an interrupted run stood after some round; it goes on from there, and ends
         bit-identical to a run without interruption on the same device.
       mesh: devices to spread members and batches over; see `device_mesh`.
@@ -80,26 +83,33 @@ def train_siit(
     """
     members = (Member(0, config),) if isinstance(config, SiitConfig) else tuple(config)
     settings = members[0].config
-    training, held_out = problem.split(settings.held_out)
-    validation = held_out.take(slice(settings.validation_pairs))
+    training, validation = sides(problem, validation, settings)
+    looked_at = validation.take(slice(settings.validation_pairs))
     state = init_states(members, problem, model) if state is None else state
     seen = state  # what every process can read
     if mesh is not None:
         state = spread_members(state, mesh)
-        seen, training, validation, held_out = copy_everywhere(
-            (seen, training, validation, held_out), mesh
+        seen, training, looked_at, validation = copy_everywhere(
+            (seen, training, looked_at, validation), mesh
         )
     while not finished(seen, settings):
-        state = advance(state, training, validation, model=model, config=settings, mesh=mesh)
+        state = advance(state, training, looked_at, model=model, config=settings, mesh=mesh)
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
-    return result_of(seen, model, held_out)
+    return result_of(seen, model, validation)
 
 
-def result_of(state: TrainState, model: TransformerConfig, held_out: SiitProblem) -> TrainResult:
-    """What a finished state amounts to, on the pairs held out."""
-    scores = jax.vmap(lambda params: validate(params, model, held_out))(state.best_params)
+def sides(
+    problem: SiitProblem, validation: SiitProblem | None, config: SiitConfig
+) -> tuple[SiitProblem, SiitProblem]:
+    """The pairs to train on and those to validate on, the latter given or taken from the former."""
+    return problem.split(config.held_out) if validation is None else (problem, validation)
+
+
+def result_of(state: TrainState, model: TransformerConfig, validation: SiitProblem) -> TrainResult:
+    """What a finished state amounts to, on the validation pairs."""
+    scores = jax.vmap(lambda params: validate(params, model, validation))(state.best_params)
     worst = jax.vmap(worst_that_counts, (0, None))(scores, state.rates.weights.max(0))
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
 

@@ -2,7 +2,7 @@
 
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
-from interpbench_jax.zoo.pairs import unseen_pairs
+from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
 from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.store import (
     bundled_names,
@@ -15,10 +15,13 @@ from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_trans
 __all__ = [
     "AlignedVariable",
     "BenchmarkModel",
+    "EvaluationPairs",
     "Prepared",
     "bundled_names",
+    "evaluation_pairs",
     "every_bundled_name",
     "from_transformer_lens",
+    "held_out_statement",
     "load_model",
     "make_model",
     "make_models_together",
@@ -26,5 +29,4 @@ __all__ = [
     "prepare",
     "save_model",
     "to_transformer_lens",
-    "unseen_pairs",
 ]

@@ -1,32 +1,54 @@
-"""Runs on disk: the state after every few rounds, so that an interrupted run can go on.
+"""Runs on disk: the state after every round, so that an interrupted run can go on.
 
-Written by Orbax, which writes elsewhere and renames: a run that is killed at any moment leaves the
-last whole checkpoint behind. What is stored is arrays only.
+A directory has `settings.json`, which defines the run, and `states/`, with a file for each of the
+last rounds. Files are written whole or not at all, so that a run that is killed at any moment
+leaves its last state behind, and each has a checksum, so that a damaged one is never taken for it.
 """
 
-import json
+import contextlib
+import hashlib
 import shutil
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
-from interpbench_jax.files import replacing
+from interpbench_jax.files import (
+    from_json,
+    locked,
+    read_bytes,
+    read_json,
+    replacing,
+    set_aside,
+    to_json,
+    write_json,
+)
 from interpbench_jax.siit.state import TrainState
 
 _SETTINGS = "settings.json"
 _STATES = "states"
+_SUFFIX = ".state"
+_KEPT = 2  # the newest, and the one to go back to
+_LARGEST = 2**36  # bytes of a state
 
 
 class Checkpoints:
-    """The checkpoints of one run; a context manager that waits for what is being written."""
+    """The checkpoints of one run, which no other process can use at the same time.
+
+    A context manager: leaving it lets others in.
+    """
 
     def __init__(self, directory: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Opens the directory, emptied first unless the run goes on.
+        """Opens the directory.
 
-        A state is never read without the settings that it belongs to: where these are missing there
+        Unless the run goes on, an older one that finished a round is kept aside, with a warning. A
+        state is never read without the settings that it belongs to: where these are missing there
         is no run to go on with.
 
         Args:
@@ -35,16 +57,24 @@ class Checkpoints:
           resume: go on from what is there.
 
         Raises:
-          ValueError: what is there was made with other settings; the message names the first.
+          ValueError: another process uses the directory, which is then left as it is; or what is
+            there was made with other settings, and the message names the first; or its settings
+            cannot be read.
         """
-        if not (resume and can_resume(directory, settings)):
-            discard(directory)
-            directory.mkdir(parents=True)
-            with replacing(directory / _SETTINGS) as partial:
-                partial.write_text(json.dumps(settings, indent=1))
-        self._manager = ocp.CheckpointManager(
-            (directory / _STATES).absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2)
-        )
+        self._states = directory / _STATES
+        with contextlib.ExitStack() as opened:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            lock = directory.with_name(f".{directory.name}.lock")
+            opened.enter_context(locked(lock, what=directory))
+            if not (resume and can_resume(directory, settings)):
+                if aside := clear(directory):
+                    warnings.warn(f"the older run in {directory} is kept in {aside}", stacklevel=2)
+                directory.mkdir()
+                write_json(directory / _SETTINGS, settings)
+            self._states.mkdir(exist_ok=True)
+            for partial in self._states.glob(".*"):  # of a process that was killed
+                partial.unlink()
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Checkpoints":
         """Nothing more to open."""
@@ -56,26 +86,49 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits until the last checkpoint is written."""
-        self._manager.close()
+        """Gives the directory free."""
+        self._opened.close()
 
     def latest(self, like: TrainState) -> TrainState | None:
-        """The last state that was written, if there is one.
+        """The last state that is whole, if any was written.
+
+        Damaged ones that are newer are renamed, and a warning names them.
 
         Args:
           like: a fresh state of the same run, for the shapes of its arrays.
+
+        Raises:
+          ValueError: there are states, but none is whole; the message names them, and they are left
+            as they are.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, _keys_as_data(like))
-        stored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
-        return stored._replace(key=jax.random.wrap_key_data(stored.key))
+        damaged: dict[Path, ValueError] = {}
+        for file in _state_files(self._states):
+            try:
+                state = _read(file, like)
+            except ValueError as error:
+                damaged[file] = error
+                continue
+            for bad, error in damaged.items():
+                bad.rename(bad.with_name(f"{bad.name}.damaged"))
+                warnings.warn(f"{error}; going on from {file.name}", stacklevel=2)
+            return state
+        if damaged:
+            found = "; ".join(str(error) for error in damaged.values())
+            raise ValueError(f"no state to go on from: {found}; nothing was deleted")
+        return None
 
     def save(self, state: TrainState) -> None:
-        """Writes a state, in the background."""
-        step = int(state.round.max())
-        self._manager.save(step, args=ocp.args.StandardSave(_keys_as_data(state)))
+        """Writes a state; of the older ones, one is kept.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        content = safetensors.numpy.save(_named(state))
+        file = self._states / f"{int(state.round.max()):08d}{_SUFFIX}"
+        with replacing(file) as partial:
+            partial.write_bytes(_checksum(content) + content)
+        for older in _state_files(self._states)[_KEPT:]:
+            older.unlink()
 
 
 def discard(directory: Path) -> None:
@@ -90,22 +143,49 @@ def discard(directory: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def clear(directory: Path, states: Path | None = None) -> Path | None:
+    """Makes room for a new run: one that finished a round is kept aside, else nothing is lost.
+
+    Args:
+      directory: of the older run; it need not exist.
+      states: where in it the checkpoints are; the directory itself if not given.
+
+    Returns:
+      Where the older run is now, if it is kept.
+    """
+    if _state_files((states or directory) / _STATES):
+        return set_aside(directory)
+    discard(directory)
+    return None
+
+
 def stored_settings(directory: Path) -> dict[str, Any] | None:
-    """What defines the run whose checkpoints are in a directory; none if there are none."""
+    """What defines the run whose checkpoints are in a directory; none if there are none.
+
+    Raises:
+      ValueError: the file cannot be read; the message names it.
+    """
     file = directory / _SETTINGS
-    return json.loads(file.read_text()) if file.exists() else None
+    try:
+        settings = read_json(file)
+    except FileNotFoundError:
+        return None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file} does not hold the settings of a run")
+    return settings
 
 
 def can_resume(directory: Path, settings: dict[str, Any]) -> bool:
     """Whether there is a run to go on with.
 
     Raises:
-      ValueError: there is one, with other settings; the message names the first.
+      ValueError: there is one, with other settings, and the message names the first; or its
+        settings cannot be read.
     """
     stored = stored_settings(directory)
     if stored is None:
         return False
-    settings = json.loads(json.dumps(settings))  # as they are read back
+    settings = from_json(to_json(settings), source="settings")  # as they are read back
     for name in sorted(stored.keys() | settings.keys()):
         if stored.get(name) != settings.get(name):
             raise ValueError(
@@ -117,10 +197,60 @@ def can_resume(directory: Path, settings: dict[str, Any]) -> bool:
 
 def rounds_stored(directory: Path) -> int:
     """After how many rounds a run would go on."""
-    states = directory / _STATES
-    if stored_settings(directory) is None or not states.exists():
+    if not (directory / _SETTINGS).exists():
         return 0
-    return max(ocp.utils.checkpoint_steps(states), default=0)
+    for file in _state_files(directory / _STATES):
+        with contextlib.suppress(ValueError):
+            _content(file)
+            return int(file.stem)
+    return 0
+
+
+def _state_files(states: Path) -> list[Path]:
+    """The newest first."""
+    return sorted(states.glob(f"[0-9]*{_SUFFIX}"), reverse=True)
+
+
+def _read(file: Path, like: TrainState) -> TrainState:
+    content = _content(file)
+    try:
+        stored = safetensors.numpy.load(content)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    expected = _named(like)
+    for name, array in expected.items():
+        found = stored.get(name)
+        if found is None or (found.shape, found.dtype) != (array.shape, array.dtype):
+            raise ValueError(f"{file} does not hold a state of this run: {name} differs")
+    leaves = [jnp.asarray(stored[name]) for name in expected]
+    state = jax.tree.unflatten(jax.tree.structure(_keys_as_data(like)), leaves)
+    return state._replace(key=jax.random.wrap_key_data(state.key))
+
+
+def _content(file: Path) -> bytes:
+    """What was written after the checksum.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    stored = read_bytes(file, limit=_LARGEST)
+    size = len(_checksum(b""))
+    if stored[:size] != _checksum(stored[size:]):
+        raise ValueError(f"{file} is damaged: its checksum differs")
+    return stored[size:]
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _named(state: TrainState) -> dict[str, np.ndarray]:
+    """Every array under its place in the state."""
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(_keys_as_data(state))
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf, order="C")  # written as it lies in memory
+        for path, leaf in with_paths
+    }
 
 
 def _keys_as_data(state: TrainState) -> TrainState:

@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from interpbench_jax.cases import Case
-from interpbench_jax.compiler import CompiledCase
+from interpbench_jax.cases import Case, sample_sequences
+from interpbench_jax.compiler import CompiledCase, case_fingerprint
+from interpbench_jax.files import fingerprint
 from interpbench_jax.model import Params
 from interpbench_jax.siit import (
     VARIED,
@@ -30,12 +31,15 @@ from interpbench_jax.siit import (
     states_by_case,
     train_siit,
     train_together,
+    validate,
 )
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
+# Sequences by which a sampler is told from another.
+_DRAWN = 256
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
 
 
@@ -50,8 +54,9 @@ def make_model(
     """Compiles a case, trains one model per member, and returns the best with its card.
 
     The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node), on
-    the pairs held out, is largest, the first of them if there are several; the card lists all. IIA
-    and SIIA count if their losses have a weight for any member.
+    the validation pairs, is largest, the first of them if there are several; the card lists all.
+    IIA and SIIA count if their losses have a weight for any member. The best one's own scores in
+    the card are of the test pairs, which had no part in any choice.
 
     For one process, which may have many devices; `train_siit` runs in several.
 
@@ -59,47 +64,50 @@ def make_model(
       case: the case, its name, or what `prepare` made of it for the same members.
       population: settings of a single model with seed 0, or the members to train together.
       checkpoints: directory for the state after every round.
-      resume: go on from the last of the checkpoints.
+      resume: go on from the last of the checkpoints. Otherwise those of an older run are kept
+        aside, with a warning.
       on_progress: called after every round.
 
     Raises:
-      ValueError: as `prepare`, or the checkpoints are of a run with other settings. Checkpoints
-        that are there are then left as they are.
+      ValueError: as `prepare` and `Checkpoints`. Checkpoints that are there are then left as they
+        are.
     """
-    crowd = (Member(0, population),) if isinstance(population, SiitConfig) else tuple(population)
-    config = crowd[0].config
-    task = case if isinstance(case, Prepared) else prepare(case, crowd)
+    members = (Member(0, population),) if isinstance(population, SiitConfig) else tuple(population)
+    config = members[0].config
+    task = case if isinstance(case, Prepared) else prepare(case, members)
     clock = [time.perf_counter()]
-    state, saved = None, None
-    if checkpoints is not None:
-        fresh = init_states(crowd, task.problem, task.alignment.config)
-        saved = Checkpoints(checkpoints, describe_run(task.name, crowd), resume=resume)
-        state = saved.latest(fresh)
-    done_before = 0 if state is None else int(state.round.max())
+    with contextlib.ExitStack() as opened:
+        state, saved = None, None
+        if checkpoints is not None:
+            fresh = init_states(members, task.training, task.alignment.config)
+            run = describe_run([task.compiled.case], members)
+            saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
+            state = saved.latest(fresh)
+        done_before = 0 if state is None else int(state.round.max())
 
-    def after_round(state: TrainState) -> None:
-        clock.append(time.perf_counter())
-        if on_progress is not None:  # before the state: a round done again is told again
-            rate = _batches_per_second(clock, config, int(state.round.max()))
-            on_progress(progress_of(state, task.name, config, rate))
-        if saved is not None:
-            saved.save(state)
+        def after_round(state: TrainState) -> None:
+            clock.append(time.perf_counter())
+            if on_progress is not None:  # before the state: a round done again is told again
+                rate = _batches_per_second(clock, config, int(state.round.max()))
+                on_progress(progress_of(state, task.name, config, rate))
+            if saved is not None:
+                saved.save(state)
 
-    with saved or contextlib.nullcontext():
         result = train_siit(
-            task.problem,
+            task.training,
             task.alignment.config,
-            crowd,
+            members,
+            validation=task.validation,
             state=state,
-            mesh=device_mesh(len(crowd), config.batch_size),
+            mesh=device_mesh(len(members), config.batch_size),
             on_round=after_round,
         )
-    return _finish(task, result, crowd, clock, done_before)
+    return _finish(task, result, members, clock, done_before)
 
 
 def make_models_together(
     cases: Sequence[Case | str | Prepared],
-    crowd: Sequence[Member],
+    members: Sequence[Member],
     *,
     checkpoints: Path | None = None,
     resume: bool = False,
@@ -110,50 +118,51 @@ def make_models_together(
     Args:
       cases: cases whose models differ in vocabularies only, or their names, or what `prepare` made
         of them.
-      crowd: the members to train on every case.
+      members: to be trained on every case.
       checkpoints: directory for the state of all cases after every round.
-      resume: go on from the last of the checkpoints.
+      resume: go on from the last of the checkpoints; otherwise as in `make_model`.
       on_progress: called after every round, once per case that was trained in it.
 
     Raises:
       ValueError: as `make_model`, or the models differ in more.
     """
-    config = crowd[0].config
-    tasks = [case if isinstance(case, Prepared) else prepare(case, crowd) for case in cases]
-    problems = [task.problem for task in tasks]
+    config = members[0].config
+    tasks = [case if isinstance(case, Prepared) else prepare(case, members) for case in cases]
+    problems = [task.training for task in tasks]
     models = [task.alignment.config for task in tasks]
     clock = [time.perf_counter()]
-    state, saved = None, None
-    if checkpoints is not None:
-        fresh = init_states_together(problems, models, crowd)  # refuses shapes that differ
-        run = describe_run(" ".join(task.name for task in tasks), crowd)
-        saved = Checkpoints(checkpoints, run, resume=resume)
-        state = saved.latest(fresh)
-    done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
-    told = list(done_before)
+    with contextlib.ExitStack() as opened:
+        state, saved = None, None
+        if checkpoints is not None:
+            fresh = init_states_together(problems, models, members)  # refuses shapes that differ
+            run = describe_run([task.compiled.case for task in tasks], members)
+            saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
+            state = saved.latest(fresh)
+        done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
+        told = list(done_before)
 
-    def after_round(state: TrainState) -> None:
-        clock.append(time.perf_counter())
-        rate = _batches_per_second(clock, config, int(state.round.max()))
-        for place, (task, own) in enumerate(zip(tasks, states_by_case(state), strict=True)):
-            n_rounds = int(own.round.max())
-            if on_progress is not None and n_rounds > told[place]:  # else it is done
-                on_progress(progress_of(own, task.name, config, rate))
-            told[place] = n_rounds
-        if saved is not None:
-            saved.save(state)
+        def after_round(state: TrainState) -> None:
+            clock.append(time.perf_counter())
+            rate = _batches_per_second(clock, config, int(state.round.max()))
+            for place, (task, own) in enumerate(zip(tasks, states_by_case(state), strict=True)):
+                n_rounds = int(own.round.max())
+                if on_progress is not None and n_rounds > told[place]:  # else it is done
+                    on_progress(progress_of(own, task.name, config, rate))
+                told[place] = n_rounds
+            if saved is not None:
+                saved.save(state)
 
-    with saved or contextlib.nullcontext():
         results = train_together(
             problems,
             models,
-            crowd,
+            members,
+            validation=[task.validation for task in tasks],
             state=state,
-            mesh=device_mesh(len(crowd), config.batch_size),
+            mesh=device_mesh(len(members), config.batch_size),
             on_round=after_round,
         )
     return [
-        _finish(task, result, crowd, clock, before)
+        _finish(task, result, members, clock, before)
         for task, result, before in zip(tasks, results, done_before, strict=True)
     ]
 
@@ -161,26 +170,28 @@ def make_models_together(
 def _finish(
     task: Prepared,
     result: TrainResult,
-    crowd: Sequence[Member],
+    members: Sequence[Member],
     clock: list[float],
     done_before: int,
 ) -> BenchmarkModel:
     """The best member with its card."""
     worst = np.asarray(result.worst)
     best = int(worst.argmax())
-    config = crowd[best].config
+    config = members[best].config
+    params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
     card = {
         "case": task.name,
         "title": task.compiled.case.title,
-        "metrics": metrics(jax.tree.map(lambda x: x[best], result.scores)),
+        "metrics": metrics(validate(params, task.alignment.config, task.test)),
+        "split": task.split.describe(),
         "reached_threshold": bool(worst[best] >= config.threshold),
         "config": asdict(config),
-        "seed": crowd[best].seed,
-        "run": describe_run(task.name, crowd),
+        "seed": members[best].seed,
+        "run": describe_run([task.compiled.case], members),
         "members": [
             member.describe() | {"worst": float(score), "rounds": int(n), "diverged": bool(failed)}
             for member, score, n, failed in zip(
-                crowd, worst, result.rounds, result.diverged, strict=True
+                members, worst, result.rounds, result.diverged, strict=True
             )
         ],
         "batches": config.batches_after(int(result.rounds[best])),
@@ -189,16 +200,41 @@ def _finish(
         "batches_per_second": _batches_per_second(clock, config, int(result.rounds.max())),
         **provenance(),
     }
-    params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
     return assemble_model(task.compiled, task.alignment, params, card)
 
 
-def describe_run(case: str, crowd: Sequence[Member]) -> dict[str, Any]:
-    """What defines a run, as JSON can hold it: two runs of one description are one run."""
-    shared = asdict(crowd[0].config)
+def describe_run(cases: Sequence[Case], members: Sequence[Member]) -> dict[str, Any]:
+    """What defines a run, as JSON can hold it: two runs of one description are one run.
+
+    Everything that decides its numbers is in it: settings, the cases' programs and sizes, and what
+    their samplers draw.
+
+    Raises:
+      ValueError: a case cannot be compiled, or has no sequences of the shortest length.
+    """
+    config = members[0].config
+    shared = asdict(config)
     for name in VARIED:
         del shared[name]
-    return {"case": case, **shared, "members": [member.describe() for member in crowd]}
+    return {
+        "case": " ".join(case.name for case in cases),
+        "program": [case_fingerprint(case) for case in cases],
+        "data": [_data_fingerprint(case, config) for case in cases],
+        **shared,
+        "members": [member.describe() for member in members],
+    }
+
+
+def _data_fingerprint(case: Case, config: SiitConfig) -> str:
+    """Of what a run takes from a case beside its program: sizes, places of variables, inputs."""
+    # A sampler is a function: it is known by what it draws.
+    drawn = sample_sequences(case, _DRAWN, jax.random.key(0), min_length=config.min_length)
+    return fingerprint(
+        compression=case.compression,
+        sized_by=case.sized_by,
+        realign=case.realign,
+        drawn=np.ascontiguousarray(drawn, "<i4").tobytes(),
+    )
 
 
 def _batches_per_second(clock: list[float], config: SiitConfig, rounds: int) -> float | None:

@@ -1,11 +1,12 @@
 """The rounds of a run, one JSON line each."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from interpbench_jax.files import replacing
+from interpbench_jax.files import from_json, read_text, replacing, to_json
 from interpbench_jax.zoo.progress import Progress
+
+_LARGEST = 2**30  # bytes
 
 
 class MetricsFile:
@@ -25,20 +26,21 @@ class MetricsFile:
         if not self._opened:
             kept = [row for row in read_metrics(self.file) if row["round"] < progress.round]
             with replacing(self.file) as partial:
-                partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+                partial.write_text("".join(to_json(row) + "\n" for row in kept))
             self._opened = True
         with self.file.open("a") as stream:
-            stream.write(json.dumps(progress.as_json()) + "\n")
+            stream.write(to_json(progress._asdict()) + "\n")
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The rounds in a file, none if there is no file; a last line cut short is left out."""
-    if not file.exists():
-        return []
-    rows = []
-    for line in file.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    """The rounds in a file, none if there is no file; what follows a damaged line is left out."""
+    rows: list[dict[str, Any]] = []
+    try:
+        for line in read_text(file, limit=_LARGEST).splitlines():
+            row = from_json(line, source=file)
+            if not isinstance(row, dict) or not isinstance(row.get("round"), int):
+                break
+            rows.append(row)
+    except (FileNotFoundError, ValueError):
+        pass
     return rows

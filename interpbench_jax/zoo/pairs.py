@@ -1,25 +1,40 @@
-"""Which pairs of inputs a model was trained on, and pairs that it was not."""
+"""Pairs of inputs to judge a model by, and what the model has seen of them."""
+
+from typing import NamedTuple
 
 import jax
-import numpy as np
-from jaxtyping import Int
 
-from interpbench_jax.cases import distinct_pairs, get_case
-from interpbench_jax.siit import n_trained_on
+from interpbench_jax.cases import Split, get_case
+from interpbench_jax.cases.inputs import Sequences
 from interpbench_jax.zoo.model import BenchmarkModel
 
-TRAINING_SEED = 0
-"""Of the pairs that `make_model` draws, whatever the seeds of the models."""
 
-Sequences = Int[np.ndarray, "pair length"]
+class EvaluationPairs(NamedTuple):
+    """Pairs to judge a model by.
+
+    Attributes:
+      base: sequences to run on.
+      source: sequences to patch from.
+      held_out: whether no sequence was trained on or used to choose the weights; none if the
+        model's card does not tell.
+      statement: the same in words.
+    """
+
+    base: Sequences
+    source: Sequences
+    held_out: bool | None
+    statement: str
 
 
-def unseen_pairs(model: BenchmarkModel, n: int, seed: int) -> tuple[Sequences, Sequences]:
-    """Draws distinct (base, source) pairs of a model's case, none of them trained on.
+def evaluation_pairs(model: BenchmarkModel, n: int, seed: int) -> EvaluationPairs:
+    """Draws distinct pairs of a model's case, from the sequences that are kept for tests.
+
+    The model has not seen them if its card records that it was trained on the other parts of the
+    same division. Models trained before cards had this record drew from all sequences.
 
     Args:
       model: its card tells on what it was trained.
-      n: how many, at most: a case of few sequences has fewer that were held out.
+      n: how many, at most: a case of few sequences has fewer.
       seed: which ones.
 
     Raises:
@@ -27,22 +42,29 @@ def unseen_pairs(model: BenchmarkModel, n: int, seed: int) -> tuple[Sequences, S
     """
     if n < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n}")
-    case, trained = get_case(model.case), model.card.get("config")
-    at_most = n if trained is None else max(n, trained["n_pairs"])
-
-    def draw(at_most: int, seed: int) -> Int[np.ndarray, "pair 2 length"]:
-        key = jax.random.key(seed)
-        return np.stack(distinct_pairs(case, at_most, key, min_length=model.min_length), 1)
-
-    pairs = draw(at_most, seed)
-    if trained is not None:
-        seen = draw(trained["n_pairs"], TRAINING_SEED)
-        seen = seen[: n_trained_on(len(seen), trained["held_out"])]
-        pairs = pairs[~np.isin(_as_items(pairs), _as_items(seen))]
-    return pairs[:n, 0], pairs[:n, 1]
+    split, held_out, statement = _seen(model)
+    return EvaluationPairs(*split.pairs("test", n, jax.random.key(seed)), held_out, statement)
 
 
-def _as_items(rows: Int[np.ndarray, "pair 2 length"]) -> np.ndarray:
-    """One opaque value per pair, to be compared as a whole."""
-    flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
-    return flat.view(np.dtype((np.void, flat.itemsize * flat.shape[1])))[:, 0]
+def held_out_statement(model: BenchmarkModel) -> str:
+    """Whether the model has seen the sequences that are kept for tests, in words."""
+    return _seen(model)[2]
+
+
+def _seen(model: BenchmarkModel) -> tuple[Split, bool | None, str]:
+    """How the model's case is divided, and what is known of the part for tests."""
+    own, min_length = get_case(model.case), model.min_length
+    match model.card.get("split"):
+        case {"divided": True, "held_out": float(share)} if 0 < share < 1:
+            return Split(case=own, held_out=share, min_length=min_length), True, _HELD_OUT
+        case {"divided": False, "sequences": int(n_sequences)}:
+            whole = Split(case=own, min_length=min_length, divided=False)
+            return whole, False, _TOO_FEW.format(n_sequences)
+    usual = Split.of(own, min_length=min_length)
+    return (usual, False, _OLDER) if "config" in model.card else (usual, None, _UNKNOWN)
+
+
+_HELD_OUT = "on sequences not trained on, nor used to choose the weights"
+_TOO_FEW = "NOT held out: the case has too few sequences ({}) to keep some from training"
+_OLDER = "NOT held out: trained on pairs of all sequences, before some were kept for tests"
+_UNKNOWN = "perhaps trained on: the model's card does not tell"

@@ -1,7 +1,7 @@
 """What a training run reports after every round, for bars, files and dashboards."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,16 +40,6 @@ class Progress(NamedTuple):
     done: list[bool]
     diverged: list[bool]
     leading: int
-
-    def as_json(self) -> dict[str, Any]:
-        """For one line of a JSONL file; NaN becomes null."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, list):
-                return [plain(entry) for entry in value]
-            return None if isinstance(value, float) and value != value else value
-
-        return {name: plain(value) for name, value in self._asdict().items()}
 
 
 OnProgress = Callable[[Progress], None]

@@ -8,7 +8,7 @@ import pytest
 from interpbench_jax.benchmark.verify import verify_jointly
 from interpbench_jax.cli import main
 from interpbench_jax.evaluation import ABLATIONS
-from interpbench_jax.zoo import load_model
+from interpbench_jax.zoo import held_out_statement, load_model
 
 
 # There are 256 subsets; fewer than 100 pairs are never used.
@@ -48,6 +48,8 @@ def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
     for name in ("accuracy", "iia", "siia", "leakage", "abstraction"):
         assert 0 <= found["metrics"][name] <= 1
     assert found["joint_pairs"] == 150
+    statement = held_out_statement(load_model("3"))
+    assert (found["pairs"], found["held_out"]) == (statement, not statement.startswith("NOT"))
     assert set(found["circuit_accuracy"]) == set(ABLATIONS)
     assert set(found["node_effects"][0]["accuracy"]) == set(ABLATIONS)
     assert len(found["leakage_per_position"]) == len(found["leakage_of_position"]) == 5
@@ -59,6 +61,7 @@ def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
 def test_evaluate_prints_tables(capsys) -> None:
     main(ARGUMENTS)
     printed = capsys.readouterr().out
+    assert f"model 3: {held_out_statement(load_model('3'))}" in printed
     for heading in ("accuracy", "SIIA", "leakage", "abstraction", "zero", "a1.h2"):
         assert heading in printed
 

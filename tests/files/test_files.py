@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +10,12 @@ import pytest
 from interpbench_jax.files import (
     fingerprint,
     from_json,
+    inside,
+    locked,
     read_bytes,
     read_json,
     replacing,
+    set_aside,
     source_fingerprint,
     to_json,
     write_json,
@@ -40,6 +45,55 @@ def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
         assert file.read_text() == "old"
     assert file.read_text() == "new"
     assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_generous_limit_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "a", limit=2**50) == b"12345"
+
+
+def test_a_lock_has_one_holder_and_leaves_nothing(tmp_path: Path) -> None:
+    file = tmp_path / ".lock"
+    with locked(file, what=tmp_path):
+        told = f"{tmp_path} is in use by process {os.getpid()} on .* since 20"
+        with pytest.raises(ValueError, match=told), locked(file, what=tmp_path):
+            pass
+        assert file.exists()
+    assert not file.exists()
+
+
+def test_a_holder_that_is_killed_locks_nobody_out(tmp_path: Path) -> None:
+    file = tmp_path / ".lock"
+    program = (
+        "import os, sys, pathlib; from interpbench_jax.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1]), what='x'): os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(file)]).returncode == -9
+    assert file.exists()
+    with locked(file, what=tmp_path):
+        pass
+
+
+def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "missing" / ".lock"
+    with pytest.raises(ValueError, match=f"cannot write to {file.parent}"), locked(file, what=file):
+        pass
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "/a", "a/b", ".a", "a/", "a\0"])
+def test_names_lead_nowhere_else(tmp_path: Path, name: str) -> None:
+    assert inside(tmp_path, "a.b-c") == tmp_path / "a.b-c"
+    with pytest.raises(ValueError, match="cannot name a directory"):
+        inside(tmp_path, name)
+
+
+def test_older_places_are_numbered(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / "3").mkdir()
+        (tmp_path / "3" / "a").write_text(str(number))
+        assert set_aside(tmp_path / "3") == tmp_path / "older" / f"3-{number}"
+    assert (tmp_path / "older" / "3-1" / "a").read_text() == "1"
+    assert not (tmp_path / "3").exists()
 
 
 def test_only_regular_files_within_the_limit_are_read(tmp_path: Path) -> None:

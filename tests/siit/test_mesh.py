@@ -1,31 +1,37 @@
 """Training over several devices and processes gives what one device gives."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from interpbench_jax.siit import device_mesh, members, train_siit, train_together
+from interpbench_jax.siit import cores_as_devices, device_mesh, members, train_siit, train_together
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 SEEDS = (0, 1, 2, 3)
+# As in the programs below: large enough to be divided among two devices.
+LARGE = dataclasses.replace(QUICK, batch_size=128)
 # Trains the same members on all devices and prints their losses and those of the best weights.
 PROGRAM = """
-import json, sys
+import dataclasses, json, sys
 import jax
 if len(sys.argv) > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from interpbench_jax.siit import device_mesh, members, train_siit
 from tests.siit.test_train import MODEL, QUICK, copy_problem
-mesh = device_mesh(4, QUICK.batch_size)
+LARGE = dataclasses.replace(QUICK, batch_size=128)
+mesh = device_mesh(4, LARGE.batch_size)
 rounds = []
-crowd = members(QUICK, seeds=(0, 1, 2, 3))
+crowd = members(LARGE, seeds=(0, 1, 2, 3))
 result = train_siit(copy_problem(), MODEL, crowd, mesh=mesh, on_round=rounds.append)
 shape = dict(mesh.shape)
 found = {"shape": shape, "losses": result.history.losses.tolist(), "rounds": len(rounds)}
@@ -38,12 +44,13 @@ print(json.dumps(found | {"worst": result.worst.tolist()}))
 """
 # The same for two cases in one program.
 TOGETHER = """
-import json
+import dataclasses, json
 from interpbench_jax.siit import device_mesh, members, train_together
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
-mesh = device_mesh(4, QUICK.batch_size)
-crowd = members(QUICK, seeds=(0, 1, 2, 3))
+LARGE = dataclasses.replace(QUICK, batch_size=128)
+mesh = device_mesh(4, LARGE.batch_size)
+crowd = members(LARGE, seeds=(0, 1, 2, 3))
 problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)
 results = train_together(problems, models, crowd, mesh=mesh)
 print(json.dumps([result.history.losses.tolist() for result in results]))
@@ -65,7 +72,7 @@ def check(process: subprocess.Popen, shape: dict[str, int]) -> None:
     printed, _ = process.communicate(timeout=240)
     assert process.returncode == 0
     found = json.loads(printed.splitlines()[-1])
-    expected = train_siit(copy_problem(), MODEL, members(QUICK, seeds=SEEDS))
+    expected = train_siit(copy_problem(), MODEL, members(LARGE, seeds=SEEDS))
     assert found["shape"] == shape
     assert found["rounds"] == QUICK.n_rounds
     np.testing.assert_allclose(found["losses"], expected.history.losses, rtol=1e-3)
@@ -80,7 +87,7 @@ def test_members_and_batches_over_eight_devices() -> None:
 def test_two_cases_over_eight_devices() -> None:
     printed, _ = start(8, program=TOGETHER).communicate(timeout=240)
     problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)
-    expected = train_together(problems, models, members(QUICK, seeds=SEEDS))
+    expected = train_together(problems, models, members(LARGE, seeds=SEEDS))
     for losses, result in zip(json.loads(printed), expected, strict=True):
         np.testing.assert_allclose(losses, result.history.losses, rtol=1e-3)
 
@@ -104,9 +111,60 @@ def test_one_device_needs_no_mesh() -> None:
     assert device_mesh(4, 16) is None
 
 
-def test_devices_must_be_filled(monkeypatch) -> None:
-    import jax
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """Stands for an accelerator of a process."""
 
-    monkeypatch.setattr(jax, "devices", lambda: list(range(6)))
-    with pytest.raises(ValueError, match="6 devices cannot be filled by 4 members"):
-        device_mesh(4, 16)
+    number: int
+    process_index: int = 0
+
+
+@pytest.mark.parametrize(
+    ("n_devices", "n_members", "batch_size", "shape"),
+    [
+        (3, 1, 256, (1, 2)),
+        (6, 4, 256, (4, 1)),
+        (6, 1, 384, (1, 6)),
+        (8, 1, 256, (1, 4)),  # parts of 32 pairs would be too small
+        (8, 4, 256, (4, 2)),
+        (7, 12, 256, (6, 1)),
+        (8, 4, 16, (4, 1)),
+    ],
+)
+def test_as_many_devices_as_fit_are_used_and_it_is_told(
+    n_devices: int, n_members: int, batch_size: int, shape: tuple[int, int], monkeypatch
+) -> None:
+    devices = [Device(number) for number in range(n_devices)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    n_used = shape[0] * shape[1]
+    told = (
+        pytest.warns(UserWarning, match=f"{n_used} of {n_devices} devices are used")
+        if n_used < n_devices
+        else contextlib.nullcontext()
+    )
+    with told:
+        mesh = device_mesh(n_members, batch_size)
+    assert mesh is not None
+    assert (mesh.shape["population"], mesh.shape["data"]) == shape
+    assert mesh.devices.ravel().tolist() == devices[:n_used]
+
+
+def test_of_several_processes_each_has_a_part(monkeypatch) -> None:
+    devices = [Device(number, process_index=number // 3) for number in range(6)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    with pytest.warns(UserWarning, match="4 of 6 devices are used"):
+        mesh = device_mesh(1, 256)
+    assert mesh is not None
+    assert [device.number for device in mesh.devices.ravel()] == [0, 1, 3, 4]
+    monkeypatch.setattr(jax, "devices", lambda: [Device(n, process_index=n) for n in range(3)])
+    with pytest.raises(ValueError, match="cannot be divided among 3 processes"):
+        device_mesh(1, 256)
+
+
+def test_cores_that_do_not_fit_are_left_out(monkeypatch) -> None:
+    """Two of three cores: their number need not divide anything."""
+    given = {}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: given.update({name: value}))
+    cores_as_devices(1, 256)
+    assert given == {"jax_num_cpu_devices": 2}

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from interpbench_jax.cases import Part
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.siit import align, make_problem
 
@@ -35,16 +36,16 @@ def test_targets_are_what_the_program_says_under_interchange() -> None:
         )
 
 
-def test_training_and_held_out_pairs_are_disjoint() -> None:
+def test_parts_share_no_sequence() -> None:
     compiled = compile_case("3")
-    problem = make_problem(compiled, align(compiled), jax.random.key(0))
-    training, held_out = problem.split(0.2)
-    sides = [
-        {tuple(row) for row in np.concatenate([side.base, side.source], 1).tolist()}
-        for side in (training, held_out)
+    alignment, key = align(compiled), jax.random.key(0)
+    parts: tuple[Part, ...] = ("train", "validation", "test")
+    found = [
+        {tuple(row) for side in (problem.base, problem.source) for row in np.asarray(side).tolist()}
+        for problem in (make_problem(compiled, alignment, key, part=part) for part in parts)
     ]
-    assert not sides[0] & sides[1]
-    assert held_out.n_pairs == round(256**2 * 0.2)
+    assert [len(sequences) for sequences in found] == [201, 25, 30]
+    assert len(set.union(*found)) == 256
 
 
 def test_where_an_output_is_undefined_the_label_is_zero() -> None:

@@ -59,7 +59,7 @@ def copy_problem(n_pairs: int = 64) -> SiitProblem:
 
 
 def test_reaches_the_threshold_and_stops_early() -> None:
-    config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20)
+    config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20, validation_pairs=64)
     result = train_siit(copy_problem(), MODEL, config)
     rounds = int(result.rounds[0])
     assert 0 < rounds < config.n_rounds
@@ -229,6 +229,23 @@ def test_bad_settings_are_named(field: str, value: Any) -> None:
         SiitConfig(**{field: value})
 
 
-def test_splitting_needs_pairs_on_both_sides() -> None:
-    with pytest.raises(ValueError, match="leaves a side empty"):
-        copy_problem(2).split(0.1)
+def test_sides_of_a_problem_share_no_sequence() -> None:
+    """The third of 2,187 sequences at random; the others are trained on."""
+    tokens = jax.random.randint(jax.random.key(0), (2, 4_000, 7), 0, 3)
+    problem = copy_problem(4_000)._replace(base=tokens[0], source=tokens[1])
+    training, validation = problem.split(1 / 3)
+    seen = [
+        {row.tobytes() for row in np.concatenate([side.base, side.source])}
+        for side in (training, validation)
+    ]
+    assert not seen[0] & seen[1]
+    assert len(seen[1]) / (len(seen[0]) + len(seen[1])) == pytest.approx(1 / 3, abs=0.05)
+    assert training.n_pairs / 4_000 == pytest.approx(4 / 9, abs=0.05)
+    assert validation.n_pairs / 4_000 == pytest.approx(1 / 9, abs=0.05)
+
+
+def test_too_few_sequences_are_not_divided() -> None:
+    """There are 27."""
+    problem = copy_problem(2_000)
+    for side in problem.split(0.25):
+        assert side is problem

@@ -1,6 +1,8 @@
 """An interrupted run loses nothing, and ends as if it had not been interrupted."""
 
 import dataclasses
+import json
+import os
 import random
 import shutil
 import signal
@@ -14,9 +16,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from interpbench_jax.cases import Mixture, get_case
+from interpbench_jax.files import to_json
 from interpbench_jax.siit import TrainState, init_states, members, train_siit
 from interpbench_jax.zoo import make_model
 from interpbench_jax.zoo.checkpoints import Checkpoints, discard, rounds_stored
+from interpbench_jax.zoo.make import describe_run
 from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
 from interpbench_jax.zoo.progress import progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
@@ -74,8 +79,10 @@ def test_a_state_without_its_settings_is_not_resumed(tmp_path: Path) -> None:
     assert rounds_stored(run) == 3
     (run / "settings.json").unlink()
     assert rounds_stored(run) == 0
-    with Checkpoints(run, SETTINGS | {"seeds": (7, 8)}, resume=True) as saved:
-        assert saved.latest(fresh) is None
+    with pytest.warns(UserWarning, match="the older run in .*run is kept in .*run-1"):
+        anew = Checkpoints(run, SETTINGS | {"seeds": (7, 8)}, resume=True)
+    with anew:
+        assert anew.latest(fresh) is None
 
 
 def test_a_kill_while_a_run_is_removed_leaves_nothing_to_resume(
@@ -103,12 +110,8 @@ def test_what_cannot_be_trained_leaves_the_checkpoints_alone(tmp_path: Path, mon
     with Checkpoints(tmp_path, SETTINGS, resume=False):
         pass
     config = dataclasses.replace(QUICK, n_pairs=2, held_out=0.1)
-    with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a side empty"):
+    with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a part empty"):
         make_model("3", config, checkpoints=tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(jax, "devices", lambda: list(range(7)))
-        with pytest.raises(ValueError, match="7 devices cannot be filled by 1 members"):
-            make_model("3", QUICK, checkpoints=tmp_path)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(ValueError, match="made and written by one process, not by 2"):
         make_model("3", QUICK, checkpoints=tmp_path)
@@ -130,8 +133,112 @@ def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:
         again(now)
     rows = read_metrics(file)
     assert [row["round"] for row in rows] == [1, 2, 3, 4]
-    assert rows[3] == progress[3].as_json()
+    assert rows[3] == json.loads(to_json(progress[3]._asdict()))
     assert np.isfinite(rows[0]["losses"]).all() and len(rows[0]["accuracy"]) == 2
+
+
+def stored_run(directory: Path) -> tuple[TrainState, list[Path]]:
+    """A run of two rounds; a fresh state, and the files of the rounds, the newest first."""
+    fresh = init_states(CROWD, copy_problem(), MODEL)
+    with Checkpoints(directory, SETTINGS, resume=False) as saved:
+        for number in (1, 2):
+            saved.save(fresh._replace(round=fresh.round + number))
+    files = sorted((directory / "states").iterdir(), reverse=True)
+    assert len(files) == 2
+    return fresh, files
+
+
+def cut(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def invert_a_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 0xFF
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, invert_a_byte, lambda file: file.write_bytes(b"")])
+def test_a_damaged_state_is_named_kept_and_passed_over(tmp_path: Path, damage) -> None:
+    run = tmp_path / "run"
+    fresh, (newest, older) = stored_run(run)
+    damage(newest)
+    assert rounds_stored(run) == 1
+    with Checkpoints(run, SETTINGS, resume=True) as saved:
+        with pytest.warns(UserWarning, match=f"{newest} is damaged.*going on from {older.name}"):
+            state = saved.latest(fresh)
+        assert state is not None and state.round.tolist() == [1, 1]
+        saved.save(fresh._replace(round=fresh.round + 2))
+    assert {file.name for file in (run / "states").iterdir()} == {
+        *(older.name, newest.name, f"{newest.name}.damaged")
+    }
+    with Checkpoints(run, SETTINGS, resume=True) as saved:
+        state = saved.latest(fresh)
+        assert state is not None and state.round.tolist() == [2, 2]
+
+
+def test_where_no_state_is_whole_nothing_is_changed(tmp_path: Path) -> None:
+    fresh, files = stored_run(tmp_path / "run")
+    for file in files:
+        cut(file)
+    before = {file: file.read_bytes() for file in files}
+    with Checkpoints(tmp_path / "run", SETTINGS, resume=True) as saved:
+        both = f"{files[0]} is damaged.*{files[1]} is damaged.*nothing was deleted"
+        with pytest.raises(ValueError, match=both):
+            saved.latest(fresh)
+    assert {file: file.read_bytes() for file in files} == before
+
+
+@pytest.mark.parametrize("content", ['{"case": "co', "[]", "\xff"])
+def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
+    stored_run(tmp_path / "run")
+    settings = tmp_path / "run" / "settings.json"
+    settings.write_text(content)
+    for _ in range(2):  # the lock is free again
+        with pytest.raises(ValueError, match=str(settings)):
+            Checkpoints(tmp_path / "run", SETTINGS, resume=True)
+    assert settings.read_text() == content
+
+
+def test_an_older_run_is_kept_aside(tmp_path: Path) -> None:
+    fresh, _ = stored_run(tmp_path / "run")
+    for number in (1, 2):
+        with pytest.warns(UserWarning, match=f"is kept in {tmp_path / 'older'}/run-{number}"):
+            anew = Checkpoints(tmp_path / "run", SETTINGS | {"seeds": (7,)}, resume=False)
+        with anew:
+            assert anew.latest(fresh) is None
+            anew.save(fresh)
+        assert rounds_stored(tmp_path / "older" / "run-1") == 2
+
+
+def test_a_second_process_is_told_who_uses_the_checkpoints(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path / "run", SETTINGS, resume=False):
+        holder = f"run is in use by process {os.getpid()} on .* since 20"
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=holder):
+                Checkpoints(tmp_path / "run", SETTINGS, resume=resume)
+    with Checkpoints(tmp_path / "run", SETTINGS, resume=True):
+        pass
+
+
+def test_a_run_is_another_one_if_anything_that_decides_its_numbers_differs() -> None:
+    case, other_program = get_case("3"), get_case("8")
+
+    def last_half(key, drawn, n_tokens):
+        return drawn.at[:, :2].set(0)
+
+    cases = [
+        case,
+        dataclasses.replace(case, program=other_program.program),
+        dataclasses.replace(case, vocab=case.vocab[::-1]),
+        dataclasses.replace(case, compression=case.compression * 2),
+        dataclasses.replace(case, sampler=Mixture(((0.5, last_half),))),
+    ]
+    crowds = [CROWD, CROWD[:1], members(dataclasses.replace(QUICK, batch_size=8))]
+    runs = [describe_run([one], crowd) for one in cases for crowd in crowds]
+    assert len({json.dumps(run) for run in runs}) == len(cases) * len(crowds)
+    assert describe_run([dataclasses.replace(case)], CROWD) == runs[0]
 
 
 @pytest.mark.slow

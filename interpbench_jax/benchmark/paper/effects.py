@@ -18,7 +18,7 @@ def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[
     Args:
       case: one of which models are bundled.
       n_pairs: how many pairs of inputs, at most.
-      seed: which; training draws with seed 0.
+      seed: which; all of sequences that are kept for tests.
 
     Returns:
       A row per model (`tracr`, `iit`, `siit`): per node outside the circuit and in it, the share of
@@ -38,8 +38,8 @@ def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[
 
 
 def _problem(compiled: CompiledCase, n_pairs: int, seed: int) -> SiitProblem:
-    drawn = make_problem(compiled, align(compiled), jax.random.key(seed), n_pairs=n_pairs)
-    return drawn.take(slice(n_pairs))
+    key = jax.random.key(seed)
+    return make_problem(compiled, align(compiled), key, n_pairs=n_pairs, part="test")
 
 
 def _row(

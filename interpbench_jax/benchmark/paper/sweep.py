@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-import numpy as np
 
+from interpbench_jax.cases import pairs_per_part
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.evaluation import leakage
+from interpbench_jax.evaluation import leakage, validate
 from interpbench_jax.siit import SiitConfig, align, make_problem, members, train_siit
 
 STRICT_WEIGHTS = (0.0, 0.1, 0.4, 1.0, 4.0)
@@ -19,7 +19,7 @@ def sweep_rows(case: str, *, max_batches: int = 3_000, n_pairs: int = 500) -> li
     Args:
       case: name of a case.
       max_batches: of training.
-      n_pairs: fresh pairs on which leakage is measured.
+      n_pairs: on so many pairs leakage and scores are measured, all of sequences not trained on.
 
     Returns:
       A row per weight of the strict loss and seed: accuracy, worst IIA, worst SIIA, mean and worst
@@ -28,23 +28,25 @@ def sweep_rows(case: str, *, max_batches: int = 3_000, n_pairs: int = 500) -> li
     compiled = compile_case(case)
     alignment = align(compiled)
     config = SiitConfig(max_batches=max_batches)
-    crowd = members(config, seeds=SEEDS, vary={"strict_weight": STRICT_WEIGHTS})
-    problem = make_problem(compiled, alignment, jax.random.key(0), n_pairs=config.n_pairs)
-    result = train_siit(problem, alignment.config, crowd)
-    fresh = make_problem(compiled, alignment, jax.random.key(1), n_pairs=n_pairs)
-    fresh = fresh.take(slice(n_pairs))
+    trained = members(config, seeds=SEEDS, vary={"strict_weight": STRICT_WEIGHTS})
+    training, validation, test = (
+        make_problem(compiled, alignment, jax.random.key(0), n_pairs=n, part=part)
+        for part, n in (pairs_per_part(config.n_pairs, config.held_out) | {"test": n_pairs}).items()
+    )
+    result = train_siit(training, alignment.config, trained, validation=validation)
     rows = []
-    for place, member in enumerate(crowd):
+    for place, member in enumerate(trained):
         params = jax.tree.map(lambda weight, place=place: weight[place], result.params)
-        leaked = leakage(params, alignment.config, fresh, jax.random.key(2))
+        leaked = leakage(params, alignment.config, test, jax.random.key(2))
+        scores = validate(params, alignment.config, test)
         rows.append(
             {
                 "case": case,
                 "strict_weight": member.config.strict_weight,
                 "seed": member.seed,
-                "accuracy": float(result.scores.accuracy[place]),
-                "iia_worst": float(np.min(result.scores.iia[place])),
-                "siia_worst": float(np.min(result.scores.siia[place])),
+                "accuracy": float(scores.accuracy),
+                "iia_worst": float(scores.iia.min()),
+                "siia_worst": float(scores.siia.min(initial=1.0)),
                 "leakage": float(leaked.mean),
                 "leakage_worst": float(leaked.worst),
             }

@@ -1,0 +1,201 @@
+"""Which sequences of a case are trained on, which decide when to stop, and which test the result.
+
+Every sequence belongs to one part, by a hash of its tokens: the same on every machine, for every
+model, seed and number of pairs, and nothing has to be remembered. Both sequences of a pair come
+from the same part, so that parts share no sequence.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from interpbench_jax.cases.case import Case
+from interpbench_jax.cases.inputs import (
+    PADDING,
+    Sequences,
+    all_sequences,
+    distinct_pairs,
+    every_pair,
+    n_sequences,
+    sample_sequences,
+)
+
+Part = Literal["train", "validation", "test"]
+
+HELD_OUT = 0.2
+"""The usual share of sequences that are not trained on."""
+
+FEWEST_SEQUENCES = 10
+"""Fewer make fewer than 100 pairs, of which a share tells little: no part may have fewer."""
+
+# Where there are no more, those of a part are listed instead of drawn.
+_LISTED = 20_000
+# Draws per sequence that a part needs at least, when it is counted by drawing.
+_DRAWS = 4
+# A part of which so many rounds of drawing find too few pairs has no more of them.
+_MOST_ROUNDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How the sequences of a case are divided.
+
+    Attributes:
+      case: the case.
+      held_out: share of the sequences that are not trained on: half of them for validation, half
+        for the test.
+      min_length: length of the shortest sequences; full length only where there is none.
+      divided: whether there are enough sequences to divide. If not, every part is the whole, and
+        nothing is held out.
+    """
+
+    case: Case
+    held_out: float = HELD_OUT
+    min_length: int | None = None
+    divided: bool = True
+
+    @classmethod
+    def of(
+        cls, case: Case, *, held_out: float = HELD_OUT, min_length: int | None = None
+    ) -> "Split":
+        """Divides a case where it has at least `FEWEST_SEQUENCES` for each part.
+
+        Where there are too many sequences to list, or a sampler that may draw few of them, they
+        are counted among drawn ones.
+
+        Raises:
+          ValueError: `min_length` is not between 1 and the longest, or `held_out` between 0 and 1.
+        """
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out must lie between 0 and 1, got {held_out}")
+        split = cls(case=case, held_out=held_out, min_length=min_length)
+        if case.sampler is None and n_sequences(case, min_length=min_length) <= _LISTED:
+            rows = all_sequences(case, min_length=min_length)
+        else:
+            n_drawn = max(_LISTED, round(_DRAWS * 2 * FEWEST_SEQUENCES / held_out))
+            drawn = sample_sequences(case, n_drawn, jax.random.key(0), min_length=min_length)
+            rows = np.unique(drawn, axis=0)
+        fewest = min(int(split.contains(rows, part).sum()) for part in get_args(Part))
+        return replace(split, divided=fewest >= FEWEST_SEQUENCES)
+
+    def contains(self, rows: Sequences, part: Part) -> Bool[np.ndarray, " sequence"]:
+        """Whether each sequence belongs to a part."""
+        if not self.divided:
+            return np.ones(len(rows), bool)
+        low, high = {
+            "test": (0.0, self.held_out / 2),
+            "validation": (self.held_out / 2, self.held_out),
+            "train": (self.held_out, 1.0),
+        }[part]
+        place = places(rows)
+        return (low <= place) & (place < high)
+
+    def pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
+        """Distinct (base, source) pairs of one part, in random order; both of one length.
+
+        All pairs where there are no more than `at_most` and the case has few sequences; otherwise
+        drawn ones, by the case's sampler, without those drawn twice.
+
+        Args:
+          part: which one.
+          at_most: how many pairs.
+          key: a JAX random key.
+
+        Raises:
+          ValueError: `at_most` is smaller than 1.
+        """
+        if at_most < 1:
+            raise ValueError(f"the number of pairs must be at least 1, got {at_most}")
+        if not self.divided:
+            base, source = distinct_pairs(self.case, at_most, key, min_length=self.min_length)
+            return base[:at_most], source[:at_most]
+        if n_sequences(self.case, min_length=self.min_length) <= _LISTED:
+            rows = all_sequences(self.case, min_length=self.min_length)
+            rows = rows[self.contains(rows, part)]
+            _, counts = np.unique((rows != PADDING).sum(1), return_counts=True)
+            if (counts**2).sum() <= at_most:
+                return every_pair(rows, key)
+        return self._drawn_pairs(part, at_most, key)
+
+    def _drawn_pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
+        share = 1 - self.held_out if part == "train" else self.held_out / 2
+        n_rows = int(2.1 * at_most / share) + 100  # hardly ever too few, if few are drawn twice
+        found = np.empty((0, 2, self.case.n_ctx - 1), np.int32)
+        for number in range(_MOST_ROUNDS):
+            drawn = sample_sequences(
+                self.case, n_rows, jax.random.fold_in(key, number), min_length=self.min_length
+            )
+            paired = _neighbours(drawn[self.contains(drawn, part)])
+            both = np.concatenate([found, paired])
+            _, first = np.unique(both.reshape(len(both), -1), axis=0, return_index=True)
+            before, found = len(found), both[np.sort(first)]
+            if len(found) >= at_most or len(found) == before:
+                break
+        return found[:at_most, 0], found[:at_most, 1]
+
+    def describe(self) -> dict[str, Any]:
+        """For a model's card."""
+        return {
+            "divided": self.divided,
+            "held_out": self.held_out if self.divided else 0.0,
+            "sequences": n_sequences(self.case, min_length=self.min_length),
+        }
+
+
+def pairs_per_part(n_pairs: int, held_out: float) -> dict[Part, int]:
+    """Divides a number of pairs in the proportions of the parts.
+
+    Raises:
+      ValueError: a part would be empty.
+    """
+    n_each = round(n_pairs * held_out / 2)
+    counts: dict[Part, int] = {
+        "train": n_pairs - 2 * n_each,
+        "validation": n_each,
+        "test": n_each,
+    }
+    if min(counts.values()) < 1:
+        raise ValueError(f"holding out {held_out} of {n_pairs} pairs leaves a part empty")
+    return counts
+
+
+def places(rows: Int[np.ndarray, "sequence pos"]) -> Float[np.ndarray, " sequence"]:
+    """A number from 0 to 1 for each sequence, as good as uniform, by its tokens alone.
+
+    Padding does not count. The mix is that of SplitMix64, once per token.
+
+    Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators.
+    """
+    state = np.full(len(rows), _SEED, np.uint64)
+    for column in rows.T:
+        mixed = _mix(state + _STEP * (column.astype(np.int64) + 1).astype(np.uint64))
+        state = np.where(column == PADDING, state, mixed)
+    return (state >> np.uint64(11)) * 2.0**-53
+
+
+_SEED = np.uint64(0x243F6A8885A308D3)  # digits of pi
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # of the golden ratio
+
+
+def _mix(state: np.ndarray) -> np.ndarray:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _neighbours(rows: Sequences) -> Int[np.ndarray, "pair 2 length"]:
+    """Makes pairs of rows that follow each other among those of one length, in their order."""
+    lengths = (rows != PADDING).sum(1)
+    pairs, ends = [], []
+    for length in np.unique(lengths):
+        (of_length,) = np.nonzero(lengths == length)
+        two_by_two = of_length[: len(of_length) // 2 * 2].reshape(-1, 2)
+        pairs.append(rows[two_by_two])
+        ends.append(two_by_two[:, 1])
+    if not pairs:
+        return np.empty((0, 2, rows.shape[1]), rows.dtype)
+    order = np.argsort(np.concatenate(ends), kind="stable")  # lengths mixed, as they were drawn
+    return np.concatenate(pairs)[order]

@@ -1,0 +1,163 @@
+"""What a case's algorithm answers under patches of its edges, as a function that is data.
+
+Two ways to the same labels: the compiled model is run, or, where it is heavy (case 119 has ten
+million parameters), the program tabulated over arrays. Both are pytrees whose leaves are weights or
+tables, so that a compiled function takes them as an argument.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from flax.traverse_util import flatten_dict
+from jaxtyping import Array, Int, Num
+
+from interpbench_jax.compiler.codec import compiled_labels
+from interpbench_jax.compiler.compiled import CompiledCase
+from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, find_wires, run_program
+from interpbench_jax.model import EdgePatch, Params, TransformerConfig, forward
+
+# Compiled models with more parameters are not run: the tables are faster.
+_HEAVY = 50_000
+
+Tokens = Int[Array | np.ndarray, "pair pos"]
+Sources = Int[Array | np.ndarray, "*sources pair pos"]
+Masks = Num[Array | np.ndarray, "intervention writer _"]
+
+
+class CompiledAnswers(struct.PyTreeNode):
+    """Runs the compiled model.
+
+    Attributes:
+      params: its weights.
+      config: their shape.
+      categorical: whether answers are labels.
+    """
+
+    params: Params
+    config: TransformerConfig = struct.field(pytree_node=False)
+    categorical: bool = struct.field(pytree_node=False)
+
+    def __call__(
+        self, base: Tokens, source: Sources, masks: Masks
+    ) -> Num[Array, "intervention pair pos"]:
+        """The answers on the base under each patch; see `Task.answers`."""
+        sources = _stacked(base, source)
+        written = [forward(self.params, self.config, tokens)[1] for tokens in sources]
+
+        def under(mask: Array) -> Array:
+            chosen = [(mask == number).astype(jnp.float32) for number in range(1, len(written) + 1)]
+            patch = tuple(EdgePatch(*given) for given in zip(chosen, written, strict=True))
+            logits, _ = forward(self.params, self.config, base, patch)
+            return compiled_labels(logits) if self.categorical else logits[..., 0]
+
+        said = jax.lax.map(under, jnp.asarray(masks))
+        return _counted(said, base, self.config.pad)
+
+
+class TabulatedAnswers(struct.PyTreeNode):
+    """Evaluates the tabulated program.
+
+    Attributes:
+      tables: of the program.
+      places: for each token id its index in the case's vocabulary; 0 where it has none.
+      pad: id of the token for padding.
+      n_readers: readers of the compiled model; the last one makes the output.
+      steps: of the program.
+      wires: the edges of each step.
+      causal: whether attention looks back only.
+      categorical: whether answers are labels.
+    """
+
+    tables: dict[str, tuple[Any, ...]]
+    places: Int[Array | np.ndarray, " d_vocab"]
+    pad: int = struct.field(pytree_node=False)
+    n_readers: int = struct.field(pytree_node=False)
+    steps: tuple[Step, ...] = struct.field(pytree_node=False)
+    wires: tuple[Wire, ...] = struct.field(pytree_node=False)
+    causal: bool = struct.field(pytree_node=False)
+    categorical: bool = struct.field(pytree_node=False)
+
+    def __call__(
+        self, base: Tokens, source: Sources, masks: Masks
+    ) -> Num[Array, "intervention pair pos"]:
+        """The answers on the base under each patch; see `Task.answers`."""
+        sources = _stacked(base, source)
+        masks = jnp.asarray(masks)
+        masks = jnp.broadcast_to(masks, (*masks.shape[:2], self.n_readers))
+        writer_of = {s.label: wire.writer for s, wire in zip(self.steps, self.wires, strict=True)}
+
+        def run(tokens: Array, given: tuple[dict[str, Array], ...] = (), mask: Any = None) -> Any:
+            def view(label: str, reader: int, value: Array) -> Array:
+                for number, values in enumerate(given, start=1):
+                    patched = mask[writer_of[label], reader] == number
+                    value = jnp.where(patched, values[label], value)
+                return value
+
+            def see(step: int, place: int, label: str, value: Array) -> Array:
+                return view(label, self.wires[step].readers[place], value)
+
+            row = jnp.asarray(self.places)[tokens[1:]]
+            present = tokens != self.pad
+            values, _ = run_program(self.steps, self.causal, self.tables, row, present, see)
+            output = self.steps[-1].label
+            return values, view(output, self.n_readers - 1, values[output])
+
+        def answer(pair: tuple[Array, Array]) -> Array:
+            given = tuple(run(tokens)[0] for tokens in pair[1])
+            said = jax.lax.map(lambda mask: run(pair[0], given, mask)[1], masks)
+            return jnp.maximum(said, 0) if self.categorical else said
+
+        said = jax.vmap(answer, out_axes=1)((jnp.asarray(base), jnp.stack(sources, 1)))
+        return _counted(said, base, self.pad)
+
+
+def answers_of(
+    compiled: CompiledCase, *, tabulated: bool | None = None
+) -> CompiledAnswers | TabulatedAnswers:
+    """What a case's algorithm answers.
+
+    Args:
+      compiled: the compiled case.
+      tabulated: which way; by default the tables where the compiled model is heavy.
+    """
+    if tabulated is None:
+        sizes = (weight.size for weight in flatten_dict(compiled.params).values())
+        tabulated = sum(sizes) > _HEAVY
+    if not tabulated:
+        return CompiledAnswers(compiled.params, compiled.config, compiled.categorical)
+    program, codec = compiled.tabulated, compiled.codec
+    places = np.zeros(compiled.config.d_vocab, np.int32)
+    places[list(codec.token_ids)] = np.arange(len(codec.token_ids))
+    return TabulatedAnswers(
+        tables=program.tables,
+        places=places,
+        pad=codec.pad,
+        n_readers=compiled.graph.n_readers,
+        steps=program.steps,
+        wires=find_wires(program, compiled.variables, compiled.graph),
+        causal=program.causal,
+        categorical=program.categorical,
+    )
+
+
+def _stacked(base: Tokens, source: Sources) -> list[Array]:
+    """The sources, one by one.
+
+    Raises:
+      ValueError: one has another shape than the base.
+    """
+    sources = jnp.asarray(source)[None] if source.ndim == 2 else jnp.asarray(source)
+    if sources.shape[1:] != base.shape:
+        raise ValueError(f"source has shape {source.shape}, expected that of base {base.shape}")
+    return list(sources)
+
+
+def _counted(
+    said: Num[Array, "intervention pair pos"], base: Tokens, pad: int | None
+) -> Num[Array, "intervention pair pos"]:
+    """Zero at BOS and at padding, where nothing is answered."""
+    counts = jnp.ones(base.shape, bool) if pad is None else jnp.asarray(base) != pad
+    return jnp.where(counts.at[:, 0].set(False), said, 0)
