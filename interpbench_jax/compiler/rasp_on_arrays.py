@@ -20,7 +20,7 @@ categorical expression: they are an error.
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -36,13 +36,16 @@ from tracr.rasp import rasp
 from interpbench_jax.cases import Case
 from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.compiler.variables import Variable
+from interpbench_jax.model.graph import TransformerGraph
 
-# Rows computed at once, fewer with many masks; bounds the memory that attention takes.
-_CHUNK, _MASKS = 4_096, 32
+# Rows computed at once; bounds the memory that attention takes.
+_CHUNK = 4_096
 _ONE = bases.BasisDirection("one")
 
 Expressions = dict[str, Array]
 """The expressions on one input by label, `[pos]` each, BOS first."""
+
+See = Callable[[int, int, str, Array], Array]
 
 
 class Step(NamedTuple):
@@ -91,6 +94,50 @@ def rasp_on_arrays(tracr: TracrModel, case: Case) -> RaspArrays:
     return RaspArrays(tuple(steps), tables, case.causal, tracr.categorical)
 
 
+class Wire(NamedTuple):
+    """By which edges of the compiled model a step gets what it reads.
+
+    Attributes:
+      writer: which writer writes the step's expression.
+      readers: which reader sees each of its arguments.
+    """
+
+    writer: int
+    readers: tuple[int, ...]
+
+
+def find_wires(
+    program: RaspArrays, variables: Sequence[Variable], graph: TransformerGraph
+) -> tuple[Wire, ...]:
+    """Finds the edges of every step, by the node that writes it.
+
+    An expression that two nodes write (a selector width's MLP clears at BOS what its head writes)
+    belongs to the first.
+
+    Args:
+      program: the tabulated program.
+      variables: what the nodes of the compiled model hold.
+      graph: of the compiled model.
+
+    Raises:
+      ValueError: no node holds a step's expression.
+    """
+    node_of = {label: v.node for v in reversed(variables) for label in v.labels}
+    wires = []
+    for step in program.steps:
+        if step.operation in ("tokens", "indices"):
+            wires.append(Wire(graph.writer_index("input"), ()))
+            continue
+        if step.label not in node_of:
+            raise ValueError(f"no node of the compiled model holds {step.label!r}")
+        node = node_of[step.label]
+        # Attention takes its arguments in the order in which steps have them: keys, queries, values.
+        kinds = ("",) if node.startswith("m") else ("<k>", "<q>", "<v>")
+        readers = [f"{node}{kinds[min(i, len(kinds) - 1)]}" for i in range(len(step.args))]
+        wires.append(Wire(graph.writer_index(node), tuple(map(graph.reader_index, readers))))
+    return tuple(wires)
+
+
 def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array, "batch length"]:
     """What the program says, by the rules of its compiled model.
 
@@ -105,93 +152,64 @@ def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array
     Raises:
       ValueError: an aggregate would average different values of a categorical expression.
     """
-    return _checked(*_say(*_parts(program), jnp.asarray(inputs)))
+    rows = jnp.asarray(inputs)
+    answers, averaged = _evaluate(program.steps, program.causal, program.tables, rows)
+    check_averages(averaged)
+    return jnp.maximum(answers, 0) if program.categorical else answers
 
 
-def interchange(
-    program: RaspArrays,
-    variables: Sequence[Variable],
-    base: Int[Any, "pair length"],
-    source: Int[Any, "pair length"],
-    sets: Bool[np.ndarray, "intervention variable"] | None = None,
-) -> Num[Array, "intervention pair length"]:
-    """What the program says on the base, under the interchange of each variable, and of all.
+@functools.partial(jax.jit, static_argnames=("steps", "causal"))
+def _evaluate(
+    steps: tuple[Step, ...], causal: bool, tables: Any, rows: Int[Array, "batch length"]
+) -> tuple[Array, dict[str, Array]]:
+    def say(row: Array) -> tuple[Array, dict[str, Array]]:
+        values, averaged = run_program(steps, causal, tables, row, jnp.ones(len(row) + 1, bool))
+        return values[steps[-1].label][1:], averaged
 
-    The values of a variable are taken from the run on the source, and all that depends on them is
-    computed anew. The first intervention does nothing; the last takes everything from the source.
+    answers, averaged = jax.lax.map(say, rows, batch_size=_CHUNK)
+    return answers, jax.tree.map(jnp.any, averaged)
 
-    Args:
-      program: the tabulated program.
-      variables: those of the compiled model.
-      base: indices into the case's vocabulary, without BOS.
-      source: as `base`.
-      sets: the variables to be interchanged together instead.
+
+def check_averages(averaged: dict[str, Array]) -> None:
+    """Refuses answers for which different values were averaged.
 
     Raises:
-      ValueError: an aggregate would average different values of a categorical expression.
+      ValueError: it happened to some expression.
     """
-    held = [[step.label in variable.labels for step in program.steps] for variable in variables]
-    default = [[False] * len(program.steps), *held, [True] * len(program.steps)]
-    masks = jnp.array(default if sets is None else sets @ np.array(held))
-    rows = jnp.asarray(base), jnp.asarray(source)
-    said = _checked(*_say(*_parts(program), *rows, masks))
-    return said.swapaxes(0, 1)
-
-
-def _parts(program: RaspArrays) -> tuple[tuple[Step, ...], bool, bool, Any]:
-    return program.steps, program.causal, program.categorical, program.tables
-
-
-@functools.partial(jax.jit, static_argnames=("steps", "causal", "categorical"))
-def _say(
-    steps: tuple[Step, ...],
-    causal: bool,
-    categorical: bool,
-    tables: Any,
-    base: Array,
-    source: Array | None = None,
-    masks: Array | None = None,
-) -> tuple[Array, dict[str, Array]]:
-    """Outputs after BOS, of each mask if there are some, and which expressions were averaged."""
-    run = functools.partial(_run, steps, causal, tables)
-
-    def say(row: Array, *swap: Any) -> tuple[Array, dict[str, Array]]:
-        values, mixed = run(row, *swap)
-        said = values[steps[-1].label][1:]
-        # Undefined is 0, as the argmax of a zero vector is.
-        return jnp.maximum(said, 0) if categorical else said, mixed
-
-    def say_all(rows: tuple[Array, Array]) -> tuple[Array, dict[str, Array]]:
-        there, _ = run(rows[1])
-        return jax.vmap(lambda mask: say(rows[0], there, mask))(masks)
-
-    each, rows = (say, base) if source is None else (say_all, (base, source))
-    at_once = _CHUNK if masks is None else max(1, _CHUNK * _MASKS // max(_MASKS, len(masks)))
-    said, mixed = jax.lax.map(each, rows, batch_size=at_once)
-    return said, jax.tree.map(jnp.any, mixed)
-
-
-def _checked(said: Array, mixed: dict[str, Array]) -> Array:
-    if averaged := [label for label, happens in mixed.items() if happens]:
+    if found := [label for label, happened in averaged.items() if happened]:
         raise ValueError(
-            f"different values would be averaged in {averaged}; run the compiled model instead"
+            f"different values would be averaged in {found}; run the compiled model instead"
         )
-    return said
 
 
-def _run(
+def run_program(
     steps: tuple[Step, ...],
     causal: bool,
     tables: Any,
     row: Int[Array, " length"],
-    there: Expressions | None = None,
-    swapped: Bool[Array, " step"] | None = None,
+    present: Bool[Array, " pos"],
+    see: See | None = None,
 ) -> tuple[Expressions, dict[str, Bool[Array, ""]]]:
-    """All expressions on one input, the swapped ones from `there`; which aggregates averaged."""
+    """All expressions on one input.
+
+    Args:
+      steps: of the program.
+      causal: whether attention looks back only.
+      tables: of the program.
+      row: indices into the case's vocabulary, without BOS.
+      present: false at padding, to which no position attends.
+      see: what a step sees of an expression, given its number, which of its arguments it is, the
+        label and the value; by default the value.
+
+    Returns:
+      Expressions by label; and by label whether an aggregate averaged different values.
+    """
     values: Expressions = {}
-    mixed: dict[str, Array] = {}
+    averaged: dict[str, Array] = {}
     for number, step in enumerate(steps):
         args, table = [values[label] for label in step.args], tables[step.label]
+        if see is not None:
+            args = [see(number, i, step.args[i], value) for i, value in enumerate(args)]
         if step.operation == "tokens":
             here = jnp.pad(table[0][row], (1, 0), constant_values=-1)
         elif step.operation == "indices":
@@ -206,7 +224,7 @@ def _run(
         elif step.operation == "linear":
             here = table[0][0] * args[0] + table[0][1] * args[1]
         else:
-            selected = _selected(args[0], args[1], table[0], causal)
+            selected = _selected(args[0], args[1], table[0], causal, present)
             if step.operation == "count":
                 here = selected[:, 1:].sum(1).at[0].set(-1)  # at BOS an MLP clears it
             elif step.operation == "mean":
@@ -214,18 +232,20 @@ def _run(
             else:
                 here = jnp.where(selected, args[2], -1).max(1)
                 least = jnp.where(selected, args[2], jnp.iinfo(jnp.int32).max).min(1)
-                mixed[step.label] = (least != here).any()
-        if there is not None and swapped is not None:
-            here = jnp.where(swapped[number], there[step.label], here)
+                averaged[step.label] = ((least != here) & present).any()
         values[step.label] = here
-    return values, mixed
+    return values, averaged
 
 
 def _selected(
-    keys: Int[Array, " pos"], queries: Int[Array, " pos"], table: Array, causal: bool
+    keys: Int[Array, " pos"],
+    queries: Int[Array, " pos"],
+    table: Array,
+    causal: bool,
+    present: Bool[Array, " pos"],
 ) -> Bool[Array, "pos key"]:
     """Where each position attends; BOS alone where it selects nothing, or BOS too."""
-    selected = table[queries[:, None], keys[None, :]]
+    selected = table[queries[:, None], keys[None, :]] & present[None, :]
     if causal:
         selected &= np.tri(len(keys), dtype=bool)
     others = selected.at[:, 0].set(False)

@@ -111,7 +111,7 @@ def test_circuit_of_another_graph_is_refused(stored: Path) -> None:
     with pytest.raises(ValueError, match=r"circuit\.json does not match its checksum"):
         load_model(stored)
     (stored / "checksums.json").unlink()
-    with pytest.raises(ValueError, match="circuit.json is for Graph"):
+    with pytest.raises(ValueError, match="circuit.json is for TransformerGraph"):
         load_model(stored)
 
 
