@@ -1,6 +1,5 @@
 """`interpbench evaluate`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import console, make_directories, print_metrics, print_table
+from interpbench_jax.files import to_json
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark.verify import JointVerification
@@ -67,7 +67,7 @@ def evaluate(
         found[name] = alone, jointly
     if as_json:
         rows = [_as_json(name, loaded[name], one) for name, one in found.items()]
-        print(json.dumps(rows, indent=1))
+        print(to_json(rows, indent=1))
     else:
         _print_tables(loaded, found)
     for name, directory in directories.items():

@@ -29,7 +29,8 @@ def edge_effects(
       edges: (writer, reader) indices; those into q, k and v of one head can be told apart.
 
     Returns:
-      Per edge the share of positions whose label changes, or whose value moves by over 0.05.
+      Per edge the share of positions whose label changes, or whose value moves by over 0.05; an
+      output with NaN has changed.
     """
     masks = np.zeros((len(edges), *Graph.of(config).valid.shape), np.float32)
     masks[np.arange(len(edges)), edges[:, 0], edges[:, 1]] = 1
@@ -50,9 +51,10 @@ def _effects(
     def effect(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
         patched, _ = forward(params, config, base, EdgePatch(mask, written))
         if config.d_vocab_out == 1:
-            changed = jnp.abs(patched - clean)[..., 0] > TOLERANCE
+            changed = ~(jnp.abs(patched - clean)[..., 0] <= TOLERANCE)
         else:
             changed = compiled_labels(patched) != compiled_labels(clean)
+            changed |= jnp.isnan(patched).any(-1)
         return changed[:, 1:].mean()
 
     return jax.lax.map(effect, masks)

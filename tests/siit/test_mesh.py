@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from interpbench_jax.siit import device_mesh, members, train_siit, train_together
+from interpbench_jax.siit.mesh import DATA, mean_over_devices
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
@@ -100,13 +103,20 @@ def test_two_processes() -> None:
     assert second.returncode == 0
 
 
+def test_a_device_that_counts_nothing_has_no_say() -> None:
+    """Its own mean is one over nothing, NaN."""
+    found, weights = jnp.array([[jnp.nan, jnp.nan], [2.0, 4.0]]), jnp.array([0.0, 3.0])
+    mean = jax.vmap(mean_over_devices, axis_name=DATA)(found, weights)
+    assert mean.tolist() == [[2.0, 4.0], [2.0, 4.0]]
+    broken = jax.vmap(mean_over_devices, axis_name=DATA)(found, jnp.array([1.0, 3.0]))
+    assert jnp.isnan(broken).all()
+
+
 def test_one_device_needs_no_mesh() -> None:
     assert device_mesh(4, 16) is None
 
 
 def test_devices_must_be_filled(monkeypatch) -> None:
-    import jax
-
     monkeypatch.setattr(jax, "devices", lambda: list(range(6)))
     with pytest.raises(ValueError, match="6 devices cannot be filled by 4 members"):
         device_mesh(4, 16)
