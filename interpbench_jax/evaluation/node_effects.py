@@ -60,7 +60,7 @@ def node_effects(
     Source: Gupta et al. 2024, InterpBench, section 4.
     """
     full, written = reference_run(params, config, problem.source)
-    source = ablation_source(written, ablation)
+    source = ablation_source(written, ablation, problem.positions)
     return _effects(params, config, problem, full, source, reduction=reduction)
 
 

@@ -6,6 +6,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.indices import check_indices
 from interpbench_jax.model.network import Network, as_network
 
 # How close a regression output must be to count as right.
@@ -23,8 +24,12 @@ def task_loss(
       logits: the model's outputs.
       target: labels or values.
       positions: weight of each position.
+
+    Raises:
+      ValueError: outside of `jit`, a label is none of the outputs.
     """
     if jnp.issubdtype(target.dtype, jnp.integer):
+        check_indices("target has label", target, logits.shape[-1])
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     else:
         losses = (logits[..., 0] - target) ** 2
