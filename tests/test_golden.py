@@ -129,6 +129,7 @@ def test_node_effects(golden: GoldenCase) -> None:
         writer = graph.writer_index(our_name(row["node"], row["index"]))
         assert effects.accuracy[writer] == pytest.approx(row["accuracy"], abs=1e-3)
         if golden.categorical:
+            assert effects.kl is not None and effects.kl_self is not None
             assert effects.kl[writer] == pytest.approx(row["kl_div"], abs=1e-3)
             assert effects.kl_self[writer] == pytest.approx(row["kl_div_self"], abs=1e-3)
 

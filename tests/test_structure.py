@@ -1,6 +1,8 @@
 """The shape of the package: imports point up."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,16 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     program = "import sys, interpbench_jax; print('jax' in sys.modules, 'tracr' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stdout.split() == ["False", "False"], found.stderr
+
+
+def test_types_do_not_depend_on_which_extras_are_installed() -> None:
+    """Packages that only benchmarks compare with are `Any` to mypy, installed or not."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    peers = project["project"]["optional-dependencies"]["peers"]
+    modules = {re.split("[=<>~!]", peer)[0].replace("-", "_") + ".*" for peer in peers}
+    skipped = [
+        set(override["module"])
+        for override in project["tool"]["mypy"]["overrides"]
+        if override.get("follow_imports") == "skip"
+    ]
+    assert modules <= set().union(*skipped)

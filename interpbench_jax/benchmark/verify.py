@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool
 
 from interpbench_jax.compiler import CompiledCase, compile_case
@@ -22,6 +24,7 @@ from interpbench_jax.evaluation import (
     position_leakage,
     validate,
 )
+from interpbench_jax.evaluation.ablation import reference_run
 from interpbench_jax.siit import Alignment, SiitProblem, align, problem_of_pairs
 from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 
@@ -66,16 +69,17 @@ class JointVerification(NamedTuple):
         Forms that do not apply to the model are left out; all of them where `has_effects` is false.
         """
         aligned = {variable.node for variable in model.variables}
+        resampled = self.effects["resample"]
+        forms = [form for form in NodeEffects._fields if getattr(resampled, form) is not None]
+        forms = forms if self.has_effects else []
         rows = []
         for index, node in enumerate(model.graph.writers[1:], start=1):
             row: dict[str, Any] = {"node": node, "in_circuit": node in aligned}
-            for form in NodeEffects._fields:
-                values = {
+            for form in forms:
+                row[form] = {
                     kind: round(float(getattr(found, form)[index]), 4) + 0.0  # never -0.0
                     for kind, found in self.effects.items()
                 }
-                if not any(np.isnan(value) for value in values.values()):
-                    row[form] = values
             rows.append(row)
         return rows
 
@@ -90,8 +94,12 @@ def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) 
 
     Returns:
       Accuracy, IIA and SIIA as fractions, mean and worst.
+
+    Raises:
+      ValueError: as `check_answers`.
     """
     problem, _ = _problem(compile_case(model.case), model, n_pairs, seed)
+    check_answers(model, problem)
     return metrics(validate(model.params, model.config, problem))
 
 
@@ -114,7 +122,7 @@ def verify_jointly(
       seed: which pairs and interventions.
 
     Raises:
-      ValueError: a number is smaller than 1.
+      ValueError: a number is smaller than 1; or as `check_answers`.
     """
     for name, number in (("n_interventions", n_interventions), ("n_runs", n_runs)):
         if number < 1:
@@ -122,6 +130,7 @@ def verify_jointly(
     compiled = compile_case(model.case)
     network, free = (model.params, model.config), _align(compiled, model).free_nodes
     problem, pairs = _problem(compiled, model, n_pairs, seed)
+    check_answers(model, problem)
     most = max(min(2 ** len(free), N_SUBSETS), n_interventions)
     some = problem.take(slice(max(_FEWEST_PAIRS, n_runs // most)))
 
@@ -158,6 +167,27 @@ def verify_jointly(
         },
         effects={kind: node_effects(*network, problem, ablation=kind) for kind in ABLATIONS},
     )
+
+
+def check_answers(model: BenchmarkModel, problem: SiitProblem) -> None:
+    """Checks that the unpatched model gives numbers: of a broken one, no score says anything.
+
+    Raises:
+      ValueError: some output is NaN or infinite; the message names the weights that are.
+    """
+    rows = jnp.concatenate([problem.base, problem.source])
+    logits, _ = reference_run(model.params, model.config, rows)
+    broken = int((~jnp.isfinite(logits)).any((1, 2)).sum())
+    if broken:
+        weights = [
+            ".".join(name)
+            for name, weight in flatten_dict(model.params).items()
+            if not np.isfinite(weight).all()
+        ]
+        raise ValueError(
+            f"the model of case {model.case} gives NaN or infinity on {broken} of {len(rows)} "
+            f"inputs; weights that are not finite: {', '.join(weights) or 'none'}"
+        )
 
 
 def _problem(

@@ -1,25 +1,29 @@
 """From a RASP program to weights, variables and a ground-truth circuit."""
 
+from interpbench_jax.compiler.answers import CompiledAnswers, TabulatedAnswers, answers_of
 from interpbench_jax.compiler.codec import Codec, compiled_labels
 from interpbench_jax.compiler.compiled import CompiledCase, compile_case
 from interpbench_jax.compiler.content import case_fingerprint
 from interpbench_jax.compiler.outputs import (
     algorithm_interchanges,
     algorithm_outputs,
-    compiled_interchanges,
+    answer_in_chunks,
 )
 from interpbench_jax.compiler.program_text import program_text
 from interpbench_jax.compiler.variables import Variable
 
 __all__ = [
     "Codec",
+    "CompiledAnswers",
     "CompiledCase",
+    "TabulatedAnswers",
     "Variable",
     "algorithm_interchanges",
     "algorithm_outputs",
+    "answer_in_chunks",
+    "answers_of",
     "case_fingerprint",
     "compile_case",
-    "compiled_interchanges",
     "compiled_labels",
     "program_text",
 ]

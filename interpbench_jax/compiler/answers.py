@@ -5,6 +5,7 @@ million parameters), the program tabulated over arrays. Both are pytrees whose l
 tables, so that a compiled function takes them as an argument.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -17,10 +18,13 @@ from jaxtyping import Array, Int, Num
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.compiled import CompiledCase
 from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, find_wires, run_program
-from interpbench_jax.model import EdgePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import EdgePatch, Graph, Nudge, Params, TransformerConfig, forward
 
 # Compiled models with more parameters are not run: the tables are faster.
 _HEAVY = 50_000
+
+NO_LABEL = -1
+"""Stands where the tables have no answer."""
 
 Tokens = Int[Array | np.ndarray, "pair pos"]
 Sources = Int[Array | np.ndarray, "*sources pair pos"]
@@ -44,13 +48,19 @@ class CompiledAnswers(struct.PyTreeNode):
         self, base: Tokens, source: Sources, masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
         """The answers on the base under each patch; see `Task.answers`."""
-        sources = _stacked(base, source)
-        written = [forward(self.params, self.config, tokens)[1] for tokens in sources]
+        first, *others = [
+            forward(self.params, self.config, tokens)[1] for tokens in _stacked(base, source)
+        ]
+        valid = Graph.of(self.config).valid.shape
 
         def under(mask: Array) -> Array:
-            chosen = [(mask == number).astype(jnp.float32) for number in range(1, len(written) + 1)]
-            patch = tuple(EdgePatch(*given) for given in zip(chosen, written, strict=True))
-            logits, _ = forward(self.params, self.config, base, patch)
+            patch = EdgePatch((mask > 0).astype(jnp.float32), first)
+            # Where an edge is patched from another source: on top of the first, what is different.
+            nudges = [
+                Nudge(jnp.broadcast_to(mask == number, valid).astype(jnp.float32), other - first)
+                for number, other in enumerate(others, start=2)
+            ]
+            logits, _ = forward(self.params, self.config, base, patch, nudge=nudges)
             return compiled_labels(logits) if self.categorical else logits[..., 0]
 
         said = jax.lax.map(under, jnp.asarray(masks))
@@ -59,6 +69,9 @@ class CompiledAnswers(struct.PyTreeNode):
 
 class TabulatedAnswers(struct.PyTreeNode):
     """Evaluates the tabulated program.
+
+    Where different values of a categorical expression would be averaged, which tables cannot tell,
+    the answer to the whole input is `NO_LABEL`, or NaN.
 
     Attributes:
       tables: of the program.
@@ -85,7 +98,7 @@ class TabulatedAnswers(struct.PyTreeNode):
     ) -> Num[Array, "intervention pair pos"]:
         """The answers on the base under each patch; see `Task.answers`."""
         sources = _stacked(base, source)
-        masks = jnp.asarray(masks)
+        tables, masks = jax.tree.map(jnp.asarray, (self.tables, masks))
         masks = jnp.broadcast_to(masks, (*masks.shape[:2], self.n_readers))
         writer_of = {s.label: wire.writer for s, wire in zip(self.steps, self.wires, strict=True)}
 
@@ -101,14 +114,16 @@ class TabulatedAnswers(struct.PyTreeNode):
 
             row = jnp.asarray(self.places)[tokens[1:]]
             present = tokens != self.pad
-            values, _ = run_program(self.steps, self.causal, self.tables, row, present, see)
+            values, averaged = run_program(self.steps, self.causal, tables, row, present, see)
             output = self.steps[-1].label
-            return values, view(output, self.n_readers - 1, values[output])
+            said = view(output, self.n_readers - 1, values[output])
+            said = jnp.maximum(said, 0) if self.categorical else said  # undefined is label 0
+            blurred = functools.reduce(jnp.logical_or, averaged.values(), jnp.zeros((), bool))
+            return values, jnp.where(blurred, NO_LABEL if self.categorical else jnp.nan, said)
 
         def answer(pair: tuple[Array, Array]) -> Array:
             given = tuple(run(tokens)[0] for tokens in pair[1])
-            said = jax.lax.map(lambda mask: run(pair[0], given, mask)[1], masks)
-            return jnp.maximum(said, 0) if self.categorical else said
+            return jax.lax.map(lambda mask: run(pair[0], given, mask)[1], masks)
 
         said = jax.vmap(answer, out_axes=1)((jnp.asarray(base), jnp.stack(sources, 1)))
         return _counted(said, base, self.pad)

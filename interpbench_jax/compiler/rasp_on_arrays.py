@@ -131,7 +131,7 @@ def find_wires(
         if step.label not in node_of:
             raise ValueError(f"no node of the compiled model holds {step.label!r}")
         node = node_of[step.label]
-        # Attention takes its arguments in the order in which steps have them: keys, queries, values.
+        # Attention has keys, queries and values, in this order.
         kinds = ("",) if node.startswith("m") else ("<k>", "<q>", "<v>")
         readers = [f"{node}{kinds[min(i, len(kinds) - 1)]}" for i in range(len(step.args))]
         wires.append(Wire(graph.writer_index(node), tuple(map(graph.reader_index, readers))))

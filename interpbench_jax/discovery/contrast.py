@@ -5,13 +5,13 @@ from typing import cast, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
 from interpbench_jax.discovery.optimal_ablation import optimal_source
 from interpbench_jax.evaluation import Ablation, ablation_source
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
@@ -34,18 +34,21 @@ def contrast_batch(
       params: weights.
       config: their shape, or another network.
       clean: token ids.
-      corrupted: token ids of the input from which patches come, row by row; means are over these.
+      corrupted: token ids of the input from which patches come, row by row, of the same lengths;
+        means are over these.
         `None` is for ablations that need none: means are over the clean inputs then.
       target: what is right on the clean input: labels, or values for a regression.
       positions: weight of each position in the loss.
       ablation: `resample` patches from the corrupted input, `mean` from the mean over inputs and
-        positions, `mean_per_position` over inputs, `zero` removes, `optimal` takes the constant
-        that costs least.
+        positions that count, `mean_per_position` over inputs whose position counts, `zero` removes,
+        `optimal` takes the constant that costs least.
       loss: what `optimal` constants are to minimise.
 
     Raises:
       ValueError: shapes do not fit one another, or what the ablation needs is missing. Outside of
-        `jit`: a token is none of a transformer's vocabulary, or what the ablation puts in is NaN.
+        `jit`: a token is none of a transformer's vocabulary or a label none of the outputs, at
+        positions that do not count as well; a corrupted input is padded where its clean one is not;
+        no position counts; or what the ablation puts in is NaN.
     """
     for name, given in (("corrupted", corrupted), ("target", target), ("positions", positions)):
         if given is not None and given.shape != clean.shape:
@@ -57,17 +60,22 @@ def contrast_batch(
         raise ValueError(f"unknown ablation {ablation!r}; known: {known}")
     if corrupted is None and ablation == "resample":
         raise ValueError("resample ablation needs corrupted inputs to patch from, got none")
+    if not isinstance(positions, jax.core.Tracer) and not positions.any():
+        raise ValueError("positions are all 0, so that no output counts")
     if loss is None and ablation == "optimal":
         raise ValueError("optimal ablation needs the loss that its constants minimise, got none")
     if isinstance(config, TransformerConfig):
-        _check_tokens("clean", clean, config.d_vocab)
+        check_indices("clean has token", clean, config.d_vocab)
         if corrupted is not None:
-            _check_tokens("corrupted", corrupted, config.d_vocab)
+            check_indices("corrupted has token", corrupted, config.d_vocab)
+            check_same_lengths("corrupted", corrupted, clean, config.pad)
     network = as_edge_network(config)
     clean_logits, written = network.run(params, clean)
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        check_indices("target has label", target, clean_logits.shape[-1])
     there = written if corrupted is None else network.run(params, corrupted)[1]
     kind = "mean" if ablation == "optimal" else cast(Ablation, ablation)
-    source = ablation_source(there, kind)
+    source = ablation_source(there, kind, jnp.asarray(positions))
     batch = ContrastBatch(
         clean, corrupted, target, clean_logits, jnp.asarray(positions), written, source
     )
@@ -75,16 +83,6 @@ def contrast_batch(
         batch = batch._replace(source=optimal_source(params, config, batch, loss))
     _check_source(batch.source, ablation, network.graph.writers)
     return batch
-
-
-def _check_tokens(name: str, tokens: Int[Array, "batch pos"], d_vocab: int) -> None:
-    """Lookups in JAX take the nearest row instead of a missing one."""
-    if isinstance(tokens, jax.core.Tracer):
-        return
-    given = np.asarray(tokens)
-    unknown = given[(given < 0) | (given >= d_vocab)]
-    if unknown.size:
-        raise ValueError(f"{name} has token {unknown[0]}, expected one of the {d_vocab} from 0")
 
 
 def _check_source(

@@ -97,7 +97,7 @@ def prune_edges(
     valid = jnp.asarray(as_edge_network(config).graph.valid)
     all_patched = edge_masked_loss(params, config, batch, loss)(valid.astype(float))
     rise = jnp.abs(all_patched - loss(batch.clean_logits, batch))
-    unit = jnp.where(rise > 0, rise, 1.0)
+    unit = jnp.where(rise == 0, 1.0, rise)  # NaN stays NaN
 
     def kept(masks: dict[str, Array]) -> Float[Array, "writer reader"]:
         return keep_probability(masks["edges"]) * keep_probability(masks["writers"])[:, None]

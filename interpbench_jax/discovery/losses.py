@@ -6,6 +6,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.model.indices import check_indices
 
 Logits = Float[Array, "batch pos d_vocab_out"]
 
@@ -19,14 +20,14 @@ def kl_to_clean(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
 
 def cross_entropy(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     """Cross entropy to the labels, in nats."""
-    labels = _labels(batch, "cross_entropy")
+    labels = _labels(logits, batch, "cross_entropy")
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return _mean(losses, batch)
 
 
 def logit_difference(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
     """The largest logit of a wrong label minus that of the right one."""
-    labels = _labels(batch, "logit_difference")
+    labels = _labels(logits, batch, "logit_difference")
     right = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     wrong = jnp.where(right, -jnp.inf, logits).max(-1)
     return _mean(wrong - jnp.where(right, logits, 0.0).sum(-1), batch)
@@ -87,9 +88,10 @@ def loss_to_clean(categorical: bool) -> Loss:
     return kl_to_clean if categorical else squared_error_to_clean
 
 
-def _labels(batch: ContrastBatch, loss: str) -> Int[Array, "batch pos"]:
+def _labels(logits: Logits, batch: ContrastBatch, loss: str) -> Int[Array, "batch pos"]:
     if not jnp.issubdtype(batch.target.dtype, jnp.integer):
         raise ValueError(f"{loss} needs labels, which are integers; got {batch.target.dtype}")
+    check_indices("target has label", batch.target, logits.shape[-1])
     return jnp.asarray(batch.target)
 
 

@@ -30,7 +30,8 @@ def optimal_source(
       batch: inputs; its source is where learning starts.
       loss: `(logits, batch) -> scalar`.
       steps: of Adam.
-      learning_rate: of Adam, in units of the root mean square of what a writer writes.
+      learning_rate: of Adam, in units of the root mean square of what a writer writes where
+        positions count.
 
     Returns:
       One vector per writer, the same for all inputs and positions, as a source for patches; NaN
@@ -41,7 +42,8 @@ def optimal_source(
     network = as_edge_network(config)
     n_writers = batch.source.shape[2]
     # Writers differ in scale by orders of magnitude; one rate must fit them all.
-    scale = jnp.sqrt((batch.written**2).mean((0, 1, 3))) + 1e-6
+    counted = (batch.positions != 0)[:, :, None, None]
+    scale = jnp.sqrt((batch.written**2).mean((0, 1, 3), where=counted)) + 1e-6
     optimizer = optax.adam(learning_rate)
 
     def ablated(constant: Float[Array, " d_model"], writer: Array) -> Float[Array, ""]:

@@ -14,25 +14,31 @@ ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 
 
 def ablation_source(
-    writers: Float[Array, "batch pos writer d_model"], kind: Ablation
+    writers: Float[Array, "batch pos writer d_model"],
+    kind: Ablation,
+    positions: Float[Array, "batch pos"],
 ) -> Float[Array, "batch pos writer d_model"]:
     """What each writer is replaced by.
 
     Args:
       writers: what every writer writes on the inputs that nodes are ablated with.
       kind: `resample` takes it as it is, `mean` its mean over inputs and positions,
-        `mean_per_position` its mean over inputs, `zero` nothing. Means are over all positions, BOS
-        and padding among them.
+        `mean_per_position` its mean over inputs, `zero` nothing.
+      positions: which positions count: means are over those whose weight is not 0, which leaves
+        out BOS and padding. `mean_per_position` has nothing to average where no input counts, as
+        at BOS, and takes the mean over all inputs there.
 
     Raises:
       ValueError: `kind` is none of these.
     """
     if kind == "resample":
         return writers
+    counted = (positions != 0)[:, :, None, None]
     if kind == "mean":
-        instead = writers.mean((0, 1), keepdims=True)
+        instead = writers.mean((0, 1), keepdims=True, where=counted)
     elif kind == "mean_per_position":
-        instead = writers.mean(0, keepdims=True)
+        averaged = counted | ~counted.any(0, keepdims=True)
+        instead = writers.mean(0, keepdims=True, where=averaged)
     elif kind == "zero":
         instead = jnp.zeros((1, 1, 1, 1))
     else:

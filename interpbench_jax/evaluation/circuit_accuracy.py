@@ -28,7 +28,7 @@ def circuit_accuracy(
     Source: Gupta et al. 2024, InterpBench, section 5 (circuit realism).
     """
     _, written = reference_run(params, config, problem.source)
-    return _accuracy(params, config, problem, ablation_source(written, ablation))
+    return _accuracy(params, config, problem, ablation_source(written, ablation, problem.positions))
 
 
 @functools.partial(jax.jit, static_argnames="config")

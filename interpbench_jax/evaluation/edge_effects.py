@@ -32,7 +32,8 @@ def edge_effects(
       categorical: whether outputs are labels rather than values.
 
     Returns:
-      Per edge the share of positions whose label changes, or whose value moves by over 0.05.
+      Per edge the share of positions whose label changes, or whose value moves by over 0.05; an
+      output with NaN has changed.
     """
     masks = np.zeros((len(edges), *Graph.of(config).valid.shape), np.float32)
     masks[np.arange(len(edges)), edges[:, 0], edges[:, 1]] = 1
@@ -56,8 +57,9 @@ def _effects(
         patched, _ = forward(params, config, base, EdgePatch(mask, written))
         if categorical:
             changed = compiled_labels(patched) != compiled_labels(clean)
+            changed |= jnp.isnan(patched).any(-1)
         else:
-            changed = jnp.abs(patched - clean)[..., 0] > TOLERANCE
+            changed = ~(jnp.abs(patched - clean)[..., 0] <= TOLERANCE)
         return changed[:, 1:].mean()
 
     return jax.lax.map(effect, masks)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from interpbench_jax.evaluation.ablation import Ablation, ablation_source, reference_run
 from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
-from interpbench_jax.siit import TOLERANCE, SiitProblem
+from interpbench_jax.siit import TOLERANCE, SiitProblem, is_right
 
 Reduction = Literal["ratio_of_means", "mean_of_ratios"]
 Logits = Float[Array, "pair pos d_vocab_out"]
@@ -24,13 +24,15 @@ class NodeEffects(NamedTuple):
       accuracy: share of these positions whose output misses the base's target once the node is
         ablated.
       kl: rise of the divergence from the target, as a share of its rise when everything comes
-        from the source, whatever the ablation; NaN for a regression.
-      kl_self: the same against the model's own unpatched output; NaN for a regression.
+        from the source, whatever the ablation; `None` for a regression.
+      kl_self: the same against the model's own unpatched output; `None` for a regression.
+
+    An output with NaN misses the target, and makes both divergences NaN.
     """
 
     accuracy: Float[Array, " writer"]
-    kl: Float[Array, " writer"]
-    kl_self: Float[Array, " writer"]
+    kl: Float[Array, " writer"] | None
+    kl_self: Float[Array, " writer"] | None
 
 
 def node_effects(
@@ -58,7 +60,7 @@ def node_effects(
     Source: Gupta et al. 2024, InterpBench, section 4.
     """
     full, written = reference_run(params, config, problem.source)
-    source = ablation_source(written, ablation)
+    source = ablation_source(written, ablation, problem.positions)
     return _effects(params, config, problem, full, source, reduction=reduction)
 
 
@@ -98,10 +100,9 @@ def _effects(
 
     def effects(mask: Float[Array, " writer"]) -> NodeEffects:
         patched, _ = forward(params, config, problem.base, NodePatch(mask, source))
+        missed = mean(~is_right(patched, target))
         if not categorical:
-            missed = jnp.abs(patched[..., 0] - target) > TOLERANCE
-            return NodeEffects(mean(missed), jnp.array(jnp.nan), jnp.array(jnp.nan))
-        missed = patched.argmax(-1) != target
-        return NodeEffects(mean(missed), share(from_target, patched), share(from_clean, patched))
+            return NodeEffects(missed, None, None)
+        return NodeEffects(missed, share(from_target, patched), share(from_clean, patched))
 
     return jax.lax.map(effects, jnp.eye(Graph.of(config).n_writers))

@@ -5,15 +5,14 @@ head dimensions and positions out as elementwise work, which on a CPU is several
 heads of a handful of dimensions (`benchmarks/attention_forms.py` measures both).
 """
 
-import functools
 import math
-from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float
+
+from interpbench_jax.model.bilinear import spelled_out_product
 
 # Beyond this many multiply-adds per attention entry the unrolled form compiles too slowly.
 _UNROLL_LIMIT = 16
@@ -60,44 +59,8 @@ def _softmax(
     return jax.nn.softmax(scores, axis=2)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _unrolled(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
-    return _unrolled_forward(causal, qkv, padding)[0]
-
-
-def _unrolled_forward(causal: bool, qkv: Qkv, padding: Padding) -> tuple[Heads, tuple]:
-    q, k, v = qkv
-    _, d_head, pos, _ = q.shape
-    dims, keys = range(d_head), range(pos)
-    scores = _total(q[:, e, :, None, :] * k[:, e, None, :, :] for e in dims) / math.sqrt(d_head)
+    q, k, v = (part[0] for part in jnp.split(qkv, 3))  # slices' gradients would be padded and added
+    scores = spelled_out_product("hepb,hekb->hpkb", q, k, "e") / math.sqrt(q.shape[1])
     weights = _softmax(scores, causal, padding)
-    out = jnp.stack([_total(weights[:, :, j] * v[:, e, None, j, :] for j in keys) for e in dims], 1)
-    return out, (qkv, weights)
-
-
-def _unrolled_backward(causal: bool, saved: tuple, d_out: Heads) -> tuple[Qkv, None]:
-    del causal  # masked entries have weight 0 and so no gradient
-    (q, k, v), weights = saved
-    _, d_head, pos, _ = q.shape
-    dims, positions = range(d_head), range(pos)
-    # The barriers keep XLA from computing these arrays anew inside every product that uses them.
-    weights, d_out = lax.optimization_barrier((weights, d_out))
-    d_weights = _total(d_out[:, e, :, None, :] * v[:, e, None, :, :] for e in dims)
-    d_scores = weights * (d_weights - (weights * d_weights).sum(2, keepdims=True))
-    d_scores = lax.optimization_barrier(d_scores / math.sqrt(d_head))
-
-    def products(per_position) -> Heads:
-        return jnp.stack([_total(per_position(e, i) for i in positions) for e in dims], 1)
-
-    d_q = products(lambda e, j: d_scores[:, :, j] * k[:, e, None, j, :])
-    d_k = products(lambda e, i: d_scores[:, i] * q[:, e, i, None, :])
-    d_v = products(lambda e, i: weights[:, i] * d_out[:, e, i, None, :])
-    return jnp.stack([d_q, d_k, d_v]), None
-
-
-_unrolled.defvjp(_unrolled_forward, _unrolled_backward)
-
-
-def _total(terms: Iterable[Array]) -> Array:
-    """The sum of a few arrays of one shape, spelled out so that XLA fuses it."""
-    return functools.reduce(jnp.add, terms)
+    return spelled_out_product("hpkb,hekb->hepb", weights, v, "e")

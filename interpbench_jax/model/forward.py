@@ -4,12 +4,15 @@ Here the order of axes is the usual `[batch, pos, ...]`; the transposes to and f
 cancel when calls are composed in one `jit`.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.interchanges import InterchangeStream, SourceStream
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.stream import ResidualStream
@@ -22,7 +25,7 @@ def forward(
     tokens: Int[Array | np.ndarray, "batch pos"],
     patch: Patch | None = None,
     *,
-    nudge: Nudge | None = None,
+    nudge: Nudge | Sequence[Nudge] | None = None,
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
     """Runs the model, under an intervention if one is given.
 
@@ -31,16 +34,18 @@ def forward(
       config: the model's shape; static.
       tokens: token ids, BOS first; at most `config.n_ctx` positions.
       patch: which nodes or edges to replace, and by what; `None` is the model itself.
-      nudge: what readers see on top; its gradient says what matters to whom.
+      nudge: what readers see on top, one or several; the gradient says what matters to whom.
 
     Returns:
       The logits, and what every writer put into the residual stream (patched where it was).
 
     Raises:
-      ValueError: tokens or patch do not fit the model.
+      ValueError: tokens or patch do not fit the model. Which tokens there are is looked at outside
+        of `jit` only; inside, one that is not in the vocabulary has no meaning.
     """
-    _check_shapes(config, tokens, patch, nudge)
-    stream = ResidualStream(Graph.of(config), len(tokens), patch, nudge)
+    nudges = (nudge,) if isinstance(nudge, Nudge) else tuple(nudge or ())
+    _check_inputs(config, tokens, patch, nudges)
+    stream = ResidualStream(Graph.of(config), len(tokens), patch, nudges)
     logits = apply_transformer(Transformer(config), params, tokens, stream)
     return logits.transpose(2, 1, 0), stream.writers().transpose(3, 2, 0, 1)
 
@@ -67,7 +72,7 @@ def forward_from(
       patch: its mask is zero at all readers of earlier stages.
       only_there: whether it is zero at those of later stages, too, which then cost less.
     """
-    _check_shapes(config, tokens, patch, None)
+    _check_inputs(config, tokens, patch)
     graph = Graph.of(config)
     stream = ResidualStream(graph, len(tokens), patch, once=only_there)
     stream.write(written[:, :, : graph.writers_before(stage)].transpose(2, 3, 1, 0))
@@ -105,13 +110,15 @@ def forward_interchanges(
         between activation and output map.
 
     Raises:
-      ValueError: tokens or masks do not fit the model.
+      ValueError: tokens or masks do not fit the model, or a base and its source differ in length;
+        tokens are looked at outside of `jit` only.
     """
     graph, n = Graph.of(config), len(masks)
     for tokens in (base, source):
-        _check_shapes(config, tokens, None, None)
+        _check_inputs(config, tokens)
     if base.shape != source.shape:
         raise ValueError(f"base has shape {base.shape}, source {source.shape}; expected the same")
+    check_same_lengths("source", source, base, config.pad)
     if masks.shape[1:] not in [(rows, graph.n_writers) for rows in (1, len(base))]:
         raise ValueError(
             f"masks have shape {masks.shape}, expected [intervention, 1 or {len(base)}, "
@@ -130,20 +137,21 @@ def forward_interchanges(
     return blocks.transpose(2, 3, 1, 0)
 
 
-def _check_shapes(
+def _check_inputs(
     config: TransformerConfig,
     tokens: Array | np.ndarray,
-    patch: Patch | None,
-    nudge: Nudge | None,
+    patch: Patch | None = None,
+    nudges: Sequence[Nudge] = (),
 ) -> None:
     if tokens.ndim != 2:
         raise ValueError(f"tokens must be [batch, pos], got shape {tokens.shape}")
+    check_indices("the input has token", tokens, config.d_vocab)
     n_batch, n_pos = tokens.shape
     if n_pos > config.n_ctx:
         raise ValueError(f"sequence of {n_pos} positions; the model takes at most {config.n_ctx}")
     graph = Graph.of(config)
     expected = (n_batch, n_pos, graph.n_writers, config.d_model)
-    if nudge is not None:
+    for nudge in nudges:
         wanted = {"weights": graph.valid.shape, "difference": expected}
         for name, given in nudge._asdict().items():
             if given.shape != wanted[name]:

@@ -1,6 +1,7 @@
 """The residual stream during one run: what was written so far, and what each reader sees of it."""
 
 import functools
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -62,14 +63,14 @@ class ResidualStream(Stream):
         graph: TransformerGraph,
         n_rows: int,
         patch: Patch | None = None,
-        nudge: Nudge | None = None,
+        nudges: Sequence[Nudge] = (),
         *,
         once: bool = False,
     ) -> None:
         """An empty stream for so many rows; a patch of `once` is seen by those who read first."""
         self.graph = graph
         self._patch = patch
-        self._nudge, self._once = nudge, once
+        self._nudges, self._once = nudges, once
         self._written: list[Array] = []
         self._replacements: list[Array] = []
         self._sum = jnp.zeros(())
@@ -140,9 +141,9 @@ class ResidualStream(Stream):
         mixed = []
         if isinstance(self._patch, EdgePatch) and not self._alike:
             mixed.append((self._patch.mask[:n_written, readers], self._replacements))
-        if self._nudge is not None:
-            differences = [self._nudge.difference.transpose(2, 3, 1, 0)[:n_written]]
-            mixed.append((self._nudge.weights[:n_written, readers], differences))
+        for nudge in self._nudges:
+            differences = [nudge.difference.transpose(2, 3, 1, 0)[:n_written]]
+            mixed.append((nudge.weights[:n_written, readers], differences))
         if mixed:
             seen = _mixture(jnp.ones((1, readers.stop - readers.start)), [seen])
             seen += functools.reduce(jnp.add, [_mixture(*terms) for terms in mixed])

@@ -7,7 +7,13 @@ from interpbench_jax.siit.causal_model import (
     problem_from_causal_model,
 )
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.losses import TOLERANCE, agreement, interchange_losses, task_loss
+from interpbench_jax.siit.losses import (
+    TOLERANCE,
+    agreement,
+    interchange_losses,
+    is_right,
+    task_loss,
+)
 from interpbench_jax.siit.members import VARIED, Member, members
 from interpbench_jax.siit.mesh import cores_as_devices, device_mesh
 from interpbench_jax.siit.presets import PRESETS, preset
@@ -50,6 +56,7 @@ __all__ = [
     "device_mesh",
     "draw_batch",
     "interchange_losses",
+    "is_right",
     "interchange_targets",
     "init_states",
     "init_states_together",

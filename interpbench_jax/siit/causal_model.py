@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.model import Graph, TransformerConfig
+from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.siit.problem import SiitProblem
 
 Tokens = Int[Array | np.ndarray, "pair pos"]
@@ -147,15 +148,17 @@ def problem_from_causal_model(
       positions: weight of each position, the same for all pairs or each pair's own; 1 by default.
 
     Raises:
-      ValueError: an unknown variable or node, two variables at one node, or tokens or labels that
-        the transformer does not have.
+      ValueError: an unknown variable or node, two variables at one node, tokens or labels that the
+        transformer does not have, or a source that is padded where its base is not.
     """
     graph = Graph.of(config)
     _check_alignment(model, alignment, graph)
-    _check_range("tokens", np.stack([base, source]), config.d_vocab)
+    for name, tokens in (("base", base), ("source", source)):
+        check_indices(f"{name} has token", tokens, config.d_vocab)
+    check_same_lengths("source", source, base, config.pad)
     said = interchange_targets(model, base, source)
     if jnp.issubdtype(said.dtype, jnp.integer):
-        _check_range("labels", np.asarray(said), config.d_vocab_out)
+        check_indices("the algorithm has label", said, config.d_vocab_out)
     elif config.d_vocab_out != 1:
         raise ValueError(f"a model of values has one output, d_vocab_out is {config.d_vocab_out}")
     names = list(model.variables)
@@ -196,8 +199,3 @@ def _check_alignment(model: CausalModel, alignment: Mapping[str, str], graph: Gr
     shared = {node for node in alignment.values() if list(alignment.values()).count(node) > 1}
     if shared:
         raise ValueError(f"a node holds one variable; {', '.join(sorted(shared))} has several")
-
-
-def _check_range(kind: str, found: np.ndarray, n_known: int) -> None:
-    if found.min() < 0 or found.max() >= n_known:
-        raise ValueError(f"{kind} must be 0 to {n_known - 1}, got {found.min()} to {found.max()}")

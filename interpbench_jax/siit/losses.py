@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.indices import check_indices
 from interpbench_jax.model.network import Network, as_network
 
 # How close a regression output must be to count as right.
@@ -23,8 +24,12 @@ def task_loss(
       logits: the model's outputs.
       target: labels or values.
       positions: weight of each position.
+
+    Raises:
+      ValueError: outside of `jit`, a label is none of the outputs.
     """
     if jnp.issubdtype(target.dtype, jnp.integer):
+        check_indices("target has label", target, logits.shape[-1])
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     else:
         losses = (logits[..., 0] - target) ** 2
@@ -36,20 +41,31 @@ def agreement(
     target: Num[Array, "pair pos"],
     positions: Float[Array, "pair pos"],
 ) -> Float[Array, ""]:
-    """Share of positions where the model says what the target says.
-
-    For labels its argmax is the label; for values it is within 0.05.
+    """Share of positions where the model says what the target says; see `is_right`.
 
     Args:
       logits: the model's outputs.
       target: labels or values.
       positions: weight of each position.
     """
+    return (is_right(logits, target) * positions).sum() / positions.sum()
+
+
+def is_right(
+    logits: Float[Array, "pair pos d_vocab_out"], target: Num[Array, "pair pos"]
+) -> Bool[Array, "pair pos"]:
+    """Where the model says what the target says.
+
+    For labels its argmax is the label; for values it is within 0.05. An output with NaN is wrong,
+    whatever the target: the argmax of NaN would be its place.
+
+    Args:
+      logits: the model's outputs.
+      target: labels or values.
+    """
     if jnp.issubdtype(target.dtype, jnp.integer):
-        right = logits.argmax(-1) == target
-    else:
-        right = jnp.abs(logits[..., 0] - target) <= TOLERANCE
-    return (right * positions).sum() / positions.sum()
+        return (logits.argmax(-1) == target) & ~jnp.isnan(logits).any(-1)
+    return jnp.abs(logits[..., 0] - target) <= TOLERANCE
 
 
 def interchange_losses(

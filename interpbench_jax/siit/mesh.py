@@ -142,8 +142,9 @@ def mean_over_devices(tree: _Tree, weight: Array) -> _Tree:
     One exchange of all arrays together: on small models each one costs more than it carries.
 
     Args:
-      tree: what this device found.
+      tree: what this device found. It may be NaN where the weight is 0: a mean over nothing.
       weight: how much it counts for.
     """
     flat, unravel = ravel_pytree(tree)
-    return unravel(jax.lax.psum(flat * weight, DATA) / jax.lax.psum(weight, DATA))
+    weighted = jnp.where(weight > 0, flat * weight, 0)
+    return unravel(jax.lax.psum(weighted, DATA) / jax.lax.psum(weight, DATA))

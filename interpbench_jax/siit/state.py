@@ -56,7 +56,8 @@ class TrainState(NamedTuple):
       rates: the member's own weights of losses and learning rates.
       round: rounds finished.
       done: every score that counts has reached the threshold, or the member has diverged.
-      diverged: a loss was no longer finite; the weights are those of the best round before.
+      diverged: a loss or an output was no longer finite, in any run; the weights are those of the
+        best round before.
       best_params: weights after the best round so far.
       best_score: the worst of that round's scores.
       history: of all rounds so far.

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model import Params, TransformerConfig, forward
+from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.losses import task_loss
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import (
     DATA,
@@ -29,7 +28,7 @@ from interpbench_jax.siit.mesh import (
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.state import History, Loop, TrainState, init_states
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, own_part, update
-from interpbench_jax.siit.validation import Scores, validate
+from interpbench_jax.siit.validation import Scores, scores_and_finiteness, validate
 
 
 class TrainResult(NamedTuple):
@@ -42,7 +41,7 @@ class TrainResult(NamedTuple):
         member cannot win by what it was not asked for.
       history: per round.
       rounds: how many rounds each member took.
-      diverged: whether a loss was no longer finite.
+      diverged: whether a loss, or an output in any validation run, was no longer finite.
     """
 
     params: Params
@@ -245,14 +244,12 @@ def _round(
     carry = (state.params, state.optimizer_state, state.key, jnp.zeros(3))
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
-    scores = validate(params, model, validation)
+    # Losses are of before each step: what the last one made of the weights is seen here only.
+    scores, finite = scores_and_finiteness(params, model, validation)
     worst = worst_that_counts(scores, rates.weights)
     seen = History(losses, scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
-    # Losses are of before each step: what the last one made of the weights is seen here only.
-    logits, _ = forward(params, model, validation.base)
-    afterwards = task_loss(logits, validation.base_target, validation.positions)
-    diverged = ~(jnp.isfinite(losses).all() & jnp.isfinite(afterwards))
+    diverged = ~(jnp.isfinite(losses).all() & finite)
     better = (worst > state.best_score) & ~diverged
     _, plateau_state = loop.plateau().update({}, state.plateau_state, value=1 - worst)
     return TrainState(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
@@ -36,7 +36,7 @@ class Scores(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames="model")
 def validate(params: Params, model: TransformerConfig | Network, problem: SiitProblem) -> Scores:
-    """Scores a model on every pair of a problem.
+    """Scores a model on every pair of a problem; an output with NaN is wrong.
 
     Args:
       params: weights.
@@ -44,6 +44,19 @@ def validate(params: Params, model: TransformerConfig | Network, problem: SiitPr
       problem: pairs, targets and nodes.
 
     Source: Geiger et al. 2022 (IIA); Gupta et al. 2024 (SIIA).
+    """
+    return scores_and_finiteness(params, model, problem)[0]
+
+
+def scores_and_finiteness(
+    params: Params, model: TransformerConfig | Network, problem: SiitProblem
+) -> tuple[Scores, Bool[Array, ""]]:
+    """Scores a model as `validate` does, and tells whether all outputs of all runs are finite.
+
+    Args:
+      params: weights.
+      model: a transformer's shape, or another network.
+      problem: pairs, targets and nodes.
     """
     n_variables, n_free = len(problem.variable_nodes), len(problem.free_nodes)
     nothing = jnp.zeros((1, problem.variable_nodes.shape[1]))
@@ -54,10 +67,12 @@ def validate(params: Params, model: TransformerConfig | Network, problem: SiitPr
     network = as_network(model)
     _, written = network.run(params, problem.source)
 
-    def score(case: tuple[Array, Array]) -> Float[Array, ""]:
+    def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         mask, target = case
         logits, _ = network.run(params, problem.base, NodePatch(mask, written))
-        return agreement(logits, targets[target], problem.positions)
+        agreed = agreement(logits, targets[target], problem.positions)
+        return agreed, jnp.isfinite(logits).all()
 
-    scores = jax.lax.map(score, (masks, which))
-    return Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :])
+    scores, finite = jax.lax.map(score, (masks, which))
+    found = Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :])
+    return found, finite.all()

@@ -11,7 +11,7 @@ import pytest
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case
-from interpbench_jax.compiler import CompiledCase, algorithm_outputs, compile_case, outputs
+from interpbench_jax.compiler import CompiledCase, algorithm_outputs, answers, compile_case
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import forward
 from interpbench_jax.siit import agreement, align, make_problem, task_loss
@@ -46,7 +46,7 @@ def test_nothing_is_said_where_the_program_is_undefined() -> None:
 @pytest.mark.parametrize("heavy", [True, False])
 def test_a_program_with_one_possible_output_has_labels(monkeypatch, heavy: bool) -> None:
     """Everywhere: in targets, losses, agreement and effects; all are 0, for nothing can differ."""
-    monkeypatch.setattr(outputs, "_HEAVY", 0 if heavy else 10**9)
+    monkeypatch.setattr(answers, "_HEAVY", 0 if heavy else 10**9)
     compiled = compile_case(ONE_ANSWER)
     assert compiled.categorical and compiled.config.d_vocab_out == 1
     said = algorithm_outputs(compiled, np.array([[0, 1, 0]]))

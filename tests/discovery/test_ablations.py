@@ -36,7 +36,7 @@ def test_sources(model, batches):
     _, there = forward(*model, ARRAYS["corrupted"])
     expected = {
         "resample": there,
-        "mean": jnp.broadcast_to(there.mean((0, 1)), there.shape),
+        "mean": jnp.broadcast_to(there[:, 1:].mean((0, 1)), there.shape),  # BOS does not count
         "mean_per_position": jnp.broadcast_to(there.mean(0), there.shape),
         "zero": jnp.zeros(there.shape),
     }
@@ -84,7 +84,7 @@ def test_ablations_without_corrupted_inputs(model):
     given = ARRAYS | {"corrupted": None}
     _, written = forward(*model, ARRAYS["clean"])
     batch = contrast_batch(*model, **given, ablation="mean")
-    np.testing.assert_allclose(batch.source[0, 0], written.mean((0, 1)), atol=1e-6)
+    np.testing.assert_allclose(batch.source[0, 0], written[:, 1:].mean((0, 1)), atol=1e-6)
     with pytest.raises(ValueError, match="resample ablation needs corrupted inputs"):
         contrast_batch(*model, **given)
 

@@ -1,5 +1,6 @@
 """Batches, the loss as a function of a mask, and the losses by hand."""
 
+import dataclasses
 import math
 
 import jax
@@ -17,6 +18,7 @@ from interpbench_jax.discovery.losses import (
     squared_error_to_clean,
 )
 from interpbench_jax.model import Graph
+from interpbench_jax.siit import task_loss
 
 LOG3 = math.log(3)
 
@@ -74,6 +76,46 @@ def test_tokens_that_are_not_in_the_vocabulary(small, make_params, name, token):
     arrays[name] = arrays[name].at[1, 2].set(token)
     with pytest.raises(ValueError, match=f"{name} has token {token}, .* the 4 from 0"):
         contrast_batch(make_params(small), small, **arrays, positions=jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_that_are_no_outputs(small, make_params, label):
+    """JAX would take the last output for -1, and NaN for 3."""
+    arrays = {key: jnp.zeros((2, 3), int) for key in ("clean", "corrupted", "target")}
+    arrays["target"] = arrays["target"].at[1, 2].set(label)
+    message = f"target has label {label}, expected one of the 3 from 0"
+    with pytest.raises(ValueError, match=message):
+        contrast_batch(make_params(small), small, **arrays, positions=jnp.ones((2, 3)))
+    batch = batch_of([[[0.0] * 3]], [[label]], [1.0])
+    for loss in (cross_entropy, logit_difference):
+        with pytest.raises(ValueError, match=message):
+            loss(batch.clean_logits, batch)
+    with pytest.raises(ValueError, match=message):
+        task_loss(batch.clean_logits, batch.target, batch.positions)
+
+
+def test_values_are_no_labels(small, make_params):
+    tokens = jnp.zeros((2, 3), int)
+    target, positions = jnp.full((2, 3), -1.0), jnp.ones((2, 3))
+    batch = contrast_batch(make_params(small), small, tokens, tokens, target, positions)
+    assert squared_error(batch.clean_logits, batch) > 0
+
+
+def test_corrupted_inputs_of_other_lengths(small, make_params):
+    """What was written at padding would be patched in. The same lengths are welcome."""
+    padded = dataclasses.replace(small, pad=3)
+    clean = jnp.array([[0, 1, 2], [0, 1, 3]])
+    given = {"target": jnp.zeros((2, 3), int), "positions": jnp.ones((2, 3))}
+    contrast_batch(make_params(padded), padded, clean, jnp.array([[0, 2, 1], [0, 2, 3]]), **given)
+    for corrupted in ([[0, 2, 1], [0, 2, 1]], [[0, 2, 3], [0, 2, 3]]):
+        with pytest.raises(ValueError, match="corrupted has . tokens in row ., expected padding"):
+            contrast_batch(make_params(padded), padded, clean, jnp.array(corrupted), **given)
+
+
+def test_some_position_counts(small, make_params):
+    tokens = jnp.zeros((2, 3), int)
+    with pytest.raises(ValueError, match="positions are all 0"):
+        contrast_batch(make_params(small), small, tokens, tokens, tokens, jnp.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, logit_difference])

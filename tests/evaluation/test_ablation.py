@@ -26,14 +26,37 @@ EXPECTED = {
 
 @pytest.mark.parametrize("kind", ABLATIONS)
 def test_sources_by_hand(kind: Ablation) -> None:
-    found = ablation_source(WRITERS, kind)
+    found = ablation_source(WRITERS, kind, jnp.ones((2, 2)))
     assert found.shape == WRITERS.shape
     assert found[:, :, 0].tolist() == EXPECTED[kind]
 
 
 def test_unknown_ablation(no_shape_checks) -> None:
     with pytest.raises(ValueError, match="unknown ablation 'median'; known: resample, mean"):
-        ablation_source(WRITERS, "median")  # type: ignore[arg-type]
+        ablation_source(WRITERS, "median", jnp.ones((2, 2)))  # type: ignore[arg-type]
+
+
+def test_means_leave_out_what_does_not_count() -> None:
+    """BOS says 100, padding 1000; the second input is shorter. Weights other than 0 are alike."""
+    rows = jnp.array([[100.0, 1.0, 3.0, 1000.0], [100.0, 5.0, 1000.0, 1000.0]])
+    positions = jnp.array([[0.0, 1.0, 4.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    mean, per_position = (
+        ablation_source(rows[:, :, None, None], kind, positions)[..., 0, 0]
+        for kind in ("mean", "mean_per_position")
+    )
+    assert mean.tolist() == [[3.0] * 4] * 2
+    assert per_position.tolist() == [[100.0, 3.0, 3.0, 1000.0]] * 2
+
+
+def test_padding_has_no_part_in_means_of_a_model(make_model) -> None:
+    """Only padding is of token 0, where heads write; nodes that write nothing else are inert."""
+    model = make_model(2.0, 1.2)
+    counted = jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    problem = model.problem([[1, 1, 0], [1, 1, 1]], [[2, 2, 0], [2, 2, 2]], counted)
+    for kind in ("mean", "mean_per_position"):
+        assert circuit_accuracy(model.params, model.config, problem, kind) == 1
+        found = node_effects(model.params, model.config, problem, ablation=kind)
+        assert found.accuracy[1:].tolist() == [0, 0, 0]
 
 
 # Of four sources three shift by 0.6 and 0.7 and one does not; what counts has margin 1, 1 or 5.

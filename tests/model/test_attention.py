@@ -88,12 +88,12 @@ def test_padding_is_not_seen(form, causal):
 
 
 @directions
-def test_hand_written_gradient_agrees_with_differences(causal):
+def test_derivatives_agree_with_differences(causal):
     """In float64, against finite differences of the function itself."""
     with jax.enable_x64(True):
         inputs = draw((2, 2, 3, 2), seed=4).astype(jnp.float64)
         unrolled = jax.jit(lambda x: _unrolled(causal, x))
-        check_grads(unrolled, (inputs,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+        check_grads(unrolled, (inputs,), order=1, modes=["fwd", "rev"], atol=1e-6, rtol=1e-6)
 
 
 @forms

@@ -135,3 +135,19 @@ def test_tokens_longer_than_the_context(variants, make_params):
     config = variants["causal"]
     with pytest.raises(ValueError, match="sequence of 6 positions.*at most 5"):
         forward(make_params(config), config, jnp.zeros((1, 6), int))
+
+
+@pytest.mark.parametrize("d_vocab", [5, 200])
+@pytest.mark.parametrize("token", [-1, 999])
+def test_tokens_that_are_not_in_the_vocabulary(variants, make_params, d_vocab, token):
+    """JAX would give zeros in a small vocabulary, and another row in a large one."""
+    config = dataclasses.replace(variants["causal"], d_vocab=d_vocab)
+    message = f"the input has token {token}, expected one of the {config.d_vocab} from 0"
+    with pytest.raises(ValueError, match=message):
+        forward(make_params(config), config, jnp.array([[0, 1, token]]))
+
+
+def test_tokens_are_integers(variants, make_params, no_shape_checks):
+    config = variants["causal"]
+    with pytest.raises(ValueError, match="the input has tokens of type float32, expected integers"):
+        forward(make_params(config), config, jnp.zeros((1, 3)))

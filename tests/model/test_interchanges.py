@@ -1,5 +1,6 @@
 """Several interchanges in one run: the same as one patched run each, gradients included."""
 
+import dataclasses
 import functools
 
 import jax
@@ -133,3 +134,8 @@ def test_shapes_that_do_not_fit_are_told(variants, make_params, tokens, other_to
         forward_interchanges(params, config, tokens, other_tokens[1:], jnp.zeros((1, 1, n_writers)))
     with pytest.raises(ValueError, match=r"masks have shape \(1, 2, 3\), expected"):
         forward_interchanges(params, config, tokens, other_tokens, jnp.zeros((1, 2, 3)))
+    padded = dataclasses.replace(config, pad=3)
+    shorter = jnp.array([[0, 1, 2, 3, 3]])
+    with pytest.raises(ValueError, match="source has 3 tokens in row 0, expected padding after 5"):
+        base, masks = jnp.array([[0, 1, 2, 1, 1]]), jnp.zeros((1, 1, n_writers))
+        forward_interchanges(params, padded, base, shorter, masks)

@@ -1,5 +1,6 @@
 """Causal models as training problems; the README's example is run and trains a transformer."""
 
+import dataclasses
 import doctest
 import re
 from collections.abc import Mapping
@@ -177,10 +178,14 @@ def test_alignments_that_make_no_sense(
 
 
 def test_tokens_and_labels_that_the_transformer_does_not_have(pairs: Array) -> None:
-    with pytest.raises(ValueError, match="tokens must be 0 to 9, got 0 to 10"):
+    with pytest.raises(ValueError, match="source has token 10, expected one of the 10 from 0"):
         problem_from_causal_model(ODD, ALIGNMENT, SHAPE, pairs[0], pairs[0].at[0, 0].set(10))
+    padded = dataclasses.replace(SHAPE, pad=9)
+    with pytest.raises(ValueError, match="source has 3 tokens in row 1, expected padding after 4"):
+        rows = jnp.array([[1, 2, 3, 9], [1, 2, 3, 4]]), jnp.array([[4, 4, 4, 9], [4, 4, 4, 9]])
+        problem_from_causal_model(ODD, ALIGNMENT, padded, *rows)
     sevens = CausalModel(ODD.variables, lambda tokens, values: 7 * values["parity"])
-    with pytest.raises(ValueError, match="labels must be 0 to 1, got 0 to 7"):
+    with pytest.raises(ValueError, match="the algorithm has label 7, expected one of the 2 from 0"):
         problem_from_causal_model(sevens, ALIGNMENT, SHAPE, *pairs)
     halves = CausalModel(ODD.variables, lambda tokens, values: values["parity"] / 2)
     with pytest.raises(ValueError, match="one output, d_vocab_out is 2"):

@@ -9,10 +9,12 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from interpbench_jax.siit import cores_as_devices, device_mesh, members, train_siit, train_together
+from interpbench_jax.siit.mesh import DATA, mean_over_devices
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
@@ -105,6 +107,15 @@ def test_two_processes() -> None:
     check(first, {"population": 2, "data": 1})
     second.communicate(timeout=60)
     assert second.returncode == 0
+
+
+def test_a_device_that_counts_nothing_has_no_say() -> None:
+    """Its own mean is one over nothing, NaN."""
+    found, weights = jnp.array([[jnp.nan, jnp.nan], [2.0, 4.0]]), jnp.array([0.0, 3.0])
+    mean = jax.vmap(mean_over_devices, axis_name=DATA)(found, weights)
+    assert mean.tolist() == [[2.0, 4.0], [2.0, 4.0]]
+    broken = jax.vmap(mean_over_devices, axis_name=DATA)(found, jnp.array([1.0, 3.0]))
+    assert jnp.isnan(broken).all()
 
 
 def test_one_device_needs_no_mesh() -> None:

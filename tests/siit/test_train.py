@@ -127,6 +127,30 @@ def test_a_member_whose_loss_is_not_finite_stops() -> None:
     assert int(result.rounds[0]) == 1
 
 
+def test_a_member_whose_patched_runs_are_not_finite_stops() -> None:
+    """Token 2 overflows and occurs in no run but those patched from the sources it is held to."""
+    problem = copy_problem()
+    usual = problem._replace(
+        base=problem.base % 2,
+        source=problem.source % 2,
+        base_target=problem.base % 2,
+        variable_targets=problem.source[None] % 2,
+    )
+    training, validation = usual.split(QUICK.held_out)
+    state = init_states(members(QUICK), problem, MODEL)
+    embedding = state.params["embed"]["W_E"].at[:, 2].set(1e30)
+    params = {**state.params, "embed": {"W_E": embedding}}
+    state = state._replace(params=params, best_params=params)
+
+    def after_a_round(validation: SiitProblem) -> tuple[bool, bool]:
+        found = loop.advance(state, training, validation, model=MODEL, config=QUICK)
+        return bool(found.diverged[0]), bool(jnp.isfinite(found.history.losses[0, 0]).all())
+
+    assert after_a_round(validation) == (False, True)
+    overflowing = validation._replace(source=jnp.full_like(validation.source, 2))
+    assert after_a_round(overflowing) == (True, True)
+
+
 def test_the_best_weights_are_returned_not_the_last() -> None:
     config = dataclasses.replace(QUICK, max_batches=400, round_batches=20, threshold=0.9999)
     result = train_siit(copy_problem(), MODEL, members(config, seeds=(0, 1)))
