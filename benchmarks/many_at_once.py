@@ -14,10 +14,11 @@ import numpy as np
 import tyro
 
 import interpbench_jax as ib
+from interpbench_jax.alignment import align
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.discovery import METHODS, Learning, usual_loss
 from interpbench_jax.files import to_json
-from interpbench_jax.siit import SiitConfig, align, init_states, make_problem, members
+from interpbench_jax.siit import SiitConfig, init_states, make_problem, members
 from interpbench_jax.siit.train import advance
 
 _CALLS = 3
@@ -37,8 +38,8 @@ def training(case: str, batches: int) -> Work:
     config = SiitConfig(round_batches=batches, max_batches=batches, threshold=1.0)
 
     def work(n: int) -> Callable[[], Any]:
-        state = init_states(members(config, seeds=range(n)), problem, alignment.config)
-        return lambda: advance(state, problem, validation, model=alignment.config, config=config)
+        state = init_states(members(config, seeds=range(n)), problem, alignment.network)
+        return lambda: advance(state, problem, validation, model=alignment.network, config=config)
 
     return work
 

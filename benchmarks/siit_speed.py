@@ -26,15 +26,14 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from interpbench_jax.alignment import Alignment, align
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
-    Alignment,
     SiitConfig,
     SiitProblem,
-    align,
     cores_as_devices,
     device_mesh,
     init_states,
@@ -70,7 +69,7 @@ def write_problem(
       Our three losses on the first batch.
     """
     config = SiitConfig()
-    state = init_states(members(config), problem, alignment.config)
+    state = init_states(members(config), problem, alignment.network)
     params = jax.tree.map(lambda weight: weight[0], state.params)
     rng = np.random.default_rng(0)
     pairs = rng.integers(problem.n_pairs, size=_PAIRS)
@@ -79,7 +78,7 @@ def write_problem(
     free = (chosen @ np.asarray(problem.free_nodes)).astype(np.float32)
     nodes = compiled.graph.one_hot([found.node for found in compiled.variables])
     arrays: dict[str, Any] = {name: np.asarray(x) for name, x in problem._asdict().items()}
-    arrays |= _model_arrays("model", alignment.config, params)
+    arrays |= _model_arrays("model", alignment.network, params)
     arrays |= _model_arrays("algorithm", compiled.config, compiled.params)
     arrays |= {"algorithm.variable_nodes": nodes}
     arrays |= {"first.pairs": pairs, "first.variable": variable, "first.free": free}
@@ -87,7 +86,7 @@ def write_problem(
     target = problem.base_target[pairs]
     losses = jax.jit(interchange_losses, static_argnums=1)(
         params,
-        alignment.config,
+        alignment.network,
         problem.base[pairs],
         problem.source[pairs],
         jnp.stack([jnp.zeros_like(free), problem.variable_nodes[variable], free])[:, None],
@@ -211,7 +210,7 @@ def measure(
         path = Path(folder) / "problem.npz"
         losses = write_problem(path, compiled, alignment, problem)
         for _ in range(rounds):
-            timed = worker.submit(time_ours, path, alignment.config, 1, batches, 2)
+            timed = worker.submit(time_ours, path, alignment.network, 1, batches, 2)
             ours.append(timed.result())
             if peer_python is None:
                 continue
@@ -219,7 +218,7 @@ def measure(
             check_losses(case, losses, peer[-1]["losses"])
             options = {"ways": peer[-1]["way"], "threads": peer[-1]["threads"]}
         with concurrent.futures.ProcessPoolExecutor(1, spawn) as another:
-            asked = (path, alignment.config, population, batches, 2)
+            asked = (path, alignment.network, population, batches, 2)
             together = another.submit(time_ours, *asked).result()
     best = min(ours)
     found: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interpbench_jax import (
+        alignment,
         benchmark,
         cases,
         compiler,
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
         model,
         scoring,
         siit,
+        tasks,
         zoo,
     )
+    from interpbench_jax.alignment import Alignment, Site, align
     from interpbench_jax.cases import Case, case, case_names, get_case
     from interpbench_jax.compiler import CompiledCase, compile_case
     from interpbench_jax.model import (
@@ -31,10 +34,12 @@ if TYPE_CHECKING:
         forward,
         init_params,
     )
-    from interpbench_jax.siit import SiitConfig, SiitProblem, align, make_problem, train_siit
+    from interpbench_jax.siit import SiitConfig, SiitProblem, make_problem, train_siit
+    from interpbench_jax.tasks import CausalModel
     from interpbench_jax.zoo import BenchmarkModel, load_model
 
 _MODULES = {
+    "alignment",
     "benchmark",
     "cases",
     "compiler",
@@ -43,9 +48,11 @@ _MODULES = {
     "model",
     "scoring",
     "siit",
+    "tasks",
     "zoo",
 }
 _HOME = {
+    **dict.fromkeys(("Alignment", "Site", "align"), "alignment"),
     **dict.fromkeys(("Case", "case", "case_names", "get_case"), "cases"),
     **dict.fromkeys(("CompiledCase", "compile_case"), "compiler"),
     **dict.fromkeys(
@@ -60,13 +67,16 @@ _HOME = {
         ),
         "model",
     ),
-    **dict.fromkeys(("SiitConfig", "SiitProblem", "align", "make_problem", "train_siit"), "siit"),
+    **dict.fromkeys(("SiitConfig", "SiitProblem", "make_problem", "train_siit"), "siit"),
+    **dict.fromkeys(("CausalModel",), "tasks"),
     **dict.fromkeys(("BenchmarkModel", "load_model"), "zoo"),
 }
 
 __all__ = [  # noqa: F822 (loaded on first use)
+    "Alignment",
     "BenchmarkModel",
     "Case",
+    "CausalModel",
     "Circuit",
     "CompiledCase",
     "EdgePatch",
@@ -74,8 +84,10 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "NodePatch",
     "SiitConfig",
     "SiitProblem",
+    "Site",
     "TransformerConfig",
     "align",
+    "alignment",
     "benchmark",
     "case",
     "case_names",
@@ -92,6 +104,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "model",
     "scoring",
     "siit",
+    "tasks",
     "train_siit",
     "zoo",
 ]

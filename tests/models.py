@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from interpbench_jax.alignment import align
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.model import init_params
-from interpbench_jax.siit import align
 from interpbench_jax.zoo import BenchmarkModel
 from interpbench_jax.zoo.make import assemble_model
 
@@ -18,5 +18,5 @@ def untrained_model(case: str = "3") -> BenchmarkModel:
     """A model of a case with its initial weights."""
     compiled = compile_case(case)
     alignment = align(compiled)
-    params = jax.tree.map(np.asarray, init_params(alignment.config, jax.random.key(0)))
+    params = jax.tree.map(np.asarray, init_params(alignment.network, jax.random.key(0)))
     return assemble_model(compiled, alignment, params, CARD)

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import node_of
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,11 @@ class Site:
             raise ValueError("a site needs at least one node")
 
 
+N = TypeVar("N", bound=TransformerConfig | EdgeNetwork)
+
+
 @dataclass(frozen=True)
-class Alignment:
+class Alignment(Generic[N]):
     """A map from an algorithm to a network; static and hashable.
 
     Every edge of the algorithm's circuit stands for edges of the network: from each node of the
@@ -40,8 +45,9 @@ class Alignment:
 
     Attributes:
       algorithm: the edges by which the algorithm works, in its own graph.
-      graph: of the network.
-      places: `(writer of the algorithm, its site)`, in the algorithm's order.
+      network: the network, or a transformer's shape.
+      places: `(writer of the algorithm, its site)`, in the algorithm's order, the input first;
+        writers that no edge of the algorithm leaves may be left out.
 
     Raises:
       ValueError: a writer has no site or an unknown one, or an edge of the algorithm stands for no
@@ -49,7 +55,7 @@ class Alignment:
     """
 
     algorithm: Circuit
-    graph: Graph
+    network: N
     places: tuple[tuple[str, Site], ...]
 
     def __post_init__(self) -> None:
@@ -58,12 +64,20 @@ class Alignment:
         given = [name for name, _ in self.places]
         if unknown := [name for name in given if name not in known]:
             raise ValueError(f"no variable {', '.join(unknown)}; there are {', '.join(known)}")
-        if missing := [name for name in known if name not in given]:
+        edges, output = self.algorithm.edges, self.algorithm.graph.readers[-1]
+        used = {known[0], *(writer for writer, _ in edges)}
+        used |= {node_of(reader) for _, reader in edges if reader != output}
+        if missing := [name for name in known if name in used and name not in given]:
             raise ValueError(f"no place is given for {', '.join(missing)}")
         for _, site in self.places:
             for node in site.nodes:
                 self.graph.writer_index(node)
         self._pairs  # noqa: B018 (raises where an edge has no counterpart)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Of the network."""
+        return as_edge_network(self.network).graph
 
     @cached_property
     def sites(self) -> Mapping[str, Site]:
@@ -87,7 +101,7 @@ class Alignment:
 
     def _readers_of(self, reader: str) -> tuple[str, ...]:
         node, _, kind = reader.partition("<")
-        if node not in self.sites:
+        if reader == self.algorithm.graph.readers[-1]:
             return (self.graph.readers[-1],)
         own = [name for name in self.graph.readers if node_of(name) in self.sites[node].nodes]
         of_kind = [name for name in own if name.endswith(f"<{kind}")] if kind else own
@@ -120,6 +134,20 @@ class Alignment:
     def outside(self) -> Bool[np.ndarray, "writer reader"]:
         """True at the network's edges that stand for none of the algorithm."""
         return self.graph.valid & ~self.circuit.mask
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Per variable the node that holds it.
+
+        Raises:
+          ValueError: a variable has several.
+        """
+        several = [name for name in self.variables if len(self.sites[name].nodes) > 1]
+        if several:
+            raise ValueError(
+                f"{several[0]} has the nodes {', '.join(self.sites[several[0]].nodes)}"
+            )
+        return tuple(self.sites[name].nodes[0] for name in self.variables)
 
     @cached_property
     def aligned_nodes(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool
 
+from interpbench_jax.alignment import Alignment, align
 from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.evaluation import (
     ABLATIONS,
@@ -25,7 +26,7 @@ from interpbench_jax.evaluation import (
     validate,
 )
 from interpbench_jax.evaluation.ablation import reference_run
-from interpbench_jax.siit import Alignment, SiitProblem, align, problem_of_pairs
+from interpbench_jax.siit import SiitProblem, problem_of_pairs
 from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 
 # On fewer pairs, a share says little.

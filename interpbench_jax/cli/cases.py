@@ -96,10 +96,10 @@ def _rows(
 
 
 def _facts(name: str, out: Path) -> dict[str, Any]:
+    from interpbench_jax.alignment import align
     from interpbench_jax.benchmark import draw_comparison
     from interpbench_jax.cases import get_case
     from interpbench_jax.compiler import compile_case, program_text
-    from interpbench_jax.siit import align
 
     case = get_case(name)
     compiled = compile_case(case)

@@ -120,15 +120,16 @@ def _train_together(
     A group that was interrupted goes on as a whole, even if some of its models are written; a case
     whose own run was interrupted goes on alone.
     """
+    from interpbench_jax.alignment import align
     from interpbench_jax.compiler import compile_case
-    from interpbench_jax.siit import align, same_shape
+    from interpbench_jax.siit import same_shape
 
     for members in dict.fromkeys(populations.values()):
         names = [name for name, own in populations.items() if own == members]
         config = members[0].config
         padded = config.min_length is not None
         tasks = [compile_case(name) for name in names]
-        shapes = [align(task, padded=padded, same_size=config.same_size).config for task in tasks]
+        shapes = [align(task, padded=padded, same_size=config.same_size).network for task in tasks]
         for places in same_shape(shapes, [task.categorical for task in tasks]):
             group = [names[place] for place in places]
             done = [name for name in group if resume and is_done(name, members, out)]

@@ -62,9 +62,9 @@ def _place(name: str) -> str:
 
 
 def _rebuild() -> None:
+    from interpbench_jax.alignment import align
     from interpbench_jax.cases import case_names
     from interpbench_jax.compiler import compile_case
-    from interpbench_jax.siit import align
 
     there: Counter[str] = Counter()
     possible: Counter[str] = Counter()

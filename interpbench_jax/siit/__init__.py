@@ -1,11 +1,6 @@
 """Strict interchange intervention training."""
 
-from interpbench_jax.siit.alignment import Alignment, align
-from interpbench_jax.siit.causal_model import (
-    CausalModel,
-    interchange_targets,
-    problem_from_causal_model,
-)
+from interpbench_jax.siit.causal_model import problem_from_causal_model
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.losses import (
     TOLERANCE,
@@ -39,8 +34,6 @@ __all__ = [
     "PRESETS",
     "TOLERANCE",
     "VARIED",
-    "Alignment",
-    "CausalModel",
     "Member",
     "Scores",
     "SiitBatch",
@@ -49,7 +42,6 @@ __all__ = [
     "TrainResult",
     "TrainState",
     "agreement",
-    "align",
     "common_shape",
     "cores_as_devices",
     "counted_positions",
@@ -57,7 +49,6 @@ __all__ = [
     "draw_batch",
     "interchange_losses",
     "is_right",
-    "interchange_targets",
     "init_states",
     "init_states_together",
     "make_optimizer",

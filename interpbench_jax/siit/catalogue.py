@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 from flax.traverse_util import flatten_dict
 
+from interpbench_jax.alignment import align
 from interpbench_jax.cases import case_names
 from interpbench_jax.cases.catalogue import CATALOGUE, CatalogueEntry
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.siit.alignment import align
 
 
 def derive_entry(name: str) -> CatalogueEntry:
@@ -19,7 +19,7 @@ def derive_entry(name: str) -> CatalogueEntry:
     compiled = compile_case(name)
     alignment = align(compiled)
     nodes = alignment.circuit.nodes
-    config, graph = alignment.config, alignment.graph
+    config, graph = alignment.network, alignment.graph
     n_mlps = sum(node.startswith("m") for node in nodes)
     has_heads = any(node.startswith("a") for node in nodes)
     return CatalogueEntry(

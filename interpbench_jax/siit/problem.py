@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+from interpbench_jax.alignment import Alignment
 from interpbench_jax.cases import HELD_OUT, PADDING, Part, Split, distinct_pairs
 from interpbench_jax.cases.splits import FEWEST_SEQUENCES, places
 from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
-from interpbench_jax.siit.alignment import Alignment
 
 
 class SiitProblem(NamedTuple):

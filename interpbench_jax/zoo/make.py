@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from interpbench_jax.alignment import Alignment
 from interpbench_jax.cases import Case, sample_sequences
 from interpbench_jax.compiler import CompiledCase, case_fingerprint
 from interpbench_jax.files import fingerprint
 from interpbench_jax.model import Params
 from interpbench_jax.siit import (
     VARIED,
-    Alignment,
     Member,
     Scores,
     SiitConfig,
@@ -79,7 +79,7 @@ def make_model(
     with contextlib.ExitStack() as opened:
         state, saved = None, None
         if checkpoints is not None:
-            fresh = init_states(members, task.training, task.alignment.config)
+            fresh = init_states(members, task.training, task.alignment.network)
             run = describe_run([task.compiled.case], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             state = saved.latest(fresh)
@@ -95,7 +95,7 @@ def make_model(
 
         result = train_siit(
             task.training,
-            task.alignment.config,
+            task.alignment.network,
             members,
             validation=task.validation,
             state=state,
@@ -129,7 +129,7 @@ def make_models_together(
     config = members[0].config
     tasks = [case if isinstance(case, Prepared) else prepare(case, members) for case in cases]
     problems = [task.training for task in tasks]
-    models = [task.alignment.config for task in tasks]
+    models = [task.alignment.network for task in tasks]
     clock = [time.perf_counter()]
     with contextlib.ExitStack() as opened:
         state, saved = None, None
@@ -182,7 +182,7 @@ def _finish(
     card = {
         "case": task.name,
         "title": task.compiled.case.title,
-        "metrics": metrics(validate(params, task.alignment.config, task.test)),
+        "metrics": metrics(validate(params, task.alignment.network, task.test)),
         "split": task.split.describe(),
         "reached_threshold": bool(worst[best] >= config.threshold),
         "config": asdict(config),
@@ -257,7 +257,7 @@ def assemble_model(
     return BenchmarkModel(
         case=compiled.case.name,
         params=params,
-        config=alignment.config,
+        config=alignment.network,
         variables=variables,
         circuit=alignment.circuit,
         card=card,

@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 import jax
 
+from interpbench_jax.alignment import Alignment, align
 from interpbench_jax.cases import Case, Part, Split, pairs_per_part
 from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.siit import (
-    Alignment,
     Member,
     SiitProblem,
-    align,
     device_mesh,
     problem_of_pairs,
 )

@@ -1,11 +1,14 @@
 """The map from an algorithm's edges to a network's, written out for small ones."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from jaxtyping import Array
 
 from interpbench_jax.alignment import Alignment, Site
-from interpbench_jax.model import Circuit, Graph, transformer_graph
+from interpbench_jax.model import Circuit, Graph, TransformerConfig, transformer_graph
+from interpbench_jax.model.network import EdgeNetwork
 from interpbench_jax.tasks.causal import CausalModel
 
 
@@ -18,12 +21,31 @@ MODEL = CausalModel(
     output=lambda twice: twice,
 )
 NETWORK = transformer_graph(2, 2)
+SHAPE = TransformerConfig(
+    n_layers=2, n_heads=2, d_model=4, d_head=2, d_mlp=4, n_ctx=3, d_vocab=4, d_vocab_out=2
+)
+
+
+@dataclass(frozen=True)
+class Wired(EdgeNetwork):
+    """A network of which only the graph matters here."""
+
+    wiring: Graph
+
+    @property
+    def graph(self):
+        return self.wiring
+
+    def run(self, params, tokens, patch=None, nudge=None):
+        raise NotImplementedError
 
 
 def aligned(graph: Graph = NETWORK, /, **nodes: str) -> Alignment:
     places = {"input": "input", **nodes}
     sites = tuple((name, Site((node,))) for name, node in places.items())
-    return Alignment(MODEL.circuit, graph, sites)
+    if graph is NETWORK:
+        return Alignment(MODEL.circuit, SHAPE, sites)
+    return Alignment(MODEL.circuit, Wired(graph), sites)
 
 
 def test_edges_written_out() -> None:
@@ -72,7 +94,7 @@ def test_variables_that_share_a_node_are_patched_together() -> None:
     )
     sites = {"input": "input", "x": "m0", "y": "m0", "z": "m1"}
     alignment = Alignment(
-        model.circuit, NETWORK, tuple((name, Site((node,))) for name, node in sites.items())
+        model.circuit, SHAPE, tuple((name, Site((node,))) for name, node in sites.items())
     )
     groups = {frozenset(own): theirs for own, theirs in alignment.groups}
     assert groups == {
@@ -87,7 +109,7 @@ def test_variables_that_share_a_node_are_patched_together() -> None:
 def test_a_variable_in_two_nodes_is_patched_in_both() -> None:
     model = CausalModel({"x": lambda tokens: tokens}, lambda x: x)
     alignment = Alignment(
-        model.circuit, NETWORK, (("input", Site(("input",))), ("x", Site(("a0.h0", "m1"))))
+        model.circuit, SHAPE, (("input", Site(("input",))), ("x", Site(("a0.h0", "m1"))))
     )
     assert alignment.edges_of(("x", "output")) == (("a0.h0", "logits"), ("m1", "logits"))
     assert len(alignment.groups) == 2

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from tracr.rasp import rasp
 
+from interpbench_jax.alignment import align
 from interpbench_jax.cases import Case
 from interpbench_jax.compiler import CompiledCase, algorithm_outputs, answers, compile_case
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import forward
-from interpbench_jax.siit import agreement, align, make_problem, task_loss
+from interpbench_jax.siit import agreement, make_problem, task_loss
 
 
 def one_answer() -> rasp.SOp:

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interpbench_jax.alignment import align
 from interpbench_jax.cases import Case, case, get_case, sequences
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.tracr_stages import compile_with_tracr
 from interpbench_jax.model import forward
-from interpbench_jax.siit import align
 from tests.golden_files import GOLDEN
 
 REFERENCE = {
@@ -84,7 +84,7 @@ def test_sizes_variables_and_free_nodes_are_those_of_the_original(each_case: Cas
     reference, compiled = REFERENCE[each_case.name], compile_case(each_case)
     alignment = align(compiled)
     for field, size in reference["model"].items():
-        config = alignment.config
+        config = alignment.network
         ours = config.init_std if field == "initializer_range" else getattr(config, field)
         assert ours == pytest.approx(size), field
     for field, size in reference["tracr"].items():

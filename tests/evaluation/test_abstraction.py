@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interpbench_jax.alignment import align
 from interpbench_jax.compiler import compile_case, outputs
 from interpbench_jax.evaluation import (
     Interventions,
@@ -14,7 +15,7 @@ from interpbench_jax.evaluation import (
     validate,
 )
 from interpbench_jax.evaluation.subsets import every_subset
-from interpbench_jax.siit import align, make_problem
+from interpbench_jax.siit import make_problem
 from interpbench_jax.zoo import load_model
 
 KEY = jax.random.key(0)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interpbench_jax.alignment import align
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import node_effects
-from interpbench_jax.siit import align, make_problem
+from interpbench_jax.siit import make_problem
 
 
 @pytest.mark.parametrize("name", ["3", "13"])

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from interpbench_jax.alignment import align
 from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.evaluation import circuit_accuracy, node_effects
 from interpbench_jax.model import Circuit, Params, TransformerConfig
-from interpbench_jax.siit import SiitProblem, align, make_problem
+from interpbench_jax.siit import SiitProblem, make_problem
 from interpbench_jax.zoo import load_model
 
 

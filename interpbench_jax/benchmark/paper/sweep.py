@@ -4,10 +4,11 @@ from typing import Any
 
 import jax
 
+from interpbench_jax.alignment import align
 from interpbench_jax.cases import pairs_per_part
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import leakage, validate
-from interpbench_jax.siit import SiitConfig, align, make_problem, members, train_siit
+from interpbench_jax.siit import SiitConfig, make_problem, members, train_siit
 
 STRICT_WEIGHTS = (0.0, 0.1, 0.4, 1.0, 4.0)
 SEEDS = (0, 1, 2)
@@ -33,12 +34,12 @@ def sweep_rows(case: str, *, max_batches: int = 3_000, n_pairs: int = 500) -> li
         make_problem(compiled, alignment, jax.random.key(0), n_pairs=n, part=part)
         for part, n in (pairs_per_part(config.n_pairs, config.held_out) | {"test": n_pairs}).items()
     )
-    result = train_siit(training, alignment.config, trained, validation=validation)
+    result = train_siit(training, alignment.network, trained, validation=validation)
     rows = []
     for place, member in enumerate(trained):
         params = jax.tree.map(lambda weight, place=place: weight[place], result.params)
-        leaked = leakage(params, alignment.config, test, jax.random.key(2))
-        scores = validate(params, alignment.config, test)
+        leaked = leakage(params, alignment.network, test, jax.random.key(2))
+        scores = validate(params, alignment.network, test)
         rows.append(
             {
                 "case": case,

@@ -19,7 +19,7 @@ TOKENS = "tokens"
 """The name under which a variable reads the input."""
 
 Tokens = Int[Array | np.ndarray, "pair pos"]
-Masks = Num[Array | np.ndarray, "intervention writer reader"]
+Masks = Num[Array | np.ndarray, "intervention writer _"]
 Variable = Callable[..., Array]
 """For one sequence, in `jax.numpy`. Its parameters are named after what it reads: `tokens`, or
 earlier variables, each `[pos]`. It returns `[pos]`, or a single value for all positions."""
@@ -164,7 +164,8 @@ class CausalModel:
           source: token ids of the inputs that patched edges take their values from; with a leading
             axis where there are several.
           masks: per intervention, 1 at the edges that are patched; with several sources the number
-            of the source, from 1. Entries that are no edges have no effect.
+            of the source, from 1. Entries that are no edges have no effect. `[intervention,
+            writer, 1]` patches what a writer writes for all readers alike.
 
         Raises:
           ValueError: shapes do not fit.
@@ -173,15 +174,17 @@ class CausalModel:
         sources = source[None] if source.ndim == 2 else source
         if sources.shape[1:] != base.shape:
             raise ValueError(f"source has shape {source.shape}, expected that of base {base.shape}")
-        if masks.shape[1:] != graph.valid.shape:
+        if masks.shape[1:] not in (graph.valid.shape, (graph.n_writers, 1)):
             raise ValueError(
                 f"masks have shape {masks.shape}, expected [intervention, writer, reader] with "
                 f"{graph.n_writers} writers and {graph.n_readers} readers"
             )
 
+        masks = jnp.broadcast_to(jnp.asarray(masks), (len(masks), *graph.valid.shape))
+
         def pair(tokens: Array, others: Array) -> Array:
             given = [self.run(other)[1] for other in others]
-            return jax.vmap(lambda mask: self.run(tokens, given, mask)[0])(jnp.asarray(masks))
+            return jax.vmap(lambda mask: self.run(tokens, given, mask)[0])(masks)
 
         return jax.vmap(pair, (0, 1), 1)(jnp.asarray(base), jnp.asarray(sources))
 

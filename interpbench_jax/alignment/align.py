@@ -1,40 +1,18 @@
-"""Where the algorithm shall live in the trained model: its sizes, aligned nodes and circuit."""
+"""Lays compiled cases over small realistic transformers, as InterpBench does."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from interpbench_jax.alignment.alignment import Alignment, Site
 from interpbench_jax.compiler import CompiledCase
-from interpbench_jax.model import Circuit, Graph, TransformerConfig
+from interpbench_jax.model import TransformerConfig
 
 _MIN_LAYERS, _MIN_HEADS = 2, 4
 _INIT_STD = 0.8
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """From the compiled model to the model to be trained.
-
-    Attributes:
-      config: the trained model's shape.
-      nodes: per variable of the compiled model, the node of the trained model that holds it.
-      circuit: the ground truth in the trained model.
-    """
-
-    config: TransformerConfig
-    nodes: tuple[str, ...]
-    circuit: Circuit
-
-    @property
-    def graph(self) -> Graph:
-        """Writers and readers of the trained model."""
-        return Graph.of(self.config)
-
-    @property
-    def free_nodes(self) -> tuple[str, ...]:
-        """Heads and MLPs that hold no variable: nothing may flow through them."""
-        return tuple(w for w in self.graph.writers[1:] if w not in self.nodes)
-
-
-def align(compiled: CompiledCase, *, padded: bool = False, same_size: bool = False) -> Alignment:
+def align(
+    compiled: CompiledCase, *, padded: bool = False, same_size: bool = False
+) -> Alignment[TransformerConfig]:
     """Lays a compiled case over a small realistic transformer, as InterpBench does.
 
     Nodes keep their names except where the case says otherwise; the model has room to spare (at
@@ -56,15 +34,10 @@ def align(compiled: CompiledCase, *, padded: bool = False, same_size: bool = Fal
     # A model of the compiled one's size has no other places.
     moved = {} if same_size else dict(compiled.case.realign)
 
-    def place(name: str) -> str:
-        node, bracket, kind = name.partition("<")
-        return moved.get(node, node) + bracket + kind
-
-    edges = frozenset((place(writer), place(reader)) for writer, reader in compiled.circuit.edges)
+    nodes = [variable.node for variable in compiled.variables]
+    places = {"input": "input", **{node: moved.get(node, node) for node in nodes}}
     return Alignment(
-        config=config,
-        nodes=tuple(place(variable.node) for variable in compiled.variables),
-        circuit=Circuit(Graph.of(config), edges),
+        compiled.circuit, config, tuple((name, Site((node,))) for name, node in places.items())
     )
 
 
