@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from interpbench_jax import cli
 from interpbench_jax.cases import get_case
 from interpbench_jax.cli import main
 from interpbench_jax.cli.training_run import TrainingRun, locked_runs
@@ -227,6 +228,22 @@ def test_a_run_that_stops_says_how_to_go_on(
     card = json.loads((tmp_path / "3" / "card.json").read_text())
     assert card["rounds_before_resuming"] == 1
     assert card["split"] == {"divided": True, "held_out": 0.2, "sequences": 256}
+
+
+def test_an_interrupted_process_ends_under_threads_that_compute(monkeypatch) -> None:
+    """Its exit status is 130, not that of a segmentation fault."""
+
+    def interrupted(_: str):
+        raise SystemExit(130)
+
+    ends: list[int] = []
+    monkeypatch.setattr(cli, "_load", interrupted)
+    monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setattr("sys.argv", ["interpbench", "train", "3"])
+    for arguments in (None, ["train", "3"]):  # a caller within a process goes on
+        with pytest.raises(SystemExit):
+            main(arguments)
+    assert ends == [130]
 
 
 def test_a_second_command_is_told_of_the_first(tmp_path: Path, capsys) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from safetensors import SafetensorError
 
+from interpbench_jax.cli import INTERRUPTED
 from interpbench_jax.cli.dashboards import Dashboard, find_package
 from interpbench_jax.cli.output import OUT, console, need_some
 from interpbench_jax.cli.settings import Overrides, population
@@ -104,7 +105,7 @@ def _told_how_to_go_on(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         print(f"\ninterpbench: interrupted. {go_on}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         print(f"interpbench: cannot write to {out}: {reason}. {go_on}", file=sys.stderr)
