@@ -2,6 +2,7 @@
 
 from interpbench_jax.discovery.acdc import AcdcCircuits, acdc, acdc_circuits, removal_order
 from interpbench_jax.discovery.activation_magnitude import activation_magnitude
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.contrast import DISCOVERY_ABLATIONS, contrast_batch
 from interpbench_jax.discovery.eap import eap
 from interpbench_jax.discovery.eap_clean_corrupted import eap_clean_corrupted
@@ -19,12 +20,7 @@ from interpbench_jax.discovery.nap import nap
 from interpbench_jax.discovery.nap_ig import nap_ig
 from interpbench_jax.discovery.node_patching import node_patching
 from interpbench_jax.discovery.node_probing import node_probing, probe_nodes
-from interpbench_jax.discovery.objective import (
-    ContrastBatch,
-    Loss,
-    edge_masked_loss,
-    node_masked_loss,
-)
+from interpbench_jax.discovery.objective import edge_masked_loss, node_masked_loss
 from interpbench_jax.discovery.oracle import oracle
 from interpbench_jax.discovery.random_scores import random_scores
 from interpbench_jax.discovery.registry import (

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.discovery.objective import ContrastBatch, EdgeLoss, Loss, loss_from
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.objective import EdgeLoss, loss_from
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network

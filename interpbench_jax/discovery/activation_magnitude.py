@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.position_shares import position_shares
+from interpbench_jax.discovery.rows import Part, sum_over_rows
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -21,13 +22,17 @@ def activation_magnitude(
     The mean is over inputs and all their positions up to the last that the loss counts.
 
     Args:
-      params: of no effect: what they write is in the batch.
+      params: weights.
       config: the shape of the model, or another network.
       batch: what is written, what patches put in, and which positions count.
       loss: of no effect.
     """
-    del params, loss
-    valid = as_edge_network(config).graph.valid
-    squares = ((batch.source - batch.written) ** 2).sum(-1)
-    mean = jnp.einsum("bpw,bp->w", squares, position_shares(config, batch))
-    return jnp.sqrt(mean)[:, None] * valid
+    del loss
+
+    def squares(part: Part) -> Float[Array, " writer"]:
+        each = ((part.source - part.written) ** 2).sum(-1)
+        return jnp.einsum("bpw,bp->w", each, part.positions)
+
+    shares = batch._replace(positions=position_shares(config, batch))
+    mean = sum_over_rows(squares, params, config, shares)
+    return jnp.sqrt(mean)[:, None] * as_edge_network(config).graph.valid

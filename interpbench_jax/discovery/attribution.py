@@ -1,5 +1,6 @@
 """What all attribution methods share: gradients at readers, times differences of writers."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -7,18 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.rows import ALL, Part, Rows, map_rows, part_of, row_chunks
 from interpbench_jax.model import EdgePatch, NodePatch, Nudge, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
-# Numbers that a chunk of rows may hold at once: a gibibyte of float32, or, on a CPU, about what
-# its caches hold, but never fewer columns (rows times positions) than a matrix product is fast for.
-_BUDGET, _CPU_BUDGET = 2**28, 5_000_000
-_FEWEST_COLUMNS = 128
-
 Weights = Float[Array, "writer reader"]
-Rows = Callable[[Array], Array]
-"""Takes some rows of an array."""
+PatchOf = Callable[[Part, Rows], NodePatch]
+"""The patch of a part of a batch."""
 
 
 def attribution(
@@ -26,7 +23,7 @@ def attribution(
     config: TransformerConfig | EdgeNetwork,
     batch: ContrastBatch,
     loss: Loss,
-    patch: NodePatch | None = None,
+    patch: PatchOf | None = None,
 ) -> Weights:
     """To first order, by how much the loss rises when an edge carries its source on top of a patch.
 
@@ -42,15 +39,14 @@ def attribution(
       patch: where the gradient is taken; its mask must be the same for all rows.
     """
     network = as_edge_network(config)
-    difference = batch.source - batch.written
 
-    def run(weights: Weights | None, rows: Rows) -> Array:
-        here = None if patch is None else patch._replace(source=rows(patch.source))
-        nudge = None if weights is None else Nudge(weights, rows(difference))
-        return network.run(params, rows(batch.clean), here, nudge)[0]
+    def run(weights: Weights | None, part: Part, rows: Rows) -> Array:
+        here = None if patch is None else patch(part, rows)
+        nudge = None if weights is None else Nudge(weights, part.source - part.written)
+        return network.run(params, part.clean, here, nudge)[0]
 
     known = batch.clean_logits if patch is None else None
-    return _gradient(run, network, batch, loss, known)
+    return _gradient(run, params, config, batch, loss, known)
 
 
 def mask_gradient(
@@ -71,17 +67,18 @@ def mask_gradient(
     """
     network = as_edge_network(config)
 
-    def run(weights: Weights | None, rows: Rows) -> Array:
+    def run(weights: Weights | None, part: Part, _: Rows) -> Array:
         mask = jnp.full((len(network.graph.valid), 1), share)
-        patch = EdgePatch(mask if weights is None else mask + weights, rows(batch.source))
-        return network.run(params, rows(batch.clean), patch)[0]
+        patch = EdgePatch(mask if weights is None else mask + weights, part.source)
+        return network.run(params, part.clean, patch)[0]
 
-    return _gradient(run, network, batch, loss)
+    return _gradient(run, params, config, batch, loss)
 
 
 def _gradient(
-    run: Callable[[Weights | None, Rows], Array],
-    network: EdgeNetwork,
+    run: Callable[[Weights | None, Part, Rows], Array],
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
     batch: ContrastBatch,
     loss: Loss,
     logits: Float[Array, "batch pos d_vocab_out"] | None = None,
@@ -89,34 +86,32 @@ def _gradient(
     """With respect to weights at 0; exact in any chunking, as the loss is that of all logits.
 
     Args:
-      run: the logits of some rows under weights; `None` is weights 0, for less.
-      network: has the weights.
+      run: the logits of a part of the batch under weights; `None` is weights 0, for less.
+      params: weights of the model.
+      config: their shape, or another network.
       batch: inputs.
       loss: `(logits, batch) -> scalar`.
       logits: at weights 0, where they are known.
     """
-    valid, (n_rows, n_pos, n_writers, width) = network.graph.valid, batch.source.shape
+    valid = as_edge_network(config).graph.valid
     zero = jnp.zeros(valid.shape)
-    budget = _CPU_BUDGET if jax.default_backend() == "cpu" else _BUDGET
-    per_row = n_pos * width * (valid.shape[1] + 4 * n_writers)
-    n_chunks = -(-n_rows // max(budget // per_row, -(-_FEWEST_COLUMNS // n_pos)))
-    if n_chunks == 1:
-        gradient = jax.grad(lambda weights: loss(run(weights, lambda array: array), batch))(zero)
+    chunks, wanted = row_chunks(params, config, batch.clean)
+    if len(chunks) == 1:
+        whole = part_of(params, config, batch)
+        gradient = jax.grad(lambda weights: loss(run(weights, whole, ALL), batch))(zero)
         return gradient * valid
 
-    # The last chunk is filled up with copies of the last row, from which nothing flows back.
-    chunk = -(-n_rows // n_chunks)
-    wanted = jnp.arange(n_chunks * chunk).reshape(n_chunks, chunk)
-    chunks = jnp.minimum(wanted, n_rows - 1)
+    part = functools.partial(part_of, params, config, batch)
     if logits is None:
-        parts = jax.lax.map(lambda here: run(None, lambda array: array[here]), chunks)
-        logits = parts.reshape(-1, *parts.shape[2:])[:n_rows]
+        logits = map_rows(lambda rows: run(None, part(rows), rows), params, config, batch.clean)
     d_logits = jax.grad(loss)(logits, batch)
 
     def add(total: Weights, chosen: tuple[Array, Array]) -> tuple[Weights, None]:
-        here, asked = chosen
-        _, pull_back = jax.vjp(lambda weights: run(weights, lambda array: array[here]), zero)
-        (scores,) = pull_back(jnp.where((asked < n_rows)[:, None, None], d_logits[here], 0))
+        rows, asked = chosen
+        here = part(rows)
+        _, pull_back = jax.vjp(lambda weights: run(weights, here, rows), zero)
+        in_batch = (asked < len(batch.clean))[:, None, None]  # nothing flows back from copies
+        (scores,) = pull_back(jnp.where(in_batch, d_logits[rows], 0))
         return total + scores, None
 
     return jax.lax.scan(add, zero, (chunks, wanted))[0] * valid
@@ -140,7 +135,9 @@ def attribution_along(
     """
 
     def add(total: Weights, mask: Array) -> tuple[Weights, None]:
-        patch = NodePatch(mask, batch.source)
+        def patch(part: Part, _: Rows) -> NodePatch:
+            return NodePatch(mask, part.source)
+
         return total + attribution(params, config, batch, loss, patch), None
 
     zero = jnp.zeros(as_edge_network(config).graph.valid.shape)

@@ -1,18 +1,24 @@
 """Puts together what methods work on."""
 
+import math
 from collections.abc import Sequence
 from typing import cast, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.optimal_ablation import optimal_source
+from interpbench_jax.discovery.rows import Part, map_rows, sum_over_rows
 from interpbench_jax.evaluation import Ablation, ablation_source
+from interpbench_jax.evaluation.ablation import averaged_positions
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+MOST_HELD = 2**28
+"""A gibibyte of float32, for the clean inputs and again for what patches put in."""
 
 DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
 
@@ -27,8 +33,9 @@ def contrast_batch(
     *,
     ablation: str = "resample",
     loss: Loss | None = None,
+    most_held: int = MOST_HELD,
 ) -> ContrastBatch:
-    """Runs the model on clean and corrupted inputs once, and says what ablation puts in.
+    """Runs the model on clean and corrupted inputs, and says what ablation puts in.
 
     Args:
       params: weights.
@@ -43,6 +50,9 @@ def contrast_batch(
         positions that count, `mean_per_position` over inputs whose position counts, `zero` removes,
         `optimal` takes the constant that costs least.
       loss: what `optimal` constants are to minimise.
+      most_held: how many numbers that writers write may be kept. Where they would be more, the
+        batch has `written` of no row, and methods compute it when they need it, some rows at a
+        time; what they find is the same.
 
     Raises:
       ValueError: shapes do not fit one another, or what the ablation needs is missing. Outside of
@@ -69,26 +79,75 @@ def contrast_batch(
         if corrupted is not None:
             check_indices("corrupted has token", corrupted, config.d_vocab)
             check_same_lengths("corrupted", corrupted, clean, config.pad)
-    network = as_edge_network(config)
-    clean_logits, written = network.run(params, clean)
+    network, positions = as_edge_network(config), jnp.asarray(positions)
+    logits, written = jax.eval_shape(network.run, params, clean)
     if jnp.issubdtype(target.dtype, jnp.integer):
-        check_indices("target has label", target, clean_logits.shape[-1])
-    there = written if corrupted is None else network.run(params, corrupted)[1]
+        check_indices("target has label", target, logits.shape[-1])
     kind = "mean" if ablation == "optimal" else cast(Ablation, ablation)
-    source = ablation_source(there, kind, jnp.asarray(positions))
-    batch = ContrastBatch(
-        clean, corrupted, target, clean_logits, jnp.asarray(positions), written, source
-    )
+    make = _holding_everything if math.prod(written.shape) <= most_held else _holding_inputs
+    batch, missing = make(params, config, clean, corrupted, target, positions, kind)
     if ablation == "optimal" and loss is not None:
-        batch = batch._replace(source=optimal_source(params, config, batch, loss))
-    _check_source(batch.source, ablation, network.graph.writers)
+        source = optimal_source(params, config, batch, loss)
+        batch, missing = batch._replace(source=source), jnp.isnan(source).any((0, 1, 3))
+    _check_source(missing, ablation, network.graph.writers)
     return batch
 
 
-def _check_source(
-    source: Float[Array, "batch pos writer d_model"], ablation: str, writers: Sequence[str]
-) -> None:
-    missing = jnp.isnan(source).any((0, 1, 3))
+def _holding_everything(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    clean: Int[Array, "batch pos"],
+    corrupted: Int[Array, "batch pos"] | None,
+    target: Num[Array, "batch pos"],
+    positions: Float[Array, "batch pos"],
+    kind: Ablation,
+) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
+    """The batch, and for which writers the ablation puts in NaN."""
+    network = as_edge_network(config)
+    logits, written = network.run(params, clean)
+    there = written if corrupted is None else network.run(params, corrupted)[1]
+    source = ablation_source(there, kind, positions)
+    batch = ContrastBatch(clean, corrupted, target, logits, positions, written, source)
+    return batch, jnp.isnan(source).any((0, 1, 3))
+
+
+def _holding_inputs(
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    clean: Int[Array, "batch pos"],
+    corrupted: Int[Array, "batch pos"] | None,
+    target: Num[Array, "batch pos"],
+    positions: Float[Array, "batch pos"],
+    kind: Ablation,
+) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
+    """The same where what writers write is computed when it is needed."""
+    network = as_edge_network(config)
+    logits = map_rows(lambda rows: network.run(params, clean[rows])[0], params, config, clean)
+    batch = ContrastBatch(clean, corrupted, target, logits, positions, None, None)
+    # Sums over the inputs that patches come from: what is written there, at positions that count.
+    counted = averaged_positions(kind, positions).astype(jnp.float32)
+    there = clean if corrupted is None else corrupted
+    inputs = batch._replace(
+        clean=there, corrupted=None, positions=counted, source=jnp.zeros((1, 1, 1, 1))
+    )
+
+    def total(part: Part) -> tuple[Array, Array]:
+        here = part.positions[:, :, None, None]
+        return jnp.where(here > 0, part.written, 0).sum(0), jnp.isnan(part.written).any((0, 1, 3))
+
+    sums, missing = sum_over_rows(total, params, config, inputs)
+    if kind == "resample":
+        return batch, missing > 0
+    if kind == "zero":
+        source = jnp.zeros((1, 1, *sums.shape[1:]))
+    elif kind == "mean":
+        source = sums.sum(0)[None, None] / counted.sum()
+    else:
+        source = sums[None] / counted.sum(0)[None, :, None, None]
+    return batch._replace(source=source), jnp.isnan(source).any((0, 1, 3))
+
+
+def _check_source(missing: Bool[Array, " writer"], ablation: str, writers: Sequence[str]) -> None:
     if not isinstance(missing, jax.core.Tracer) and missing.any():
         first = writers[int(missing.argmax())]
         raise ValueError(

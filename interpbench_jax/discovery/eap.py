@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.attribution import attribution
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.attribution import attribution_along, input_writers
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 @functools.partial(jax.jit, static_argnames=("config", "loss"))
@@ -30,5 +30,6 @@ def eap_clean_corrupted(
 
     Source: Hanna et al. 2024, Have Faith in Faithfulness, appendix.
     """
-    masks = jnp.zeros((2, batch.source.shape[2])).at[1, input_writers(config)].set(1.0)
+    n_writers = len(as_edge_network(config).graph.valid)
+    masks = jnp.zeros((2, n_writers)).at[1, input_writers(config)].set(1.0)
     return attribution_along(params, config, batch, loss, masks)

@@ -6,8 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import attribution, input_writers, path_shares
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.attribution import (
+    PatchOf,
+    attribution,
+    input_writers,
+    path_shares,
+)
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.rows import Part, Rows, run_rows
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -46,15 +52,21 @@ def eap_gp(
     """
     path_shares(steps)
     network, inputs = as_edge_network(config), input_writers(config)
-    only_inputs = jnp.zeros(batch.source.shape[2]).at[inputs].set(1.0)
+    only_inputs = jnp.zeros(len(network.graph.valid)).at[inputs].set(1.0)
 
-    def with_input(value: Array) -> NodePatch:
-        return NodePatch(only_inputs, batch.source.at[:, :, inputs].set(value))
+    def with_input(value: Array) -> PatchOf:
+        return lambda part, rows: NodePatch(
+            only_inputs, part.source.at[:, :, inputs].set(value[rows])
+        )
 
     def said(value: Array) -> Array:
-        return network.run(params, batch.clean, with_input(value))[0]
+        def run(part: Part, rows: Rows) -> Array:
+            return network.run(params, part.clean, with_input(value)(part, rows))[0]
 
-    clean, other = batch.written[:, :, inputs], batch.source[:, :, inputs]
+        return run_rows(run, params, config, batch)
+
+    clean = run_rows(lambda part, _: part.written[:, :, inputs], params, config, batch)
+    other = run_rows(lambda part, _: part.source[:, :, inputs], params, config, batch)
     goal = said(other)
     length = _norm(other - clean) / steps
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.attribution import attribution, path_shares
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.rows import Part, Rows
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -56,7 +57,11 @@ def eap_ig_activations(
 
     def add(total: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
         mask, rows = point
-        scores = attribution(params, config, batch, loss, NodePatch(mask, batch.source))
+
+        def patch(part: Part, _: Rows) -> NodePatch:
+            return NodePatch(mask, part.source)
+
+        scores = attribution(params, config, batch, loss, patch)
         return total + scores * rows[:, None], None
 
     total, _ = jax.lax.scan(add, jnp.zeros(graph.valid.shape), (masks, scored))

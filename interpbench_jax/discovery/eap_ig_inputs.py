@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.attribution import attribution_along, input_writers, path_shares
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 @functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
@@ -42,6 +42,6 @@ def eap_ig_inputs(
     Source: Hanna et al. 2024, Have Faith in Faithfulness; "EAP-IG-inputs" in MIB.
     """
     shares = path_shares(steps)
-    inputs = jnp.zeros(batch.source.shape[2]).at[input_writers(config)].set(1.0)
+    inputs = jnp.zeros(len(as_edge_network(config).graph.valid)).at[input_writers(config)].set(1.0)
     masks = shares[:, None] * inputs[None]
     return attribution_along(params, config, batch, loss, masks)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, loss_from
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.objective import loss_from
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.hard_concrete import (
     INITIAL_LOGIT,
     keep_probability,
@@ -18,7 +19,7 @@ from interpbench_jax.discovery.mask_learning import (
     ascending,
     learn_masks,
 )
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, edge_masked_loss
+from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 

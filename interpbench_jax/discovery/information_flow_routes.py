@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.position_shares import position_shares
+from interpbench_jax.discovery.rows import Part, sum_over_rows
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -26,7 +27,7 @@ def information_flow_routes(
     biases of attention belong to no writer and are left out.
 
     Args:
-      params: weights; what they write on the clean inputs is in the batch.
+      params: weights.
       config: their shape, or another network.
       batch: inputs, and which positions count.
       loss: of no effect.
@@ -36,19 +37,22 @@ def information_flow_routes(
 
     Source: Ferrando and Voita 2024, Information Flow Routes; on edges as in MIB.
     """
-    del params, loss
+    del loss
     graph = as_edge_network(config).graph
-    weights = position_shares(config, batch)
     before, which = np.unique(graph.valid, axis=1, return_inverse=True)
 
-    def shares(seen: Float[Array, " writer"]) -> Float[Array, " writer"]:
-        written = batch.written * seen[None, None, :, None]
+    def shares(part: Part, seen: Float[Array, " writer"]) -> Float[Array, " writer"]:
+        written = part.written * seen[None, None, :, None]
         total = written.sum(2, keepdims=True)
         rest = jnp.abs(total - written).sum(-1)
         closeness = jnp.maximum(jnp.abs(total).sum(-1) - rest, 0.0) * seen[None, None]
         everything = closeness.sum(-1, keepdims=True)
         share = closeness / jnp.where(everything > 0, everything, 1.0)
-        return jnp.einsum("bpw,bp->w", share, weights)
+        return jnp.einsum("bpw,bp->w", share, part.positions)
 
-    by_place = jax.lax.map(shares, jnp.asarray(before.T, jnp.float32))
+    def at_each_place(part: Part) -> Float[Array, "place writer"]:
+        return jax.lax.map(functools.partial(shares, part), jnp.asarray(before.T, jnp.float32))
+
+    weights = batch._replace(positions=position_shares(config, batch))
+    by_place = sum_over_rows(at_each_place, params, config, weights)
     return by_place[which.reshape(-1)].T * graph.valid

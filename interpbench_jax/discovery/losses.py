@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model.indices import check_indices
 
 Logits = Float[Array, "batch pos d_vocab_out"]

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from interpbench_jax.discovery.objective import ContrastBatch
+from interpbench_jax.discovery.batch import ContrastBatch
+from interpbench_jax.discovery.rows import take_rows
 
 
 class Learning(NamedTuple):
@@ -83,7 +84,7 @@ def learn_masks(
             for_rows, for_mask = jax.random.split(key)
             if learning.batch_size < n_rows:
                 chosen = jax.random.choice(for_rows, n_rows, (learning.batch_size,))
-                rows = jax.tree.map(lambda array: array[chosen], batch)
+                rows = take_rows(batch, chosen)
             else:
                 rows = batch
             gradient, said = jax.grad(objective, has_aux=True)(masks, for_mask, rows, now)

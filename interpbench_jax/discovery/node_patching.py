@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, node_masked_loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.objective import node_masked_loss
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 @functools.partial(jax.jit, static_argnames=("config", "loss"))
@@ -30,6 +31,6 @@ def node_patching(
     Source: Vig et al. 2020, Causal Mediation Analysis; Meng et al. 2022.
     """
     masked = node_masked_loss(params, config, batch, loss)
-    alone = jnp.eye(batch.source.shape[2])
+    alone = jnp.eye(len(as_edge_network(config).graph.valid))
     values = jax.lax.map(masked, alone, batch_size=runs_at_once(batch))
     return values - loss(batch.clean_logits, batch)

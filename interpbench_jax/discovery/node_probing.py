@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.edge_probing import PENALTIES
 from interpbench_jax.discovery.hard_concrete import (
     INITIAL_LOGIT,
@@ -19,9 +20,9 @@ from interpbench_jax.discovery.mask_learning import (
     ascending,
     learn_masks,
 )
-from interpbench_jax.discovery.objective import ContrastBatch, Loss, node_masked_loss
+from interpbench_jax.discovery.objective import node_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
 
 def node_probing(
@@ -90,6 +91,6 @@ def probe_nodes(
         size = keep_probability(logits).mean()
         return value + penalty * size, (value, size)
 
-    start = jnp.full(batch.source.shape[2], INITIAL_LOGIT)
+    start = jnp.full(len(as_edge_network(config).graph.valid), INITIAL_LOGIT)
     logits, losses, sizes = learn_masks(objective, start, penalties, batch, key, learning)
     return LearntMasks(keep_probability(logits), losses, sizes)

@@ -1,40 +1,13 @@
-"""What discovery works on: inputs, what ablation puts in, and the loss as a function of a mask."""
+"""The loss as a function of a mask."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float
 
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.rows import Part, Rows, run_rows
 from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
-
-
-class ContrastBatch(NamedTuple):
-    """Inputs, and what writers write instead when they are ablated.
-
-    Attributes:
-      clean: token ids.
-      corrupted: token ids of the inputs that patches come from, row by row, if there are any.
-      target: what is right on the clean inputs: labels, or values for a regression.
-      clean_logits: what the unpatched model says on the clean inputs.
-      positions: weight of each position in the loss.
-      written: what every writer writes on the clean inputs.
-      source: what ablation replaces that by, row by row: what it writes on a corrupted input, or a
-        mean, or nothing; see `contrast_batch`.
-    """
-
-    clean: Int[Array, "batch pos"]
-    corrupted: Int[Array, "batch pos"] | None
-    target: Num[Array, "batch pos"]
-    clean_logits: Float[Array, "batch pos d_vocab_out"]
-    positions: Float[Array, "batch pos"]
-    written: Float[Array, "batch pos writer d_model"]
-    source: Float[Array, "batch pos writer d_model"]
-
-
-Loss = Callable[[Float[Array, "batch pos d_vocab_out"], ContrastBatch], Float[Array, ""]]
-"""`(logits, batch) -> scalar`, lower is better; a module-level function, so that it can be a static
-argument of `jit`."""
 
 EdgeLoss = Callable[[Float[Array, "writer reader"]], Float[Array, ""]]
 NodeLoss = Callable[[Float[Array, " writer"]], Float[Array, ""]]
@@ -47,8 +20,10 @@ def edge_masked_loss(
     network = as_edge_network(config)
 
     def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
-        logits, _ = network.run(params, batch.clean, EdgePatch(mask, batch.source))
-        return loss(logits, batch)
+        def run(part: Part, _: Rows) -> Array:
+            return network.run(params, part.clean, EdgePatch(mask, part.source))[0]
+
+        return loss(run_rows(run, params, config, batch), batch)
 
     return masked
 
@@ -60,8 +35,10 @@ def node_masked_loss(
     network = as_edge_network(config)
 
     def masked(mask: Float[Array, " writer"]) -> Float[Array, ""]:
-        logits, _ = network.run(params, batch.clean, NodePatch(mask, batch.source))
-        return loss(logits, batch)
+        def run(part: Part, _: Rows) -> Array:
+            return network.run(params, part.clean, NodePatch(mask, part.source))[0]
+
+        return loss(run_rows(run, params, config, batch), batch)
 
     return masked
 
@@ -83,10 +60,12 @@ def loss_from(
     network = as_edge_network(config)
 
     def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
-        patch = EdgePatch(mask, batch.source)
-        logits = network.run_from(
-            params, batch.clean, stage, batch.written, patch, only_there=only_there
-        )
-        return loss(logits, batch)
+        def run(part: Part, _: Rows) -> Array:
+            patch = EdgePatch(mask, part.source)
+            return network.run_from(
+                params, part.clean, stage, part.written, patch, only_there=only_there
+            )
+
+        return loss(run_rows(run, params, config, batch), batch)
 
     return masked

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
+from interpbench_jax.discovery.rows import Part, Rows, run_rows, sum_over_rows
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 
@@ -21,13 +22,13 @@ def optimal_source(
     *,
     steps: int = 100,
     learning_rate: float = 0.1,
-) -> Float[Array, "batch pos writer d_model"]:
+) -> Float[Array, "#batch #pos writer d_model"]:
     """Learns, for every writer ablated alone, the vector that minimises the loss.
 
     Args:
       params: weights.
       config: their shape, or another network.
-      batch: inputs; its source is where learning starts.
+      batch: inputs; its source, row by row or one for all rows, is where learning starts.
       loss: `(logits, batch) -> scalar`.
       steps: of Adam.
       learning_rate: of Adam, in units of the root mean square of what a writer writes where
@@ -40,19 +41,30 @@ def optimal_source(
     Source: Li and Janson 2024, Optimal ablation for interpretability.
     """
     network = as_edge_network(config)
-    n_writers = batch.source.shape[2]
+    if batch.source is None:
+        raise ValueError("optimal constants are learnt from a source to start at, got none")
+    start, (n_writers, width) = batch.source, batch.source.shape[2:]
+
+    def squares(part: Part) -> Float[Array, " writer"]:
+        return (part.written**2 * part.positions[:, :, None, None]).sum((0, 1, 3))
+
     # Writers differ in scale by orders of magnitude; one rate must fit them all.
-    counted = (batch.positions != 0)[:, :, None, None]
-    scale = jnp.sqrt((batch.written**2).mean((0, 1, 3), where=counted)) + 1e-6
+    counted = (batch.positions != 0).astype(jnp.float32)
+    total = sum_over_rows(squares, params, config, batch._replace(positions=counted))
+    scale = jnp.sqrt(total / (counted.sum() * width)) + 1e-6
     optimizer = optax.adam(learning_rate)
 
     def ablated(constant: Float[Array, " d_model"], writer: Array) -> Float[Array, ""]:
         mask = jax.nn.one_hot(writer, n_writers)
-        source = jnp.broadcast_to(constant * scale[writer], batch.source.shape)
-        return loss(network.run(params, batch.clean, NodePatch(mask, source))[0], batch)
+
+        def run(part: Part, _: Rows) -> Array:
+            source = jnp.broadcast_to(constant * scale[writer], part.source.shape)
+            return network.run(params, part.clean, NodePatch(mask, source))[0]
+
+        return loss(run_rows(run, params, config, batch), batch)
 
     def learn(given: tuple[Array, Array]) -> Float[Array, " d_model"]:
-        start, writer = given
+        first, writer = given
 
         def step(state: tuple, _: None) -> tuple[tuple, None]:
             constant, adam, best, least = state
@@ -61,10 +73,10 @@ def optimal_source(
             update, adam = optimizer.update(gradient, adam)
             return (constant + update, adam, best, jnp.minimum(value, least)), None
 
-        begin = (start, optimizer.init(start), start, jnp.array(jnp.inf))
+        begin = (first, optimizer.init(first), first, jnp.array(jnp.inf))
         (_, _, best, least), _ = jax.lax.scan(step, begin, None, steps)
         return jnp.where(jnp.isnan(least), jnp.nan, best * scale[writer])
 
-    starts = batch.source.mean((0, 1)) / scale[:, None]
+    starts = start.mean((0, 1)) / scale[:, None]
     constants = jax.lax.map(learn, (starts, jnp.arange(n_writers)))
-    return jnp.broadcast_to(constants, batch.source.shape)
+    return jnp.broadcast_to(constants, start.shape)

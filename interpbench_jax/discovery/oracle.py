@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch, Loss
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork, as_edge_network
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.objective import ContrastBatch
+from interpbench_jax.discovery.batch import ContrastBatch
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.network import EdgeNetwork
 

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Params, TransformerConfig, forward
 
@@ -33,17 +33,28 @@ def ablation_source(
     """
     if kind == "resample":
         return writers
-    counted = (positions != 0)[:, :, None, None]
+    if kind == "resample":
+        return writers
+    where = averaged_positions(kind, positions)[:, :, None, None]
     if kind == "mean":
-        instead = writers.mean((0, 1), keepdims=True, where=counted)
+        instead = writers.mean((0, 1), keepdims=True, where=where)
     elif kind == "mean_per_position":
-        averaged = counted | ~counted.any(0, keepdims=True)
-        instead = writers.mean(0, keepdims=True, where=averaged)
+        instead = writers.mean(0, keepdims=True, where=where)
     elif kind == "zero":
         instead = jnp.zeros((1, 1, 1, 1))
     else:
         raise ValueError(f"unknown ablation {kind!r}; known: {', '.join(ABLATIONS)}")
     return jnp.broadcast_to(instead, writers.shape)
+
+
+def averaged_positions(
+    kind: Ablation, positions: Float[Array, "batch pos"]
+) -> Bool[Array, "batch pos"]:
+    """Which positions a mean is over; see `ablation_source`."""
+    counted = positions != 0
+    if kind == "mean_per_position":
+        return counted | ~counted.any(0, keepdims=True)
+    return counted
 
 
 @functools.partial(jax.jit, static_argnames="config")

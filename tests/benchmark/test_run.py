@@ -179,6 +179,7 @@ def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
     """Of a model that is fine until it is patched."""
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
+    assert batch.source is not None
     batch = batch._replace(source=batch.source * np.nan)
     with pytest.raises(ValueError, match=f"{method} gives NaN as a score"):
         run_methods(model, (method,), batch)
@@ -194,6 +195,7 @@ def test_optimal_constants_minimise_the_loss_that_is_given() -> None:
         )
         node = np.zeros(model.graph.n_writers, np.float32)
         node[model.graph.writer_index("m0")] = 1
+        assert batch.source is not None
         patch = NodePatch(jnp.asarray(node), batch.source)
         return float(judged(forward(model.params, model.config, batch.clean, patch)[0], batch))
 

@@ -10,6 +10,7 @@ import pytest
 from interpbench_jax.discovery import METHODS, edge_masked_loss
 from interpbench_jax.discovery.attribution import attribution, mask_gradient
 from interpbench_jax.discovery.losses import cross_entropy, kl_to_clean
+from interpbench_jax.discovery.rows import run_rows
 from interpbench_jax.model import Graph, NodePatch, Nudge, forward
 
 STEPS = 3
@@ -91,12 +92,16 @@ def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
     def found(batch):
         if where == "edge mask":
             return mask_gradient(params, config, batch, loss, jnp.array(0.4))
-        patch = NodePatch(jnp.eye(7)[0], batch.source) if where == "node patch" else None
-        return attribution(params, config, batch, loss, patch)
+        if where == "clean":
+            return attribution(params, config, batch, loss)
+        at_input = jnp.eye(7)[0]
+        return attribution(
+            params, config, batch, loss, lambda part, _: NodePatch(at_input, part.source)
+        )
 
     whole = found(batch)
     per_row = config.n_ctx * config.d_model * (graph.n_readers + 4 * graph.n_writers)
-    module = sys.modules[attribution.__module__]
+    module = sys.modules[run_rows.__module__]
     for budget in ("_BUDGET", "_CPU_BUDGET"):
         monkeypatch.setattr(module, budget, rows_at_once * per_row)
     monkeypatch.setattr(module, "_FEWEST_COLUMNS", 1)

@@ -1,0 +1,158 @@
+"""Runs of a batch some rows at a time, where what its writers write is too much to hold.
+
+Such a batch has no `written`. What a function of it needs of some rows is computed for these rows,
+and computed anew for their gradient; in a batch that holds everything, all rows are run at once.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from interpbench_jax.discovery.batch import ContrastBatch
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+
+# Numbers that a chunk of rows may take at once: a gibibyte of float32, or, on a CPU, about what
+# its caches hold, but never fewer columns (rows times positions) than a matrix product is fast for.
+_BUDGET, _CPU_BUDGET = 2**28, 5_000_000
+_FEWEST_COLUMNS = 128
+
+Rows = Int[Array, " row"] | slice
+"""Which rows a part of a batch consists of; `ALL` where it is the whole."""
+ALL = slice(None)
+
+
+class Part(NamedTuple):
+    """Some rows of a batch with all that is computed from them; fields as in `ContrastBatch`."""
+
+    clean: Int[Array, "row pos"]
+    positions: Float[Array, "row pos"]
+    written: Float[Array, "row pos writer d_model"]
+    source: Float[Array, "row pos writer d_model"]
+
+
+_Sum = TypeVar("_Sum", bound=PyTree)
+
+
+def written_shape(
+    params: Params, config: TransformerConfig | EdgeNetwork, clean: Int[Array, "batch pos"]
+) -> tuple[int, ...]:
+    """Rows, positions, writers and width of what writers write; nothing is run."""
+    _, written = jax.eval_shape(as_edge_network(config).run, params, clean)
+    return written.shape
+
+
+def take_rows(batch: ContrastBatch, rows: Rows) -> ContrastBatch:
+    """Some rows of a batch; a source that is one for all rows stays."""
+    source = batch.source
+    if source is not None and len(source) == len(batch.clean):
+        source = source[rows]
+    part = jax.tree.map(lambda array: array[rows], batch._replace(source=None))
+    return part._replace(source=source)
+
+
+def part_of(
+    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, rows: Rows = ALL
+) -> Part:
+    """Some rows of a batch, with what their writers write, whether the batch holds it or not."""
+    network, some = as_edge_network(config), batch if rows is ALL else take_rows(batch, rows)
+    written, source = some.written, some.source
+    if written is None:
+        _, written = network.run(params, some.clean)
+    if source is None:
+        if some.corrupted is None:
+            raise ValueError("the batch has neither a source nor inputs that one could come from")
+        _, source = network.run(params, some.corrupted)
+    return Part(some.clean, some.positions, written, jnp.broadcast_to(source, written.shape))
+
+
+def row_chunks(
+    params: Params, config: TransformerConfig | EdgeNetwork, clean: Int[Array, "batch pos"]
+) -> tuple[Int[Array, "chunk row"], Int[Array, "chunk row"]]:
+    """Which rows run together, as many as the budget allows in a run with its gradient.
+
+    Returns:
+      The rows of each chunk; the last chunk is filled up with copies of the last row. And the same
+      without that, where the copies are beyond the last row, so that they can be left out.
+    """
+    n_rows, n_pos, n_writers, width = written_shape(params, config, clean)
+    n_readers = as_edge_network(config).graph.valid.shape[1]
+    budget = _CPU_BUDGET if jax.default_backend() == "cpu" else _BUDGET
+    per_row = n_pos * width * (n_readers + 4 * n_writers)
+    n_chunks = -(-n_rows // max(budget // per_row, -(-_FEWEST_COLUMNS // n_pos)))
+    size = -(-n_rows // n_chunks)
+    wanted = jnp.arange(n_chunks * size).reshape(n_chunks, size)
+    return jnp.minimum(wanted, n_rows - 1), wanted
+
+
+def map_rows(
+    function: Callable[[Int[Array, " row"]], Array],
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    clean: Int[Array, "batch pos"],
+) -> Array:
+    """Values of all rows, from a function that computes those of some."""
+    chunks, _ = row_chunks(params, config, clean)
+    parts = jax.lax.map(jax.checkpoint(function), chunks)
+    return parts.reshape(-1, *parts.shape[2:])[: len(clean)]
+
+
+def run_rows(
+    run: Callable[[Part, Rows], Array],
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+) -> Array:
+    """What a run gives for all rows, such as logits.
+
+    Args:
+      run: what it gives for some rows.
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs and what patches put in.
+    """
+    if batch.written is not None:
+        return run(part_of(params, config, batch), ALL)
+    return map_rows(
+        lambda rows: run(part_of(params, config, batch, rows), rows),
+        params,
+        config,
+        batch.clean,
+    )
+
+
+def sum_over_rows(
+    of_part: Callable[[Part], _Sum],
+    params: Params,
+    config: TransformerConfig | EdgeNetwork,
+    batch: ContrastBatch,
+) -> _Sum:
+    """The sum of what a function finds in the parts of a batch.
+
+    Args:
+      of_part: sums over the rows of a part, each position times its weight in `positions`.
+      params: weights.
+      config: their shape, or another network.
+      batch: inputs, what patches put in, and weights.
+    """
+    if batch.written is not None:
+        return of_part(part_of(params, config, batch))
+
+    def some(chosen: tuple[Array, Array]) -> _Sum:
+        rows, wanted = chosen
+        part = part_of(params, config, batch, rows)
+        here = (wanted < len(batch.clean))[:, None]
+        return of_part(part._replace(positions=jnp.where(here, part.positions, 0)))
+
+    def add(total: _Sum, chosen: tuple[Array, Array]) -> tuple[_Sum, None]:
+        return jax.tree.map(jnp.add, total, some(chosen)), None
+
+    chunks = row_chunks(params, config, batch.clean)
+    first = jax.tree.map(lambda array: array[0], chunks)
+    zero = jax.tree.map(
+        lambda found: jnp.zeros(found.shape, found.dtype), jax.eval_shape(some, first)
+    )
+    return jax.lax.scan(add, zero, chunks)[0]
