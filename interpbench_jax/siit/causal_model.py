@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from interpbench_jax.alignment import Alignment, Site
 from interpbench_jax.model import TransformerConfig
+from interpbench_jax.model.indices import check_indices
 from interpbench_jax.model.network import EdgeNetwork
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.tasks.causal import CausalModel
@@ -53,9 +54,10 @@ def problem_from_causal_model(
     masks[-1] = 1
     answers = algorithm.answers(base, source, masks[:, :, None])
     if isinstance(network, TransformerConfig):
-        _check_range("tokens", np.stack([base, source]), network.d_vocab)
+        check_indices("base has token", base, network.d_vocab)
+        check_indices("source has token", source, network.d_vocab)
         if jnp.issubdtype(answers.dtype, jnp.integer):
-            _check_range("labels", np.asarray(answers), network.d_vocab_out)
+            check_indices("the model has label", answers, network.d_vocab_out)
         elif network.d_vocab_out != 1:
             raise ValueError(
                 f"a model of values has one output, d_vocab_out is {network.d_vocab_out}"
@@ -72,8 +74,3 @@ def problem_from_causal_model(
         free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
         positions=jnp.broadcast_to(weights, base.shape),
     )
-
-
-def _check_range(kind: str, found: np.ndarray, n_known: int) -> None:
-    if found.min() < 0 or found.max() >= n_known:
-        raise ValueError(f"{kind} must be 0 to {n_known - 1}, got {found.min()} to {found.max()}")
