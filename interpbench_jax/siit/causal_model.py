@@ -57,7 +57,7 @@ def problem_from_causal_model(
         check_indices("base has token", base, network.d_vocab)
         check_indices("source has token", source, network.d_vocab)
         if jnp.issubdtype(answers.dtype, jnp.integer):
-            check_indices("the model has label", answers, network.d_vocab_out)
+            check_indices("the algorithm has label", answers, network.d_vocab_out)
         elif network.d_vocab_out != 1:
             raise ValueError(
                 f"a model of values has one output, d_vocab_out is {network.d_vocab_out}"
