@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import node_of
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Site:
             raise ValueError("a site needs at least one node")
 
 
-N = TypeVar("N", bound=TransformerConfig | EdgeNetwork)
+N = TypeVar("N", bound=TransformerConfig | Network)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Alignment(Generic[N]):
     @cached_property
     def graph(self) -> Graph:
         """Of the network."""
-        return as_edge_network(self.network).graph
+        return as_network(self.network).graph
 
     @cached_property
     def sites(self) -> Mapping[str, Site]:

@@ -14,7 +14,7 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import EdgeLoss, loss_from
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Graph, Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 THRESHOLDS = (0.0, *(float(t) for t in np.logspace(-5, 1, 19)))
 Order = Literal["last_writer_first", "first_writer_first"]
@@ -22,7 +22,7 @@ Order = Literal["last_writer_first", "first_writer_first"]
 
 def acdc(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -33,7 +33,7 @@ def acdc(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
       thresholds: ascending, from 0.
@@ -53,9 +53,9 @@ def acdc(
     unfit = [level for level in thresholds if not (math.isfinite(level) and level >= 0)]
     if unfit:
         raise ValueError(f"thresholds must be finite and at least 0, got {unfit[0]}")
-    graph = as_edge_network(config).graph
+    graph = as_network(network).graph
     levels = jnp.array(thresholds)
-    found = acdc_circuits(params, config, batch, loss, levels, removal_order(graph, order))
+    found = acdc_circuits(params, network, batch, loss, levels, removal_order(graph, order))
     smallest = jnp.where(found.kept, jnp.inf, levels[:, None, None]).min(0)
     smallest = jnp.where(jnp.isnan(found.loss).any(), jnp.nan, smallest)
     return jnp.where(graph.valid, smallest, 0.0)
@@ -92,7 +92,7 @@ class AcdcCircuits(NamedTuple):
 
 def acdc_circuits(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     thresholds: Float[Array, " threshold"],
@@ -104,7 +104,7 @@ def acdc_circuits(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       thresholds: an edge is removed if the loss rises by less, over the last accepted state.
@@ -114,10 +114,10 @@ def acdc_circuits(
 
     Source: Conmy et al. 2023; auto-circuit's form, which tries every edge.
     """
-    stages = as_edge_network(config).stages()[np.asarray(order)[:, 1]]
+    stages = as_network(network).graph.stages[np.asarray(order)[:, 1]]
     first = np.minimum.accumulate(stages) if reuse else np.zeros_like(stages)
     parts = tuple((int(stage), len(list(run))) for stage, run in itertools.groupby(first))
-    return _acdc(params, config, batch, loss, thresholds, jnp.asarray(order), parts)
+    return _acdc(params, network, batch, loss, thresholds, jnp.asarray(order), parts)
 
 
 class _State(NamedTuple):
@@ -129,10 +129,10 @@ class _State(NamedTuple):
     evaluations: Int[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "parts"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "parts"))
 def _acdc(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     thresholds: Float[Array, " threshold"],
@@ -140,7 +140,7 @@ def _acdc(
     parts: tuple[tuple[int, int], ...],
 ) -> AcdcCircuits:
     """Parts are (stage to start at, how many edges)."""
-    graph = as_edge_network(config).graph
+    graph = as_network(network).graph
     valid = jnp.asarray(graph.valid)
     n = len(thresholds)
     everyone = jnp.arange(n)
@@ -152,7 +152,7 @@ def _acdc(
     )
 
     def attempt(stage: int, state: _State, edge: Int[Array, "2"]) -> tuple[_State, None]:
-        masked_loss = loss_from(params, config, batch, loss, stage)
+        masked_loss = loss_from(params, network, batch, loss, stage)
         tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
         # Thresholds that have decided alike so far share one evaluation, made by their leader.
         leads = (state.leader == everyone) & matters(graph, state.masks == 0)[:, edge[1]]

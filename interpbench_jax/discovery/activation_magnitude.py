@@ -10,12 +10,12 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.position_shares import position_shares
 from interpbench_jax.discovery.rows import Part, sum_over_rows
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def activation_magnitude(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """Root mean square of the difference that a patch makes, the same for all of a writer's edges.
 
@@ -23,7 +23,7 @@ def activation_magnitude(
 
     Args:
       params: weights.
-      config: the shape of the model, or another network.
+      network: the shape of the model, or another network.
       batch: what is written, what patches put in, and which positions count.
       loss: of no effect.
     """
@@ -33,6 +33,6 @@ def activation_magnitude(
         each = ((part.source - part.written) ** 2).sum(-1)
         return jnp.einsum("bpw,bp->w", each, part.positions)
 
-    shares = batch._replace(positions=position_shares(config, batch))
-    mean = sum_over_rows(squares, params, config, shares)
-    return jnp.sqrt(mean)[:, None] * as_edge_network(config).graph.valid
+    shares = batch._replace(positions=position_shares(network, batch))
+    mean = sum_over_rows(squares, params, network, shares)
+    return jnp.sqrt(mean)[:, None] * as_network(network).graph.valid

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import ALL, Part, Rows, map_rows, part_of, row_chunks
 from interpbench_jax.model import EdgePatch, NodePatch, Nudge, Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 Weights = Float[Array, "writer reader"]
 PatchOf = Callable[[Part, Rows], NodePatch]
@@ -20,7 +20,7 @@ PatchOf = Callable[[Part, Rows], NodePatch]
 
 def attribution(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     patch: PatchOf | None = None,
@@ -33,12 +33,12 @@ def attribution(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       patch: where the gradient is taken; its mask must be the same for all rows.
     """
-    network = as_edge_network(config)
+    network = as_network(network)
 
     def run(weights: Weights | None, part: Part, rows: Rows) -> Array:
         here = None if patch is None else patch(part, rows)
@@ -46,12 +46,12 @@ def attribution(
         return network.run(params, part.clean, here, nudge)[0]
 
     known = batch.clean_logits if patch is None else None
-    return _gradient(run, params, config, batch, loss, known)
+    return _gradient(run, params, network, batch, loss, known)
 
 
 def mask_gradient(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     share: Float[Array, ""],
@@ -60,25 +60,25 @@ def mask_gradient(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       share: how far all edges have gone from clean to source.
     """
-    network = as_edge_network(config)
+    network = as_network(network)
 
     def run(weights: Weights | None, part: Part, _: Rows) -> Array:
         mask = jnp.full((len(network.graph.valid), 1), share)
         patch = EdgePatch(mask if weights is None else mask + weights, part.source)
         return network.run(params, part.clean, patch)[0]
 
-    return _gradient(run, params, config, batch, loss)
+    return _gradient(run, params, network, batch, loss)
 
 
 def _gradient(
     run: Callable[[Weights | None, Part, Rows], Array],
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     logits: Float[Array, "batch pos d_vocab_out"] | None = None,
@@ -88,22 +88,22 @@ def _gradient(
     Args:
       run: the logits of a part of the batch under weights; `None` is weights 0, for less.
       params: weights of the model.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs.
       loss: `(logits, batch) -> scalar`.
       logits: at weights 0, where they are known.
     """
-    valid = as_edge_network(config).graph.valid
+    valid = as_network(network).graph.valid
     zero = jnp.zeros(valid.shape)
-    chunks, wanted = row_chunks(params, config, batch.clean)
+    chunks, wanted = row_chunks(params, network, batch.clean)
     if len(chunks) == 1:
-        whole = part_of(params, config, batch)
+        whole = part_of(params, network, batch)
         gradient = jax.grad(lambda weights: loss(run(weights, whole, ALL), batch))(zero)
         return gradient * valid
 
-    part = functools.partial(part_of, params, config, batch)
+    part = functools.partial(part_of, params, network, batch)
     if logits is None:
-        logits = map_rows(lambda rows: run(None, part(rows), rows), params, config, batch.clean)
+        logits = map_rows(lambda rows: run(None, part(rows), rows), params, network, batch.clean)
     d_logits = jax.grad(loss)(logits, batch)
 
     def add(total: Weights, chosen: tuple[Array, Array]) -> tuple[Weights, None]:
@@ -119,7 +119,7 @@ def _gradient(
 
 def attribution_along(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     masks: Float[Array, "point writer"],
@@ -128,7 +128,7 @@ def attribution_along(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       masks: per point of the path, how far each writer has gone.
@@ -138,18 +138,18 @@ def attribution_along(
         def patch(part: Part, _: Rows) -> NodePatch:
             return NodePatch(mask, part.source)
 
-        return total + attribution(params, config, batch, loss, patch), None
+        return total + attribution(params, network, batch, loss, patch), None
 
-    zero = jnp.zeros(as_edge_network(config).graph.valid.shape)
+    zero = jnp.zeros(as_network(network).graph.valid.shape)
     return jax.lax.scan(add, zero, masks)[0] / len(masks)
 
 
-def input_writers(config: TransformerConfig | EdgeNetwork) -> np.ndarray:
+def input_writers(network: TransformerConfig | Network) -> np.ndarray:
     """Places of the writers that all readers can see: they have read nothing, so they are inputs.
 
     In a transformer that is the embedding alone.
     """
-    return np.flatnonzero(as_edge_network(config).graph.valid.all(1))
+    return np.flatnonzero(as_network(network).graph.valid.all(1))
 
 
 def path_shares(steps: int) -> Float[Array, " step"]:

@@ -15,7 +15,7 @@ from interpbench_jax.evaluation import Ablation, ablation_source
 from interpbench_jax.evaluation.ablation import averaged_positions
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.indices import check_indices, check_same_lengths
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 MOST_HELD = 2**28
 """A gibibyte of float32, for the clean inputs and again for what patches put in."""
@@ -25,7 +25,7 @@ DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
 
 def contrast_batch(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     clean: Int[Array, "batch pos"],
     corrupted: Int[Array, "batch pos"] | None,
     target: Num[Array, "batch pos"],
@@ -39,7 +39,7 @@ def contrast_batch(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       clean: token ids.
       corrupted: token ids of the input from which patches come, row by row, of the same lengths;
         means are over these.
@@ -74,20 +74,20 @@ def contrast_batch(
         raise ValueError("positions are all 0, so that no output counts")
     if loss is None and ablation == "optimal":
         raise ValueError("optimal ablation needs the loss that its constants minimise, got none")
-    if isinstance(config, TransformerConfig):
-        check_indices("clean has token", clean, config.d_vocab)
+    if isinstance(network, TransformerConfig):
+        check_indices("clean has token", clean, network.d_vocab)
         if corrupted is not None:
-            check_indices("corrupted has token", corrupted, config.d_vocab)
-            check_same_lengths("corrupted", corrupted, clean, config.pad)
-    network, positions = as_edge_network(config), jnp.asarray(positions)
+            check_indices("corrupted has token", corrupted, network.d_vocab)
+            check_same_lengths("corrupted", corrupted, clean, network.pad)
+    network, positions = as_network(network), jnp.asarray(positions)
     logits, written = jax.eval_shape(network.run, params, clean)
     if jnp.issubdtype(target.dtype, jnp.integer):
         check_indices("target has label", target, logits.shape[-1])
     kind = "mean" if ablation == "optimal" else cast(Ablation, ablation)
     make = _holding_everything if math.prod(written.shape) <= most_held else _holding_inputs
-    batch, missing = make(params, config, clean, corrupted, target, positions, kind)
+    batch, missing = make(params, network, clean, corrupted, target, positions, kind)
     if ablation == "optimal" and loss is not None:
-        source = optimal_source(params, config, batch, loss)
+        source = optimal_source(params, network, batch, loss)
         batch, missing = batch._replace(source=source), jnp.isnan(source).any((0, 1, 3))
     _check_source(missing, ablation, network.graph.writers)
     return batch
@@ -95,7 +95,7 @@ def contrast_batch(
 
 def _holding_everything(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     clean: Int[Array, "batch pos"],
     corrupted: Int[Array, "batch pos"] | None,
     target: Num[Array, "batch pos"],
@@ -103,7 +103,7 @@ def _holding_everything(
     kind: Ablation,
 ) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
     """The batch, and for which writers the ablation puts in NaN."""
-    network = as_edge_network(config)
+    network = as_network(network)
     logits, written = network.run(params, clean)
     there = written if corrupted is None else network.run(params, corrupted)[1]
     source = ablation_source(there, kind, positions)
@@ -113,7 +113,7 @@ def _holding_everything(
 
 def _holding_inputs(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     clean: Int[Array, "batch pos"],
     corrupted: Int[Array, "batch pos"] | None,
     target: Num[Array, "batch pos"],
@@ -121,8 +121,8 @@ def _holding_inputs(
     kind: Ablation,
 ) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
     """The same where what writers write is computed when it is needed."""
-    network = as_edge_network(config)
-    logits = map_rows(lambda rows: network.run(params, clean[rows])[0], params, config, clean)
+    network = as_network(network)
+    logits = map_rows(lambda rows: network.run(params, clean[rows])[0], params, network, clean)
     batch = ContrastBatch(clean, corrupted, target, logits, positions, None, None)
     # Sums over the inputs that patches come from: what is written there, at positions that count.
     counted = averaged_positions(kind, positions).astype(jnp.float32)
@@ -135,7 +135,7 @@ def _holding_inputs(
         here = part.positions[:, :, None, None]
         return jnp.where(here > 0, part.written, 0).sum(0), jnp.isnan(part.written).any((0, 1, 3))
 
-    sums, missing = sum_over_rows(total, params, config, inputs)
+    sums, missing = sum_over_rows(total, params, network, inputs)
     if kind == "resample":
         return batch, missing > 0
     if kind == "zero":

@@ -8,18 +8,18 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.attribution import attribution
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import Network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def eap(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """Gradient of the loss with respect to the edge mask, at the unpatched model.
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
 
@@ -29,4 +29,4 @@ def eap(
 
     Source: Syed et al. 2023, Attribution Patching Outperforms Automated Circuit Discovery.
     """
-    return attribution(params, config, batch, loss)
+    return attribution(params, network, batch, loss)

@@ -9,18 +9,18 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.attribution import attribution_along, input_writers
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def eap_clean_corrupted(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """EAP with the mean of two gradients: on the clean input, and where the input is replaced.
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
 
@@ -30,6 +30,6 @@ def eap_clean_corrupted(
 
     Source: Hanna et al. 2024, Have Faith in Faithfulness, appendix.
     """
-    n_writers = len(as_edge_network(config).graph.valid)
-    masks = jnp.zeros((2, n_writers)).at[1, input_writers(config)].set(1.0)
-    return attribution_along(params, config, batch, loss, masks)
+    n_writers = len(as_network(network).graph.valid)
+    masks = jnp.zeros((2, n_writers)).at[1, input_writers(network)].set(1.0)
+    return attribution_along(params, network, batch, loss, masks)

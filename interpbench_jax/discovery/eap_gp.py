@@ -15,13 +15,13 @@ from interpbench_jax.discovery.attribution import (
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import Part, Rows, run_rows
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "steps"))
 def eap_gp(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -37,7 +37,7 @@ def eap_gp(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       steps: how many points.
@@ -51,7 +51,7 @@ def eap_gp(
     Source: Zhang et al. 2025, EAP-GP. The paper's rule for the length of a step is another.
     """
     path_shares(steps)
-    network, inputs = as_edge_network(config), input_writers(config)
+    network, inputs = as_network(network), input_writers(network)
     only_inputs = jnp.zeros(len(network.graph.valid)).at[inputs].set(1.0)
 
     def with_input(value: Array) -> PatchOf:
@@ -63,10 +63,10 @@ def eap_gp(
         def run(part: Part, rows: Rows) -> Array:
             return network.run(params, part.clean, with_input(value)(part, rows))[0]
 
-        return run_rows(run, params, config, batch)
+        return run_rows(run, params, network, batch)
 
-    clean = run_rows(lambda part, _: part.written[:, :, inputs], params, config, batch)
-    other = run_rows(lambda part, _: part.source[:, :, inputs], params, config, batch)
+    clean = run_rows(lambda part, _: part.written[:, :, inputs], params, network, batch)
+    other = run_rows(lambda part, _: part.source[:, :, inputs], params, network, batch)
     goal = said(other)
     length = _norm(other - clean) / steps
 
@@ -75,7 +75,7 @@ def eap_gp(
 
     def add(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         value, total = state
-        scores = attribution(params, config, batch, loss, with_input(value))
+        scores = attribution(params, network, batch, loss, with_input(value))
         direction = jax.grad(distance)(value)
         norm = _norm(direction)
         step = jnp.where(norm > 0, direction / jnp.where(norm > 0, norm, 1.0), 0.0)

@@ -10,13 +10,13 @@ from interpbench_jax.discovery.attribution import attribution, path_shares
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import Part, Rows
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "steps"))
 def eap_ig_activations(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -30,7 +30,7 @@ def eap_ig_activations(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way; the clean
@@ -46,7 +46,7 @@ def eap_ig_activations(
     2025).
     """
     later = path_shares(steps)[1:]
-    graph = as_edge_network(config).graph
+    graph = as_network(network).graph
     groups = jnp.asarray(graph.writer_groups, float)
     n_writers = groups.shape[1]
     # The clean point scores all edges; every later one those of its group.
@@ -61,7 +61,7 @@ def eap_ig_activations(
         def patch(part: Part, _: Rows) -> NodePatch:
             return NodePatch(mask, part.source)
 
-        scores = attribution(params, config, batch, loss, patch)
+        scores = attribution(params, network, batch, loss, patch)
         return total + scores * rows[:, None], None
 
     total, _ = jax.lax.scan(add, jnp.zeros(graph.valid.shape), (masks, scored))

@@ -9,13 +9,13 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.attribution import attribution_along, input_writers, path_shares
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "steps"))
 def eap_ig_inputs(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -28,7 +28,7 @@ def eap_ig_inputs(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
@@ -42,6 +42,6 @@ def eap_ig_inputs(
     Source: Hanna et al. 2024, Have Faith in Faithfulness; "EAP-IG-inputs" in MIB.
     """
     shares = path_shares(steps)
-    inputs = jnp.zeros(len(as_edge_network(config).graph.valid)).at[input_writers(config)].set(1.0)
+    inputs = jnp.zeros(len(as_network(network).graph.valid)).at[input_writers(network)].set(1.0)
     masks = shares[:, None] * inputs[None]
-    return attribution_along(params, config, batch, loss, masks)
+    return attribution_along(params, network, batch, loss, masks)

@@ -9,13 +9,13 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.attribution import mask_gradient
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "steps"))
 def eap_ig_masks(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -25,7 +25,7 @@ def eap_ig_masks(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       steps: the gradient is taken at masks 0, 1/steps, ..., 1.
@@ -42,10 +42,10 @@ def eap_ig_masks(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    valid = as_edge_network(config).graph.valid
+    valid = as_network(network).graph.valid
 
     def add(total: Array, share: Array) -> tuple[Array, None]:
-        return total + mask_gradient(params, config, batch, loss, share), None
+        return total + mask_gradient(params, network, batch, loss, share), None
 
     total, _ = jax.lax.scan(add, jnp.zeros(valid.shape), jnp.linspace(0, 1, steps + 1))
     return total / (steps + 1)

@@ -10,12 +10,12 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import loss_from
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def edge_patching(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """By how much the loss rises when one edge alone is patched.
 
@@ -23,7 +23,7 @@ def edge_patching(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
 
@@ -32,13 +32,13 @@ def edge_patching(
 
     Source: Wang et al. 2022, Interpretability in the Wild (path patching); "EActP" in MIB.
     """
-    network = as_edge_network(config)
-    graph, stages = network.graph, network.stages()
+    network = as_network(network)
+    graph, stages = network.graph, network.graph.stages
     scores = jnp.zeros(graph.valid.shape)
     unpatched = loss(batch.clean_logits, batch)
     for stage in range(int(stages.max()) + 1):
         edges = graph.edges[stages[graph.edges[:, 1]] == stage]
-        masked = loss_from(params, config, batch, loss, stage, only_there=True)
+        masked = loss_from(params, network, batch, loss, stage, only_there=True)
 
         def effect(edge: Array, masked=masked) -> Float[Array, ""]:
             return masked(jnp.zeros(graph.valid.shape).at[edge[0], edge[1]].set(1.0))

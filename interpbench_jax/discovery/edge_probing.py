@@ -21,14 +21,14 @@ from interpbench_jax.discovery.mask_learning import (
 )
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def edge_probing(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -40,7 +40,7 @@ def edge_probing(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       penalties: weights of the share of edges kept, ascending; all are learnt at once.
@@ -58,15 +58,15 @@ def edge_probing(
     """
     key = jax.random.key(0) if key is None else key
     learnt = probe_edges(
-        params, config, batch, loss, ascending("penalties", penalties), key, learning
+        params, network, batch, loss, ascending("penalties", penalties), key, learning
     )
     return learnt.kept.mean(0)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))
 def probe_edges(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     penalties: Float[Array, " penalty"],
@@ -77,20 +77,20 @@ def probe_edges(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in; edges that are not kept are patched.
       loss: `(logits, batch) -> scalar`.
       penalties: weights.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """
-    valid = jnp.asarray(as_edge_network(config).graph.valid)
+    valid = jnp.asarray(as_network(network).graph.valid)
 
     def objective(
         logits: Array, key: Array, rows: ContrastBatch, penalty: Array
     ) -> tuple[Array, tuple[Array, Array]]:
         patched = (1 - sample_hard_concrete(key, logits)) * valid
-        value = edge_masked_loss(params, config, rows, loss)(patched)
+        value = edge_masked_loss(params, network, rows, loss)(patched)
         size = keep_probability(logits).mean(where=valid)
         return value + penalty * size, (value, size)
 

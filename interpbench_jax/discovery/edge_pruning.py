@@ -21,7 +21,7 @@ from interpbench_jax.discovery.mask_learning import (
 )
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
 # Share of steps in which the number of edges to keep falls.
@@ -32,7 +32,7 @@ _PACE = 0.1
 
 def edge_pruning(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -44,7 +44,7 @@ def edge_pruning(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
       shares: of edges to keep, ascending; all are learnt at once.
@@ -64,14 +64,14 @@ def edge_pruning(
     targets = ascending("shares", shares)
     if shares[-1] > 1:
         raise ValueError(f"shares must be at most 1, got {shares}")
-    learnt = prune_edges(params, config, batch, loss, targets, key, learning)
+    learnt = prune_edges(params, network, batch, loss, targets, key, learning)
     return learnt.kept.mean(0)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))
 def prune_edges(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     shares: Float[Array, " share"],
@@ -88,15 +88,15 @@ def prune_edges(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in; edges that are not kept are patched.
       loss: `(logits, batch) -> scalar`.
       shares: of edges to keep.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """
-    valid = jnp.asarray(as_edge_network(config).graph.valid)
-    all_patched = edge_masked_loss(params, config, batch, loss)(valid.astype(float))
+    valid = jnp.asarray(as_network(network).graph.valid)
+    all_patched = edge_masked_loss(params, network, batch, loss)(valid.astype(float))
     rise = jnp.abs(all_patched - loss(batch.clean_logits, batch))
     unit = jnp.where(rise == 0, 1.0, rise)  # NaN stays NaN
 
@@ -109,7 +109,7 @@ def prune_edges(
         for_edges, for_writers = jax.random.split(key)
         sampled = sample_hard_concrete(for_edges, masks["edges"])
         sampled *= sample_hard_concrete(for_writers, masks["writers"])[:, None]
-        value = edge_masked_loss(params, config, rows, loss)((1 - sampled) * valid)
+        value = edge_masked_loss(params, network, rows, loss)((1 - sampled) * valid)
         size = kept(masks).mean(where=valid)
         excess = (size - share) * valid.sum()
         penalty = _PACE * masks["multipliers"] @ jnp.stack([excess, excess**2])

@@ -11,12 +11,12 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.position_shares import position_shares
 from interpbench_jax.discovery.rows import Part, sum_over_rows
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def information_flow_routes(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """A writer's share in what readers see, by closeness in the L1 norm.
 
@@ -28,7 +28,7 @@ def information_flow_routes(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs, and which positions count.
       loss: of no effect.
 
@@ -38,7 +38,7 @@ def information_flow_routes(
     Source: Ferrando and Voita 2024, Information Flow Routes; on edges as in MIB.
     """
     del loss
-    graph = as_edge_network(config).graph
+    graph = as_network(network).graph
     before, which = np.unique(graph.valid, axis=1, return_inverse=True)
 
     def shares(part: Part, seen: Float[Array, " writer"]) -> Float[Array, " writer"]:
@@ -53,6 +53,6 @@ def information_flow_routes(
     def at_each_place(part: Part) -> Float[Array, "place writer"]:
         return jax.lax.map(functools.partial(shares, part), jnp.asarray(before.T, jnp.float32))
 
-    weights = batch._replace(positions=position_shares(config, batch))
-    by_place = sum_over_rows(at_each_place, params, config, weights)
+    weights = batch._replace(positions=position_shares(network, batch))
+    by_place = sum_over_rows(at_each_place, params, network, weights)
     return by_place[which.reshape(-1)].T * graph.valid

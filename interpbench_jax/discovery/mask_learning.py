@@ -78,7 +78,9 @@ def learn_masks(
     optimizer = optax.adam(learning.learning_rate)
     n_rows = batch.clean.shape[0]
 
-    def learn(setting: Float[Array, " #step"]) -> tuple[PyTree, Array, Array]:
+    def learn(own: tuple[Float[Array, " #step"], Array]) -> tuple[PyTree, Array, Array]:
+        setting, key = own
+
         def step(state: tuple, given: tuple[Array, Array]) -> tuple[tuple, tuple[Array, Array]]:
             (masks, adam), (key, now) = state, given
             for_rows, for_mask = jax.random.split(key)
@@ -95,10 +97,10 @@ def learn_masks(
         (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), over)
         return masks, losses, sizes
 
-    settings = settings.reshape(len(settings), -1)
+    each = settings.reshape(len(settings), -1), jax.random.split(key, len(settings))
     if jax.default_backend() == "cpu":  # where one after the other is fastest
-        return jax.lax.map(learn, settings)
-    return jax.vmap(learn)(settings)
+        return jax.lax.map(learn, each)
+    return jax.vmap(learn)(each)
 
 
 def ascending(name: str, values: tuple[float, ...]) -> Float[Array, " setting"]:

@@ -8,12 +8,12 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.eap import eap
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import Network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def nap(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, " writer"]:
     """Gradient of the loss with respect to the mask of writers, at the unpatched model.
 
@@ -21,7 +21,7 @@ def nap(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
 
@@ -31,4 +31,4 @@ def nap(
 
     Source: Nanda 2023, Attribution Patching; "NAP" in MIB (Mueller et al. 2025).
     """
-    return eap(params, config, batch, loss).sum(1)
+    return eap(params, network, batch, loss).sum(1)

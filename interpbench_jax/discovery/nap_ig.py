@@ -8,13 +8,13 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.eap_ig_inputs import eap_ig_inputs
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import Network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "steps"))
 def nap_ig(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -24,7 +24,7 @@ def nap_ig(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
@@ -37,4 +37,4 @@ def nap_ig(
 
     Source: "NAP-IG" in MIB (Mueller et al. 2025), after Hanna et al. 2024.
     """
-    return eap_ig_inputs(params, config, batch, loss, steps=steps).sum(1)
+    return eap_ig_inputs(params, network, batch, loss, steps=steps).sum(1)

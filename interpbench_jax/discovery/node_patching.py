@@ -10,18 +10,18 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import node_masked_loss
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def node_patching(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, " writer"]:
     """By how much the loss rises when one writer alone is patched, for all its readers.
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
 
@@ -30,7 +30,7 @@ def node_patching(
 
     Source: Vig et al. 2020, Causal Mediation Analysis; Meng et al. 2022.
     """
-    masked = node_masked_loss(params, config, batch, loss)
-    alone = jnp.eye(len(as_edge_network(config).graph.valid))
+    masked = node_masked_loss(params, network, batch, loss)
+    alone = jnp.eye(len(as_network(network).graph.valid))
     values = jax.lax.map(masked, alone, batch_size=runs_at_once(batch))
     return values - loss(batch.clean_logits, batch)

@@ -22,12 +22,12 @@ from interpbench_jax.discovery.mask_learning import (
 )
 from interpbench_jax.discovery.objective import node_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
 def node_probing(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -39,7 +39,7 @@ def node_probing(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       penalties: weights of the share of writers kept, ascending; all are learnt at once.
@@ -56,15 +56,15 @@ def node_probing(
     """
     key = jax.random.key(0) if key is None else key
     learnt = probe_nodes(
-        params, config, batch, loss, ascending("penalties", penalties), key, learning
+        params, network, batch, loss, ascending("penalties", penalties), key, learning
     )
     return learnt.kept.mean(0)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))
 def probe_nodes(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     penalties: Float[Array, " penalty"],
@@ -75,7 +75,7 @@ def probe_nodes(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in; writers that are not kept are patched.
       loss: `(logits, batch) -> scalar`.
       penalties: weights.
@@ -87,10 +87,10 @@ def probe_nodes(
         logits: Array, key: Array, rows: ContrastBatch, penalty: Array
     ) -> tuple[Array, tuple[Array, Array]]:
         patched = 1 - sample_hard_concrete(key, logits)
-        value = node_masked_loss(params, config, rows, loss)(patched)
+        value = node_masked_loss(params, network, rows, loss)(patched)
         size = keep_probability(logits).mean()
         return value + penalty * size, (value, size)
 
-    start = jnp.full(len(as_edge_network(config).graph.valid), INITIAL_LOGIT)
+    start = jnp.full(len(as_network(network).graph.valid), INITIAL_LOGIT)
     logits, losses, sizes = learn_masks(objective, start, penalties, batch, key, learning)
     return LearntMasks(keep_probability(logits), losses, sizes)

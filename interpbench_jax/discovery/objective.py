@@ -7,45 +7,45 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import Part, Rows, run_rows
 from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 EdgeLoss = Callable[[Float[Array, "writer reader"]], Float[Array, ""]]
 NodeLoss = Callable[[Float[Array, " writer"]], Float[Array, ""]]
 
 
 def edge_masked_loss(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> EdgeLoss:
     """The loss as a function of an edge mask: 0 is the clean run, 1 patches from the source."""
-    network = as_edge_network(config)
+    network = as_network(network)
 
     def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
         def run(part: Part, _: Rows) -> Array:
             return network.run(params, part.clean, EdgePatch(mask, part.source))[0]
 
-        return loss(run_rows(run, params, config, batch), batch)
+        return loss(run_rows(run, params, network, batch), batch)
 
     return masked
 
 
 def node_masked_loss(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> NodeLoss:
     """The loss as a function of a mask of writers, seen by all readers alike."""
-    network = as_edge_network(config)
+    network = as_network(network)
 
     def masked(mask: Float[Array, " writer"]) -> Float[Array, ""]:
         def run(part: Part, _: Rows) -> Array:
             return network.run(params, part.clean, NodePatch(mask, part.source))[0]
 
-        return loss(run_rows(run, params, config, batch), batch)
+        return loss(run_rows(run, params, network, batch), batch)
 
     return masked
 
 
 def loss_from(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     stage: int,
@@ -54,10 +54,10 @@ def loss_from(
 ) -> EdgeLoss:
     """As `edge_masked_loss`, for masks that are zero at all readers before a stage.
 
-    What comes before the stage is not run again. `stage` is static; see `EdgeNetwork.stages`.
+    What comes before the stage is not run again. `stage` is static; see `Network.stages`.
     `only_there` says that masks are zero at readers of later stages as well.
     """
-    network = as_edge_network(config)
+    network = as_network(network)
 
     def masked(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
         def run(part: Part, _: Rows) -> Array:
@@ -66,6 +66,6 @@ def loss_from(
                 params, part.clean, stage, part.written, patch, only_there=only_there
             )
 
-        return loss(run_rows(run, params, config, batch), batch)
+        return loss(run_rows(run, params, network, batch), batch)
 
     return masked

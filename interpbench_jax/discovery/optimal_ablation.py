@@ -10,13 +10,13 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import Part, Rows, run_rows, sum_over_rows
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "steps", "learning_rate"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "steps", "learning_rate"))
 def optimal_source(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -27,7 +27,7 @@ def optimal_source(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs; its source, row by row or one for all rows, is where learning starts.
       loss: `(logits, batch) -> scalar`.
       steps: of Adam.
@@ -40,7 +40,7 @@ def optimal_source(
 
     Source: Li and Janson 2024, Optimal ablation for interpretability.
     """
-    network = as_edge_network(config)
+    network = as_network(network)
     if batch.source is None:
         raise ValueError("optimal constants are learnt from a source to start at, got none")
     start, (n_writers, width) = batch.source, batch.source.shape[2:]
@@ -50,7 +50,7 @@ def optimal_source(
 
     # Writers differ in scale by orders of magnitude; one rate must fit them all.
     counted = (batch.positions != 0).astype(jnp.float32)
-    total = sum_over_rows(squares, params, config, batch._replace(positions=counted))
+    total = sum_over_rows(squares, params, network, batch._replace(positions=counted))
     scale = jnp.sqrt(total / (counted.sum() * width)) + 1e-6
     optimizer = optax.adam(learning_rate)
 
@@ -61,7 +61,7 @@ def optimal_source(
             source = jnp.broadcast_to(constant * scale[writer], part.source.shape)
             return network.run(params, part.clean, NodePatch(mask, source))[0]
 
-        return loss(run_rows(run, params, config, batch), batch)
+        return loss(run_rows(run, params, network, batch), batch)
 
     def learn(given: tuple[Array, Array]) -> Float[Array, " d_model"]:
         first, writer = given

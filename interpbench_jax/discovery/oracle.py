@@ -6,12 +6,12 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
 def oracle(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -21,7 +21,7 @@ def oracle(
 
     Args:
       params: of no effect.
-      config: the shape of the model, or another network.
+      network: the shape of the model, or another network.
       batch: of no effect.
       loss: of no effect.
       truth: which edges are in the circuit.
@@ -32,7 +32,7 @@ def oracle(
     del params, batch, loss
     if truth is None:
         raise ValueError("the oracle needs the truth, a mask of the circuit's edges; got none")
-    valid = as_edge_network(config).graph.valid
+    valid = as_network(network).graph.valid
     if truth.shape != valid.shape:
         raise ValueError(f"truth has shape {truth.shape}, expected [writer, reader]: {valid.shape}")
     return jnp.asarray(truth, jnp.float32) * valid

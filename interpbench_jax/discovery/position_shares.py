@@ -6,11 +6,11 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch
 from interpbench_jax.model import TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import Network, TransformerNetwork, as_network
 
 
 def position_shares(
-    config: TransformerConfig | EdgeNetwork, batch: ContrastBatch
+    network: TransformerConfig | Network, batch: ContrastBatch
 ) -> Float[Array, "batch pos"]:
     """The weight of each position in a mean over all that can have a say in the loss.
 
@@ -19,11 +19,12 @@ def position_shares(
     tail of a row nor, in a transformer that has one, the padding token.
 
     Args:
-      config: the shape of the model, or another network.
+      network: the shape of the model, or another network.
       batch: inputs, and which positions count.
     """
     counted = jnp.asarray(batch.positions != 0, jnp.float32)
     seen = jax.lax.cummax(counted, axis=1, reverse=True)
-    if isinstance(config, TransformerConfig) and config.pad is not None:
-        seen = seen * (batch.clean != config.pad)
+    whole = as_network(network)
+    if isinstance(whole, TransformerNetwork) and whole.config.pad is not None:
+        seen = seen * (batch.clean != whole.config.pad)
     return seen / seen.sum()

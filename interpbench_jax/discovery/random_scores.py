@@ -7,13 +7,13 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def random_scores(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -23,12 +23,12 @@ def random_scores(
 
     Args:
       params: of no effect.
-      config: the shape of the model, or another network.
+      network: the shape of the model, or another network.
       batch: of no effect.
       loss: of no effect.
       key: a JAX random key; by default that of seed 0.
     """
     del params, batch, loss
-    valid = as_edge_network(config).graph.valid
+    valid = as_network(network).graph.valid
     key = jax.random.key(0) if key is None else key
     return jax.random.uniform(key, valid.shape) * valid

@@ -33,8 +33,8 @@ from interpbench_jax.discovery.uniform_gradient_sampling import uniform_gradient
 from interpbench_jax.discovery.weight_magnitude import weight_magnitude
 
 Method = Callable[..., Float[Array, "writer reader"] | Float[Array, " writer"]]
-"""`method(params, config, batch, loss, **knobs) -> scores`; the larger the absolute value, the more
-an edge (or a writer, for methods of nodes) matters."""
+"""`method(params, network, batch, loss, **knobs) -> scores`: the larger the absolute value, the
+more an edge (or a writer, for methods of nodes) matters."""
 
 METHODS: dict[str, Method] = {
     "eap": eap,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from interpbench_jax.discovery.batch import ContrastBatch
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 # Numbers that a chunk of rows may take at once: a gibibyte of float32, or, on a CPU, about what
 # its caches hold, but never fewer columns (rows times positions) than a matrix product is fast for.
@@ -38,10 +38,10 @@ _Sum = TypeVar("_Sum", bound=PyTree)
 
 
 def written_shape(
-    params: Params, config: TransformerConfig | EdgeNetwork, clean: Int[Array, "batch pos"]
+    params: Params, network: TransformerConfig | Network, clean: Int[Array, "batch pos"]
 ) -> tuple[int, ...]:
     """Rows, positions, writers and width of what writers write; nothing is run."""
-    _, written = jax.eval_shape(as_edge_network(config).run, params, clean)
+    _, written = jax.eval_shape(as_network(network).run, params, clean)
     return written.shape
 
 
@@ -55,10 +55,10 @@ def take_rows(batch: ContrastBatch, rows: Rows) -> ContrastBatch:
 
 
 def part_of(
-    params: Params, config: TransformerConfig | EdgeNetwork, batch: ContrastBatch, rows: Rows = ALL
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, rows: Rows = ALL
 ) -> Part:
     """Some rows of a batch, with what their writers write, whether the batch holds it or not."""
-    network, some = as_edge_network(config), batch if rows is ALL else take_rows(batch, rows)
+    network, some = as_network(network), batch if rows is ALL else take_rows(batch, rows)
     written, source = some.written, some.source
     if written is None:
         _, written = network.run(params, some.clean)
@@ -70,7 +70,7 @@ def part_of(
 
 
 def row_chunks(
-    params: Params, config: TransformerConfig | EdgeNetwork, clean: Int[Array, "batch pos"]
+    params: Params, network: TransformerConfig | Network, clean: Int[Array, "batch pos"]
 ) -> tuple[Int[Array, "chunk row"], Int[Array, "chunk row"]]:
     """Which rows run together, as many as the budget allows in a run with its gradient.
 
@@ -78,8 +78,8 @@ def row_chunks(
       The rows of each chunk; the last chunk is filled up with copies of the last row. And the same
       without that, where the copies are beyond the last row, so that they can be left out.
     """
-    n_rows, n_pos, n_writers, width = written_shape(params, config, clean)
-    n_readers = as_edge_network(config).graph.valid.shape[1]
+    n_rows, n_pos, n_writers, width = written_shape(params, network, clean)
+    n_readers = as_network(network).graph.valid.shape[1]
     budget = _CPU_BUDGET if jax.default_backend() == "cpu" else _BUDGET
     per_row = n_pos * width * (n_readers + 4 * n_writers)
     n_chunks = -(-n_rows // max(budget // per_row, -(-_FEWEST_COLUMNS // n_pos)))
@@ -91,11 +91,11 @@ def row_chunks(
 def map_rows(
     function: Callable[[Int[Array, " row"]], Array],
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     clean: Int[Array, "batch pos"],
 ) -> Array:
     """Values of all rows, from a function that computes those of some."""
-    chunks, _ = row_chunks(params, config, clean)
+    chunks, _ = row_chunks(params, network, clean)
     parts = jax.lax.map(jax.checkpoint(function), chunks)
     return parts.reshape(-1, *parts.shape[2:])[: len(clean)]
 
@@ -103,7 +103,7 @@ def map_rows(
 def run_rows(
     run: Callable[[Part, Rows], Array],
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
 ) -> Array:
     """What a run gives for all rows, such as logits.
@@ -111,15 +111,15 @@ def run_rows(
     Args:
       run: what it gives for some rows.
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
     """
     if batch.written is not None:
-        return run(part_of(params, config, batch), ALL)
+        return run(part_of(params, network, batch), ALL)
     return map_rows(
-        lambda rows: run(part_of(params, config, batch, rows), rows),
+        lambda rows: run(part_of(params, network, batch, rows), rows),
         params,
-        config,
+        network,
         batch.clean,
     )
 
@@ -127,7 +127,7 @@ def run_rows(
 def sum_over_rows(
     of_part: Callable[[Part], _Sum],
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
 ) -> _Sum:
     """The sum of what a function finds in the parts of a batch.
@@ -135,22 +135,22 @@ def sum_over_rows(
     Args:
       of_part: sums over the rows of a part, each position times its weight in `positions`.
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs, what patches put in, and weights.
     """
     if batch.written is not None:
-        return of_part(part_of(params, config, batch))
+        return of_part(part_of(params, network, batch))
 
     def some(chosen: tuple[Array, Array]) -> _Sum:
         rows, wanted = chosen
-        part = part_of(params, config, batch, rows)
+        part = part_of(params, network, batch, rows)
         here = (wanted < len(batch.clean))[:, None]
         return of_part(part._replace(positions=jnp.where(here, part.positions, 0)))
 
     def add(total: _Sum, chosen: tuple[Array, Array]) -> tuple[_Sum, None]:
         return jax.tree.map(jnp.add, total, some(chosen)), None
 
-    chunks = row_chunks(params, config, batch.clean)
+    chunks = row_chunks(params, network, batch.clean)
     first = jax.tree.map(lambda array: array[0], chunks)
     zero = jax.tree.map(
         lambda found: jnp.zeros(found.shape, found.dtype), jax.eval_shape(some, first)

@@ -16,13 +16,14 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 
 _SHARES = Path(__file__).with_suffix(".json")
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def structural_prior(
-    params: Params, config: TransformerConfig, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """Share of edges of the same kinds and layers that are in the circuits of the built-in cases.
 
@@ -31,7 +32,7 @@ def structural_prior(
 
     Args:
       params: of no effect.
-      config: the shape; for transformers only.
+      network: the shape; for transformers only.
       batch: of no effect.
       loss: of no effect.
 
@@ -39,9 +40,9 @@ def structural_prior(
       ValueError: the model is no transformer of this package.
     """
     del params, batch, loss
-    if not isinstance(config, TransformerConfig):
-        raise ValueError(f"structural_prior knows transformers only, got {type(config).__name__}")
-    graph, shares = Graph.of(config), json.loads(_SHARES.read_text())
+    if not isinstance(network, TransformerConfig):
+        raise ValueError(f"structural_prior knows transformers only, got {type(network).__name__}")
+    graph, shares = as_network(network).graph, json.loads(_SHARES.read_text())
     scores = np.zeros(graph.valid.shape, np.float32)
     for writer, reader in graph.edges.tolist():
         scores[writer, reader] = shares.get(_kind(graph, writer, reader), 0.0)

@@ -18,12 +18,12 @@ from interpbench_jax.discovery.mask_learning import (
 )
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import EdgeNetwork, as_edge_network
+from interpbench_jax.model.network import Network, as_network
 
 
 def uniform_gradient_sampling(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     *,
@@ -35,7 +35,7 @@ def uniform_gradient_sampling(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in; the paper learns optimal constants.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
       penalties: weights of the share of edges kept, ascending; all are learnt at once.
@@ -52,15 +52,15 @@ def uniform_gradient_sampling(
     """
     key = jax.random.key(0) if key is None else key
     learnt = sample_gradients(
-        params, config, batch, loss, ascending("penalties", penalties), key, learning
+        params, network, batch, loss, ascending("penalties", penalties), key, learning
     )
     return learnt.kept.mean(0)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss", "learning"))
+@functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))
 def sample_gradients(
     params: Params,
-    config: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     penalties: Float[Array, " penalty"],
@@ -74,14 +74,14 @@ def sample_gradients(
 
     Args:
       params: weights.
-      config: their shape, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs and what patches put in.
       loss: `(logits, batch) -> scalar`.
       penalties: weights.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """
-    valid = jnp.asarray(as_edge_network(config).graph.valid)
+    valid = jnp.asarray(as_network(network).graph.valid)
 
     def objective(
         logits: Array, key: Array, rows: ContrastBatch, penalty: Array
@@ -89,7 +89,7 @@ def sample_gradients(
         p = jax.nn.sigmoid(logits)
         window = jax.lax.stop_gradient(p * (1 - p)) + 1e-9
         kept = jnp.clip(0.5 + (p - jax.random.uniform(key, p.shape)) / window, 0.0, 1.0)
-        value = edge_masked_loss(params, config, rows, loss)((1 - kept) * valid)
+        value = edge_masked_loss(params, network, rows, loss)((1 - kept) * valid)
         size = p.mean(where=valid)
         return value + penalty * size, (value, size)
 

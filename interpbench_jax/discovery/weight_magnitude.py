@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
-from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def weight_magnitude(
-    params: Params, config: TransformerConfig, batch: ContrastBatch, loss: Loss
+    params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
     """Frobenius norm of a writer's output map times a reader's input map.
 
@@ -21,7 +22,7 @@ def weight_magnitude(
 
     Args:
       params: weights.
-      config: their shape; for transformers only.
+      network: their shape; for transformers only.
       batch: of no effect.
       loss: of no effect.
 
@@ -32,9 +33,9 @@ def weight_magnitude(
     Transformer Circuits.
     """
     del batch, loss
-    if not isinstance(config, TransformerConfig):
-        raise ValueError(f"weight_magnitude knows transformers only, got {type(config).__name__}")
-    blocks = [params[f"blocks_{layer}"] for layer in range(config.n_layers)]
+    if not isinstance(network, TransformerConfig):
+        raise ValueError(f"weight_magnitude knows transformers only, got {type(network).__name__}")
+    blocks = [params[f"blocks_{layer}"] for layer in range(network.n_layers)]
     # Everything as its Gram matrix over the residual stream: |A B|^2 is the trace of A^T A B B^T.
     writes = [(_gram(params["embed"]["W_E"]) + _gram(params["pos_embed"]["W_pos"]))[None]]
     reads = []
@@ -44,7 +45,7 @@ def weight_magnitude(
         reads.append(_gram(block["mlp"]["W_in"].T)[None])
     reads.append(_gram(params["unembed"]["W_U"].T)[None])
     squares = jnp.einsum("wde,rde->wr", jnp.concatenate(writes), jnp.concatenate(reads))
-    return jnp.sqrt(jnp.maximum(squares, 0.0)) * Graph.of(config).valid
+    return jnp.sqrt(jnp.maximum(squares, 0.0)) * as_network(network).graph.valid
 
 
 def _gram(rows: Float[Array, "row d_model"]) -> Float[Array, "d_model d_model"]:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model import Params, TransformerConfig, forward
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 
 Ablation = Literal["resample", "mean", "mean_per_position", "zero"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
@@ -57,9 +58,9 @@ def averaged_positions(
     return counted
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jax.jit, static_argnames="network")
 def reference_run(
-    params: Params, config: TransformerConfig, tokens: Int[Array, "batch pos"]
+    params: Params, network: TransformerConfig | Network, tokens: Int[Array, "batch pos"]
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
     """`forward` on the inputs that nodes are ablated with, compiled once for all ablations."""
-    return forward(params, config, tokens)
+    return as_network(network).run(params, tokens)

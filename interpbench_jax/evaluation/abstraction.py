@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from interpbench_jax.cases import PADDING
 from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
 
@@ -98,10 +99,10 @@ def abstraction_targets(
     return every[asked @ 2 ** np.arange(n_variables)]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "chunk"))
+@functools.partial(jax.jit, static_argnames=("network", "chunk"))
 def abstraction(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     problem: SiitProblem,
     interventions: Interventions,
     targets: Num[Array, "intervention pair pos"],
@@ -115,7 +116,7 @@ def abstraction(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       problem: pairs and nodes.
       interventions: what is patched, see `draw_interventions`.
       targets: what the algorithm says under each, see `abstraction_targets`.
@@ -123,7 +124,7 @@ def abstraction(
 
     Source: Geiger et al. 2023, Causal Abstraction, for interchanges of sets of variables.
     """
-    _, written = forward(params, config, problem.source)
+    _, written = as_network(network).run(params, problem.source)
     variables = jnp.dot(interventions.variables.astype(jnp.float32), problem.variable_nodes)
     free = jnp.dot(interventions.free.astype(jnp.float32), problem.free_nodes)
     masks = jnp.minimum(variables + free, 1)
@@ -132,7 +133,7 @@ def abstraction(
     def judge(case: tuple[Array, Array, Array]) -> Float[Array, ""]:
         mask, third, target = case
         patch = NodePatch(mask, jnp.where(outside, written[third], written))
-        logits, _ = forward(params, config, problem.base, patch)
+        logits, _ = as_network(network).run(params, problem.base, patch)
         return agreement(logits, target, problem.positions)
 
     each = jax.lax.map(judge, (masks, interventions.third, targets), batch_size=chunk)

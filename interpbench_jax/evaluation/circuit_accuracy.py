@@ -7,18 +7,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.evaluation.ablation import Ablation, ablation_source, reference_run
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
 
 def circuit_accuracy(
-    params: Params, config: TransformerConfig, problem: SiitProblem, ablation: Ablation
+    params: Params, network: TransformerConfig | Network, problem: SiitProblem, ablation: Ablation
 ) -> Float[Array, ""]:
     """Share of positions that come out right when every node outside the circuit is ablated.
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       problem: pairs, targets and nodes; ablated nodes take what they have, on its sources.
       ablation: see `ablation_source`. The original's is `mean_per_position`.
 
@@ -27,17 +28,19 @@ def circuit_accuracy(
 
     Source: Gupta et al. 2024, InterpBench, section 5 (circuit realism).
     """
-    _, written = reference_run(params, config, problem.source)
-    return _accuracy(params, config, problem, ablation_source(written, ablation, problem.positions))
+    _, written = reference_run(params, network, problem.source)
+    return _accuracy(
+        params, network, problem, ablation_source(written, ablation, problem.positions)
+    )
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jax.jit, static_argnames="network")
 def _accuracy(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     problem: SiitProblem,
     source: Float[Array, "pair pos writer d_model"],
 ) -> Float[Array, ""]:
     outside = jnp.minimum(problem.free_nodes.sum(0), 1)
-    logits, _ = forward(params, config, problem.base, NodePatch(outside, source))
+    logits, _ = as_network(network).run(params, problem.base, NodePatch(outside, source))
     return agreement(logits, problem.base_target, problem.positions)

@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.compiler import compiled_labels
-from interpbench_jax.model import EdgePatch, Graph, Params, TransformerConfig, forward
+from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import TOLERANCE
 
 
 def edge_effects(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     base: Int[Array, "pair pos"],
     source: Int[Array, "pair pos"],
     edges: Int[np.ndarray, "edge 2"],
@@ -25,7 +26,7 @@ def edge_effects(
 
     Args:
       params: weights of a compiled model.
-      config: their shape.
+      network: a transformer's shape, or another network.
       base: inputs to run on.
       source: inputs from which the edges take their values.
       edges: (writer, reader) indices; those into q, k and v of one head can be told apart.
@@ -35,26 +36,26 @@ def edge_effects(
       Per edge the share of positions whose label changes, or whose value moves by over 0.05; an
       output with NaN has changed.
     """
-    masks = np.zeros((len(edges), *Graph.of(config).valid.shape), np.float32)
+    masks = np.zeros((len(edges), *as_network(network).graph.valid.shape), np.float32)
     masks[np.arange(len(edges)), edges[:, 0], edges[:, 1]] = 1
-    return _effects(params, config, base, source, jnp.asarray(masks), categorical=categorical)
+    return _effects(params, network, base, source, jnp.asarray(masks), categorical=categorical)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "categorical"))
+@functools.partial(jax.jit, static_argnames=("network", "categorical"))
 def _effects(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     base: Int[Array, "pair pos"],
     source: Int[Array, "pair pos"],
     masks: Float[Array, "edge writer reader"],
     *,
     categorical: bool,
 ) -> Float[Array, " edge"]:
-    clean, _ = forward(params, config, base)
-    _, written = forward(params, config, source)
+    clean, _ = as_network(network).run(params, base)
+    _, written = as_network(network).run(params, source)
 
     def effect(mask: Float[Array, "writer reader"]) -> Float[Array, ""]:
-        patched, _ = forward(params, config, base, EdgePatch(mask, written))
+        patched, _ = as_network(network).run(params, base, EdgePatch(mask, written))
         if categorical:
             changed = compiled_labels(patched) != compiled_labels(clean)
             changed |= jnp.isnan(patched).any(-1)

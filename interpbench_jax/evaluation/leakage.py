@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
 # All subsets of 12 nodes.
@@ -37,10 +38,10 @@ class Leakage(NamedTuple):
     per_position: Float[Array, " pos"]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "n_subsets", "chunk"))
+@functools.partial(jax.jit, static_argnames=("network", "n_subsets", "chunk"))
 def leakage(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     problem: SiitProblem,
     key: Array,
     *,
@@ -56,7 +57,7 @@ def leakage(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
       key: which subsets are drawn.
       n_subsets: at most so many; all where there are no more.
@@ -67,7 +68,7 @@ def leakage(
     """
     if n_subsets < 1:
         raise ValueError(f"n_subsets must be at least 1, got {n_subsets}")
-    judge = functools.partial(subset_agreement, params, config, problem, chunk=chunk)
+    judge = functools.partial(subset_agreement, params, network, problem, chunk=chunk)
     n_free = len(problem.free_nodes)
     if 2**n_free <= n_subsets:
         subsets = jnp.asarray(every_subset(n_free))
@@ -83,10 +84,10 @@ def leakage(
     return _leakage(agreed.mean(), *map(jnp.concatenate, zip(tried, found, strict=True)))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "chunk"))
+@functools.partial(jax.jit, static_argnames=("network", "chunk"))
 def subset_agreement(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     problem: SiitProblem,
     subsets: Bool[Array, "subset free"],
     *,
@@ -96,7 +97,7 @@ def subset_agreement(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
       subsets: which of `problem.free_nodes` are patched together.
       chunk: how many run at once.
@@ -104,12 +105,12 @@ def subset_agreement(
     Returns:
       Over all positions, and at each; 1 where no position counts.
     """
-    _, written = forward(params, config, problem.source)
+    _, written = as_network(network).run(params, problem.source)
     at_each = jnp.eye(problem.positions.shape[1])[:, None] * problem.positions[None]
     counted = problem.positions.any(0)
 
     def judge(mask: Float[Array, " writer"]) -> tuple[Float[Array, ""], Float[Array, " pos"]]:
-        logits, _ = forward(params, config, problem.base, NodePatch(mask, written))
+        logits, _ = as_network(network).run(params, problem.base, NodePatch(mask, written))
         agreed = functools.partial(agreement, logits, problem.base_target)
         return agreed(problem.positions), jnp.where(counted, jax.vmap(agreed)(at_each), 1)
 

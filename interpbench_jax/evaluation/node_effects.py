@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from interpbench_jax.evaluation.ablation import Ablation, ablation_source, reference_run
-from interpbench_jax.model import Graph, NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import TOLERANCE, SiitProblem, is_right
 
 Reduction = Literal["ratio_of_means", "mean_of_ratios"]
@@ -37,7 +38,7 @@ class NodeEffects(NamedTuple):
 
 def node_effects(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     problem: SiitProblem,
     *,
     ablation: Ablation = "resample",
@@ -47,7 +48,7 @@ def node_effects(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       problem: pairs of inputs and their targets.
       ablation: what the node writes instead: what it writes on the source, or a mean of that over
         all sources, or zero; see `ablation_source`.
@@ -59,15 +60,15 @@ def node_effects(
 
     Source: Gupta et al. 2024, InterpBench, section 4.
     """
-    full, written = reference_run(params, config, problem.source)
+    full, written = reference_run(params, network, problem.source)
     source = ablation_source(written, ablation, problem.positions)
-    return _effects(params, config, problem, full, source, reduction=reduction)
+    return _effects(params, network, problem, full, source, reduction=reduction)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "reduction"))
+@functools.partial(jax.jit, static_argnames=("network", "reduction"))
 def _effects(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     problem: SiitProblem,
     full: Logits,
     source: Float[Array, "pair pos writer d_model"],
@@ -79,7 +80,7 @@ def _effects(
     differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
     counted = differs & (problem.positions > 0)
 
-    clean, _ = forward(params, config, problem.base)
+    clean, _ = as_network(network).run(params, problem.base)
 
     def mean(values: Shaped[Array, "pair pos"]) -> Float[Array, ""]:
         return jnp.where(counted, values, 0).sum() / counted.sum()
@@ -99,10 +100,10 @@ def _effects(
         return (jnp.exp(log_clean) * (log_clean - jax.nn.log_softmax(logits))).sum(-1)
 
     def effects(mask: Float[Array, " writer"]) -> NodeEffects:
-        patched, _ = forward(params, config, problem.base, NodePatch(mask, source))
+        patched, _ = as_network(network).run(params, problem.base, NodePatch(mask, source))
         missed = mean(~is_right(patched, target))
         if not categorical:
             return NodeEffects(missed, None, None)
         return NodeEffects(missed, share(from_target, patched), share(from_clean, patched))
 
-    return jax.lax.map(effects, jnp.eye(Graph.of(config).n_writers))
+    return jax.lax.map(effects, jnp.eye(as_network(network).graph.n_writers))

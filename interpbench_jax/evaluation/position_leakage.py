@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
 
-@functools.partial(jax.jit, static_argnames=("config", "chunk"))
+@functools.partial(jax.jit, static_argnames=("network", "chunk"))
 def position_leakage(
-    params: Params, config: TransformerConfig, problem: SiitProblem, *, chunk: int = 1
+    params: Params, network: TransformerConfig | Network, problem: SiitProblem, *, chunk: int = 1
 ) -> Float[Array, " pos"]:
     """Patches nodes outside the circuit from the source at a single position; nothing may change.
 
@@ -21,7 +22,7 @@ def position_leakage(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
       chunk: how many patched runs at once (memory grows with it).
 
@@ -29,14 +30,14 @@ def position_leakage(
       For every position that is patched, the share of counted positions that miss the base's
       target; the worst over the nodes, each alone and all together.
     """
-    _, written = forward(params, config, problem.source)
+    _, written = as_network(network).run(params, problem.source)
     together = jnp.concatenate([problem.free_nodes, problem.free_nodes.sum(0, keepdims=True)])
     here = jnp.eye(problem.base.shape[1])
     masks = jnp.einsum("sw,pq->spqw", together, here)  # at position p, seen at every position q
 
     def missed(mask: Float[Array, "pos writer"]) -> Float[Array, ""]:
         each = jnp.broadcast_to(mask, (problem.n_pairs, *mask.shape))
-        logits, _ = forward(params, config, problem.base, NodePatch(each, written))
+        logits, _ = as_network(network).run(params, problem.base, NodePatch(each, written))
         return 1 - agreement(logits, problem.base_target, problem.positions)
 
     found = jax.lax.map(missed, masks.reshape(-1, *masks.shape[2:]), batch_size=chunk)

@@ -1,4 +1,4 @@
-"""What losses, scores and discovery ask of a model, so that they work on other networks, too."""
+"""What training, evaluation, discovery and scoring ask of a model, transformer or not."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -24,20 +24,37 @@ class Network(Protocol):
     """A pure function of weights, tokens and a patch, which tells what its writers wrote.
 
     It holds no weights. It is hashable, as a frozen dataclass of its sizes is, so that it can be
-    a static argument of `jit`. A class that inherits from this one has to write `init` and `run`.
+    a static argument of `jit`. A class that inherits from this one has to write `graph` and `run`,
+    where `Wires` does the patching, and `init` if it shall be trained.
     """
 
-    def init(self, key: Array) -> Params:
-        """Draws initial weights."""
+    @property
+    def graph(self) -> Graph:
+        """Its writers, readers and edges."""
         ...
 
+    def init(self, key: Array) -> Params:
+        """Draws initial weights.
+
+        Raises:
+          ValueError: the network has no way to.
+        """
+        raise ValueError(f"{type(self).__name__} cannot be trained: it has no method `init`")
+
     def run(
-        self, params: Params, tokens: Tokens, patch: Patch | None = None
+        self,
+        params: Params,
+        tokens: Tokens,
+        patch: Patch | None = None,
+        nudge: Nudge | None = None,
     ) -> tuple[Logits, Written]:
         """The logits, and what every writer wrote (patched where it was).
 
-        A writer is any part of the network that can be replaced by its value on another input;
-        `patch_nodes` does it. A network without edges may refuse an `EdgePatch`.
+        Args:
+          params: weights.
+          tokens: token ids.
+          patch: which nodes or edges to replace, and by what.
+          nudge: changes what readers see.
         """
         ...
 
@@ -74,33 +91,6 @@ class Network(Protocol):
         logits, _ = self.run(params, jnp.tile(base, (n, 1)), patch)
         return logits.reshape(n, rows, *logits.shape[1:])
 
-
-@runtime_checkable
-class EdgeNetwork(Protocol):
-    """A network whose readers are told apart as well: what circuit discovery works on.
-
-    Hashable, as `Network` is. `Wires` does the patching in a network of one's own.
-    """
-
-    @property
-    def graph(self) -> Graph:
-        """Its writers, readers and edges."""
-        ...
-
-    def run(
-        self,
-        params: Params,
-        tokens: Tokens,
-        patch: Patch | None = None,
-        nudge: Nudge | None = None,
-    ) -> tuple[Logits, Written]:
-        """The logits, and what every writer wrote; `nudge` changes what readers see."""
-        ...
-
-    def stages(self) -> Int[np.ndarray, " reader"]:
-        """In which part of a run each reader reads; parts are counted from 0, in order."""
-        return np.zeros(len(self.graph.readers), int)
-
     def run_from(
         self,
         params: Params,
@@ -121,7 +111,7 @@ class EdgeNetwork(Protocol):
           patch: its mask is zero at readers of earlier stages.
           only_there: whether it is zero at those of later stages, too.
         """
-        del stage, written, only_there  # a network of one stage has nothing to spare
+        del stage, written, only_there  # a whole run is always right
         return self.run(params, tokens, patch)[0]
 
 
@@ -130,13 +120,8 @@ def as_network(model: TransformerConfig | Network) -> Network:
     return TransformerNetwork(model) if isinstance(model, TransformerConfig) else model
 
 
-def as_edge_network(model: TransformerConfig | EdgeNetwork) -> EdgeNetwork:
-    """A transformer's config as a network with edges; such a network as it is."""
-    return TransformerNetwork(model) if isinstance(model, TransformerConfig) else model
-
-
 @dataclass(frozen=True)
-class TransformerNetwork(Network, EdgeNetwork):
+class TransformerNetwork(Network):
     """The transformer of a config."""
 
     config: TransformerConfig
@@ -180,10 +165,6 @@ class TransformerNetwork(Network, EdgeNetwork):
             detached=detached,
             source_gradient=source_gradient,
         )
-
-    def stages(self) -> Int[np.ndarray, " reader"]:
-        """Every layer's attention, then its MLP; the logits last."""
-        return self.graph.stages
 
     def run_from(
         self,

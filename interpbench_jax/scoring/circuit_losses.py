@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.discovery import ContrastBatch, Loss, edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network
 
 # Circuits a call; the program is compiled once for any number of circuits.
 _CHUNK = 64
@@ -16,7 +17,7 @@ _CHUNK = 64
 
 def circuit_losses(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     circuits: Bool[np.ndarray, "circuit writer reader"],
@@ -25,7 +26,7 @@ def circuit_losses(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       batch: inputs, and what takes the place of what an edge carries.
       loss: `(logits, batch) -> scalar`.
       circuits: true at the edges that are left alone; entries that are no edges do not matter.
@@ -39,21 +40,21 @@ def circuit_losses(
         chunk = distinct[start : start + _CHUNK]
         padded = np.zeros((_CHUNK, *chunk.shape[1:]), np.float32)
         padded[: len(chunk)] = ~chunk
-        found = _losses(params, config, batch, loss, padded, np.arange(_CHUNK) < len(chunk))
+        found = _losses(params, network, batch, loss, padded, np.arange(_CHUNK) < len(chunk))
         losses.append(np.asarray(found, np.float64)[: len(chunk)])
     return np.concatenate(losses)[places.reshape(-1)]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "loss"))
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def _losses(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     masks: Float[Array | np.ndarray, "circuit writer reader"],
     wanted: Bool[Array | np.ndarray, " circuit"],
 ) -> Float[Array, " circuit"]:
-    masked_loss = edge_masked_loss(params, config, batch, loss)
+    masked_loss = edge_masked_loss(params, network, batch, loss)
     return jax.lax.map(
         lambda circuit: jax.lax.cond(circuit[1], masked_loss, lambda _: jnp.zeros(()), circuit[0]),
         (jnp.asarray(masks), jnp.asarray(wanted)),

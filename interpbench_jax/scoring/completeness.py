@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from interpbench_jax.discovery import ContrastBatch, Loss
-from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.scoring.faithfulness import faithfulness
 
 N_SUBSETS = 16
@@ -27,7 +28,7 @@ class Incompleteness(NamedTuple):
 
 def incompleteness(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     circuit: Bool[np.ndarray, "writer reader"],
@@ -42,7 +43,7 @@ def incompleteness(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       batch: inputs; what is patched in is its ablation.
       loss: `(logits, batch) -> scalar`.
       circuit: true at the circuit's edges.
@@ -59,9 +60,9 @@ def incompleteness(
         raise ValueError(f"n_subsets must be at least 1, got {n_subsets}")
     removed = subsets(circuit, key, n_subsets - 1)
     removed = np.concatenate([removed, circuit[None]])
-    whole = Graph.of(config).valid
+    whole = as_network(network).graph.valid
     circuits = np.concatenate([circuit & ~removed, whole & ~removed])
-    of_circuit, of_model = np.split(faithfulness(params, config, batch, loss, circuits), 2)
+    of_circuit, of_model = np.split(faithfulness(params, network, batch, loss, circuits), 2)
     gaps = np.abs(of_circuit - of_model)
     return Incompleteness(float(gaps.mean()), float(gaps.max()))
 

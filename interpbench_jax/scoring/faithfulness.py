@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interpbench_jax.discovery import ContrastBatch, Loss, Selection
-from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.scoring.circuit_losses import circuit_losses
 from interpbench_jax.scoring.circuits import circuits_of_size
 from interpbench_jax.scoring.items import EdgeScores, NodeScores
@@ -35,7 +36,7 @@ class FaithfulnessCurve(NamedTuple):
 
 def faithfulness(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     circuits: Bool[np.ndarray, "circuit writer reader"],
@@ -47,7 +48,7 @@ def faithfulness(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       batch: inputs; what is patched in is its ablation.
       loss: `(logits, batch) -> scalar`.
       circuits: true at the edges that are left alone.
@@ -60,7 +61,7 @@ def faithfulness(
     Source: Mueller et al. 2025, MIB, section 3; unnormalised in Wang et al. 2022.
     """
     ends = np.stack([np.zeros(circuits.shape[1:], bool), np.ones(circuits.shape[1:], bool)])
-    losses = circuit_losses(params, config, batch, loss, np.concatenate([ends, circuits]))
+    losses = circuit_losses(params, network, batch, loss, np.concatenate([ends, circuits]))
     empty, whole = losses[:2]
     if not empty - whole >= LEAST_GAIN * max(abs(empty), abs(whole), np.finfo(np.float32).tiny):
         return np.full(len(circuits), np.nan)
@@ -69,7 +70,7 @@ def faithfulness(
 
 def faithfulness_curve(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     scores: EdgeScores | NodeScores,
@@ -85,7 +86,7 @@ def faithfulness_curve(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       batch: inputs; what is patched in is its ablation.
       loss: `(logits, batch) -> scalar`.
       scores: of any method, on any inputs.
@@ -98,11 +99,11 @@ def faithfulness_curve(
 
     Source: Mueller et al. 2025, MIB, section 3.
     """
-    graph = Graph.of(config)
+    graph = as_network(network).graph
     sizes = [n_of_share(share, len(graph.edges)) for share in SHARES]
     circuits = [circuits_of_size(scores, graph, n, selection=selection, by=by) for n in sizes]
     values = faithfulness(
-        params, config, batch, loss, np.concatenate([found.masks for found in circuits])
+        params, network, batch, loss, np.concatenate([found.masks for found in circuits])
     )
     ends = np.cumsum([len(found.chances) for found in circuits])[:-1]
     per_share = list(zip(circuits, np.split(values, ends), strict=True))

@@ -5,6 +5,7 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.discovery import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network
 from interpbench_jax.scoring.completeness import subsets
 from interpbench_jax.scoring.faithfulness import faithfulness
 
@@ -13,7 +14,7 @@ N_SUBSETS = 4
 
 def minimality(
     params: Params,
-    config: TransformerConfig,
+    network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
     circuit: Bool[np.ndarray, "writer reader"],
@@ -28,7 +29,7 @@ def minimality(
 
     Args:
       params: weights.
-      config: their shape.
+      network: a transformer's shape, or another network.
       batch: inputs; what is patched in is its ablation.
       loss: `(logits, batch) -> scalar`.
       circuit: true at the circuit's edges.
@@ -55,7 +56,7 @@ def minimality(
     without = circuit & ~removed[:, None] & ~one[None]
     found = faithfulness(
         params,
-        config,
+        network,
         batch,
         loss,
         np.concatenate([without | one, without]).reshape(-1, *circuit.shape),

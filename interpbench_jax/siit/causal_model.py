@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from interpbench_jax.alignment import Alignment, Site
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.indices import check_indices
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import Network
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.tasks.causal import CausalModel
 
@@ -19,7 +19,7 @@ Tokens = Int[Array | np.ndarray, "pair pos"]
 def problem_from_causal_model(
     model: CausalModel,
     places: Mapping[str, str],
-    network: TransformerConfig | EdgeNetwork,
+    network: TransformerConfig | Network,
     base: Tokens,
     source: Tokens,
     positions: Float[Array | np.ndarray, "*pair pos"] | None = None,

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from interpbench_jax.model import Params, TransformerConfig, init_params
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.config import (
     Outside,
     Schedule,
@@ -112,7 +113,7 @@ class Loop(NamedTuple):
 
 
 def init_states(
-    members: Sequence[Member], problem: SiitProblem, model: TransformerConfig
+    members: Sequence[Member], problem: SiitProblem, model: TransformerConfig | Network
 ) -> TrainState:
     """Fresh members.
 
@@ -122,8 +123,14 @@ def init_states(
       model: shape of the model to train.
 
     Raises:
-      ValueError: members differ in a setting that cannot vary.
+      ValueError: members differ in a setting that cannot vary, or freeze nodes of a network that is
+        no transformer.
     """
+    frozen = [member for member in members if member.config.outside == "freeze"]
+    if frozen and not isinstance(model, TransformerConfig):
+        raise ValueError(
+            f"outside='freeze' works for transformers only, not for {type(model).__name__}"
+        )
     loops = {Loop.of(member.config) for member in members}
     if len(loops) != 1:
         raise ValueError(f"members must agree in what shapes the loop, got {sorted(loops)}")
@@ -142,14 +149,19 @@ def _rates(config: SiitConfig) -> Rates:
 
 @functools.partial(jax.jit, static_argnames=("n_nodes", "model", "loop"))
 def _init_states(
-    keys: Array, rates: Rates, n_nodes: tuple[int, int], *, model: TransformerConfig, loop: Loop
+    keys: Array,
+    rates: Rates,
+    n_nodes: tuple[int, int],
+    *,
+    model: TransformerConfig | Network,
+    loop: Loop,
 ) -> TrainState:
     def unseen(*shape: int) -> Array:
         return jnp.full((loop.n_rounds, *shape), jnp.nan, jnp.float32)
 
     def member(key: Array, rates: Rates) -> TrainState:
         init_key, loop_key = jax.random.split(key)
-        params = init_params(model, init_key)
+        params = as_network(model).init(init_key)
         n_variables, n_free = n_nodes
         return TrainState(
             params=params,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.model import Graph, Params, TransformerConfig
 from interpbench_jax.model.graph import TransformerGraph
+from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import Outside, Steps, StrictSampling, VariableSampling
 from interpbench_jax.siit.losses import interchange_losses
 from interpbench_jax.siit.mesh import mean_over_devices, own_pairs
@@ -111,7 +112,7 @@ def update(
     weights: Float[Array, "3"],
     learning_rate: Float[Array, ""],
     *,
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     optimizer: optax.GradientTransformation,
     steps: Steps,
     outside: Outside = "train",
@@ -129,7 +130,7 @@ def update(
       free: 1 at the nodes outside the circuit.
       weights: of the behaviour, IIT and strict loss.
       learning_rate: of this batch.
-      model: the model's shape.
+      model: a transformer's shape, or another network.
       optimizer: gives directions, to be scaled by the learning rate.
       steps: `joint`, or `separate` in the original's order: IIT, strict, behaviour.
       outside: what becomes of the nodes outside the circuit.
@@ -164,7 +165,7 @@ def update(
         gradient, found = jax.grad(weighted, has_aux=True)(params, some)
         if divided:
             gradient, found = mean_over_devices((gradient, found), batch.positions.sum())
-        if outside == "freeze":
+        if outside == "freeze" and isinstance(model, TransformerConfig):
             gradient = without_nodes(gradient, Graph.of(model), free)
         directions, new_state = optimizer.update(gradient, optimizer_state, params)
         moved = jax.tree.map(lambda p, d: p - learning_rate * d, params, directions)

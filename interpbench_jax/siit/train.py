@@ -16,6 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import (
@@ -57,7 +58,7 @@ OnRound = Callable[[TrainState], None]
 
 def train_siit(
     problem: SiitProblem,
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     config: SiitConfig | Sequence[Member],
     *,
     validation: SiitProblem | None = None,
@@ -69,7 +70,7 @@ def train_siit(
 
     Args:
       problem: pairs, targets and aligned nodes.
-      model: shape of the model to train.
+      model: shape of the transformer to train, or another network.
       config: settings of a single model with seed 0, or the members of a population.
       validation: pairs that decide when to stop and which weights are best; if not given, some of
         `problem` are not trained on but used for this, see `SiitProblem.split`.
@@ -106,7 +107,9 @@ def sides(
     return problem.split(config.held_out) if validation is None else (problem, validation)
 
 
-def result_of(state: TrainState, model: TransformerConfig, validation: SiitProblem) -> TrainResult:
+def result_of(
+    state: TrainState, model: TransformerConfig | Network, validation: SiitProblem
+) -> TrainResult:
     """What a finished state amounts to, on the validation pairs."""
     scores = jax.vmap(lambda params: validate(params, model, validation))(state.best_params)
     worst = jax.vmap(worst_that_counts, (0, None))(scores, state.rates.weights.max(0))
@@ -130,7 +133,7 @@ def advance(
     training: SiitProblem,
     validation: SiitProblem,
     *,
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     config: SiitConfig,
     rounds: int = 1,
     mesh: Mesh | None = None,
@@ -142,7 +145,8 @@ def advance(
     data, and so are rates, weights and threshold, which the state holds for every member.
     """
     loop = Loop.of(config)
-    model = replace(model, init_std=1.0)  # only a fresh model depends on it
+    if isinstance(model, TransformerConfig):
+        model = replace(model, init_std=1.0)  # only a fresh model depends on it
     return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
 
 
@@ -153,7 +157,7 @@ def _advance(
     validation: SiitProblem,
     rounds: Int[Array, ""] | int,
     *,
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     loop: Loop,
     mesh: Mesh | None,
 ) -> TrainState:
@@ -169,7 +173,7 @@ def advance_members(
     validation: SiitProblem,
     *,
     until: Int[Array, ""],
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     loop: Loop,
     mesh: Mesh | None,
 ) -> TrainState:
@@ -204,7 +208,7 @@ def _round(
     state: TrainState,
     training: SiitProblem,
     validation: SiitProblem,
-    model: TransformerConfig,
+    model: TransformerConfig | Network,
     loop: Loop,
     divided: bool,
 ) -> TrainState:

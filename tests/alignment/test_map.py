@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from interpbench_jax.alignment import Alignment, Site
 from interpbench_jax.model import Circuit, Graph, TransformerConfig, transformer_graph
-from interpbench_jax.model.network import EdgeNetwork
+from interpbench_jax.model.network import Network
 from interpbench_jax.tasks.causal import CausalModel
 
 
@@ -27,7 +27,7 @@ SHAPE = TransformerConfig(
 
 
 @dataclass(frozen=True)
-class Wired(EdgeNetwork):
+class Wired(Network):
     """A network of which only the graph matters here."""
 
     wiring: Graph
