@@ -16,8 +16,6 @@ from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.benchmark.own_method import find_method, method_label
 from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.benchmark.stopwatch import stopwatch
-from interpbench_jax.cases import sample_pairs
-from interpbench_jax.compiler import algorithm_outputs, compile_case
 from interpbench_jax.discovery import (
     DISCOVERY_ABLATIONS,
     METHODS,
@@ -36,7 +34,7 @@ from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import FoundEdges, edge_roc, found_circuit, found_edges, node_roc
 from interpbench_jax.scoring.items import EdgeScores, NodeScores
-from interpbench_jax.siit import counted_positions
+from interpbench_jax.tasks import answer_in_chunks
 from interpbench_jax.zoo import BenchmarkModel
 
 N_INPUTS = 1_000
@@ -164,17 +162,19 @@ def make_contrast(
     if not isinstance(key, jax.Array):
         check_seed(key)
         key = jax.random.key(key)
-    compiled = compile_case(model.case)
-    clean, corrupted = sample_pairs(compiled.case, n_inputs, key, min_length=model.min_length)
+    task = model.task
+    drawn = task.contrast(n_inputs, key)
+    nothing = np.zeros((1, task.circuit.graph.n_writers, 1), np.float32)
     return contrast_batch(
         model.params,
         model.config,
-        jnp.asarray(compiled.codec.encode_indices(clean)),
-        jnp.asarray(compiled.codec.encode_indices(corrupted)),
-        algorithm_outputs(compiled, clean),
-        counted_positions(clean),
+        jnp.asarray(drawn.clean),
+        jnp.asarray(drawn.corrupted),
+        answer_in_chunks(task.answers, drawn.clean, drawn.clean, nothing)[0],
+        jnp.asarray(drawn.positions),
         ablation=ablation,
-        loss=loss or loss_to_target(compiled.categorical),
+        loss=loss or loss_to_target(task.categorical),
+        foil=drawn.foil,
     )
 
 

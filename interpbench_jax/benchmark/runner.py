@@ -21,7 +21,7 @@ from interpbench_jax.benchmark.plan import ModelSource, Run, stored_model, versi
 from interpbench_jax.benchmark.run import make_contrast, selection_of
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.benchmark.store import Store
-from interpbench_jax.compiler import compile_case, program_text
+from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, knobs, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
@@ -183,7 +183,7 @@ def model_facts(model: BenchmarkModel) -> dict[str, Any]:
         "kind": kind(model),
         "config": dataclasses.asdict(model.config),
         "metrics": model.card.get("metrics", {}),
-        "program": program_text(compile_case(model.case).case),
+        "program": list(model.task.describe()),
         "variables": {v.node: v.name for v in model.variables},
         "circuit": from_json(model.circuit.to_json(), source="the circuit"),
     }

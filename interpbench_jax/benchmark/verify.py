@@ -9,8 +9,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool
 
-from interpbench_jax.alignment import Alignment, align
-from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.evaluation import (
     ABLATIONS,
     N_SUBSETS,
@@ -89,7 +87,7 @@ def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) 
     """Scores a model on pairs of its case's sequences for tests; see `evaluation_pairs`.
 
     Args:
-      model: the model; its case is compiled to know what is right.
+      model: the model; its task knows what is right.
       n_pairs: how many pairs, at most.
       seed: which pairs.
 
@@ -99,7 +97,7 @@ def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) 
     Raises:
       ValueError: as `check_answers`.
     """
-    problem, _ = _problem(compile_case(model.case), model, n_pairs, seed)
+    problem, _ = _problem(model, n_pairs, seed)
     check_answers(model, problem)
     return metrics(validate(model.params, model.config, problem))
 
@@ -115,7 +113,7 @@ def verify_jointly(
     """Patches many nodes at once, on the pairs that `verify_model` draws.
 
     Args:
-      model: the model; its case is compiled to know what is right.
+      model: the model; its task knows what is right.
       n_pairs: how many pairs, at most.
       n_interventions: how many random interventions abstraction is judged by.
       n_runs: about how many patched runs leakage may take, and abstraction: where interventions
@@ -128,16 +126,16 @@ def verify_jointly(
     for name, number in (("n_interventions", n_interventions), ("n_runs", n_runs)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    compiled = compile_case(model.case)
-    network, free = (model.params, model.config), _align(compiled, model).free_nodes
-    problem, pairs = _problem(compiled, model, n_pairs, seed)
+    alignment = model.alignment
+    network, free = (model.params, model.config), alignment.free_nodes
+    problem, pairs = _problem(model, n_pairs, seed)
     check_answers(model, problem)
     most = max(min(2 ** len(free), N_SUBSETS), n_interventions)
     some = problem.take(slice(max(_FEWEST_PAIRS, n_runs // most)))
 
     key_subsets, key_interventions = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
     drawn = draw_interventions(some, key_interventions, n_interventions)
-    targets = abstraction_targets(compiled, some, drawn.variables)
+    targets = abstraction_targets(model.task, some, drawn.variables)
     agreed = abstraction(*network, some, drawn, targets)
     leaked = leakage(*network, some, key_subsets)
     of_position = position_leakage(*network, some)
@@ -191,15 +189,9 @@ def check_answers(model: BenchmarkModel, problem: SiitProblem) -> None:
         )
 
 
-def _problem(
-    compiled: CompiledCase, model: BenchmarkModel, n_pairs: int, seed: int
-) -> tuple[SiitProblem, EvaluationPairs]:
-    pairs = evaluation_pairs(model, n_pairs, seed)
-    return problem_of_pairs(compiled, _align(compiled, model), pairs.base, pairs.source), pairs
-
-
-def _align(compiled: CompiledCase, model: BenchmarkModel) -> Alignment:
-    return align(compiled, padded=model.config.pad is not None, same_size=model.same_size)
+def _problem(model: BenchmarkModel, n_pairs: int, seed: int) -> tuple[SiitProblem, EvaluationPairs]:
+    found = evaluation_pairs(model, n_pairs, seed)
+    return problem_of_pairs(model.task, model.alignment, found.pairs), found
 
 
 def _chosen(names: Sequence[str], mask: Bool[Array, " name"]) -> list[str]:

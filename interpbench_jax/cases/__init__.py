@@ -4,8 +4,8 @@ from interpbench_jax.cases.case import Case, Value
 from interpbench_jax.cases.groups import PAPER, PUBLISHED
 from interpbench_jax.cases.inputs import (
     PADDING,
+    CaseInputs,
     all_sequences,
-    distinct_pairs,
     n_sequences,
     sample_pairs,
     sample_sequences,
@@ -13,25 +13,20 @@ from interpbench_jax.cases.inputs import (
 )
 from interpbench_jax.cases.registry import case, case_names, get_case
 from interpbench_jax.cases.samplers import Mixture
-from interpbench_jax.cases.splits import HELD_OUT, Part, Split, pairs_per_part
 
 __all__ = [
-    "HELD_OUT",
     "PADDING",
     "PAPER",
     "PUBLISHED",
     "Case",
+    "CaseInputs",
     "Mixture",
-    "Part",
-    "Split",
     "Value",
     "all_sequences",
     "case",
     "case_names",
-    "distinct_pairs",
     "get_case",
     "n_sequences",
-    "pairs_per_part",
     "sample_pairs",
     "sample_sequences",
     "sequences",

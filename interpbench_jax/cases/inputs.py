@@ -4,17 +4,14 @@ Sequences are rows of indices into `case.vocab`, without BOS. All have the full 
 `min_length` asks for shorter ones too: those are filled up with `PADDING` at the end.
 """
 
+from dataclasses import dataclass
+
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from interpbench_jax.cases.case import Case
 from interpbench_jax.cases.samplers import draw
-
-PADDING = -1
-
-Sequences = Int[np.ndarray, "sequence length"]
-Pairs = Int[np.ndarray, "pair length"]
+from interpbench_jax.tasks.splits import PADDING, Pairs, Sequences
 
 
 def n_sequences(case: Case, *, min_length: int | None = None) -> int:
@@ -72,37 +69,50 @@ def sample_pairs(
     return drawn[::2], drawn[1::2]
 
 
-def distinct_pairs(
-    case: Case, at_most: int, key: jax.Array, *, min_length: int | None = None
-) -> tuple[Sequences, Sequences]:
-    """Distinct (base, source) pairs in random order: all, or about `at_most` drawn ones.
+@dataclass(frozen=True)
+class CaseInputs:
+    """The sequences of a case, as splits and pairs ask for them; see `InputSource`.
 
-    Args:
+    Attributes:
       case: the case.
-      at_most: where there are more pairs, so many are drawn and those drawn twice left out.
-      key: a JAX random key.
       min_length: length of the shortest; full length only where there is none.
 
     Raises:
       ValueError: `min_length` is not between 1 and the longest.
     """
-    every = [len(case.vocab) ** length for length in _lengths(case, min_length)]
-    if sum(count**2 for count in every) > at_most:
-        pairs = np.stack(sample_pairs(case, at_most, key, min_length=min_length), 1)
-        _, first = np.unique(pairs.reshape(at_most, -1), axis=0, return_index=True)
-        pairs = pairs[np.sort(first)]
-        return pairs[:, 0], pairs[:, 1]
-    return every_pair(all_sequences(case, min_length=min_length), key)
 
+    case: Case
+    min_length: int | None = None
 
-def every_pair(rows: Sequences, key: jax.Array) -> tuple[Pairs, Pairs]:
-    """All (base, source) pairs of one length among some sequences, in random order."""
-    lengths = (rows != PADDING).sum(1)
-    groups = [rows[lengths == length] for length in np.unique(lengths)]
-    base = np.concatenate([np.repeat(group, len(group), 0) for group in groups])
-    source = np.concatenate([np.tile(group, (len(group), 1)) for group in groups])
-    order = np.asarray(jax.random.permutation(key, len(base)))
-    return base[order], source[order]
+    def __post_init__(self) -> None:
+        """Checks the length."""
+        _lengths(self.case, self.min_length)
+
+    @property
+    def padding(self) -> int:
+        """Fills up shorter sequences."""
+        return PADDING
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the case has no sampler of its own."""
+        return self.case.sampler is None
+
+    def n_sequences(self) -> int:
+        """See `n_sequences`."""
+        return n_sequences(self.case, min_length=self.min_length)
+
+    def all_sequences(self) -> Sequences:
+        """See `all_sequences`."""
+        return all_sequences(self.case, min_length=self.min_length)
+
+    def sample_sequences(self, n: int, key: jax.Array) -> Sequences:
+        """See `sample_sequences`."""
+        return sample_sequences(self.case, n, key, min_length=self.min_length)
+
+    def sample_pairs(self, n: int, key: jax.Array) -> tuple[Pairs, Pairs]:
+        """See `sample_pairs`."""
+        return sample_pairs(self.case, n, key, min_length=self.min_length)
 
 
 def _lengths(case: Case, min_length: int | None) -> range:

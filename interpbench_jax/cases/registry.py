@@ -1,28 +1,20 @@
 """The table of cases: built in and the user's own.
 
-A file of one's own with `@case(...)` programs joins the built-in ones, on the command line too,
-when the environment variable `INTERPBENCH_CASES` names it (several are parted as in `PATH`).
+A file of one's own with `@case(...)` programs joins the built-in ones; see `load_own_files`.
 """
 
 import importlib
-import importlib.util
 import inspect
-import os
 import pkgutil
-import sys
-import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from tracr.rasp import rasp
 
 from interpbench_jax.cases.case import Case, Value
-from interpbench_jax.files import fingerprint
+from interpbench_jax.tasks.own_files import load_own_files
 
-OWN_CASES = "INTERPBENCH_CASES"
 _CASES: dict[str, Case] = {}
-_LOADED: set[Path] = set()
 
 
 def case(
@@ -81,45 +73,7 @@ def _load_all() -> None:
     programs = importlib.import_module("interpbench_jax.cases.programs")
     for module in pkgutil.iter_modules(programs.__path__, programs.__name__ + "."):
         importlib.import_module(module.name)
-    for name in filter(None, os.environ.get(OWN_CASES, "").split(os.pathsep)):
-        file = Path(name).resolve()
-        if file not in _LOADED:
-            _load_file(file, name)
-            _LOADED.add(file)
-
-
-def _load_file(file: Path, name: str) -> None:
-    """Runs a file of the user's own cases.
-
-    Args:
-      file: its whole path.
-      name: as the user gave it.
-
-    Raises:
-      ValueError: there is none, or it fails; the message has the line.
-    """
-    module_name = f"interpbench_own_cases_{fingerprint(file=str(file))}"
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise ValueError(f"{OWN_CASES} names {name!r}, which is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where dataclasses look up the names in annotations
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(
-            f"{OWN_CASES} names {name!r}, which fails{_line(error, file)}: {told}"
-        ) from error
-
-
-def _line(error: Exception, file: Path) -> str:
-    """In which line of a file an error came up, as words; nothing where it cannot be told."""
-    if isinstance(error, SyntaxError):
-        return "" if error.lineno is None else f" in line {error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
-    return f" in line {lines[-1]}" if lines else ""
+    load_own_files()
 
 
 def _place(program: Callable[..., Any]) -> tuple[str, str]:

@@ -49,7 +49,6 @@ def discover(
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.keys import key_of
     from interpbench_jax.benchmark.run import check_inputs, methods_by_name, selection_of
-    from interpbench_jax.compiler import compile_case
     from interpbench_jax.discovery import named_loss
 
     # All settings are checked before any work.
@@ -60,7 +59,7 @@ def discover(
     check_seed(seed)
     loaded = load_models(models)
     losses = {
-        name: None if loss is None else named_loss(loss, compile_case(model.case).categorical)
+        name: None if loss is None else named_loss(loss, model.task.categorical)
         for name, model in loaded.items()
     }
     directories = make_directories(out, loaded)

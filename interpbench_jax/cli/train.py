@@ -20,6 +20,7 @@ from interpbench_jax.cli.training_run import (
     directory_of,
     is_done,
     locked_runs,
+    tasks_of,
 )
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.presets import PRESETS
@@ -64,19 +65,19 @@ def train(
       out: directory under which `CASE/` is written.
       overrides: settings of training.
     """
-    from interpbench_jax.cases import get_case, n_sequences, pairs_per_part
     from interpbench_jax.siit import cores_as_devices, device_mesh
+    from interpbench_jax.tasks import pairs_per_part
     from interpbench_jax.zoo.store import check_place
 
     need_some(names, "case")
     populations: dict[str, tuple[Member, ...]] = {}
-    for name in (get_case(given).name for given in names):
+    for name in names:
         if name in populations:
             raise ValueError(f"case {name} is named twice")
         populations[name] = population(name, preset, settings, overrides, seeds)
     for name, members in populations.items():
         config = members[0].config
-        n_sequences(get_case(name), min_length=config.min_length)
+        tasks_of([name], members)
         pairs_per_part(config.n_pairs, config.held_out)
         check_run(name, out)
         check_place(out / name)
@@ -120,16 +121,12 @@ def _train_together(
     A group that was interrupted goes on as a whole, even if some of its models are written; a case
     whose own run was interrupted goes on alone.
     """
-    from interpbench_jax.alignment import align
-    from interpbench_jax.compiler import compile_case
     from interpbench_jax.siit import same_shape
 
     for members in dict.fromkeys(populations.values()):
         names = [name for name, own in populations.items() if own == members]
-        config = members[0].config
-        padded = config.min_length is not None
-        tasks = [compile_case(name) for name in names]
-        shapes = [align(task, padded=padded, same_size=config.same_size).network for task in tasks]
+        tasks = tasks_of(names, members)
+        shapes = [task.network for task in tasks]
         for places in same_shape(shapes, [task.categorical for task in tasks]):
             group = [names[place] for place in places]
             done = [name for name in group if resume and is_done(name, members, out)]
@@ -153,14 +150,13 @@ def _train_group(
     skip: Sequence[str] = (),
 ) -> None:
     """Trains cases of one shape together; those to be skipped are written already."""
-    from interpbench_jax.cases import get_case
     from interpbench_jax.zoo.checkpoints import can_resume, clear, discard, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_models_together
     from interpbench_jax.zoo.prepared import prepare
 
     together, state = _together(group), _state_of(group, out)
     check_run(together, out)
-    resume = resume and can_resume(state, describe_run([get_case(n) for n in group], members))
+    resume = resume and can_resume(state, describe_run(tasks_of(group, members), members))
     runs = {
         name: TrainingRun(name, members, out, log, resume=resume)
         for name in group
@@ -212,13 +208,12 @@ def _train_one(
     resume: bool,
 ) -> None:
     """Trains on one case, with a progress bar, and writes the best model to `out/name`."""
-    from interpbench_jax.cases import get_case
     from interpbench_jax.zoo.checkpoints import can_resume, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_model
     from interpbench_jax.zoo.prepared import prepare
 
     state = directory_of(name, out) / STATE
-    resume = resume and can_resume(state, describe_run([get_case(name)], members))
+    resume = resume and can_resume(state, describe_run(tasks_of([name], members), members))
     run = TrainingRun(name, members, out, log, resume=resume)
     begun = rounds_stored(state) if resume else 0
     with training_bar(members[0].config, f"case {name}: compiling", begun=begun) as update:

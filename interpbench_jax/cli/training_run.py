@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from interpbench_jax.files import (
 from interpbench_jax.siit.members import Member
 
 if TYPE_CHECKING:
+    from interpbench_jax.tasks import Task
     from interpbench_jax.zoo import BenchmarkModel
     from interpbench_jax.zoo.progress import OnProgress, Progress
 
@@ -197,12 +198,21 @@ def is_done(name: str, members: tuple[Member, ...], out: Path) -> bool:
     return True
 
 
+def tasks_of(names: Sequence[str], members: tuple[Member, ...]) -> "list[Task]":
+    """The tasks of these names, with lengths and sizes as the members' settings say."""
+    from interpbench_jax.compiler import get_task
+
+    config = members[0].config
+    return [
+        get_task(name, min_length=config.min_length, same_size=config.same_size) for name in names
+    ]
+
+
 def _description(name: str, members: tuple[Member, ...]) -> dict[str, Any]:
     """What defines the run of a case, as it is read back from a file."""
-    from interpbench_jax.cases import get_case
     from interpbench_jax.zoo.make import describe_run
 
-    return from_json(to_json(describe_run([get_case(name)], members)), source="settings")
+    return from_json(to_json(describe_run(tasks_of([name], members), members)), source="settings")
 
 
 def _made_of(directory: Path) -> dict[str, Any] | None:

@@ -1,14 +1,11 @@
 """From a RASP program to weights, variables and a ground-truth circuit."""
 
-from interpbench_jax.compiler.answers import CompiledAnswers, TabulatedAnswers, answers_of
+from interpbench_jax.compiler.answers import CompiledAnswers, TabulatedAnswers
 from interpbench_jax.compiler.codec import Codec, compiled_labels
 from interpbench_jax.compiler.compiled import CompiledCase, compile_case
 from interpbench_jax.compiler.content import case_fingerprint
-from interpbench_jax.compiler.outputs import (
-    algorithm_interchanges,
-    algorithm_outputs,
-    answer_in_chunks,
-)
+from interpbench_jax.compiler.get_task import get_task
+from interpbench_jax.compiler.outputs import algorithm_interchanges, algorithm_outputs
 from interpbench_jax.compiler.program_text import program_text
 from interpbench_jax.compiler.variables import Variable
 
@@ -20,10 +17,9 @@ __all__ = [
     "Variable",
     "algorithm_interchanges",
     "algorithm_outputs",
-    "answer_in_chunks",
-    "answers_of",
     "case_fingerprint",
     "compile_case",
     "compiled_labels",
+    "get_task",
     "program_text",
 ]

@@ -12,23 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Int, Num
 
 from interpbench_jax.compiler.codec import compiled_labels
-from interpbench_jax.compiler.compiled import CompiledCase
-from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, find_wires, run_program
+from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, run_program
 from interpbench_jax.model import EdgePatch, Graph, Nudge, Params, TransformerConfig, forward
-
-# Compiled models with more parameters are not run: the tables are faster.
-_HEAVY = 50_000
-
-NO_LABEL = -1
-"""Stands where the tables have no answer."""
-
-Tokens = Int[Array | np.ndarray, "pair pos"]
-Sources = Int[Array | np.ndarray, "*sources pair pos"]
-Masks = Num[Array | np.ndarray, "intervention writer _"]
+from interpbench_jax.tasks.task import NO_LABEL, Masks, Sources, Tokens
 
 
 class CompiledAnswers(struct.PyTreeNode):
@@ -47,7 +36,7 @@ class CompiledAnswers(struct.PyTreeNode):
     def __call__(
         self, base: Tokens, source: Sources, masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
-        """The answers on the base under each patch; see `Task.answers`."""
+        """The answers on the base under each patch; see `Answers`."""
         first, *others = [
             forward(self.params, self.config, tokens)[1] for tokens in _stacked(base, source)
         ]
@@ -96,7 +85,7 @@ class TabulatedAnswers(struct.PyTreeNode):
     def __call__(
         self, base: Tokens, source: Sources, masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
-        """The answers on the base under each patch; see `Task.answers`."""
+        """The answers on the base under each patch; see `Answers`."""
         sources = _stacked(base, source)
         tables, masks = jax.tree.map(jnp.asarray, (self.tables, masks))
         masks = jnp.broadcast_to(masks, (*masks.shape[:2], self.n_readers))
@@ -127,35 +116,6 @@ class TabulatedAnswers(struct.PyTreeNode):
 
         said = jax.vmap(answer, out_axes=1)((jnp.asarray(base), jnp.stack(sources, 1)))
         return _counted(said, base, self.pad)
-
-
-def answers_of(
-    compiled: CompiledCase, *, tabulated: bool | None = None
-) -> CompiledAnswers | TabulatedAnswers:
-    """What a case's algorithm answers.
-
-    Args:
-      compiled: the compiled case.
-      tabulated: which way; by default the tables where the compiled model is heavy.
-    """
-    if tabulated is None:
-        sizes = (weight.size for weight in flatten_dict(compiled.params).values())
-        tabulated = sum(sizes) > _HEAVY
-    if not tabulated:
-        return CompiledAnswers(compiled.params, compiled.config, compiled.categorical)
-    program, codec = compiled.tabulated, compiled.codec
-    places = np.zeros(compiled.config.d_vocab, np.int32)
-    places[list(codec.token_ids)] = np.arange(len(codec.token_ids))
-    return TabulatedAnswers(
-        tables=program.tables,
-        places=places,
-        pad=codec.pad,
-        n_readers=compiled.graph.n_readers,
-        steps=program.steps,
-        wires=find_wires(program, compiled.variables, compiled.graph),
-        causal=program.causal,
-        categorical=program.categorical,
-    )
 
 
 def _stacked(base: Tokens, source: Sources) -> list[Array]:

@@ -2,38 +2,49 @@
 
 import functools
 import warnings
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Int
 
-from interpbench_jax.cases import Case, get_case, sequences
+from interpbench_jax.cases import PADDING, Case, CaseInputs, get_case, sequences
 from interpbench_jax.compiler import cache
+from interpbench_jax.compiler.answers import CompiledAnswers, TabulatedAnswers
 from interpbench_jax.compiler.codec import NOTHING, Codec
 from interpbench_jax.compiler.content import case_fingerprint
 from interpbench_jax.compiler.disagreement import find_disagreement
 from interpbench_jax.compiler.ground_truth import ground_truth, written_after_bos
 from interpbench_jax.compiler.haiku_to_params import haiku_to_params
 from interpbench_jax.compiler.program_graph import BOS, PAD
-from interpbench_jax.compiler.rasp_on_arrays import RaspArrays, Step, rasp_on_arrays
+from interpbench_jax.compiler.program_text import program_text
+from interpbench_jax.compiler.rasp_on_arrays import RaspArrays, Step, find_wires, rasp_on_arrays
+from interpbench_jax.compiler.sizes import trained_config
 from interpbench_jax.compiler.stored_values import from_stored, to_stored
 from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
 from interpbench_jax.compiler.variables import Variable, find_variables
+from interpbench_jax.files import fingerprint
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
 from interpbench_jax.model.graph import TransformerGraph
+from interpbench_jax.tasks.splits import HELD_OUT, Part, Split
+from interpbench_jax.tasks.task import Contrast, Pairs
 
 # Over how many inputs of each length the circuit is read off, when there are more.
 _CIRCUIT_INPUTS = 1_000
 # On how many of them, at most, the program is interpreted.
 _COMPARED_INPUTS = 200
 _TABLES = "program"
+# Compiled models with more parameters are not run: the tables are faster.
+_HEAVY = 50_000
+_SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledCase:
-    """The high-level model of a case.
+    """The high-level model of a case: a RASP program as a `Task`.
 
     Attributes:
       case: the case it was compiled from.
@@ -44,6 +55,9 @@ class CompiledCase:
       circuit: the edges that carry information.
       tabulated: the program as lookup tables, which say the same as the weights.
       disagreement: where the compiled model says something else than the program; mostly None.
+      min_length: length of the shortest inputs; full length only where there is none. Shorter ones
+        are padded.
+      same_size: whether the model to be trained is as large as the compiled one.
     """
 
     case: Case
@@ -54,6 +68,113 @@ class CompiledCase:
     circuit: Circuit = field(repr=False)
     tabulated: RaspArrays = field(repr=False)
     disagreement: str | None = None
+    min_length: int | None = None
+    same_size: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.case.name
+
+    @property
+    def title(self) -> str:
+        """What the program computes."""
+        return self.case.title
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that decides inputs, answers, circuit and places."""
+        return fingerprint(
+            program=case_fingerprint(self.case),
+            compression=self.case.compression,
+            sized_by=self.case.sized_by,
+            realign=self.case.realign,
+            min_length=self.min_length,
+            same_size=self.same_size,
+        )
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Names of the expressions that each node of the compiled model writes."""
+        return {variable.node: variable.name for variable in self.variables}
+
+    @property
+    def network(self) -> TransformerConfig:
+        """The shape of the model to be trained; see `trained_config`."""
+        network = trained_config(self.case, self.config)
+        if self.same_size:
+            network = replace(network, **{size: getattr(self.config, size) for size in _SIZES})
+        return network if self.min_length is None else replace(network, pad=self.codec.pad)
+
+    @property
+    def places(self) -> Mapping[str, tuple[str, ...]]:
+        """Nodes keep their names, except where the case says otherwise."""
+        # A model of the compiled one's size has no other places.
+        moved = {} if self.same_size else dict(self.case.realign)
+        nodes = [variable.node for variable in self.variables]
+        return {"input": ("input",), **{node: (moved.get(node, node),) for node in nodes}}
+
+    @property
+    def answers(self) -> CompiledAnswers | TabulatedAnswers:
+        """What the algorithm answers: by its tables where the compiled model is heavy."""
+        return self.answers_by()
+
+    def answers_by(self, *, tabulated: bool | None = None) -> CompiledAnswers | TabulatedAnswers:
+        """What the algorithm answers.
+
+        Args:
+          tabulated: whether the tables are asked, rather than the compiled model; by default where
+            that is heavy.
+        """
+        if tabulated is None:
+            sizes = (weight.size for weight in flatten_dict(self.params).values())
+            tabulated = sum(sizes) > _HEAVY
+        if not tabulated:
+            return CompiledAnswers(self.params, self.config, self.categorical)
+        program, codec = self.tabulated, self.codec
+        indices = np.zeros(self.config.d_vocab, np.int32)
+        indices[list(codec.token_ids)] = np.arange(len(codec.token_ids))
+        return TabulatedAnswers(
+            tables=program.tables,
+            places=indices,
+            pad=codec.pad,
+            n_readers=self.graph.n_readers,
+            steps=program.steps,
+            wires=find_wires(program, self.variables, self.graph),
+            causal=program.causal,
+            categorical=program.categorical,
+        )
+
+    @property
+    def inputs(self) -> CaseInputs:
+        """Where its sequences come from."""
+        return CaseInputs(self.case, self.min_length)
+
+    def split(self, held_out: float = HELD_OUT) -> Split:
+        """Which sequences are trained on and which are not."""
+        return Split.of(self.inputs, held_out=held_out)
+
+    def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
+        """Distinct pairs of sequences of one part, as token ids."""
+        return self.encode_pairs(*split.pairs(part, at_most, key))
+
+    def encode_pairs(
+        self, base: Int[np.ndarray, "pair length"], source: Int[np.ndarray, "pair length"]
+    ) -> Pairs:
+        """Pairs of sequences of indices into the vocabulary; all but BOS and padding counts."""
+        return Pairs(
+            self.codec.encode_indices(base),
+            self.codec.encode_indices(source),
+            np.pad((base != PADDING).astype(np.float32), ((0, 0), (1, 0))),
+        )
+
+    def contrast(self, n: int, key: jax.Array) -> Contrast:
+        """Clean sequences and others of the same lengths."""
+        return Contrast(*self.encode_pairs(*self.inputs.sample_pairs(n, key)))
+
+    def describe(self) -> Sequence[str]:
+        """The program, an expression a line."""
+        return program_text(self.case)
 
     @property
     def graph(self) -> TransformerGraph:
@@ -90,7 +211,9 @@ class CompiledCase:
         return self.codec.decode
 
 
-def compile_case(case: Case | str | int) -> CompiledCase:
+def compile_case(
+    case: Case | str | int, *, min_length: int | None = None, same_size: bool = False
+) -> CompiledCase:
     """Compiles a case, or returns what an earlier call, in this or another process, made of it.
 
     Warns where the compiled model does not say what RASP's interpreter says, on the inputs that
@@ -98,15 +221,18 @@ def compile_case(case: Case | str | int) -> CompiledCase:
 
     Args:
       case: the case or its name.
+      min_length: see `CompiledCase`.
+      same_size: see `CompiledCase`.
 
     Raises:
-      ValueError: there is no such case, or it cannot be compiled; the message names the case and
-        the expression.
+      ValueError: there is no such case, it has no inputs of that length, or it cannot be compiled;
+        the message names the case and the expression.
     """
     compiled = _compile(case if isinstance(case, Case) else get_case(case))
     if compiled.disagreement:
         warnings.warn(f"case {compiled.case.name!r}: {compiled.disagreement}", stacklevel=2)
-    return compiled
+    CaseInputs(compiled.case, min_length)  # checks the length
+    return replace(compiled, min_length=min_length, same_size=same_size)
 
 
 @functools.cache

@@ -22,6 +22,8 @@ class ContrastBatch(NamedTuple):
       written: what every writer writes on the clean inputs.
       source: what ablation replaces that by, row by row: what it writes on a corrupted input, or a
         mean, or nothing; see `contrast_batch`.
+      foil: the wrong label that `logit_difference` compares the right one with; by default the
+        wrong label with the largest logit.
     """
 
     clean: Int[Array, "batch pos"]
@@ -31,6 +33,7 @@ class ContrastBatch(NamedTuple):
     positions: Float[Array, "batch pos"]
     written: Float[Array, "batch pos writer d_model"] | None
     source: Float[Array, "#batch #pos writer d_model"] | None
+    foil: Int[Array, "batch pos"] | None = None
 
 
 Loss = Callable[[Float[Array, "batch pos d_vocab_out"], ContrastBatch], Float[Array, ""]]

@@ -6,6 +6,7 @@ from typing import cast, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
@@ -34,6 +35,7 @@ def contrast_batch(
     ablation: str = "resample",
     loss: Loss | None = None,
     most_held: int = MOST_HELD,
+    foil: Int[Array | np.ndarray, "batch pos"] | None = None,
 ) -> ContrastBatch:
     """Runs the model on clean and corrupted inputs, and says what ablation puts in.
 
@@ -53,6 +55,7 @@ def contrast_batch(
       most_held: how many numbers that writers write may be kept. Where they would be more, the
         batch has `written` of no row, and methods compute it when they need it, some rows at a
         time; what they find is the same.
+      foil: the wrong label to compare the right one with, see `ContrastBatch`.
 
     Raises:
       ValueError: shapes do not fit one another, or what the ablation needs is missing. Outside of
@@ -60,7 +63,12 @@ def contrast_batch(
         positions that do not count as well; a corrupted input is padded where its clean one is not;
         no position counts; or what the ablation puts in is NaN.
     """
-    for name, given in (("corrupted", corrupted), ("target", target), ("positions", positions)):
+    for name, given in (
+        ("corrupted", corrupted),
+        ("target", target),
+        ("positions", positions),
+        ("foil", foil),
+    ):
         if given is not None and given.shape != clean.shape:
             raise ValueError(
                 f"{name} has shape {given.shape}, expected that of clean: {clean.shape}"
@@ -83,9 +91,12 @@ def contrast_batch(
     logits, written = jax.eval_shape(network.run, params, clean)
     if jnp.issubdtype(target.dtype, jnp.integer):
         check_indices("target has label", target, logits.shape[-1])
+        if foil is not None:
+            check_indices("foil has label", foil, logits.shape[-1])
     kind = "mean" if ablation == "optimal" else cast(Ablation, ablation)
     make = _holding_everything if math.prod(written.shape) <= most_held else _holding_inputs
     batch, missing = make(params, network, clean, corrupted, target, positions, kind)
+    batch = batch._replace(foil=None if foil is None else jnp.asarray(foil))
     if ablation == "optimal" and loss is not None:
         source = optimal_source(params, network, batch, loss)
         batch, missing = batch._replace(source=source), jnp.isnan(source).any((0, 1, 3))

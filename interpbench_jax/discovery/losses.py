@@ -26,10 +26,13 @@ def cross_entropy(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
 
 
 def logit_difference(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
-    """The largest logit of a wrong label minus that of the right one."""
+    """The logit of the foil, or the largest of a wrong label, minus that of the right one."""
     labels = _labels(logits, batch, "logit_difference")
     right = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-    wrong = jnp.where(right, -jnp.inf, logits).max(-1)
+    if batch.foil is None:
+        wrong = jnp.where(right, -jnp.inf, logits).max(-1)
+    else:
+        wrong = jnp.take_along_axis(logits, batch.foil[..., None], -1)[..., 0]
     return _mean(wrong - jnp.where(right, logits, 0.0).sum(-1), batch)
 
 

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from interpbench_jax.cases import PADDING
-from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
+from interpbench_jax.tasks.task import Task, answer_in_chunks
 
 
 class Interventions(NamedTuple):
@@ -80,23 +79,34 @@ def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -
 
 
 def abstraction_targets(
-    compiled: CompiledCase, problem: SiitProblem, sets: Bool[Array, "intervention variable"]
+    task: Task,
+    problem: SiitProblem,
+    sets: Bool[Array | np.ndarray, "intervention variable"],
 ) -> Num[Array, "intervention pair pos"]:
     """What the algorithm says on the base when sets of variables have their values on the source.
 
     Args:
-      compiled: the high-level model.
+      task: the algorithm.
       problem: the pairs.
-      sets: which variables are interchanged together, in the order of `compiled.variables`.
+      sets: which variables are interchanged together, in the order of `task.places`, without
+        the input.
+
+    Raises:
+      ValueError: the sets are of other variables.
     """
-    places = np.full(compiled.config.d_vocab, PADDING, np.int32)
-    places[list(compiled.codec.token_ids)] = np.arange(len(compiled.codec.token_ids))
-    pairs = [places[np.asarray(ids)[:, 1:]] for ids in (problem.base, problem.source)]
-    asked, n_variables = np.asarray(sets), sets.shape[1]
-    if 2**n_variables > len(asked):
-        return algorithm_interchanges(compiled, *pairs, sets=asked)
-    every = algorithm_interchanges(compiled, *pairs, sets=every_subset(n_variables))
-    return every[asked @ 2 ** np.arange(n_variables)]
+    chosen, n_variables = np.asarray(sets), sets.shape[1]
+    _, *writers = task.places
+    if n_variables != len(writers):
+        raise ValueError(f"sets of {n_variables} variables, but the task has {len(writers)}")
+    each = task.circuit.graph.one_hot(writers)
+
+    def answers(rows: np.ndarray) -> Num[Array, "intervention pair pos"]:
+        masks = np.minimum(rows.astype(np.float32) @ each, 1)
+        return answer_in_chunks(task.answers, problem.base, problem.source, masks[:, :, None])
+
+    if 2**n_variables > len(chosen):
+        return answers(chosen)
+    return answers(every_subset(n_variables))[chosen @ 2 ** np.arange(n_variables)]
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))

@@ -14,7 +14,6 @@ from interpbench_jax.siit.mesh import cores_as_devices, device_mesh
 from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import (
     SiitProblem,
-    counted_positions,
     make_problem,
     problem_of_pairs,
 )
@@ -44,7 +43,6 @@ __all__ = [
     "agreement",
     "common_shape",
     "cores_as_devices",
-    "counted_positions",
     "device_mesh",
     "draw_batch",
     "interchange_losses",

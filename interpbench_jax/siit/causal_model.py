@@ -10,7 +10,7 @@ from interpbench_jax.alignment import Alignment, Site
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.indices import check_indices
 from interpbench_jax.model.network import Network
-from interpbench_jax.siit.problem import SiitProblem
+from interpbench_jax.siit.problem import SiitProblem, variable_masks
 from interpbench_jax.tasks.causal import CausalModel
 
 Tokens = Int[Array | np.ndarray, "pair pos"]
@@ -50,9 +50,7 @@ def problem_from_causal_model(
     named = {start: start, **{name: places[name] for name in algorithm.variables}}
     sites = tuple((name, Site((node,))) for name, node in named.items())
     alignment: Alignment = Alignment(algorithm.circuit, network, sites)
-    masks = np.pad(algorithm.graph.one_hot(list(algorithm.variables)), ((1, 1), (0, 0)))
-    masks[-1] = 1
-    answers = algorithm.answers(base, source, masks[:, :, None])
+    answers = algorithm.answers(base, source, variable_masks(alignment)[:, :, None])
     if isinstance(network, TransformerConfig):
         check_indices("base has token", base, network.d_vocab)
         check_indices("source has token", source, network.d_vocab)

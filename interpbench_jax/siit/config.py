@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from interpbench_jax.cases import HELD_OUT
+from interpbench_jax.tasks.splits import HELD_OUT
 
 StrictSampling = Literal["individual", "sample_all", "all"]
 VariableSampling = Literal["per_batch", "per_pair"]

@@ -1,5 +1,6 @@
 """A training problem as arrays: inputs, targets under every interchange, aligned nodes."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -7,9 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
-from interpbench_jax.cases import HELD_OUT, PADDING, Part, Split, distinct_pairs
-from interpbench_jax.cases.splits import FEWEST_SEQUENCES, places
-from interpbench_jax.compiler import CompiledCase, algorithm_interchanges
+from interpbench_jax.tasks.splits import FEWEST_SEQUENCES, HELD_OUT, Part, places
+from interpbench_jax.tasks.task import Pairs, Task, answer_in_chunks
 
 
 class SiitProblem(NamedTuple):
@@ -83,71 +83,65 @@ class SiitProblem(NamedTuple):
 
 
 def make_problem(
-    compiled: CompiledCase,
+    task: Task,
     alignment: Alignment,
     key: Array,
     *,
     n_pairs: int = 100_000,
-    min_length: int | None = None,
     part: Part | None = None,
     held_out: float = HELD_OUT,
 ) -> SiitProblem:
-    """Draws distinct (base, source) pairs of a case and asks its algorithm for all targets.
+    """Draws distinct (base, source) pairs of a task and asks its algorithm for all targets.
 
-    Where the case has few sequences (case 3 has 256) every pair is used once, in random order.
+    Where the task has few sequences (case 3 has 256) every pair is used once, in random order.
 
     Args:
-      compiled: the high-level model.
-      alignment: where its variables live in the model to be trained.
+      task: the algorithm.
+      alignment: where it lives in the model to be trained.
       key: a JAX random key.
       n_pairs: at most so many pairs.
-      min_length: length of the shortest sequences; full length only where there is none. Shorter
-        ones are padded, and what is said at padding does not count.
       part: draws sequences of this part only, so that problems of two parts share none; of all if
-        none is given. A case too small to divide has one part; see `Split`.
+        none is given. A task too small to divide has one part; see `Split`.
       held_out: share of the sequences that are not in `train`.
 
     Raises:
-      ValueError: `n_pairs` is smaller than 1, or `min_length` not between 1 and the longest.
+      ValueError: `n_pairs` is smaller than 1.
     """
     if n_pairs < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
+    split = task.split(held_out)
     if part is None:
-        pairs = distinct_pairs(compiled.case, n_pairs, key, min_length=min_length)
-    else:
-        split = Split.of(compiled.case, held_out=held_out, min_length=min_length)
-        pairs = split.pairs(part, n_pairs, key)
-    return problem_of_pairs(compiled, alignment, *pairs)
+        split, part = replace(split, divided=False), "train"
+    return problem_of_pairs(task, alignment, task.pairs(split, part, n_pairs, key))
 
 
-def problem_of_pairs(
-    compiled: CompiledCase,
-    alignment: Alignment,
-    base: Int[np.ndarray, "pair length"],
-    source: Int[np.ndarray, "pair length"],
-) -> SiitProblem:
-    """Asks a case's algorithm for all targets on given pairs.
+def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProblem:
+    """Asks a task's algorithm for all targets on given pairs.
 
     Args:
-      compiled: the high-level model.
-      alignment: where its variables live in the model to be trained.
-      base: sequences of indices into the case's vocabulary, padded at the end.
-      source: as many, of the same lengths.
+      task: the algorithm.
+      alignment: where it lives in the model to be trained.
+      pairs: as token ids.
     """
-    graph, aligned = alignment.graph, alignment.nodes
-    targets = algorithm_interchanges(compiled, base, source)
+    answers = answer_in_chunks(
+        task.answers, pairs.base, pairs.source, variable_masks(alignment)[:, :, None]
+    )
+    graph = alignment.graph
     return SiitProblem(
-        base=jnp.asarray(compiled.codec.encode_indices(base)),
-        source=jnp.asarray(compiled.codec.encode_indices(source)),
-        base_target=targets[0],
-        source_target=targets[-1],
-        variable_targets=targets[1:-1],
-        variable_nodes=jnp.asarray(graph.one_hot(aligned)),
+        base=jnp.asarray(pairs.base),
+        source=jnp.asarray(pairs.source),
+        base_target=answers[0],
+        source_target=answers[-1],
+        variable_targets=answers[1:-1],
+        variable_nodes=jnp.asarray(graph.one_hot(alignment.nodes)),
         free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
-        positions=counted_positions(base),
+        positions=jnp.asarray(pairs.positions),
     )
 
 
-def counted_positions(inputs: Int[np.ndarray, "pair length"]) -> Float[Array, "pair pos"]:
-    """1 where a model's output counts: everywhere but at BOS and at padding."""
-    return jnp.pad(jnp.asarray(inputs != PADDING, jnp.float32), ((0, 0), (1, 0)))
+def variable_masks(alignment: Alignment) -> Float[np.ndarray, "intervention writer"]:
+    """Which writers of the algorithm are patched: none, each variable alone, all of them."""
+    each = alignment.algorithm.graph.one_hot(alignment.variables)
+    masks = np.pad(each, ((1, 1), (0, 0)))
+    masks[-1] = 1
+    return masks

@@ -6,7 +6,7 @@ from reprlib import repr as short  # of what may be a whole file
 from typing import Any, NamedTuple, TypeVar
 
 from interpbench_jax.model import Graph, TransformerConfig
-from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
 
 _T = TypeVar("_T")
 _KINDS = {str: "text", dict: "an object", list: "a list", bool: "true or false"}
@@ -19,11 +19,13 @@ class Description(NamedTuple):
       case: name of the case it was trained on.
       config: the shape of its weights.
       variables: what its aligned nodes hold.
+      data: on what it was trained; None for models of earlier versions, whose card tells.
     """
 
     case: str
     config: TransformerConfig
     variables: tuple[AlignedVariable, ...]
+    data: DataRecord | None
 
 
 def describe(model: BenchmarkModel) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def describe(model: BenchmarkModel) -> dict[str, Any]:
         "case": model.case,
         "model": asdict(model.config),
         "variables": [asdict(variable) for variable in model.variables],
+        "data": asdict(model.data),
     }
 
 
@@ -44,14 +47,15 @@ def read_description(data: Any) -> Description:
     Raises:
       ValueError: something is missing, unknown, of another type, or out of range.
     """
-    data = _record(data, "the content", required=("case", "model", "variables"))
+    data = _record(data, "the content", required=("case", "model", "variables"), optional=("data",))
     sizes = [field.name for field in fields(TransformerConfig) if field.default is MISSING]
     others = [field.name for field in fields(TransformerConfig) if field.default is not MISSING]
     config = TransformerConfig(**_record(data["model"], "model", required=sizes, optional=others))
     variables = tuple(map(_read_variable, _checked(data["variables"], list, "variables")))
     for variable in variables:
         Graph.of(config).writer_index(variable.node)
-    return Description(_checked(data["case"], str, "case"), config, variables)
+    record = _read_data(data["data"], config) if "data" in data else None
+    return Description(_checked(data["case"], str, "case"), config, variables, record)
 
 
 def read_card(data: Any, config: TransformerConfig) -> dict[str, Any]:
@@ -71,12 +75,49 @@ def read_card(data: Any, config: TransformerConfig) -> dict[str, Any]:
         is_number = type(value) is float or type(value) is int and abs(value) < 2**63
         if not (is_number or value is None):  # None stands for NaN
             raise ValueError(f"{short(name)} in metrics is {short(value)}, expected a number")
+    data_of_card(card, config)
+    return card
+
+
+def data_of_card(card: dict[str, Any], config: TransformerConfig) -> DataRecord:
+    """On what a model of an earlier version was trained, as its card tells.
+
+    Raises:
+      ValueError: an entry has another type or is out of range.
+    """
     trained = _checked(card.get("config", {}), dict, "config")
-    _checked(trained.get("same_size", False), bool, "same_size")
-    shortest, longest = trained.get("min_length"), config.n_ctx - 1
+    held_out = None
+    match card.get("split"):
+        case {"divided": True, "held_out": float(share)} if 0 < share < 1:
+            held_out = share
+        case {"divided": False}:
+            held_out = 0.0
+    return DataRecord(
+        min_length=_read_length(trained.get("min_length"), config),
+        same_size=_checked(trained.get("same_size", False), bool, "same_size"),
+        held_out=held_out,
+    )
+
+
+def _read_data(data: Any, config: TransformerConfig) -> DataRecord:
+    names = [field.name for field in fields(DataRecord)]
+    data = _record(data, "data", required=names)
+    held_out, known = data["held_out"], data["fingerprint"]
+    if held_out is not None and not (type(held_out) is float and 0 <= held_out < 1):
+        raise ValueError(f"held_out is {short(held_out)}, expected a share below 1")
+    return DataRecord(
+        fingerprint=None if known is None else _checked(known, str, "fingerprint"),
+        min_length=_read_length(data["min_length"], config),
+        same_size=_checked(data["same_size"], bool, "same_size"),
+        held_out=held_out,
+    )
+
+
+def _read_length(shortest: Any, config: TransformerConfig) -> int | None:
+    longest = config.n_ctx - 1
     if shortest is not None and (type(shortest) is not int or not 1 <= shortest <= longest):
         raise ValueError(f"min_length is {short(shortest)}, expected a length from 1 to {longest}")
-    return card
+    return shortest
 
 
 def _read_variable(data: Any) -> AlignedVariable:

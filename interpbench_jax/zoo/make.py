@@ -1,4 +1,4 @@
-"""From a case to a trained model with its card."""
+"""From a task to a trained model with its card."""
 
 import contextlib
 import datetime
@@ -14,10 +14,7 @@ import jax
 import numpy as np
 
 from interpbench_jax.alignment import Alignment
-from interpbench_jax.cases import Case, sample_sequences
-from interpbench_jax.compiler import CompiledCase, case_fingerprint
-from interpbench_jax.files import fingerprint
-from interpbench_jax.model import Params
+from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
     VARIED,
     Member,
@@ -33,25 +30,24 @@ from interpbench_jax.siit import (
     train_together,
     validate,
 )
+from interpbench_jax.tasks import Task
 from interpbench_jax.zoo.checkpoints import Checkpoints
-from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
+from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
 from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
-# Sequences by which a sampler is told from another.
-_DRAWN = 256
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
 
 
 def make_model(
-    case: Case | str | Prepared,
+    case: Task | str | Prepared,
     population: SiitConfig | Sequence[Member],
     *,
     checkpoints: Path | None = None,
     resume: bool = False,
     on_progress: OnProgress | None = None,
 ) -> BenchmarkModel:
-    """Compiles a case, trains one model per member, and returns the best with its card.
+    """Trains one model per member on a task, and returns the best with its card.
 
     The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node), on
     the validation pairs, is largest, the first of them if there are several; the card lists all.
@@ -61,7 +57,7 @@ def make_model(
     For one process, which may have many devices; `train_siit` runs in several.
 
     Args:
-      case: the case, its name, or what `prepare` made of it for the same members.
+      case: the task, its name, or what `prepare` made of it for the same members.
       population: settings of a single model with seed 0, or the members to train together.
       checkpoints: directory for the state after every round.
       resume: go on from the last of the checkpoints. Otherwise those of an older run are kept
@@ -80,7 +76,7 @@ def make_model(
         state, saved = None, None
         if checkpoints is not None:
             fresh = init_states(members, task.training, task.alignment.network)
-            run = describe_run([task.compiled.case], members)
+            run = describe_run([task.task], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             state = saved.latest(fresh)
         done_before = 0 if state is None else int(state.round.max())
@@ -106,7 +102,7 @@ def make_model(
 
 
 def make_models_together(
-    cases: Sequence[Case | str | Prepared],
+    cases: Sequence[Task | str | Prepared],
     members: Sequence[Member],
     *,
     checkpoints: Path | None = None,
@@ -135,7 +131,7 @@ def make_models_together(
         state, saved = None, None
         if checkpoints is not None:
             fresh = init_states_together(problems, models, members)  # refuses shapes that differ
-            run = describe_run([task.compiled.case for task in tasks], members)
+            run = describe_run([task.task for task in tasks], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             state = saved.latest(fresh)
         done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
@@ -181,13 +177,13 @@ def _finish(
     params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
     card = {
         "case": task.name,
-        "title": task.compiled.case.title,
+        "title": task.task.title,
         "metrics": metrics(validate(params, task.alignment.network, task.test)),
         "split": task.split.describe(),
         "reached_threshold": bool(worst[best] >= config.threshold),
         "config": asdict(config),
         "seed": members[best].seed,
-        "run": describe_run([task.compiled.case], members),
+        "run": describe_run([task.task], members),
         "members": [
             member.describe() | {"worst": float(score), "rounds": int(n), "diverged": bool(failed)}
             for member, score, n, failed in zip(
@@ -200,41 +196,24 @@ def _finish(
         "batches_per_second": _batches_per_second(clock, config, int(result.rounds.max())),
         **provenance(),
     }
-    return assemble_model(task.compiled, task.alignment, params, card)
+    data = DataRecord.of(task.task, config, task.split)
+    return assemble_model(task.task, task.alignment, params, card, data)
 
 
-def describe_run(cases: Sequence[Case], members: Sequence[Member]) -> dict[str, Any]:
+def describe_run(tasks: Sequence[Task], members: Sequence[Member]) -> dict[str, Any]:
     """What defines a run, as JSON can hold it: two runs of one description are one run.
 
-    Everything that decides its numbers is in it: settings, the cases' programs and sizes, and what
-    their samplers draw.
-
-    Raises:
-      ValueError: a case cannot be compiled, or has no sequences of the shortest length.
+    Everything that decides its numbers is in it: settings, and the tasks' fingerprints.
     """
-    config = members[0].config
-    shared = asdict(config)
+    shared = asdict(members[0].config)
     for name in VARIED:
         del shared[name]
     return {
-        "case": " ".join(case.name for case in cases),
-        "program": [case_fingerprint(case) for case in cases],
-        "data": [_data_fingerprint(case, config) for case in cases],
+        "case": " ".join(task.name for task in tasks),
+        "task": [task.fingerprint for task in tasks],
         **shared,
         "members": [member.describe() for member in members],
     }
-
-
-def _data_fingerprint(case: Case, config: SiitConfig) -> str:
-    """Of what a run takes from a case beside its program: sizes, places of variables, inputs."""
-    # A sampler is a function: it is known by what it draws.
-    drawn = sample_sequences(case, _DRAWN, jax.random.key(0), min_length=config.min_length)
-    return fingerprint(
-        compression=case.compression,
-        sized_by=case.sized_by,
-        realign=case.realign,
-        drawn=np.ascontiguousarray(drawn, "<i4").tobytes(),
-    )
 
 
 def _batches_per_second(clock: list[float], config: SiitConfig, rounds: int) -> float | None:
@@ -247,20 +226,27 @@ def _batches_per_second(clock: list[float], config: SiitConfig, rounds: int) -> 
 
 
 def assemble_model(
-    compiled: CompiledCase, alignment: Alignment, params: Params, card: dict[str, Any]
+    task: Task,
+    alignment: Alignment[TransformerConfig],
+    params: Params,
+    card: dict[str, Any],
+    data: DataRecord = DataRecord(),  # noqa: B008 (frozen)
 ) -> BenchmarkModel:
     """Puts weights and what is known about them together."""
     variables = tuple(
-        AlignedVariable(values=v.values, compiled_node=v.node, node=node)
-        for v, node in zip(compiled.variables, alignment.nodes, strict=True)
+        AlignedVariable(
+            values=tuple(task.contents[writer].split("+")), compiled_node=writer, node=node
+        )
+        for writer, node in zip(alignment.variables, alignment.nodes, strict=True)
     )
     return BenchmarkModel(
-        case=compiled.case.name,
+        case=task.name,
         params=params,
         config=alignment.network,
         variables=variables,
         circuit=alignment.circuit,
         card=card,
+        data=data,
     )
 
 

@@ -3,7 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from interpbench_jax.alignment import Alignment, place
+from interpbench_jax.compiler import get_task
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
+from interpbench_jax.siit import SiitConfig
+from interpbench_jax.tasks import Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +31,46 @@ class AlignedVariable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkModel:
-    """A transformer with a known circuit.
+class DataRecord:
+    """On what a model was trained.
 
     Attributes:
-      case: name of the case it was trained on.
+      fingerprint: of the task; None for models that do not tell.
+      min_length: length of the shortest inputs; none if all had full length.
+      same_size: whether the model is as large as the compiled one.
+      held_out: share of the sequences that were not trained on; 0 where the task has too few to
+        hold some out; None for models that do not tell.
+    """
+
+    fingerprint: str | None = None
+    min_length: int | None = None
+    same_size: bool = False
+    held_out: float | None = None
+
+    @classmethod
+    def of(cls, task: Task, config: SiitConfig, split: Split) -> "DataRecord":
+        """Of a training run."""
+        return cls(
+            fingerprint=task.fingerprint,
+            min_length=config.min_length,
+            same_size=config.same_size,
+            held_out=split.held_out if split.divided else 0.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkModel:
+    """A transformer with a known circuit; complete in itself.
+
+    Attributes:
+      case: name of the task it was trained on.
       params: weights.
       config: their shape.
       variables: what its aligned nodes hold.
       circuit: the ground truth.
       card: how it was trained, with what result, when and with which versions; shares under
-        `card["metrics"]` are fractions.
+        `card["metrics"]` are fractions. For people: nothing is computed from it.
+      data: on what it was trained.
     """
 
     case: str
@@ -46,6 +79,7 @@ class BenchmarkModel:
     variables: tuple[AlignedVariable, ...]
     circuit: Circuit = field(repr=False)
     card: dict[str, Any] = field(repr=False)
+    data: DataRecord = DataRecord()
 
     @property
     def graph(self) -> Graph:
@@ -53,11 +87,21 @@ class BenchmarkModel:
         return self.circuit.graph
 
     @property
-    def min_length(self) -> int | None:
-        """Length of the shortest sequences it was trained on; none if all had full length."""
-        return self.card.get("config", {}).get("min_length")
+    def task(self) -> Task:
+        """The task it was trained on, as it is now.
+
+        Raises:
+          ValueError: there is no such task.
+        """
+        return get_task(self.case, min_length=self.data.min_length, same_size=self.data.same_size)
 
     @property
-    def same_size(self) -> bool:
-        """Whether it is as large as the compiled model."""
-        return self.card.get("config", {}).get("same_size", False)
+    def alignment(self) -> Alignment[TransformerConfig]:
+        """Where the task's algorithm lives in the model.
+
+        Raises:
+          ValueError: as `task`.
+        """
+        task = self.task
+        own = {variable.compiled_node: (variable.node,) for variable in self.variables}
+        return place(task, self.config, {**task.places, **own})

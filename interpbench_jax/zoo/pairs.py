@@ -1,11 +1,11 @@
 """Pairs of inputs to judge a model by, and what the model has seen of them."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 
-from interpbench_jax.cases import Split, get_case
-from interpbench_jax.cases.inputs import Sequences
+from interpbench_jax.tasks import HELD_OUT, Pairs, Split
 from interpbench_jax.zoo.model import BenchmarkModel
 
 
@@ -13,15 +13,13 @@ class EvaluationPairs(NamedTuple):
     """Pairs to judge a model by.
 
     Attributes:
-      base: sequences to run on.
-      source: sequences to patch from.
+      pairs: as token ids.
       held_out: whether no sequence was trained on or used to choose the weights; none if the
         model's card does not tell.
       statement: the same in words.
     """
 
-    base: Sequences
-    source: Sequences
+    pairs: Pairs
     held_out: bool | None
     statement: str
 
@@ -43,7 +41,8 @@ def evaluation_pairs(model: BenchmarkModel, n: int, seed: int) -> EvaluationPair
     if n < 1:
         raise ValueError(f"n_pairs must be at least 1, got {n}")
     split, held_out, statement = _seen(model)
-    return EvaluationPairs(*split.pairs("test", n, jax.random.key(seed)), held_out, statement)
+    pairs = model.task.pairs(split, "test", n, jax.random.key(seed))
+    return EvaluationPairs(pairs, held_out, statement)
 
 
 def held_out_statement(model: BenchmarkModel) -> str:
@@ -52,19 +51,18 @@ def held_out_statement(model: BenchmarkModel) -> str:
 
 
 def _seen(model: BenchmarkModel) -> tuple[Split, bool | None, str]:
-    """How the model's case is divided, and what is known of the part for tests."""
-    own, min_length = get_case(model.case), model.min_length
-    match model.card.get("split"):
-        case {"divided": True, "held_out": float(share)} if 0 < share < 1:
-            return Split(case=own, held_out=share, min_length=min_length), True, _HELD_OUT
-        case {"divided": False, "sequences": int(n_sequences)}:
-            whole = Split(case=own, min_length=min_length, divided=False)
-            return whole, False, _TOO_FEW.format(n_sequences)
-    usual = Split.of(own, min_length=min_length)
-    return (usual, False, _OLDER) if "config" in model.card else (usual, None, _UNKNOWN)
+    """How the model's task is divided, and what is known of the part for tests."""
+    task, held_out = model.task, model.data.held_out
+    if held_out is None:
+        usual = task.split(HELD_OUT)
+        return (usual, False, _OLDER) if "config" in model.card else (usual, None, _UNKNOWN)
+    split = task.split(held_out or HELD_OUT)
+    if held_out:
+        return replace(split, divided=True), True, _HELD_OUT
+    return replace(split, divided=False), False, _TOO_FEW
 
 
 _HELD_OUT = "on sequences not trained on, nor used to choose the weights"
-_TOO_FEW = "NOT held out: the case has too few sequences ({}) to keep some from training"
+_TOO_FEW = "NOT held out: the task has too few sequences to keep some from training"
 _OLDER = "NOT held out: trained on pairs of all sequences, before some were kept for tests"
 _UNKNOWN = "perhaps trained on: the model's card does not tell"

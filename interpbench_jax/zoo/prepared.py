@@ -6,33 +6,29 @@ from typing import NamedTuple
 import jax
 
 from interpbench_jax.alignment import Alignment, align
-from interpbench_jax.cases import Case, Part, Split, pairs_per_part
-from interpbench_jax.compiler import CompiledCase, compile_case
-from interpbench_jax.siit import (
-    Member,
-    SiitProblem,
-    device_mesh,
-    problem_of_pairs,
-)
+from interpbench_jax.compiler import get_task
+from interpbench_jax.model import TransformerConfig
+from interpbench_jax.siit import Member, SiitProblem, device_mesh, problem_of_pairs
+from interpbench_jax.tasks import Part, Split, Task, pairs_per_part
 
 _SEED = 0
 """Of the pairs, whatever the seeds of the models."""
 
 
 class Prepared(NamedTuple):
-    """A case, ready to be trained on; see `prepare`.
+    """A task, ready to be trained on; see `prepare`.
 
     Attributes:
-      compiled: its high-level model.
-      alignment: where the algorithm shall live in the trained model.
+      task: the algorithm.
+      alignment: where it shall live in the trained model.
       split: which sequences are for what.
       training: pairs to train on.
       validation: pairs that decide when to stop, and which weights and which member are best.
       test: pairs that decide nothing; the scores in the card are of these.
     """
 
-    compiled: CompiledCase
-    alignment: Alignment
+    task: Task
+    alignment: Alignment[TransformerConfig]
     split: Split
     training: SiitProblem
     validation: SiitProblem
@@ -40,21 +36,21 @@ class Prepared(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the case."""
-        return self.compiled.case.name
+        """Of the task."""
+        return self.task.name
 
 
-def prepare(case: Case | str, members: Sequence[Member]) -> Prepared:
-    """Compiles a case, divides its sequences and draws pairs of each part.
+def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
+    """Divides a task's sequences, and draws pairs of each part.
 
     All that can be wrong with the input of a training run is found here.
 
     Args:
-      case: the case or its name.
+      task: the task or its name.
       members: to be trained.
 
     Raises:
-      ValueError: there is no such case, too few pairs to hold some out, devices that cannot be
+      ValueError: there is no such task, too few pairs to hold some out, devices that cannot be
         used together, or several processes.
     """
     config = members[0].config
@@ -65,16 +61,16 @@ def prepare(case: Case | str, members: Sequence[Member]) -> Prepared:
         )
     counts = pairs_per_part(config.n_pairs, config.held_out)
     device_mesh(len(members), config.batch_size)
-    compiled = compile_case(case)
-    alignment = align(compiled, padded=config.min_length is not None, same_size=config.same_size)
-    split = Split.of(compiled.case, held_out=config.held_out, min_length=config.min_length)
+    if isinstance(task, str):
+        task = get_task(task, min_length=config.min_length, same_size=config.same_size)
+    alignment, split = align(task), task.split(config.held_out)
 
     def problem(n_pairs: int, part: Part) -> SiitProblem:
-        pairs = split.pairs(part, n_pairs, jax.random.key(_SEED))
-        return problem_of_pairs(compiled, alignment, *pairs)
+        pairs = task.pairs(split, part, n_pairs, jax.random.key(_SEED))
+        return problem_of_pairs(task, alignment, pairs)
 
     if split.divided:
         parts = [problem(n_pairs, part) for part, n_pairs in counts.items()]
     else:
         parts = [problem(config.n_pairs, "train")] * len(counts)
-    return Prepared(compiled, alignment, split, *parts)
+    return Prepared(task, alignment, split, *parts)

@@ -24,7 +24,7 @@ import safetensors.numpy
 from interpbench_jax.files import from_json, read_bytes, read_json, replacing, write_json
 from interpbench_jax.files.bounded import MEBIBYTE
 from interpbench_jax.model import Circuit, Graph, TransformerConfig, weight_shapes
-from interpbench_jax.zoo.description import describe, read_card, read_description
+from interpbench_jax.zoo.description import data_of_card, describe, read_card, read_description
 from interpbench_jax.zoo.model import BenchmarkModel
 from interpbench_jax.zoo.transformer_lens import nested_params, to_transformer_lens
 
@@ -107,6 +107,7 @@ def load_model(name: str | Path) -> BenchmarkModel:
         variables=described.variables,
         circuit=circuit,
         card=card,
+        data=described.data or data_of_card(card, config),
     )
 
 

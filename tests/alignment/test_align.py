@@ -13,8 +13,8 @@ from interpbench_jax.siit import SiitConfig, make_problem, train_siit
 @pytest.mark.parametrize("case", ["3", pytest.param("8", marks=pytest.mark.slow)])
 def test_same_size_keeps_places_and_trains(case: str) -> None:
     """Case 3 has places of its own in the compressed model, which has more heads."""
-    compiled = compile_case(case)
-    alignment = align(compiled, same_size=True)
+    compiled = compile_case(case, same_size=True)
+    alignment = align(compiled)
     sizes = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp")
     for size in sizes:
         assert getattr(alignment.network, size) == getattr(compiled.config, size)

@@ -13,6 +13,7 @@ from interpbench_jax.benchmark import plan as plan_module
 from interpbench_jax.benchmark.plan import bundled_models, compiled_models, stored_models
 from interpbench_jax.cases import registry
 from interpbench_jax.discovery import DISCOVERY_ABLATIONS
+from interpbench_jax.tasks import own_files
 from interpbench_jax.zoo import bundled_names
 from interpbench_jax.zoo.store import BUNDLED
 
@@ -181,7 +182,7 @@ def test_a_change_to_one_s_own_case_is_another_model(
     assert three.name == str(BUNDLED / "3")
 
     monkeypatch.setattr(registry, "_CASES", {})
-    monkeypatch.setattr(registry, "_LOADED", set())
+    monkeypatch.setattr(own_files, "_LOADED", set())
     known = dict(registry._CASES)
     fingerprints = set()
     for letter in "ab":

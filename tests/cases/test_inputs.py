@@ -11,10 +11,10 @@ from tracr.rasp import rasp
 from interpbench_jax.cases import (
     PADDING,
     Case,
+    CaseInputs,
     Mixture,
     all_sequences,
     case_names,
-    distinct_pairs,
     get_case,
     n_sequences,
     sample_pairs,
@@ -22,6 +22,7 @@ from interpbench_jax.cases import (
     samplers,
     sequences,
 )
+from interpbench_jax.tasks.splits import distinct_pairs
 
 KEY = jax.random.key(3)
 BALANCED = ("1", "5", "17", "89", "94", "108", "109", "124", "125", "129")
@@ -211,19 +212,21 @@ def test_sequences_of_different_lengths_are_independent() -> None:
     assert same.mean() == pytest.approx(1 / 125, abs=0.015)
 
 
-@pytest.mark.parametrize("draw_pairs", [sample_pairs, distinct_pairs])
-def test_pairs_have_one_length(draw_pairs) -> None:
-    base, source = draw_pairs(get_case("13"), 1_000, KEY, min_length=3)
+@pytest.mark.parametrize("distinct", [False, True])
+def test_pairs_have_one_length(distinct: bool) -> None:
+    inputs = CaseInputs(get_case("13"), 3)
+    draw = distinct_pairs(inputs, 1_000, KEY) if distinct else inputs.sample_pairs(1_000, KEY)
+    base, source = draw
     assert ((base == PADDING) == (source == PADDING)).all()
     assert set((base != PADDING).sum(1).tolist()) == {3, 4, 5, 6, 7, 8, 9}
     assert (base != source).any(1).mean() > 0.9
 
 
 def test_distinct_pairs_are_all_where_they_are_few() -> None:
-    base, source = distinct_pairs(get_case("3"), 16**2 + 64**2 + 256**2, KEY, min_length=2)
+    base, source = distinct_pairs(CaseInputs(get_case("3"), 2), 16**2 + 64**2 + 256**2, KEY)
     found = np.concatenate([base, source], 1)
     assert len(np.unique(found, axis=0)) == len(found) == 16**2 + 64**2 + 256**2
-    base, source = distinct_pairs(get_case("3"), 5_000, KEY)
+    base, source = distinct_pairs(CaseInputs(get_case("3")), 5_000, KEY)
     found = np.concatenate([base, source], 1)
     assert len(np.unique(found, axis=0)) == len(found)
     assert 4_700 < len(found) < 5_000

@@ -10,6 +10,7 @@ from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case, case, get_case, registry
 from interpbench_jax.compiler import compile_case
+from interpbench_jax.tasks import own_files
 
 OWN = '''
 from tracr.rasp import rasp
@@ -57,7 +58,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     get_case("3")  # built-in cases are loaded
     monkeypatch.setattr(registry, "_CASES", dict(registry._CASES))
-    monkeypatch.setattr(registry, "_LOADED", set())
+    monkeypatch.setattr(own_files, "_LOADED", set())
 
 
 def define(cell: str) -> None:

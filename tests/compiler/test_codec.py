@@ -12,7 +12,8 @@ from tracr.rasp import rasp
 
 from interpbench_jax.alignment import align
 from interpbench_jax.cases import Case
-from interpbench_jax.compiler import CompiledCase, algorithm_outputs, answers, compile_case
+from interpbench_jax.compiler import CompiledCase, algorithm_outputs, compile_case
+from interpbench_jax.compiler import compiled as compiled_module
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import forward
 from interpbench_jax.siit import agreement, make_problem, task_loss
@@ -47,7 +48,7 @@ def test_nothing_is_said_where_the_program_is_undefined() -> None:
 @pytest.mark.parametrize("heavy", [True, False])
 def test_a_program_with_one_possible_output_has_labels(monkeypatch, heavy: bool) -> None:
     """Everywhere: in targets, losses, agreement and effects; all are 0, for nothing can differ."""
-    monkeypatch.setattr(answers, "_HEAVY", 0 if heavy else 10**9)
+    monkeypatch.setattr(compiled_module, "_HEAVY", 0 if heavy else 10**9)
     compiled = compile_case(ONE_ANSWER)
     assert compiled.categorical and compiled.config.d_vocab_out == 1
     said = algorithm_outputs(compiled, np.array([[0, 1, 0]]))

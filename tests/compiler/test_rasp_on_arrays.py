@@ -10,12 +10,11 @@ from interpbench_jax.cases import Case, sequences
 from interpbench_jax.compiler import (
     algorithm_interchanges,
     algorithm_outputs,
-    answers_of,
     compile_case,
 )
-from interpbench_jax.compiler.answers import NO_LABEL
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.rasp_on_arrays import evaluate
+from interpbench_jax.tasks.task import NO_LABEL
 
 # Where the compiled model says something else than the program.
 DEFECTS = {
@@ -145,7 +144,7 @@ def test_edge_patches_equal_those_of_the_compiled_model(faithful: Case, inputs) 
     two = rng.integers(0, 3, (6, *valid.shape))
     for source, masks in ((first, one), (np.stack([first, second]), two)):
         ours, theirs = (
-            answer(answers_of(compiled, tabulated=tabulated), base, source, masks)
+            answer(compiled.answers_by(tabulated=tabulated), base, source, masks)
             for tabulated in (True, False)
         )
         # With a query patched, a head may attend to several places: tables have no answer to that.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from interpbench_jax.alignment import align
-from interpbench_jax.compiler import compile_case, outputs
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.compiler import compiled as compiled_module
 from interpbench_jax.evaluation import (
     Interventions,
     abstraction,
@@ -81,8 +82,8 @@ def test_free_nodes_come_from_the_third_input_and_variables_from_the_source(make
 
 @pytest.mark.parametrize(("name", "min_length"), [("3", None), ("13", 8)])
 def test_targets_of_sets(name: str, min_length, monkeypatch) -> None:
-    compiled = compile_case(name)
-    problem = make_problem(compiled, align(compiled), KEY, n_pairs=200, min_length=min_length)
+    compiled = compile_case(name, min_length=min_length)
+    problem = make_problem(compiled, align(compiled), KEY, n_pairs=200)
     n_variables = len(compiled.variables)
     every = every_subset(n_variables)
     said = np.asarray(abstraction_targets(compiled, problem, jnp.asarray(every)))
@@ -92,16 +93,16 @@ def test_targets_of_sets(name: str, min_length, monkeypatch) -> None:
     # The same without the detour over all sets, and by the tables.
     few = abstraction_targets(compiled, problem, jnp.asarray(every[[2, 1]]))
     np.testing.assert_array_equal(few, said[[2, 1]])
-    monkeypatch.setattr(outputs, "_HEAVY", 0)
+    monkeypatch.setattr(compiled_module, "_HEAVY", 0)
     by_tables = abstraction_targets(compiled, problem, jnp.asarray(every))
     np.testing.assert_allclose(by_tables, said, atol=1e-5)
 
 
 def test_sets_of_other_variables_are_refused(no_shape_checks) -> None:
     compiled = compile_case("3")
-    with pytest.raises(ValueError, match="sets of 3 variables, but the case has 2"):
-        rows = np.zeros((1, 4), int)
-        outputs.algorithm_interchanges(compiled, rows, rows, sets=np.zeros((1, 3), bool))
+    problem = make_problem(compiled, align(compiled), KEY, n_pairs=2)
+    with pytest.raises(ValueError, match="sets of 3 variables, but the task has 2"):
+        abstraction_targets(compiled, problem, np.zeros((1, 3), bool))
 
 
 def test_third_inputs_are_as_long_as_the_sources(make_model) -> None:

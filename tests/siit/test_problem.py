@@ -4,9 +4,9 @@ import jax
 import numpy as np
 
 from interpbench_jax.alignment import align
-from interpbench_jax.cases import Part
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.siit import make_problem
+from interpbench_jax.tasks import Part
 
 
 def test_pairs_of_a_small_case_are_all_pairs_once() -> None:
@@ -58,10 +58,10 @@ def test_where_an_output_is_undefined_the_label_is_zero() -> None:
 
 
 def test_shorter_sequences_are_padded_and_padding_does_not_count() -> None:
-    compiled = compile_case("3")
-    alignment = align(compiled, padded=True)
+    compiled = compile_case("3", min_length=2)
+    alignment = align(compiled)
     assert alignment.network.pad == compiled.codec.pad
-    problem = make_problem(compiled, alignment, jax.random.key(0), min_length=2)
+    problem = make_problem(compiled, alignment, jax.random.key(0))
     assert problem.n_pairs == 16**2 + 64**2 + 256**2
     padded = np.asarray(problem.base) == compiled.codec.pad
     assert (padded == (np.asarray(problem.source) == compiled.codec.pad)).all()

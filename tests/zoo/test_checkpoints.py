@@ -17,6 +17,7 @@ import pytest
 import safetensors.numpy
 
 from interpbench_jax.cases import Mixture, get_case
+from interpbench_jax.compiler import compile_case
 from interpbench_jax.files import to_json
 from interpbench_jax.siit import TrainState, init_states, members, train_siit
 from interpbench_jax.zoo import make_model
@@ -236,9 +237,9 @@ def test_a_run_is_another_one_if_anything_that_decides_its_numbers_differs() -> 
         dataclasses.replace(case, sampler=Mixture(((0.5, last_half),))),
     ]
     crowds = [CROWD, CROWD[:1], members(dataclasses.replace(QUICK, batch_size=8))]
-    runs = [describe_run([one], crowd) for one in cases for crowd in crowds]
+    runs = [describe_run([compile_case(one)], crowd) for one in cases for crowd in crowds]
     assert len({json.dumps(run) for run in runs}) == len(cases) * len(crowds)
-    assert describe_run([dataclasses.replace(case)], CROWD) == runs[0]
+    assert describe_run([compile_case(dataclasses.replace(case))], CROWD) == runs[0]
 
 
 @pytest.mark.slow

@@ -8,16 +8,15 @@ import pytest
 
 from interpbench_jax.cases import (
     PADDING,
+    CaseInputs,
     Mixture,
-    Part,
-    Split,
     all_sequences,
     get_case,
-    pairs_per_part,
     sample_sequences,
 )
 from interpbench_jax.cases.samplers import all_same
-from interpbench_jax.cases.splits import places
+from interpbench_jax.tasks import Part, Split, pairs_per_part
+from interpbench_jax.tasks.splits import places
 
 KEY = jax.random.key(0)
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -53,7 +52,7 @@ def test_places_are_uniform_and_ignore_padding() -> None:
 )
 def test_parts_share_no_sequence_and_pairs_are_distinct(name: str, min_length) -> None:
     """Few sequences, listed; many, drawn; drawn by a sampler; of several lengths."""
-    split = Split.of(get_case(name), min_length=min_length)
+    split = Split.of(CaseInputs(get_case(name), min_length))
     assert split.divided
     found = {part: split.pairs(part, 2_000, KEY) for part in PARTS}
     sequences = [rows(*pairs) for pairs in found.values()]
@@ -70,7 +69,7 @@ def test_parts_share_no_sequence_and_pairs_are_distinct(name: str, min_length) -
 
 
 def test_few_pairs_are_all_pairs() -> None:
-    split = Split.of(get_case("3"))
+    split = Split.of(CaseInputs(get_case("3")))
     every = all_sequences(get_case("3"))
     own = every[split.contains(every, "test")]
     base, source = split.pairs("test", 5_000, KEY)
@@ -79,13 +78,13 @@ def test_few_pairs_are_all_pairs() -> None:
 
 
 def test_parts_do_not_depend_on_the_number_of_pairs() -> None:
-    split = Split.of(get_case("3"))
+    split = Split.of(CaseInputs(get_case("3")))
     assert rows(*split.pairs("test", 100, KEY)) <= rows(*split.pairs("test", 10_000, KEY))
 
 
 def test_a_larger_share_held_out_has_the_smaller_test() -> None:
     sequences = sample_sequences(get_case("17"), 1_000, KEY)
-    small, large = (Split.of(get_case("17"), held_out=share) for share in (0.1, 0.4))
+    small, large = (Split.of(CaseInputs(get_case("17")), held_out=share) for share in (0.1, 0.4))
     tested = small.contains(sequences, "test")
     assert 20 < tested.sum() < 80
     assert (large.contains(sequences, "test") >= tested).all()
@@ -99,7 +98,7 @@ def test_a_larger_share_held_out_has_the_smaller_test() -> None:
     ],
 )
 def test_too_few_sequences_are_not_divided(case) -> None:
-    split = Split.of(case)
+    split = Split.of(CaseInputs(case))
     assert not split.divided
     assert split.describe() == {
         "divided": False,
@@ -121,6 +120,6 @@ def test_pairs_are_divided_as_sequences_are() -> None:
 
 def test_bad_numbers_are_named() -> None:
     with pytest.raises(ValueError, match="held_out must lie between 0 and 1, got 1.5"):
-        Split.of(get_case("3"), held_out=1.5)
+        Split.of(CaseInputs(get_case("3")), held_out=1.5)
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
-        Split.of(get_case("3")).pairs("test", 0, KEY)
+        Split.of(CaseInputs(get_case("3"))).pairs("test", 0, KEY)

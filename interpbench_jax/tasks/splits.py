@@ -1,4 +1,4 @@
-"""Which sequences of a case are trained on, which decide when to stop, and which test the result.
+"""Which inputs of a task are trained on, which decide when to stop, and which test the result.
 
 Every sequence belongs to one part, by a hash of its tokens: the same on every machine, for every
 model, seed and number of pairs, and nothing has to be remembered. Both sequences of a pair come
@@ -6,23 +6,17 @@ from the same part, so that parts share no sequence.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interpbench_jax.cases.case import Case
-from interpbench_jax.cases.inputs import (
-    PADDING,
-    Sequences,
-    all_sequences,
-    distinct_pairs,
-    every_pair,
-    n_sequences,
-    sample_sequences,
-)
+PADDING = -1
+"""Fills up shorter sequences, unless a source says otherwise."""
 
+Sequences = Int[np.ndarray, "sequence length"]
+Pairs = Int[np.ndarray, "pair length"]
 Part = Literal["train", "validation", "test"]
 
 HELD_OUT = 0.2
@@ -39,47 +33,77 @@ _DRAWS = 4
 _MOST_ROUNDS = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """How the sequences of a case are divided.
+class InputSource(Protocol):
+    """Where the sequences of a task come from.
 
     Attributes:
-      case: the case.
+      padding: fills up shorter sequences at their end.
+      uniform: whether all sequences are drawn alike.
+    """
+
+    @property
+    def padding(self) -> int: ...  # noqa: D102
+
+    @property
+    def uniform(self) -> bool: ...  # noqa: D102
+
+    def n_sequences(self) -> int | None:
+        """How many there are; None where nobody knows."""
+        ...
+
+    def all_sequences(self) -> Sequences:
+        """Every one of them."""
+        ...
+
+    def sample_sequences(self, n: int, key: jax.Array) -> Sequences:
+        """Draws some with replacement."""
+        ...
+
+    def sample_pairs(self, n: int, key: jax.Array) -> tuple[Pairs, Pairs]:
+        """Draws (base, source) pairs with replacement, both of one length."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How the sequences of a task are divided.
+
+    Attributes:
+      inputs: where the sequences come from.
       held_out: share of the sequences that are not trained on: half of them for validation, half
         for the test.
-      min_length: length of the shortest sequences; full length only where there is none.
       divided: whether there are enough sequences to divide. If not, every part is the whole, and
         nothing is held out.
     """
 
-    case: Case
+    inputs: InputSource
     held_out: float = HELD_OUT
-    min_length: int | None = None
     divided: bool = True
 
     @classmethod
-    def of(
-        cls, case: Case, *, held_out: float = HELD_OUT, min_length: int | None = None
-    ) -> "Split":
-        """Divides a case where it has at least `FEWEST_SEQUENCES` for each part.
+    def of(cls, inputs: InputSource, *, held_out: float = HELD_OUT) -> "Split":
+        """Divides the sequences where there are at least `FEWEST_SEQUENCES` for each part.
 
-        Where there are too many sequences to list, or a sampler that may draw few of them, they
-        are counted among drawn ones.
+        Where there are too many to list, or some may be drawn seldom, they are counted among drawn
+        ones.
 
         Raises:
-          ValueError: `min_length` is not between 1 and the longest, or `held_out` between 0 and 1.
+          ValueError: `held_out` is not between 0 and 1.
         """
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must lie between 0 and 1, got {held_out}")
-        split = cls(case=case, held_out=held_out, min_length=min_length)
-        if case.sampler is None and n_sequences(case, min_length=min_length) <= _LISTED:
-            rows = all_sequences(case, min_length=min_length)
+        split = cls(inputs=inputs, held_out=held_out)
+        if inputs.uniform and split._can_be_listed():
+            rows = inputs.all_sequences()
         else:
             n_drawn = max(_LISTED, round(_DRAWS * 2 * FEWEST_SEQUENCES / held_out))
-            drawn = sample_sequences(case, n_drawn, jax.random.key(0), min_length=min_length)
-            rows = np.unique(drawn, axis=0)
+            rows = np.unique(inputs.sample_sequences(n_drawn, jax.random.key(0)), axis=0)
         fewest = min(int(split.contains(rows, part).sum()) for part in get_args(Part))
         return replace(split, divided=fewest >= FEWEST_SEQUENCES)
+
+    def _can_be_listed(self) -> bool:
+        n = self.inputs.n_sequences()
+        return n is not None and n <= _LISTED
 
     def contains(self, rows: Sequences, part: Part) -> Bool[np.ndarray, " sequence"]:
         """Whether each sequence belongs to a part."""
@@ -90,14 +114,14 @@ class Split:
             "validation": (self.held_out / 2, self.held_out),
             "train": (self.held_out, 1.0),
         }[part]
-        place = places(rows)
+        place = places(rows, self.inputs.padding)
         return (low <= place) & (place < high)
 
     def pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
         """Distinct (base, source) pairs of one part, in random order; both of one length.
 
-        All pairs where there are no more than `at_most` and the case has few sequences; otherwise
-        drawn ones, by the case's sampler, without those drawn twice.
+        All pairs where there are no more than `at_most` and few sequences; otherwise drawn ones,
+        without those drawn twice.
 
         Args:
           part: which one.
@@ -110,30 +134,29 @@ class Split:
         if at_most < 1:
             raise ValueError(f"the number of pairs must be at least 1, got {at_most}")
         if not self.divided:
-            base, source = distinct_pairs(self.case, at_most, key, min_length=self.min_length)
+            base, source = distinct_pairs(self.inputs, at_most, key)
             return base[:at_most], source[:at_most]
-        if n_sequences(self.case, min_length=self.min_length) <= _LISTED:
-            rows = all_sequences(self.case, min_length=self.min_length)
+        if self._can_be_listed():
+            rows = self.inputs.all_sequences()
             rows = rows[self.contains(rows, part)]
-            _, counts = np.unique((rows != PADDING).sum(1), return_counts=True)
-            if (counts**2).sum() <= at_most:
-                return every_pair(rows, key)
+            if _n_pairs(rows, self.inputs.padding) <= at_most:
+                return every_pair(rows, key, self.inputs.padding)
         return self._drawn_pairs(part, at_most, key)
 
     def _drawn_pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
         share = 1 - self.held_out if part == "train" else self.held_out / 2
         n_rows = int(2.1 * at_most / share) + 100  # hardly ever too few, if few are drawn twice
-        found = np.empty((0, 2, self.case.n_ctx - 1), np.int32)
+        found: np.ndarray | None = None
         for number in range(_MOST_ROUNDS):
-            drawn = sample_sequences(
-                self.case, n_rows, jax.random.fold_in(key, number), min_length=self.min_length
-            )
-            paired = _neighbours(drawn[self.contains(drawn, part)])
+            drawn = self.inputs.sample_sequences(n_rows, jax.random.fold_in(key, number))
+            paired = neighbours(drawn[self.contains(drawn, part)], self.inputs.padding)
+            found = paired[:0] if found is None else found
             both = np.concatenate([found, paired])
             _, first = np.unique(both.reshape(len(both), -1), axis=0, return_index=True)
             before, found = len(found), both[np.sort(first)]
             if len(found) >= at_most or len(found) == before:
                 break
+        assert found is not None
         return found[:at_most, 0], found[:at_most, 1]
 
     def describe(self) -> dict[str, Any]:
@@ -141,8 +164,43 @@ class Split:
         return {
             "divided": self.divided,
             "held_out": self.held_out if self.divided else 0.0,
-            "sequences": n_sequences(self.case, min_length=self.min_length),
+            "sequences": self.inputs.n_sequences(),
         }
+
+
+def distinct_pairs(inputs: InputSource, at_most: int, key: jax.Array) -> tuple[Pairs, Pairs]:
+    """Distinct (base, source) pairs in random order: all, or about `at_most` drawn ones.
+
+    Args:
+      inputs: where sequences come from.
+      at_most: where there are more pairs, so many are drawn and those drawn twice left out.
+      key: a JAX random key.
+    """
+    n = inputs.n_sequences()
+    if n is not None and n <= at_most:
+        rows = inputs.all_sequences()
+        if _n_pairs(rows, inputs.padding) <= at_most:
+            return every_pair(rows, key, inputs.padding)
+    pairs = np.stack(inputs.sample_pairs(at_most, key), 1)
+    _, first = np.unique(pairs.reshape(at_most, -1), axis=0, return_index=True)
+    pairs = pairs[np.sort(first)]
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _n_pairs(rows: Sequences, padding: int) -> int:
+    """How many pairs of one length these sequences make."""
+    _, counts = np.unique((rows != padding).sum(1), return_counts=True)
+    return int((counts**2).sum())
+
+
+def every_pair(rows: Sequences, key: jax.Array, padding: int = PADDING) -> tuple[Pairs, Pairs]:
+    """All (base, source) pairs of one length among some sequences, in random order."""
+    lengths = (rows != padding).sum(1)
+    groups = [rows[lengths == length] for length in np.unique(lengths)]
+    base = np.concatenate([np.repeat(group, len(group), 0) for group in groups])
+    source = np.concatenate([np.tile(group, (len(group), 1)) for group in groups])
+    order = np.asarray(jax.random.permutation(key, len(base)))
+    return base[order], source[order]
 
 
 def pairs_per_part(n_pairs: int, held_out: float) -> dict[Part, int]:
@@ -162,7 +220,9 @@ def pairs_per_part(n_pairs: int, held_out: float) -> dict[Part, int]:
     return counts
 
 
-def places(rows: Int[np.ndarray, "sequence pos"]) -> Float[np.ndarray, " sequence"]:
+def places(
+    rows: Int[np.ndarray, "sequence pos"], padding: int = PADDING
+) -> Float[np.ndarray, " sequence"]:
     """A number from 0 to 1 for each sequence, as good as uniform, by its tokens alone.
 
     Padding does not count. The mix is that of SplitMix64, once per token.
@@ -172,7 +232,7 @@ def places(rows: Int[np.ndarray, "sequence pos"]) -> Float[np.ndarray, " sequenc
     state = np.full(len(rows), _SEED, np.uint64)
     for column in rows.T:
         mixed = _mix(state + _STEP * (column.astype(np.int64) + 1).astype(np.uint64))
-        state = np.where(column == PADDING, state, mixed)
+        state = np.where(column == padding, state, mixed)
     return (state >> np.uint64(11)) * 2.0**-53
 
 
@@ -186,9 +246,9 @@ def _mix(state: np.ndarray) -> np.ndarray:
     return state ^ (state >> np.uint64(31))
 
 
-def _neighbours(rows: Sequences) -> Int[np.ndarray, "pair 2 length"]:
+def neighbours(rows: Sequences, padding: int) -> Int[np.ndarray, "pair 2 length"]:
     """Makes pairs of rows that follow each other among those of one length, in their order."""
-    lengths = (rows != PADDING).sum(1)
+    lengths = (rows != padding).sum(1)
     pairs, ends = [], []
     for length in np.unique(lengths):
         (of_length,) = np.nonzero(lengths == length)

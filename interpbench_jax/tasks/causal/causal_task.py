@@ -1,0 +1,224 @@
+"""A causal model as a task: with inputs, places in a transformer, and words for both."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int, Num
+
+from interpbench_jax.files import fingerprint
+from interpbench_jax.model import Circuit, TransformerConfig
+from interpbench_jax.tasks.causal.causal_model import INPUT, CausalModel
+from interpbench_jax.tasks.splits import HELD_OUT, PADDING, Part, Split, neighbours
+from interpbench_jax.tasks.task import Contrast, Masks, Pairs, Sources, Tokens
+
+# Inputs and interventions by which a task is told from another.
+_DRAWN, _INTERVENTIONS = 64, 8
+
+Draw = Callable[[jax.Array, int], np.ndarray]
+"""`(key, n) -> tokens [n, pos]`."""
+
+
+class CausalAnswers(struct.PyTreeNode):
+    """What a causal model answers; see `Answers`."""
+
+    model: CausalModel = struct.field(pytree_node=False)
+
+    def __call__(
+        self, base: Tokens, source: Sources, masks: Masks
+    ) -> Num[Array, "intervention pair pos"]:
+        """See `CausalModel.answers`."""
+        return self.model.answers(base, source, masks)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CausalTask:
+    """A task whose algorithm is a causal model; implements `Task`.
+
+    Attributes:
+      name: how users ask for it.
+      title: one line: what is computed.
+      model: the algorithm.
+      network: the shape of the transformer that is trained on the task.
+      nodes: for each variable the head or MLP that holds it; variables left out are computed by
+        what reads them.
+      draw: draws inputs, `(key, n) -> tokens [n, pos]`, all alike.
+      positions: weight of each position, the same for all inputs `[pos]`, or a function of tokens.
+      corrupt: draws a corrupted input for each clean one, `(key, clean) -> tokens`; by default
+        another input of the same length.
+      foil: the wrong label that the right one is compared with, a function of clean tokens.
+      vocabulary: text of every token and label, by id.
+
+    Raises:
+      ValueError: a variable is unknown, or its place makes no sense.
+    """
+
+    name: str
+    title: str
+    model: CausalModel
+    network: TransformerConfig
+    nodes: Mapping[str, str]
+    draw: Draw = field(repr=False)
+    positions: Sequence[float] | Callable[[np.ndarray], np.ndarray]
+    corrupt: Callable[[jax.Array, np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    foil: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    vocabulary: tuple[str, ...] | None = field(default=None, repr=False)
+
+    @cached_property
+    def algorithm(self) -> CausalModel:
+        """The causal model of the variables that have a place."""
+        return self.model.keeping(self.nodes)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The edges by which the algorithm works."""
+        return self.algorithm.circuit
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Variables hold themselves."""
+        return {name: name for name in self.algorithm.variables}
+
+    @property
+    def places(self) -> Mapping[str, tuple[str, ...]]:
+        """The nodes of the transformer."""
+        own = {name: (self.nodes[name],) for name in self.algorithm.variables}
+        return {INPUT: ("input",), **own}
+
+    @property
+    def answers(self) -> CausalAnswers:
+        """What the algorithm answers."""
+        return CausalAnswers(self.algorithm)
+
+    @cached_property
+    def categorical(self) -> bool:
+        """Whether answers are labels."""
+        tokens = self.sample_sequences(1, jax.random.key(0))[0]
+        answer, _ = jax.eval_shape(self.algorithm.run, tokens)
+        return bool(np.issubdtype(answer.dtype, np.integer))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of inputs, of answers to them under some patches, and of places.
+
+        A function is known by what it does: to inputs drawn with a fixed key.
+        """
+        key_base, key_source, key_masks, key_corrupt = jax.random.split(jax.random.key(0), 4)
+        base, source = (self.sample_sequences(_DRAWN, key) for key in (key_base, key_source))
+        shape = (_INTERVENTIONS, *self.circuit.graph.valid.shape)
+        masks = np.asarray(jax.random.bernoulli(key_masks, 0.5, shape), np.float32)
+        answers = np.asarray(self.answers(base, source, masks))
+        decimals = answers if self.categorical else np.round(answers, 3)
+        arrays = [
+            base,
+            source,
+            decimals,
+            self.positions_of(base),
+            self._corrupted(key_corrupt, base),
+        ]
+        return fingerprint(
+            graph=[self.circuit.graph.writers, self.circuit.graph.readers, list(self.circuit)],
+            places=self.places,
+            network=self.network,
+            data=[np.ascontiguousarray(array).tobytes() for array in arrays],
+        )
+
+    @property
+    def padding(self) -> int:
+        """What fills up shorter inputs."""
+        return PADDING if self.network.pad is None else self.network.pad
+
+    @property
+    def uniform(self) -> bool:
+        """Nothing is known of how inputs are drawn."""
+        return False
+
+    def n_sequences(self) -> None:
+        """Nobody knows how many inputs there are."""
+
+    def all_sequences(self) -> np.ndarray:
+        """They cannot be listed.
+
+        Raises:
+          ValueError: always.
+        """
+        raise ValueError(f"the inputs of task {self.name} cannot be listed")
+
+    def sample_sequences(self, n: int, key: jax.Array) -> Int[np.ndarray, "input pos"]:
+        """Draws inputs with replacement, as token ids.
+
+        Raises:
+          ValueError: what is drawn does not fit the network.
+        """
+        tokens = np.asarray(self.draw(key, n))
+        config = self.network
+        if tokens.ndim != 2 or len(tokens) != n or tokens.shape[1] > config.n_ctx:
+            raise ValueError(
+                f"task {self.name} drew inputs of shape {tokens.shape}, expected {n} of at most "
+                f"{config.n_ctx} positions"
+            )
+        if tokens.min() < 0 or tokens.max() >= config.d_vocab:
+            raise ValueError(
+                f"task {self.name} drew tokens {tokens.min()} to {tokens.max()}, expected 0 to "
+                f"{config.d_vocab - 1}"
+            )
+        return tokens.astype(np.int32)
+
+    def sample_pairs(self, n: int, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Draws (base, source) pairs with replacement, both of one length."""
+        # Of each length at most one is left over.
+        rows = self.sample_sequences(2 * (n + self.network.n_ctx), key)
+        pairs = neighbours(rows, self.padding)[:n]
+        return pairs[:, 0], pairs[:, 1]
+
+    def split(self, held_out: float = HELD_OUT) -> Split:
+        """Which inputs are trained on and which are not."""
+        return Split.of(self, held_out=held_out)
+
+    def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
+        """Distinct pairs of inputs of one part."""
+        base, source = split.pairs(part, at_most, key)
+        return Pairs(base, source, self.positions_of(base))
+
+    def positions_of(self, tokens: Int[np.ndarray, "input pos"]) -> Float[np.ndarray, "input pos"]:
+        """The weight of every position of inputs."""
+        found = self.positions(tokens) if callable(self.positions) else self.positions
+        return np.broadcast_to(np.asarray(found, np.float32), tokens.shape)
+
+    def contrast(self, n: int, key: jax.Array) -> Contrast:
+        """Clean and corrupted inputs."""
+        key_clean, key_corrupt = jax.random.split(key)
+        if self.corrupt is None:
+            clean, corrupted = self.sample_pairs(n, key_clean)
+        else:
+            clean = self.sample_sequences(n, key_clean)
+            corrupted = self._corrupted(key_corrupt, clean)
+        foil = None if self.foil is None else self.foil(clean)
+        return Contrast(clean, corrupted, self.positions_of(clean), foil)
+
+    def _corrupted(self, key: jax.Array, clean: np.ndarray) -> np.ndarray:
+        if self.corrupt is None:
+            return clean
+        return np.asarray(self.corrupt(key, clean), np.int32)
+
+    def describe(self) -> Sequence[str]:
+        """A line per variable: what it reads, and where it lives."""
+        lines = []
+        for name, reads in self.algorithm.reads.items():
+            seen = ", ".join(dict.fromkeys(read.parent for read in reads))
+            place = f" at {self.nodes[name]}" if name in self.nodes else ""
+            lines.append(f"{name}{place} reads {seen}")
+        return lines
+
+    def decode(self, logits: Float[Array, "input pos d_vocab_out"]) -> list[list[Any]]:
+        """What a model's logits say, position by position, the first left out."""
+        if not self.categorical:
+            return np.asarray(logits)[:, 1:, 0].tolist()
+        labels = np.asarray(logits).argmax(-1)[:, 1:]
+        if self.vocabulary is None:
+            return labels.tolist()
+        return [[self.vocabulary[label] for label in row] for row in labels]
