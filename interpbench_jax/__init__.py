@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from interpbench_jax.alignment import Alignment, Site, align
     from interpbench_jax.cases import Case, case, case_names, get_case
-    from interpbench_jax.compiler import CompiledCase, compile_case
+    from interpbench_jax.compiler import CompiledCase, compile_case, get_task
     from interpbench_jax.model import (
         Circuit,
         EdgePatch,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         init_params,
     )
     from interpbench_jax.siit import SiitConfig, SiitProblem, make_problem, train_siit
-    from interpbench_jax.tasks import CausalModel
+    from interpbench_jax.tasks import CausalModel, CausalTask, Task, task
     from interpbench_jax.zoo import BenchmarkModel, load_model
 
 _MODULES = {
@@ -54,7 +54,7 @@ _MODULES = {
 _HOME = {
     **dict.fromkeys(("Alignment", "Site", "align"), "alignment"),
     **dict.fromkeys(("Case", "case", "case_names", "get_case"), "cases"),
-    **dict.fromkeys(("CompiledCase", "compile_case"), "compiler"),
+    **dict.fromkeys(("CompiledCase", "compile_case", "get_task"), "compiler"),
     **dict.fromkeys(
         (
             "Circuit",
@@ -68,7 +68,7 @@ _HOME = {
         "model",
     ),
     **dict.fromkeys(("SiitConfig", "SiitProblem", "make_problem", "train_siit"), "siit"),
-    **dict.fromkeys(("CausalModel",), "tasks"),
+    **dict.fromkeys(("CausalModel", "CausalTask", "Task", "task"), "tasks"),
     **dict.fromkeys(("BenchmarkModel", "load_model"), "zoo"),
 }
 
@@ -77,6 +77,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "BenchmarkModel",
     "Case",
     "CausalModel",
+    "CausalTask",
     "Circuit",
     "CompiledCase",
     "EdgePatch",
@@ -85,6 +86,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "SiitConfig",
     "SiitProblem",
     "Site",
+    "Task",
     "TransformerConfig",
     "align",
     "alignment",
@@ -98,12 +100,14 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "evaluation",
     "forward",
     "get_case",
+    "get_task",
     "init_params",
     "load_model",
     "make_problem",
     "model",
     "scoring",
     "siit",
+    "task",
     "tasks",
     "train_siit",
     "zoo",

@@ -18,6 +18,7 @@ from interpbench_jax.cases import get_case
 from interpbench_jax.cli import main, training_bar
 from interpbench_jax.cli.dashboards import dashboard
 from interpbench_jax.cli.settings import Overrides, population
+from interpbench_jax.compiler import get_task
 from interpbench_jax.siit import SiitConfig
 from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
 from interpbench_jax.zoo.progress import Progress
@@ -282,14 +283,16 @@ def test_unknown_numbers_become_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", ".hidden", ".."])
-def test_a_name_leads_nowhere_else(tmp_path: Path, name: str, monkeypatch, capsys) -> None:
-    own = dataclasses.replace(get_case("3"), name=name)
-    monkeypatch.setattr("interpbench_jax.cases.get_case", lambda _: own)
+def test_a_name_leads_nowhere_else(tmp_path: Path, name: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit_info:
-        main(["train", "own", "--out", str(tmp_path / "out")])
+        main(["train", name, "--out", str(tmp_path / "out")])
     assert exit_info.value.code == 2
-    assert f"{name!r} cannot name a directory in {tmp_path / 'out'}" in capsys.readouterr().err
+    assert f"unknown case {name!r}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="a name must do for a file"):
+        dataclasses.replace(get_case("3"), name=name)
+    with pytest.raises(ValueError, match="a name must do for a file"):
+        dataclasses.replace(get_task("ioi"), name=name)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper", "/proc/nothing"])

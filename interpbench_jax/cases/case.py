@@ -7,11 +7,10 @@ from typing import Literal, get_args
 from tracr.rasp import rasp
 
 from interpbench_jax.cases.samplers import Mixture
+from interpbench_jax.tasks.names import check_name
 
 Value = str | int | float | bool
 """A token, or a value that a RASP expression takes."""
-
-_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +44,7 @@ class Case:
 
     def __post_init__(self) -> None:
         """Checks what can be checked without compiling."""
-        if not isinstance(self.name, str) or not _is_file_name(self.name):
-            raise ValueError(
-                f"case {self.name!r}: a name must do for a file: at most {_LONGEST_NAME} printable "
-                "characters without / and \\, the first no dot, dash or space"
-            )
+        check_name("case", self.name)
         if not all(type(token) in get_args(Value) and token == token for token in self.vocab):
             raise ValueError(
                 f"case {self.name!r}: tokens must be str, int, float or bool, and not NaN, "
@@ -67,13 +62,3 @@ class Case:
             raise ValueError(
                 f"case {self.name!r}: compression must be positive, got {self.compression}"
             )
-
-
-def _is_file_name(name: str) -> bool:
-    """Whether it names a file in whatever directory it is put, and is no option of a command."""
-    return (
-        0 < len(name) <= _LONGEST_NAME
-        and name.isprintable()
-        and not set(name) & set("/\\")
-        and name[0] not in ".- "
-    )

@@ -92,36 +92,58 @@ def _rows(
                 "parameters": entry.compiled_params,
             }
         )
+    return rows if paper or published else [*rows, *_causal_rows(max_params)]
+
+
+def _causal_rows(max_params: int | None) -> list[dict[str, Any]]:
+    """Tasks whose algorithm is a causal model; they have no compiled model to be limited."""
+    from interpbench_jax.alignment import align
+    from interpbench_jax.tasks import causal_tasks
+
+    rows = []
+    for name, task in causal_tasks().items() if max_params is None else ():
+        alignment, network = align(task), task.network
+        n_edges = int(alignment.graph.head_valid.sum()) - 1
+        rows.append(
+            {
+                "case": name,
+                "computes": task.title,
+                "tokens": network.d_vocab,
+                "length": network.n_ctx - 1,
+                "kind": "attention" if any(n[0] == "a" for n in alignment.nodes) else "MLPs",
+                "nodes": len(alignment.nodes),
+                "edges": f"{len(alignment.circuit.head_edges)}/{n_edges}",
+                "shape": f"{network.n_layers}x{network.n_heads}x{network.d_model}",
+            }
+        )
     return rows
 
 
 def _facts(name: str, out: Path) -> dict[str, Any]:
     from interpbench_jax.alignment import align
     from interpbench_jax.benchmark import draw_comparison
-    from interpbench_jax.cases import get_case
-    from interpbench_jax.compiler import compile_case, program_text
+    from interpbench_jax.compiler import get_task
 
-    case = get_case(name)
-    compiled = compile_case(case)
-    alignment = align(compiled)
+    task = get_task(name)
+    alignment = align(task)
     drawings = [out / f"{name}.png", out / f"{name}.svg"]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for file in drawings:
             with replacing(file) as partial:
-                draw_comparison(alignment.circuit, {}, partial, title=f"case {name}: {case.title}")
+                draw_comparison(alignment.circuit, {}, partial, title=f"case {name}: {task.title}")
     except OSError as error:
         raise ValueError(f"cannot write to {out}: {error.strerror}") from error
     return {
         "case": name,
-        "computes": case.title,
-        "vocabulary": list(case.vocab),
-        "length": case.n_ctx - 1,
-        "causal": case.causal,
-        "program": program_text(case),
+        "computes": task.title,
+        "vocabulary": list(task.vocabulary),
+        "length": task.network.n_ctx - 1,
+        "causal": task.network.causal,
+        "program": list(task.describe()),
         "variables": {
-            node: list(variable.values)
-            for variable, node in zip(compiled.variables, alignment.nodes, strict=True)
+            node: task.contents[writer].split("+")
+            for writer, node in zip(alignment.variables, alignment.nodes, strict=True)
         },
         "circuit": [f"{writer}->{reader}" for writer, reader in alignment.circuit],
         "drawings": [str(file) for file in drawings],

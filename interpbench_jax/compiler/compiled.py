@@ -11,7 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Int
 
-from interpbench_jax.cases import PADDING, Case, CaseInputs, get_case, sequences
+from interpbench_jax.cases import PADDING, Case, CaseInputs, Value, get_case, sequences
 from interpbench_jax.compiler import cache
 from interpbench_jax.compiler.answers import CompiledAnswers, TabulatedAnswers
 from interpbench_jax.compiler.codec import NOTHING, Codec
@@ -97,6 +97,11 @@ class CompiledCase:
     def contents(self) -> Mapping[str, str]:
         """Names of the expressions that each node of the compiled model writes."""
         return {variable.node: variable.name for variable in self.variables}
+
+    @property
+    def vocabulary(self) -> tuple[Value, ...]:
+        """The tokens of the case, without BOS."""
+        return self.case.vocab
 
     @property
     def network(self) -> TransformerConfig:

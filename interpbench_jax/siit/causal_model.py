@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from interpbench_jax.alignment import Alignment, Site
 from interpbench_jax.model import TransformerConfig
-from interpbench_jax.model.indices import check_indices
+from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.network import Network
 from interpbench_jax.siit.problem import SiitProblem, variable_masks
 from interpbench_jax.tasks.causal import CausalModel
@@ -54,6 +54,7 @@ def problem_from_causal_model(
     if isinstance(network, TransformerConfig):
         check_indices("base has token", base, network.d_vocab)
         check_indices("source has token", source, network.d_vocab)
+        check_same_lengths("source", source, base, network.pad)
         if jnp.issubdtype(answers.dtype, jnp.integer):
             check_indices("the algorithm has label", answers, network.d_vocab_out)
         elif network.d_vocab_out != 1:

@@ -6,7 +6,7 @@ from the same part, so that parts share no sequence.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ _DRAWS = 4
 _MOST_ROUNDS = 8
 
 
+@runtime_checkable
 class InputSource(Protocol):
     """Where the sequences of a task come from.
 

@@ -46,6 +46,7 @@ class Contrast(NamedTuple):
     foil: Int[np.ndarray, "input pos"] | None = None
 
 
+@runtime_checkable
 class Answers(Protocol):
     """What an algorithm answers under patches of its edges; a pytree, and pure."""
 
@@ -79,6 +80,7 @@ class Task(Protocol):
       categorical: whether answers are labels rather than values.
       circuit: the edges by which the algorithm works, in the algorithm's own graph.
       contents: what each writer of the algorithm holds, in words.
+      vocabulary: the tokens that inputs are made of, for people.
       network: the shape of the transformer that is trained on the task.
       places: for each writer of the algorithm the nodes of that transformer that hold it.
     """
@@ -100,6 +102,9 @@ class Task(Protocol):
 
     @property
     def contents(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def vocabulary(self) -> Sequence[Any]: ...  # noqa: D102
 
     @property
     def network(self) -> TransformerConfig: ...  # noqa: D102

@@ -162,7 +162,9 @@ def test_findings_are_strict_json(tmp_path: Path) -> None:
     model = load_model("3")
     batch = make_contrast(model, 0, n_inputs=4)
     (finding,) = run_methods(model, ("oracle",), batch)
-    none = finding._replace(true_edges=(), missed_edges=finding.true_edges)
+    none = finding._replace(
+        true_edges=(), missed_edges=finding.true_edges, n_true=0.0, n_missed=finding.n_true
+    )
     write_findings(model, [none], tmp_path, {})
 
     def refuse(constant: str) -> None:

@@ -13,14 +13,17 @@ from jaxtyping import Array, Float, Int, Num
 from interpbench_jax.files import fingerprint
 from interpbench_jax.model import Circuit, TransformerConfig
 from interpbench_jax.tasks.causal.causal_model import INPUT, CausalModel
+from interpbench_jax.tasks.names import check_name
 from interpbench_jax.tasks.splits import HELD_OUT, PADDING, Part, Split, neighbours
 from interpbench_jax.tasks.task import Contrast, Masks, Pairs, Sources, Tokens
 
 # Inputs and interventions by which a task is told from another.
 _DRAWN, _INTERVENTIONS = 64, 8
 
-Draw = Callable[[jax.Array, int], np.ndarray]
+Draw = Callable[[jax.Array, int], Array | np.ndarray]
 """`(key, n) -> tokens [n, pos]`."""
+Corrupt = Callable[[jax.Array, np.ndarray], Array | np.ndarray]
+"""`(key, clean tokens) -> corrupted tokens`."""
 
 
 class CausalAnswers(struct.PyTreeNode):
@@ -51,7 +54,7 @@ class CausalTask:
       corrupt: draws a corrupted input for each clean one, `(key, clean) -> tokens`; by default
         another input of the same length.
       foil: the wrong label that the right one is compared with, a function of clean tokens.
-      vocabulary: text of every token and label, by id.
+      vocabulary: text of every token and label, by id; by default their ids.
 
     Raises:
       ValueError: a variable is unknown, or its place makes no sense.
@@ -63,10 +66,19 @@ class CausalTask:
     network: TransformerConfig
     nodes: Mapping[str, str]
     draw: Draw = field(repr=False)
-    positions: Sequence[float] | Callable[[np.ndarray], np.ndarray]
-    corrupt: Callable[[jax.Array, np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    positions: Sequence[int | float] | Callable[[np.ndarray], np.ndarray]
+    corrupt: Callable[[jax.Array, np.ndarray], Array | np.ndarray] | None = field(
+        default=None, repr=False
+    )
     foil: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
-    vocabulary: tuple[str, ...] | None = field(default=None, repr=False)
+    vocabulary: tuple[Any, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks the name, and that variables are known."""
+        check_name("task", self.name)
+        if not self.vocabulary:
+            object.__setattr__(self, "vocabulary", tuple(range(self.network.d_vocab)))
+        self.algorithm  # noqa: B018 (raises where a variable is unknown)
 
     @cached_property
     def algorithm(self) -> CausalModel:
@@ -219,6 +231,8 @@ class CausalTask:
         if not self.categorical:
             return np.asarray(logits)[:, 1:, 0].tolist()
         labels = np.asarray(logits).argmax(-1)[:, 1:]
-        if self.vocabulary is None:
-            return labels.tolist()
-        return [[self.vocabulary[label] for label in row] for row in labels]
+        n_known = len(self.vocabulary)
+        return [
+            [self.vocabulary[label] if label < n_known else label for label in row]
+            for row in labels.tolist()
+        ]
