@@ -26,6 +26,7 @@ _STYLE: Any = {
     "legend.handlelength": 3.2,
 }
 _COLOURED: Any = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+_LONGEST_LABEL = 24
 _DRAWN_CASES = 60  # numbers in cells can be read up to here
 
 Plot = Callable[[Results, Sequence[str]], Figure | None]
@@ -73,7 +74,7 @@ def heat_map(results: Results, models: Sequence[str]) -> Figure | None:
     )
     axes = figure.subplots()
     image = axes.imshow(table, vmin=0.5, vmax=1, cmap="cividis", aspect="auto")
-    axes.set_yticks(range(len(models)), models)
+    axes.set_yticks(range(len(models)), [_label(model) for model in models])
     axes.set_xticks(
         range(len(results.entrants)),
         results.entrants,
@@ -192,7 +193,8 @@ def node_plot(results: Results, models: Sequence[str]) -> Figure | None:
             x, y = np.array(points).T
             shape = "x" if name == "outside" else "o"
             axes.plot(x, y, shape, color=of.colour, markersize=4.5, label=name, alpha=0.85)
-    axes.set_xticks(range(len(models)), models, rotation=90 if len(models) > 8 else 0)
+    labels = [_label(model) for model in models]
+    axes.set_xticks(range(len(models)), labels, rotation=90 if len(models) > 8 else 0)
     axes.set(ylabel="share of performance lost", xlabel="case")
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -0.5), min(high, 2.5))
@@ -243,6 +245,11 @@ def _inline(svg: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", body)
     return body.replace(_INK, "currentColor")
+
+
+def _label(model: str) -> str:
+    """The name of a model as plots have room for: of a long path the end."""
+    return model if len(model) <= _LONGEST_LABEL else f"…{model[1 - _LONGEST_LABEL :]}"
 
 
 def _ink() -> str:
