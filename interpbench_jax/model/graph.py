@@ -134,6 +134,11 @@ class Graph:
         return np.array([self._writer_places.get(node_of(name), -1) for name in self.readers])
 
     @cached_property
+    def head_reader_writer(self) -> Int[np.ndarray, " head_reader"]:
+        """For each reader at head level the place of its node among the writers, or -1."""
+        return np.array([self._writer_places.get(name, -1) for name in self.head_readers])
+
+    @cached_property
     def head_valid(self) -> Bool[np.ndarray, "writer head_reader"]:
         """Which pairs are edges at head level."""
         return self.to_head_level(self.valid)

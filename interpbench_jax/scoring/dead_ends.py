@@ -9,24 +9,26 @@ from interpbench_jax.model import Graph
 def without_dead_ends(
     masks: Bool[np.ndarray, "*circuits writer reader"], graph: Graph
 ) -> Bool[np.ndarray, "*circuits writer reader"]:
-    """Leaves the edges that lie on a way from the input to the logits.
+    """Leaves the edges that lie on a way from the input to the output.
 
-    A head or MLP that nothing leads into from the input, or that nothing leads out of to the
-    logits, carries nothing: neither it nor its edges belong to the circuit.
+    A node that nothing leads into from the input, or that nothing leads out of to the output,
+    carries nothing: neither it nor its edges belong to the circuit. Writers without readers of
+    their own are input; readers whose node does not write make the output.
 
     Args:
       masks: true at the edges of circuits.
       graph: of all of them.
     """
-    n_nodes = graph.n_writers  # without the logits; the input is the first
-    into = graph.reader_head_index + 1  # the node that a reader belongs to; n_nodes for logits
-    from_input = np.zeros((*masks.shape[:-2], n_nodes + 1), bool)
-    to_logits = from_input.copy()
-    from_input[..., 0] = to_logits[..., n_nodes] = True
+    node = graph.reader_writer
     masks = masks & graph.valid
-    for node in range(1, n_nodes + 1):
-        leading_in = masks[..., into == node] & from_input[..., :n_nodes, None]
-        from_input[..., node] = leading_in.any((-2, -1))
-    for node in range(n_nodes - 1, -1, -1):
-        to_logits[..., node] = (masks[..., node, :] & to_logits[..., into]).any(-1)
-    return masks & from_input[..., :n_nodes, None] & to_logits[..., None, into]
+    from_input = np.zeros(masks.shape[:-1], bool)
+    to_output = from_input.copy()
+    for writer in range(graph.n_writers):
+        own = node == writer
+        leading_in = masks[..., own] & from_input[..., :, None]
+        from_input[..., writer] = leading_in.any((-2, -1)) if own.any() else True
+    for writer in reversed(range(graph.n_writers)):
+        leading_out = np.where(node < 0, True, to_output[..., node])
+        to_output[..., writer] = (masks[..., writer, :] & leading_out).any(-1)
+    leading_out = np.where(node < 0, True, to_output[..., node])
+    return masks & from_input[..., :, None] & leading_out[..., None, :]

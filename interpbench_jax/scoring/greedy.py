@@ -1,4 +1,4 @@
-"""The order in which a search from the logits takes edges."""
+"""The order in which a search from the output takes edges."""
 
 import heapq
 
@@ -13,14 +13,14 @@ def greedy_places(
 ) -> Float[np.ndarray, "writer reader"]:
     """Places of edges: the best edge into anything already reached is taken, again and again.
 
-    The search begins at the logits. An edge that is taken reaches its writer, and so opens the
+    The search begins at the output. An edge that is taken reaches its writer, and so opens the
     edges into that. Open edges with one value are taken in one step and share a place: the order
     in which they stand in the graph does not matter.
 
     Args:
       values: the larger, the better.
       candidates: the edges that may be taken.
-      node_of_reader: for each reader its place in `Graph.head_readers`.
+      node_of_reader: for each reader the writer that it is an input of, -1 for the output.
 
     Returns:
       The larger, the earlier an edge is taken; 1 for the last, 0 for all that never are.
@@ -30,11 +30,11 @@ def greedy_places(
     heap: list[tuple[float, int, int]] = []
     steps = np.zeros(values.shape)
     n_steps = 0
-    reached = {0}  # nothing leads into the input
-    newly = {values.shape[0]}  # the logits: as a node they come after all writers
+    reached: set[int] = set()
+    newly = {-1}
     while newly or heap:
         for node in newly:
-            for writer, reader in np.argwhere(candidates & (node_of_reader == node - 1)[None]):
+            for writer, reader in np.argwhere(candidates & (node_of_reader == node)[None]):
                 heapq.heappush(heap, (-values[writer, reader], int(writer), int(reader)))
         reached |= newly
         newly = set()

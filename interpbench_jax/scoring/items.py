@@ -59,7 +59,8 @@ def edge_items(
 def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"]:
     """True at all edges but `input->logits`; at level `head` readers are those of that level."""
     scored = graph.valid.copy()
-    scored[0, -1] = False
+    if graph.writers[0] == "input" and graph.readers[-1] == "logits":
+        scored[0, -1] = False
     return scored if level == "qkv" else graph.to_head_level(scored)
 
 
@@ -90,14 +91,14 @@ def edge_ranking(
         values = graph.to_head_level(values)
     if selection == "top_n":
         return values
-    readers = graph.reader_head_index if level == "qkv" else np.arange(values.shape[1])
-    return greedy_places(values, edges, readers)
+    nodes = graph.reader_writer if level == "qkv" else graph.head_reader_writer
+    return greedy_places(values, edges, nodes)
 
 
 def node_items(
     scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
 ) -> Items:
-    """Heads and MLPs, each with its own score, or with the largest of an edge that touches it.
+    """All writers but the input, with their own scores or the largest of an edge that touches them.
 
     By `greedy` a node is reached with the first edge that leaves it.
 
@@ -106,14 +107,18 @@ def node_items(
     """
     graph = truth.graph
     if np.ndim(scores) == 1 and selection == "top_n":
-        sizes = np.abs(_node_values(scores, graph))[1:]
+        sizes = np.abs(_node_values(scores, graph))
     else:
         scored = scored_edges(graph, "head")
         values = edge_ranking(scores, graph, level="head", selection=selection, edges=scored)
         values = np.where(scored, values, 0.0)
-        # Heads and MLPs are all writers but the first and all head-level readers but the last.
-        sizes = np.maximum(values[1:].max(1), values[:, :-1].max(0))
-    return Items(sizes, np.array([node in truth.nodes for node in graph.writers[1:]]))
+        sizes = values.max(1)
+        for reader, node in enumerate(graph.head_reader_writer.tolist()):
+            if node >= 0:
+                sizes[node] = max(sizes[node], values[:, reader].max())
+    nodes = [place for place, name in enumerate(graph.writers) if name != "input"]
+    true = np.array([graph.writers[place] in truth.nodes for place in nodes])
+    return Items(sizes[nodes], true)
 
 
 def _edge_values(

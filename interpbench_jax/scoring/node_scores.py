@@ -34,6 +34,6 @@ def edge_scores_of_nodes(
     values = values if by == "signed" else np.abs(values)
     if len(values) != graph.n_writers:
         raise ValueError(f"scores of {len(values)} nodes, expected {graph.n_writers}")
-    values[0] = np.inf
-    of_readers = np.append(values[1:], np.inf)[graph.reader_head_index]
+    values[[name == "input" for name in graph.writers]] = np.inf
+    of_readers = np.where(graph.reader_writer < 0, np.inf, values[graph.reader_writer])
     return np.where(graph.valid, np.minimum(values[:, None], of_readers[None]), 0.0)

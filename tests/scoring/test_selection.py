@@ -73,7 +73,7 @@ def test_the_trace_of_a_search():
     """One layer of one head: what is taken, step by step, the first with the largest number."""
     graph = transformer_graph(1, 1)  # readers q, k, v, m0, logits; writers input, a0.h0, m0
     values = np.array([[5, 4, 4, 9, 1], [0, 0, 0, 2, 3], [0, 0, 0, 0, 6]], float)
-    found = greedy_places(values, graph.valid, graph.reader_head_index)
+    found = greedy_places(values, graph.valid, graph.reader_writer)
     # m0->logits 6, input->m0 9, a0.h0->logits 3, q 5, k and v together 4, a0.h0->m0 2, direct 1
     np.testing.assert_array_equal(found, [[4, 3, 3, 6, 1], [0, 0, 0, 2, 5], [0, 0, 0, 0, 7]])
 
