@@ -117,7 +117,10 @@ def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, re
     """
     cores_as_devices(seeds, SiitConfig().batch_size)
     with np.load(path) as file:
-        problem = SiitProblem(**{name: jnp.asarray(file[name]) for name in SiitProblem._fields})
+        arrays: dict[str, Any] = {
+            name: jnp.asarray(file[name]) for name in file.files if name in SiitProblem._fields
+        }
+    problem = SiitProblem(**arrays)
     # What the source writes is given, as in the original and in the peer.
     config = SiitConfig(round_batches=batches, max_batches=batches, source_gradient=False)
     validation = problem.take(slice(1))  # next to nothing: training is what is timed

@@ -75,7 +75,7 @@ def interchange_losses(
     source: Int[Array, "pair pos"],
     masks: Float[Array, "intervention _ writer"],
     targets: Num[Array, "intervention pair pos"],
-    positions: Float[Array, "pair pos"],
+    positions: Float[Array, "*intervention pair pos"],
     *,
     detached: Float[Array, " writer"] | None = None,
     source_gradient: bool = True,
@@ -93,7 +93,7 @@ def interchange_losses(
       masks: per intervention, 1 at the nodes that are patched; the same for all pairs, or each
         pair's own.
       targets: per intervention, what the algorithm says.
-      positions: weight of each position.
+      positions: weight of each position, the same for all interventions or each one's own.
       detached: 1 at nodes that let no gradient through.
       source_gradient: whether gradients flow back into the run on the source. If not, what it
         writes is given; see `forward_interchanges` for the little that a transformer passes on.
@@ -103,4 +103,5 @@ def interchange_losses(
     logits = as_network(model).run_interchanges(
         params, base, source, masks, detached=detached, source_gradient=source_gradient
     )
-    return jax.vmap(task_loss, (0, 0, None))(logits, targets, positions)
+    own = 0 if positions.ndim == 3 else None
+    return jax.vmap(task_loss, (0, 0, own))(logits, targets, positions)

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
 from interpbench_jax.tasks.splits import FEWEST_SEQUENCES, HELD_OUT, Part, places
-from interpbench_jax.tasks.task import Pairs, Task, answer_in_chunks
+from interpbench_jax.tasks.task import Behaviour, Pairs, Task, answer_in_chunks
 
 
 class SiitProblem(NamedTuple):
@@ -27,6 +28,8 @@ class SiitProblem(NamedTuple):
       variable_nodes: 1 at the node(s) of the trained model that hold a variable.
       free_nodes: one row per node outside the circuit, 1 at that node.
       positions: weight of every position in losses and accuracies.
+      behaviour: what the unpatched model is trained to say, where that is more than the algorithm
+        answers; see `Behaviour`.
     """
 
     base: Int[Array, "pair pos"]
@@ -37,6 +40,7 @@ class SiitProblem(NamedTuple):
     variable_nodes: Float[Array, "variable writer"]
     free_nodes: Float[Array, "free writer"]
     positions: Float[Array, "pair pos"]
+    behaviour: Behaviour | None = None
 
     @property
     def categorical(self) -> bool:
@@ -57,6 +61,7 @@ class SiitProblem(NamedTuple):
             source_target=self.source_target[pairs],
             variable_targets=self.variable_targets[:, pairs],
             positions=self.positions[pairs],
+            behaviour=jax.tree.map(lambda array: array[pairs], self.behaviour),
         )
 
     def split(self, held_out: float) -> tuple["SiitProblem", "SiitProblem"]:
@@ -136,6 +141,7 @@ def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProb
         variable_nodes=jnp.asarray(graph.one_hot(alignment.nodes)),
         free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
         positions=jnp.asarray(pairs.positions),
+        behaviour=jax.tree.map(jnp.asarray, task.behaviour(pairs)),
     )
 
 

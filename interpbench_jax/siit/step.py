@@ -28,14 +28,14 @@ class SiitBatch(NamedTuple):
       source: inputs from which nodes take their values.
       masks: which nodes each intervention patches, in each pair; the first none.
       targets: what the algorithm says under each.
-      positions: weight of each position.
+      positions: weight of each position, the same for all interventions or each one's own.
     """
 
     base: Int[Array, "pair pos"]
     source: Int[Array, "pair pos"]
     masks: Float[Array, "3 _ writer"]
     targets: Num[Array, "3 pair pos"]
-    positions: Float[Array, "pair pos"]
+    positions: Float[Array, "*intervention pair pos"]
 
 
 def draw_batch(
@@ -64,19 +64,24 @@ def draw_batch(
     strict = jnp.broadcast_to(
         _draw_free(problem.free_nodes, free_key, strict_sampling), interchanged.shape
     )
-    target = problem.base_target[pairs]
+    target, positions = problem.base_target[pairs], problem.positions[pairs]
+    behaviour, weights = target, positions
+    if problem.behaviour is not None:
+        behaviour = problem.behaviour.target[pairs]
+        weights = jnp.stack([problem.behaviour.positions[pairs], positions, positions])
     return SiitBatch(
         base=problem.base[pairs],
         source=problem.source[pairs],
         masks=jnp.stack([jnp.zeros_like(strict), interchanged, strict]),
-        targets=jnp.stack([target, problem.variable_targets[variable, pairs], target]),
-        positions=problem.positions[pairs],
+        targets=jnp.stack([behaviour, problem.variable_targets[variable, pairs], target]),
+        positions=weights,
     )
 
 
 def own_part(batch: SiitBatch) -> SiitBatch:
     """A device's part of a batch, within a function that runs on every device of a mesh."""
-    base, source, positions = map(own_pairs, (batch.base, batch.source, batch.positions))
+    base, source = map(own_pairs, (batch.base, batch.source))
+    positions = own_pairs(batch.positions, axis=batch.positions.ndim - 2)
     masks = batch.masks if batch.masks.shape[1] == 1 else own_pairs(batch.masks, axis=1)
     return SiitBatch(base, source, masks, own_pairs(batch.targets, axis=1), positions)
 
@@ -162,6 +167,8 @@ def update(
             return found @ weights[chosen], found
 
         some = batch._replace(masks=batch.masks[chosen], targets=batch.targets[chosen])
+        if batch.positions.ndim == 3:
+            some = some._replace(positions=batch.positions[chosen])
         gradient, found = jax.grad(weighted, has_aux=True)(params, some)
         if divided:
             gradient, found = mean_over_devices((gradient, found), batch.positions.sum())

@@ -30,6 +30,21 @@ class Pairs(NamedTuple):
     positions: Float[np.ndarray, "pair pos"]
 
 
+class Behaviour(NamedTuple):
+    """What an unpatched model shall say, where a task asks for more than its algorithm answers.
+
+    Ordinary next-token prediction is an example: it is trained beside the algorithm, and no
+    intervention looks at it.
+
+    Attributes:
+      target: labels or values.
+      positions: weight of each position in the loss.
+    """
+
+    target: Num[Array | np.ndarray, "pair pos"]
+    positions: Float[Array | np.ndarray, "pair pos"]
+
+
 class Contrast(NamedTuple):
     """Inputs for discovery, and corrupted ones, as token ids.
 
@@ -123,6 +138,10 @@ class Task(Protocol):
 
     def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
         """Distinct pairs of inputs of one part."""
+        ...
+
+    def behaviour(self, pairs: Pairs) -> Behaviour | None:
+        """What the unpatched model shall say on the base; None if no more than the answers."""
         ...
 
     def contrast(self, n: int, key: jax.Array) -> Contrast:

@@ -8,12 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interpbench_jax.alignment import align
+from interpbench_jax.compiler import get_task
+from interpbench_jax.siit import problem_of_pairs
+from interpbench_jax.siit.step import draw_batch
 from interpbench_jax.tasks.causal.ioi import (
     Sentences,
     ioi_model,
     tokenizer_language,
     words_language,
 )
+from interpbench_jax.tasks.causal.ioi import task as task_module
 
 # Ids of a tiny language: names first.
 MARY, JOHN, TOM, AND, GAVE, TO = range(6)
@@ -226,3 +231,58 @@ def test_tokenizer_files_that_are_none(tmp_path: Path) -> None:
     file.write_text(json.dumps({"version": "1.0"}))
     with pytest.raises(ValueError, match="bad.json cannot be read as a tokenizer"):
         tokenizer_language(file)
+
+
+def test_ioi_is_a_task() -> None:
+    task = get_task("ioi")
+    contrast = task.contrast(50, jax.random.key(4))
+    ends = contrast.positions.argmax(1)
+    assert (contrast.positions.sum(1) == 1).all()
+    rows = np.arange(50)
+    nothing = np.zeros((1, 5, 1))
+    answers = np.asarray(task.answers(contrast.clean, contrast.clean, nothing))[0][rows, ends]
+    assert contrast.foil is not None
+    foils = contrast.foil[rows, ends]
+    for sentence, right, wrong in zip(contrast.clean, answers, foils, strict=True):
+        assert (sentence == right).sum() == 1 and (sentence == wrong).sum() == 2
+    assert ((contrast.clean == 1) == (contrast.corrupted == 1)).all()  # padding
+    alignment = align(task)
+    assert alignment.circuit.head_edges == {
+        *((writer, head) for writer in ("input", "m0") for head in ("a1.h1", "a2.h1", "a4.h1")),
+        *(("input", "m0"), ("a1.h1", "a2.h1"), ("a2.h1", "a4.h1"), ("a4.h1", "logits")),
+    }
+    assert get_task("ioi-published").network.d_mlp == 3072
+    assert task.fingerprint != get_task("ioi-published").fingerprint
+
+
+def test_sentences_are_read_back() -> None:
+    reader = task_module._Reader(SENTENCES, "abc")
+    choices = SENTENCES.choose(jax.random.key(5), 200)
+    read = reader.choices(SENTENCES.tokens(choices))
+    for name, values in choices._asdict().items():
+        np.testing.assert_array_equal(getattr(read, name), values)
+    with pytest.raises(ValueError, match="no template has the sentence"):
+        reader.choices(np.full((1, SENTENCES.rows.shape[1]), 5))
+
+
+def test_next_tokens_are_trained_beside_the_algorithm() -> None:
+    plain, both = get_task("ioi"), get_task("ioi_next_token")
+    pairs = both.pairs(both.split(0.2), "train", 20, jax.random.key(0))
+    assert plain.behaviour(pairs) is None
+    behaviour = both.behaviour(pairs)
+    assert behaviour is not None
+    lengths = (pairs.base != 1).sum(1)
+    for row, length in enumerate(lengths):
+        weights = np.zeros(pairs.base.shape[1])
+        weights[: length - 1], weights[length - 1] = 1, 10
+        np.testing.assert_array_equal(behaviour.positions[row], weights)
+        target = behaviour.target[row]
+        np.testing.assert_array_equal(target[: length - 1], pairs.base[row, 1:length])
+        assert SENTENCES.is_name[target[length - 1]] and target[length - 1] in pairs.base[row]
+    problem = problem_of_pairs(both, align(both), pairs)
+    assert problem.behaviour is not None and problem.take(slice(5)).behaviour.target.shape[0] == 5  # type: ignore[union-attr]
+    # An intervention looks at the last word alone.
+    assert problem.positions.sum() == 20
+    batch = draw_batch(problem, jax.random.key(1), batch_size=4, strict_sampling="all")
+    assert batch.positions.shape == (3, 4, 18)
+    assert (batch.positions[1:].sum((1, 2)) == 4).all() and batch.positions[0].sum() > 60

@@ -15,7 +15,15 @@ from interpbench_jax.model import Circuit, TransformerConfig
 from interpbench_jax.tasks.causal.causal_model import INPUT, CausalModel
 from interpbench_jax.tasks.names import check_name
 from interpbench_jax.tasks.splits import HELD_OUT, PADDING, Part, Split, neighbours
-from interpbench_jax.tasks.task import Contrast, Masks, Pairs, Sources, Tokens
+from interpbench_jax.tasks.task import (
+    Behaviour,
+    Contrast,
+    Masks,
+    Pairs,
+    Sources,
+    Tokens,
+    answer_in_chunks,
+)
 
 # Inputs and interventions by which a task is told from another.
 _DRAWN, _INTERVENTIONS = 64, 8
@@ -54,6 +62,9 @@ class CausalTask:
       corrupt: draws a corrupted input for each clean one, `(key, clean) -> tokens`; by default
         another input of the same length.
       foil: the wrong label that the right one is compared with, a function of clean tokens.
+      beside: what the unpatched model shall say beside the algorithm's answers, a function of
+        tokens: labels (or values), and the weight of every position in the behaviour loss. Where
+        `positions` count, the algorithm's answer stands instead.
       vocabulary: text of every token and label, by id; by default their ids.
 
     Raises:
@@ -71,6 +82,9 @@ class CausalTask:
         default=None, repr=False
     )
     foil: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False)
+    beside: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = field(
+        default=None, repr=False
+    )
     vocabulary: tuple[Any, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -200,6 +214,19 @@ class CausalTask:
         """The weight of every position of inputs."""
         found = self.positions(tokens) if callable(self.positions) else self.positions
         return np.broadcast_to(np.asarray(found, np.float32), tokens.shape)
+
+    def behaviour(self, pairs: Pairs) -> Behaviour | None:
+        """The algorithm's answers where they count, and beside them what the task asks for."""
+        if self.beside is None:
+            return None
+        target, weights = self.beside(pairs.base)
+        nothing = np.zeros((1, self.circuit.graph.n_writers, 1), np.float32)
+        answers = answer_in_chunks(self.answers, pairs.base, pairs.base, nothing)[0]
+        counts = pairs.positions > 0
+        return Behaviour(
+            np.where(counts, answers, target).astype(np.asarray(answers).dtype),
+            np.asarray(weights, np.float32),
+        )
 
     def contrast(self, n: int, key: jax.Array) -> Contrast:
         """Clean and corrupted inputs."""

@@ -14,6 +14,8 @@ from interpbench_jax.tasks.causal.ioi.sentences import Choices, Corruption, Sent
 
 _NODES = {"all_tokens": "m0", "duplicate": "a1.h1", "s_inhibition": "a2.h1", "name_mover": "a4.h1"}
 _D_MLP, _PUBLISHED_D_MLP = 256, 3072
+# Of the last word, where the next token is predicted everywhere; as in InterpBench.
+_LAST_WEIGHT = 10
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class _Reader:
         """1 at the last word of every sentence."""
         ends = (tokens != self.sentences.language.pad).sum(1) - 1
         return (np.arange(tokens.shape[1])[None] == ends[:, None]).astype(np.float32)
+
+    def next_token(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The token after every position, and weights: 1, but 10 at the last word, 0 at padding."""
+        following = np.pad(tokens[:, 1:], ((0, 0), (0, 1)))
+        words = (tokens != self.sentences.language.pad).astype(np.float32)
+        return following, words + (_LAST_WEIGHT - 1) * self.last(tokens)
 
     def subject(self, tokens: np.ndarray) -> Int[np.ndarray, "sentence pos"]:
         """The name that acts, at every position."""
@@ -74,6 +82,7 @@ def ioi_task(
     *,
     corruption: Corruption = "abc",
     d_mlp: int = _D_MLP,
+    next_token: bool = False,
 ) -> CausalTask:
     """Indirect object identification, judged at the last word of a sentence.
 
@@ -85,6 +94,8 @@ def ioi_task(
       sentences: templates, words and language; built-in ones by default.
       corruption: how corrupted inputs differ, see `Sentences.corrupt`.
       d_mlp: hidden units of every MLP; the published model has 3,072.
+      next_token: whether the model learns to predict every next token as well, with a tenth of the
+        weight that the last word has.
 
     Source: Gupta et al. 2024, InterpBench; Wang et al. 2023.
     """
@@ -116,10 +127,15 @@ def ioi_task(
         positions=reader.last,
         corrupt=reader.corrupt,
         foil=reader.subject,
+        beside=reader.next_token if next_token else None,
         vocabulary=sentences.language.vocabulary,
     )
 
 
 def ioi_tasks() -> Sequence[CausalTask]:
     """The built-in ones."""
-    return ioi_task(), ioi_task("ioi-published", d_mlp=_PUBLISHED_D_MLP)
+    return (
+        ioi_task(),
+        ioi_task("ioi_next_token", next_token=True),
+        ioi_task("ioi-published", d_mlp=_PUBLISHED_D_MLP),
+    )
