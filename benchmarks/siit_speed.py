@@ -77,7 +77,9 @@ def write_problem(
     chosen = rng.random(len(problem.free_nodes)) < 0.5
     free = (chosen @ np.asarray(problem.free_nodes)).astype(np.float32)
     nodes = compiled.graph.one_hot([found.node for found in compiled.variables])
-    arrays: dict[str, Any] = {name: np.asarray(x) for name, x in problem._asdict().items()}
+    arrays: dict[str, Any] = {
+        name: np.asarray(x) for name, x in problem._asdict().items() if x is not None
+    }
     arrays |= _model_arrays("model", alignment.network, params)
     arrays |= _model_arrays("algorithm", compiled.config, compiled.params)
     arrays |= {"algorithm.variable_nodes": nodes}
