@@ -257,7 +257,7 @@ def test_another_program_of_the_same_name_is_not_gone_on_with(
         patched.setattr(Checkpoints, "save", save_and_die)
         main(call)
     edited = dataclasses.replace(get_case("3"), program=get_case("8").program)
-    monkeypatch.setattr("interpbench_jax.cases.get_case", lambda _: edited)
+    monkeypatch.setattr("interpbench_jax.compiler.compiled.get_case", lambda _: edited)
     with pytest.raises(SystemExit):
         main([*call, "--resume"])
-    assert "3.training/checkpoints holds a run with program = " in capsys.readouterr().err
+    assert "3.training/checkpoints holds a run with task = " in capsys.readouterr().err

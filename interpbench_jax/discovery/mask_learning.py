@@ -62,7 +62,8 @@ def learn_masks(
       start: parameters to start from, the same for all settings.
       settings: one number each, for all steps or per step.
       batch: inputs to draw rows from.
-      key: a JAX random key.
+      key: a JAX random key. All settings draw the same numbers, so that what they learn differs by
+        the setting alone, and is what each would learn without the others.
       learning: steps, rate, rows.
       ascend: changes gradients, as for parameters that are to be maximised.
 
@@ -78,9 +79,7 @@ def learn_masks(
     optimizer = optax.adam(learning.learning_rate)
     n_rows = batch.clean.shape[0]
 
-    def learn(own: tuple[Float[Array, " #step"], Array]) -> tuple[PyTree, Array, Array]:
-        setting, key = own
-
+    def learn(setting: Float[Array, " #step"]) -> tuple[PyTree, Array, Array]:
         def step(state: tuple, given: tuple[Array, Array]) -> tuple[tuple, tuple[Array, Array]]:
             (masks, adam), (key, now) = state, given
             for_rows, for_mask = jax.random.split(key)
@@ -97,10 +96,10 @@ def learn_masks(
         (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), over)
         return masks, losses, sizes
 
-    each = settings.reshape(len(settings), -1), jax.random.split(key, len(settings))
+    settings = settings.reshape(len(settings), -1)
     if jax.default_backend() == "cpu":  # where one after the other is fastest
-        return jax.lax.map(learn, each)
-    return jax.vmap(learn)(each)
+        return jax.lax.map(learn, settings)
+    return jax.vmap(learn)(settings)
 
 
 def ascending(name: str, values: tuple[float, ...]) -> Float[Array, " setting"]:

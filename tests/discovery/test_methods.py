@@ -81,7 +81,7 @@ def test_signature(name):
     """Params, config, batch and loss come first; knobs are keyword-only and have defaults."""
     parameters = inspect.signature(METHODS[name]).parameters
     data, knobs = list(parameters.values())[:4], list(parameters.values())[4:]
-    assert [p.name for p in data] == ["params", "config", "batch", "loss"]
+    assert [p.name for p in data] == ["params", "network", "batch", "loss"]
     assert all(p.default is p.empty for p in data)
     assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in knobs)
 
@@ -182,7 +182,9 @@ def test_accelerators_run_masks_side_by_side(name, one_layer, make_params, make_
             return cross_entropy(logits, batch)
 
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        score = functools.partial(METHODS[name], config=one_layer, loss=loss, **KNOBS.get(name, {}))
+        score = functools.partial(
+            METHODS[name], network=one_layer, loss=loss, **KNOBS.get(name, {})
+        )
         program = str(jax.make_jaxpr(score)(params, batch=batch))
         found[backend] = f"f32[{n_runs},{','.join(map(str, batch.clean_logits.shape))}]" in program
     assert found == {"cpu": False, "gpu": True}
