@@ -14,6 +14,7 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import EdgeLoss, loss_from
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks
 from interpbench_jax.model.network import Network, as_network
 
 THRESHOLDS = (0.0, *(float(t) for t in np.logspace(-5, 1, 19)))
@@ -190,7 +191,7 @@ def _losses_where(
         )
 
     def side_by_side() -> Float[Array, " threshold"]:
-        values = jax.lax.map(masked_loss, masks, batch_size=min(at_once, len(masks)))
+        values = map_chunks(masked_loss, masks, chunk=min(at_once, len(masks)))
         return jnp.where(needed, values, otherwise)
 
     return jax.lax.cond(needed.any(), side_by_side, lambda: otherwise)

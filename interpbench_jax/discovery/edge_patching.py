@@ -10,6 +10,7 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import loss_from
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -43,6 +44,6 @@ def edge_patching(
         def effect(edge: Array, masked=masked) -> Float[Array, ""]:
             return masked(jnp.zeros(graph.valid.shape).at[edge[0], edge[1]].set(1.0))
 
-        values = jax.lax.map(effect, jnp.asarray(edges), batch_size=runs_at_once(batch))
+        values = map_chunks(effect, jnp.asarray(edges), chunk=runs_at_once(batch))
         scores = scores.at[edges[:, 0], edges[:, 1]].set(values - unpatched)
     return scores

@@ -10,6 +10,7 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import node_masked_loss
 from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -32,5 +33,5 @@ def node_patching(
     """
     masked = node_masked_loss(params, network, batch, loss)
     alone = jnp.eye(len(as_network(network).graph.valid))
-    values = jax.lax.map(masked, alone, batch_size=runs_at_once(batch))
+    values = map_chunks(masked, alone, chunk=runs_at_once(batch))
     return values - loss(batch.clean_logits, batch)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 from interpbench_jax.tasks.task import Task, answer_in_chunks
@@ -146,5 +147,5 @@ def abstraction(
         logits, _ = as_network(network).run(params, problem.base, patch)
         return agreement(logits, target, problem.positions)
 
-    each = jax.lax.map(judge, (masks, interventions.third, targets), batch_size=chunk)
+    each = map_chunks(judge, (masks, interventions.third, targets), chunk=chunk)
     return Abstraction(each.mean(), each.min(), each.argmin(), each)

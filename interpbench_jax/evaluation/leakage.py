@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
@@ -115,7 +116,7 @@ def subset_agreement(
         return agreed(problem.positions), jnp.where(counted, jax.vmap(agreed)(at_each), 1)
 
     masks = jnp.dot(subsets.astype(jnp.float32), problem.free_nodes)
-    return jax.lax.map(judge, masks, batch_size=chunk)
+    return map_chunks(judge, masks, chunk=chunk)
 
 
 def _leakage(

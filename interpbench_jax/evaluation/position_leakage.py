@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
@@ -40,5 +41,5 @@ def position_leakage(
         logits, _ = as_network(network).run(params, problem.base, NodePatch(each, written))
         return 1 - agreement(logits, problem.base_target, problem.positions)
 
-    found = jax.lax.map(missed, masks.reshape(-1, *masks.shape[2:]), batch_size=chunk)
+    found = map_chunks(missed, masks.reshape(-1, *masks.shape[2:]), chunk=chunk)
     return found.reshape(masks.shape[:2]).max(0)
