@@ -93,6 +93,7 @@ print(codec.outputs, codec.token_ids, codec.bos, codec.pad)
 """
 
 
+@pytest.mark.slow
 def test_ids_and_labels_are_the_same_in_every_process(tmp_path) -> None:
     """Tracr's order of 1 and "1" is that of a set, which hangs on the process's hash seed."""
     runs = [

@@ -106,6 +106,7 @@ def test_a_heavier_penalty_keeps_less(one_way):
         assert learnt.losses[1, -20:].mean() > learnt.losses[0, -20:].mean() + 0.5
 
 
+@pytest.mark.slow
 def test_pruning_reaches_the_share_asked_for_on_a_trained_model():
     """With the settings that are the default, also below the six of 110 edges that matter."""
     model = load_model("3")

@@ -12,7 +12,10 @@ from interpbench_jax.zoo import held_out_statement, load_model
 
 
 # There are 256 subsets; fewer than 100 pairs are never used.
-@pytest.mark.parametrize(("name", "n_runs", "n_pairs"), [("3", 256 * 150, 150), ("13", 1, 100)])
+@pytest.mark.parametrize(
+    ("name", "n_runs", "n_pairs"),
+    [("3", 256 * 150, 150), pytest.param("13", 1, 100, marks=pytest.mark.slow)],
+)
 def test_bundled_models_hardly_leak(name: str, n_runs: int, n_pairs: int) -> None:
     model = load_model(name)
     found = verify_jointly(model, n_pairs=300, n_interventions=16, n_runs=n_runs)

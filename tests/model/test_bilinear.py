@@ -61,6 +61,7 @@ def test_first_and_second_derivatives_in_both_modes(spec):
             check_grads(jax.jit(form), given, order=2, modes=["fwd", "rev"])
 
 
+@pytest.mark.slow
 def test_a_masked_run_can_be_differentiated_forward_and_twice(params, config, tokens, other_tokens):
     """Attention, MLPs and all maps: a Hessian by forward mode is the one by reverse mode."""
     valid = Graph.of(config).valid

@@ -94,6 +94,7 @@ def test_two_cases_over_eight_devices() -> None:
         np.testing.assert_allclose(losses, result.history.losses, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_members_in_turn_on_each_of_two_devices() -> None:
     check(start(2), {"population": 2, "data": 1})
 
