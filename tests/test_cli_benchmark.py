@@ -191,6 +191,7 @@ def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
     assert not Store(tmp_path).finished()
 
 
+@pytest.mark.slow
 def test_an_interruption_that_a_callback_swallows_comes_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_cases_trained_together_go_on_where_they_were_interrupted(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:

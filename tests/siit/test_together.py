@@ -36,6 +36,7 @@ def larger_problem():
     )
 
 
+@pytest.mark.slow
 def test_the_larger_case_learns_what_it_learns_alone() -> None:
     """It is as large as the common shape, so even the order of its batches is the same."""
     problems, models = [copy_problem(), larger_problem()], [MODEL, LARGER]
