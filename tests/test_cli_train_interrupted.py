@@ -5,6 +5,8 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,20 @@ class Killed(Exception):
     pass
 
 
+@contextmanager
+def killed_after_the_first_round(monkeypatch) -> Iterator[None]:
+    """What is called within dies as soon as it has saved its state."""
+    save = Checkpoints.save
+
+    def save_and_die(self, state) -> None:
+        save(self, state)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Checkpoints, "save", save_and_die)
+        yield
+
+
 @pytest.mark.slow
 def test_cases_trained_together_go_on_where_they_were_interrupted(
     tmp_path: Path, monkeypatch, capsys
@@ -119,25 +135,18 @@ def test_cases_trained_together_go_on_where_they_were_interrupted(
         return (tmp_path / out / name / "model.safetensors").read_bytes()
 
     call("whole")
-    save, finish = Checkpoints.save, TrainingRun.finish
-
-    def save_and_die(self, state) -> None:
-        save(self, state)
-        raise Killed
+    finish = TrainingRun.finish
 
     def finish_the_first(self, model) -> None:
         if model.case == "20":
             raise Killed
         finish(self, model)
 
-    for owner, name, dying in (
-        (Checkpoints, "save", save_and_die),
-        (TrainingRun, "finish", finish_the_first),
-    ):
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, name, dying)
-            with pytest.raises(Killed):
-                call("parts", "--resume")
+    with killed_after_the_first_round(monkeypatch):
+        call("parts", "--resume")
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(TrainingRun, "finish", finish_the_first)
+        call("parts", "--resume")
     card = json.loads((tmp_path / "parts" / "8" / "card.json").read_text())
     assert card["rounds_before_resuming"] == 1
     call("parts", "--resume")
@@ -151,16 +160,8 @@ def test_cases_trained_together_go_on_where_they_were_interrupted(
 
 @pytest.mark.slow
 def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypatch) -> None:
-    save = Checkpoints.save
-
-    def save_and_die(self, state) -> None:
-        save(self, state)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(Killed):
-            main(["train", "8", *TINY, "--out", str(tmp_path)])
+    with killed_after_the_first_round(monkeypatch):
+        main(["train", "8", *TINY, "--out", str(tmp_path)])
     main(["train", "8", "20", "--together", "--resume", *TINY, "--out", str(tmp_path)])
     before = {
         name: json.loads((tmp_path / name / "card.json").read_text())["rounds_before_resuming"]
@@ -184,14 +185,7 @@ def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsy
     unwrapped = printed.replace(" ", "")  # lines may be broken within a path
     assert f"the older model is kept in {tmp_path}/older/3-1".replace(" ", "") in unwrapped
     assert (seed_of("older/3-1"), seed_of("3")) == (0, 1)
-    save = Checkpoints.save
-
-    def save_and_die(self, state) -> None:
-        save(self, state)
-        raise Killed
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Checkpoints, "save", save_and_die)
+    with killed_after_the_first_round(monkeypatch):
         main([*call, "--seeds", "2"])
     main([*call, "--seeds", "3"])
     printed = " ".join(capsys.readouterr().out.split())
@@ -248,14 +242,7 @@ def test_another_program_of_the_same_name_is_not_gone_on_with(
 ) -> None:
     """An own case that was edited between two calls."""
     call = ["train", "3", *TINY, "--out", str(tmp_path)]
-    save = Checkpoints.save
-
-    def save_and_die(self, state) -> None:
-        save(self, state)
-        raise Killed
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Checkpoints, "save", save_and_die)
+    with killed_after_the_first_round(monkeypatch):
         main(call)
     edited = dataclasses.replace(get_case("3"), program=get_case("8").program)
     monkeypatch.setattr("interpbench_jax.compiler.compiled.get_case", lambda _: edited)

@@ -106,7 +106,7 @@ def contrast_batch(
 
 def _holding_everything(
     params: Params,
-    network: TransformerConfig | Network,
+    network: Network,
     clean: Int[Array, "batch pos"],
     corrupted: Int[Array, "batch pos"] | None,
     target: Num[Array, "batch pos"],
@@ -114,7 +114,6 @@ def _holding_everything(
     kind: Ablation,
 ) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
     """The batch, and for which writers the ablation puts in NaN."""
-    network = as_network(network)
     logits, written = network.run(params, clean)
     there = written if corrupted is None else network.run(params, corrupted)[1]
     source = ablation_source(there, kind, positions)
@@ -124,7 +123,7 @@ def _holding_everything(
 
 def _holding_inputs(
     params: Params,
-    network: TransformerConfig | Network,
+    network: Network,
     clean: Int[Array, "batch pos"],
     corrupted: Int[Array, "batch pos"] | None,
     target: Num[Array, "batch pos"],
@@ -132,7 +131,6 @@ def _holding_inputs(
     kind: Ablation,
 ) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
     """The same where what writers write is computed when it is needed."""
-    network = as_network(network)
     logits = map_rows(lambda rows: network.run(params, clean[rows])[0], params, network, clean)
     batch = ContrastBatch(clean, corrupted, target, logits, positions, None, None)
     # Sums over the inputs that patches come from: what is written there, at positions that count.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tokenizers
 
 from interpbench_jax.alignment import align
 from interpbench_jax.compiler import get_task
@@ -182,7 +183,6 @@ def test_templates_and_words_that_make_no_sense(no_shape_checks: None) -> None:
 @pytest.fixture
 def tokenizer_file(tmp_path: Path) -> Path:
     """A byte-level tokenizer as GPT-2's, with some words as single tokens."""
-    tokenizers = pytest.importorskip("tokenizers")
     words = ["Ġ" + word for word in words_language().vocabulary[2:]]
     letters = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     vocabulary = {t: i for i, t in enumerate([*sorted(letters), *words, "<|endoftext|>"])}
@@ -224,7 +224,6 @@ def test_a_tokenizer_from_a_file(tokenizer_file: Path) -> None:
 
 
 def test_tokenizer_files_that_are_none(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers")
     file = tmp_path / "bad.json"
     with pytest.raises(ValueError, match="bad.json cannot be read as a tokenizer"):
         tokenizer_language(file)
