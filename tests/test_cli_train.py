@@ -173,6 +173,7 @@ PROGRESS = Progress(
     accuracy=[0.5],
     iia=[0.25],
     siia=[float("nan")],
+    edges=[1.0],
     done=[False],
     diverged=[False],
     leading=0,

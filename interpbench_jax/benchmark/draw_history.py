@@ -13,12 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 _LOSSES = ("behaviour", "IIT", "strict")
-_SCORES = {"accuracy": "accuracy", "iia": "worst IIA", "siia": "worst SIIA"}
+_SCORES = {
+    "accuracy": "accuracy",
+    "iia": "worst IIA",
+    "siia": "worst SIIA",
+    "edges": "worst set of edges",
+}
 # Marked, so that a run of one round is seen, too.
 _STYLES: tuple[dict[str, Any], ...] = (
     {"linestyle": "-", "marker": "o", "markersize": 3.5},
     {"linestyle": "--", "marker": "s", "markersize": 3.5},
     {"linestyle": ":", "marker": "^", "markersize": 3.5},
+    {"linestyle": "-.", "marker": "d", "markersize": 3.5},
 )
 _MOST_MARKERS = 20
 _MOST_IN_COLUMN = 12
@@ -63,7 +69,8 @@ def _draw(
     n_rounds, n_members, n_kinds = values.shape
     several = n_members > 1
     of_members, of_kinds = _colours(n_members), [f"C{kind}" for kind in range(n_kinds)]
-    for kind, style in enumerate(_STYLES):
+    styles = _STYLES[:n_kinds]
+    for kind, style in enumerate(styles):
         for member in range(n_members):
             axes.plot(
                 batches,
@@ -75,7 +82,7 @@ def _draw(
             )
     handles = [
         Line2D([], [], color="black" if several else colour, label=name, **style)
-        for name, colour, style in zip(names, of_kinds, _STYLES, strict=True)
+        for name, colour, style in zip(names, of_kinds, styles, strict=True)
     ]
     axes.legend(handles=handles, frameon=False, handlelength=3)
     axes.grid(alpha=0.3)

@@ -39,7 +39,7 @@ _NOTHING = Overrides()
 def train(
     names: Names,
     *,
-    preset: Preset = "siit",
+    preset: Preset = "edge-siit",
     settings: Path | None = None,
     seeds: tuple[int, ...] = (0,),
     together: bool = False,

@@ -68,6 +68,7 @@ def _measured(now: "Progress") -> str:
     return (
         f"  behaviour {behaviour:.3f} IIT {iit:.3f} strict {strict:.3f}"
         f" acc {now.accuracy[at]:.3f} IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
+        f" edges {now.edges[at]:.3f}"
     )
 
 

@@ -124,6 +124,13 @@ class CompiledCase:
         """What the algorithm answers: by its tables where the compiled model is heavy."""
         return self.answers_by()
 
+    @property
+    def defined_answers(self) -> TabulatedAnswers:
+        """By its tables, which tell where there is no single answer."""
+        answers = self.answers_by(tabulated=True)
+        assert isinstance(answers, TabulatedAnswers)
+        return answers
+
     def answers_by(self, *, tabulated: bool | None = None) -> CompiledAnswers | TabulatedAnswers:
         """What the algorithm answers.
 

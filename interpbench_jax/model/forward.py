@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.edge_patches import EdgePatchStream
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.interchanges import InterchangeStream, SourceStream
@@ -116,9 +117,7 @@ def forward_interchanges(
     graph, n = Graph.of(config), len(masks)
     for tokens in (base, source):
         _check_inputs(config, tokens)
-    if base.shape != source.shape:
-        raise ValueError(f"base has shape {base.shape}, source {source.shape}; expected the same")
-    check_same_lengths("source", source, base, config.pad)
+    _check_pairs(config, base, source)
     if masks.shape[1:] not in [(rows, graph.n_writers) for rows in (1, len(base))]:
         raise ValueError(
             f"masks have shape {masks.shape}, expected [intervention, 1 or {len(base)}, "
@@ -135,6 +134,49 @@ def forward_interchanges(
     logits = apply_transformer(module, params, tokens, stream)
     blocks = logits.reshape(*logits.shape[:2], -1, len(base))[:, :, -n:]  # the sources come first
     return blocks.transpose(2, 3, 1, 0)
+
+
+def forward_edge_patches(
+    params: Params,
+    config: TransformerConfig,
+    base: Int[Array | np.ndarray, "pair pos"],
+    source: Int[Array | np.ndarray, "_ _"],
+    masks: Float[Array, "_ writer reader"],
+) -> tuple[Float[Array, "pair pos d_vocab_out"], Float[Array, "pair pos d_vocab_out"]]:
+    """The logits on the sources, and on the bases with edges patched from them, all in one run.
+
+    The same as `forward` on the source, and on the base with an `EdgePatch` of what that writes,
+    but every pair has a mask of its own; see `EdgePatchStream`. Gradients flow into both runs.
+
+    Args:
+      params: weights.
+      config: the model's shape; static.
+      base: inputs to run on.
+      source: inputs from which patched edges take their values; as many, and as long.
+      masks: for each pair 1 at the edges that are patched.
+
+    Raises:
+      ValueError: tokens or masks do not fit the model, or a base and its source differ in length;
+        tokens are looked at outside of `jit` only.
+    """
+    graph = Graph.of(config)
+    for tokens in (base, source):
+        _check_inputs(config, tokens)
+    _check_pairs(config, base, source)
+    if masks.shape != (expected := (len(base), *graph.valid.shape)):
+        raise ValueError(f"masks have shape {masks.shape}, expected {expected}")
+    tokens = jnp.concatenate([jnp.asarray(source), jnp.asarray(base)])
+    stream = EdgePatchStream(graph, masks)
+    logits = apply_transformer(Transformer(config), params, tokens, stream).transpose(2, 1, 0)
+    return logits[: len(base)], logits[len(base) :]
+
+
+def _check_pairs(
+    config: TransformerConfig, base: Array | np.ndarray, source: Array | np.ndarray
+) -> None:
+    if base.shape != source.shape:
+        raise ValueError(f"base has shape {base.shape}, source {source.shape}; expected the same")
+    check_same_lengths("source", source, base, config.pad)
 
 
 def _check_inputs(

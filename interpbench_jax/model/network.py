@@ -9,7 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
-from interpbench_jax.model.forward import forward, forward_from, forward_interchanges
+from interpbench_jax.model.forward import (
+    forward,
+    forward_edge_patches,
+    forward_from,
+    forward_interchanges,
+)
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.transformer import Params, init_params
@@ -91,6 +96,24 @@ class Network(Protocol):
         logits, _ = self.run(params, jnp.tile(base, (n, 1)), patch)
         return logits.reshape(n, rows, *logits.shape[1:])
 
+    def run_edge_patches(
+        self, params: Params, base: Tokens, source: Tokens, masks: Float[Array, "_ writer reader"]
+    ) -> tuple[Logits, Logits]:
+        """The logits on the sources, and on the bases with each row's own edges patched from them.
+
+        Args:
+          params: weights.
+          base: inputs to run on.
+          source: inputs from which patched edges take their values.
+          masks: for each row 1 at the edges that are patched.
+        """
+        logits, written = self.run(params, source)
+
+        def row(base: Array, mask: Array, written: Array) -> Array:
+            return self.run(params, base[None], EdgePatch(mask, written[None]))[0][0]
+
+        return logits, jax.vmap(row)(jnp.asarray(base), masks, written)
+
     def run_from(
         self,
         params: Params,
@@ -165,6 +188,12 @@ class TransformerNetwork(Network):
             detached=detached,
             source_gradient=source_gradient,
         )
+
+    def run_edge_patches(
+        self, params: Params, base: Tokens, source: Tokens, masks: Float[Array, "_ writer reader"]
+    ) -> tuple[Logits, Logits]:
+        """See `forward_edge_patches`."""
+        return forward_edge_patches(params, self.config, base, source, masks)
 
     def run_from(
         self,

@@ -2,6 +2,16 @@
 
 from interpbench_jax.siit.causal_model import problem_from_causal_model
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.edge_sets import (
+    EdgeChecks,
+    EdgeSets,
+    draw_edge_sets,
+    draw_outside,
+    edge_checks,
+    random_sets,
+    usual_checks,
+)
+from interpbench_jax.siit.edge_step import draw_edge_batch, edge_losses, update_by_edges
 from interpbench_jax.siit.losses import (
     TOLERANCE,
     agreement,
@@ -27,12 +37,14 @@ from interpbench_jax.siit.together import (
     train_together,
 )
 from interpbench_jax.siit.train import TrainResult, train_siit
-from interpbench_jax.siit.validation import Scores, validate
+from interpbench_jax.siit.validation import Scores, edge_agreement, validate
 
 __all__ = [
     "PRESETS",
     "TOLERANCE",
     "VARIED",
+    "EdgeChecks",
+    "EdgeSets",
     "Member",
     "Scores",
     "SiitBatch",
@@ -45,6 +57,12 @@ __all__ = [
     "cores_as_devices",
     "device_mesh",
     "draw_batch",
+    "draw_edge_batch",
+    "draw_edge_sets",
+    "draw_outside",
+    "edge_agreement",
+    "edge_checks",
+    "edge_losses",
     "interchange_losses",
     "is_right",
     "init_states",
@@ -55,11 +73,14 @@ __all__ = [
     "preset",
     "problem_from_causal_model",
     "problem_of_pairs",
+    "random_sets",
     "same_shape",
     "states_by_case",
     "task_loss",
     "train_siit",
     "train_together",
     "update",
+    "update_by_edges",
+    "usual_checks",
     "validate",
 ]

@@ -11,12 +11,14 @@ VariableSampling = Literal["per_batch", "per_pair"]
 Steps = Literal["joint", "separate"]
 Schedule = Literal["constant", "linear", "plateau"]
 Outside = Literal["train", "freeze", "stop_gradient"]
+Patches = Literal["nodes", "edges"]
 _KINDS: dict[Any, tuple[Any, str]] = {
     bool: (bool, "true or false"),
     int: (int, "a whole number"),
     float: (int | float, "a number"),
 }
 _CHOICES = {
+    "patches": Patches,
     "strict_sampling": StrictSampling,
     "variable_sampling": VariableSampling,
     "steps": Steps,
@@ -25,8 +27,10 @@ _CHOICES = {
 }
 _COUNTS = (
     *("batch_size", "max_batches", "round_batches", "n_pairs", "validation_pairs"),
-    "plateau_patience",
+    *("plateau_patience", "edge_rows", "checked_sets", "checked_pairs"),
 )
+# What has a meaning only where whole nodes are patched.
+_OF_NODES = (*("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps"),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,17 @@ class SiitConfig:
         Where the loss of IIA or SIIA has no weight, that score plays no part in stopping or in
         choosing the best round; accuracy always does. Members of a population are compared by
         all scores that count for any of them.
+      patches: what training patches. `nodes` is SIIT: one variable, or some nodes outside the
+        circuit. `edges` is edge-true training: any set of edges, with the answer that the algorithm
+        gives under the same patch; the losses are then those on the unpatched source, under edges
+        of the circuit, and under edges outside only.
+      outside_rows: share of the rows of a batch in which only edges outside are patched.
+      single_rows: share of the rows in which one edge of the circuit is, beside some outside; in
+        the rest it is any set. These two, and the next three, are for `edges`.
+      edge_rows: about how many rows (a pair and a set of edges) are drawn to train on.
+      checked_sets: random sets of edges that decide when to stop, beside every single edge and all
+        edges outside at once.
+      checked_pairs: on how many pairs these are looked at.
       variable_sampling: one variable for a whole batch, or one for each of its pairs.
       strict_sampling: nodes outside the circuit patched at once: one, each with probability one
         half, or all.
@@ -74,6 +89,7 @@ class SiitConfig:
       validation_pairs: how many of those that decide are looked at after every round.
     """
 
+    patches: Patches = "nodes"
     behaviour_weight: float = 1.0
     iit_weight: float = 1.0
     strict_weight: float = 1.0
@@ -96,6 +112,11 @@ class SiitConfig:
     round_batches: int = 250
     threshold: float = 0.995
     min_length: int | None = None
+    outside_rows: float = 0.25
+    single_rows: float = 0.4
+    edge_rows: int = 131_072
+    checked_sets: int = 100
+    checked_pairs: int = 256
     n_pairs: int = 100_000
     held_out: float = HELD_OUT
     validation_pairs: int = 2_048
@@ -127,6 +148,14 @@ class SiitConfig:
         for name in ("held_out", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        for name in ("outside_rows", "single_rows"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a share, got {getattr(self, name)}")
+        if self.outside_rows + self.single_rows > 1:
+            raise ValueError(
+                "outside_rows and single_rows must be at most 1 together, got "
+                f"{self.outside_rows} and {self.single_rows}"
+            )
         for name in ("beta1", "beta2"):
             if not 0 <= (beta := getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {beta}")
@@ -136,6 +165,14 @@ class SiitConfig:
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
                     f"{name} must be one of {get_args(choices)}, got {getattr(self, name)!r}"
+                )
+
+        usual = {field.name: field.default for field in fields(self)}
+        for name in _OF_NODES if self.patches == "edges" else ():
+            if getattr(self, name) != usual[name]:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is for patches of nodes; with patches='edges' "
+                    f"it must be {usual[name]!r}"
                 )
 
     @property

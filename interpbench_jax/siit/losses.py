@@ -28,12 +28,25 @@ def task_loss(
     Raises:
       ValueError: outside of `jit`, a label is none of the outputs.
     """
+    return (position_losses(logits, target) * positions).sum() / positions.sum()
+
+
+def position_losses(
+    logits: Float[Array, "pair pos d_vocab_out"], target: Num[Array, "pair pos"]
+) -> Float[Array, "pair pos"]:
+    """Cross entropy for integer targets, squared error for float ones, at every position.
+
+    Args:
+      logits: the model's outputs.
+      target: labels or values.
+
+    Raises:
+      ValueError: outside of `jit`, a label is none of the outputs.
+    """
     if jnp.issubdtype(target.dtype, jnp.integer):
         check_indices("target has label", target, logits.shape[-1])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
-    else:
-        losses = (logits[..., 0] - target) ** 2
-    return (losses * positions).sum() / positions.sum()
+        return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+    return (logits[..., 0] - target) ** 2
 
 
 def agreement(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
+from interpbench_jax.siit.edge_sets import EdgeChecks, EdgeSets
 from interpbench_jax.tasks.splits import FEWEST_SEQUENCES, HELD_OUT, Part, places
 from interpbench_jax.tasks.task import Behaviour, Pairs, Task, answer_in_chunks
 
@@ -30,6 +31,8 @@ class SiitProblem(NamedTuple):
       positions: weight of every position in losses and accuracies.
       behaviour: what the unpatched model is trained to say, where that is more than the algorithm
         answers; see `Behaviour`.
+      edges: rows to train on by patches of edges; needed where `SiitConfig.patches` is `edges`.
+      checks: sets of edges by which training is judged, if it is.
     """
 
     base: Int[Array, "pair pos"]
@@ -41,6 +44,8 @@ class SiitProblem(NamedTuple):
     free_nodes: Float[Array, "free writer"]
     positions: Float[Array, "pair pos"]
     behaviour: Behaviour | None = None
+    edges: EdgeSets | None = None
+    checks: EdgeChecks | None = None
 
     @property
     def categorical(self) -> bool:
@@ -53,7 +58,7 @@ class SiitProblem(NamedTuple):
         return self.base.shape[0]
 
     def take(self, pairs: slice | Int[np.ndarray, " pair"]) -> "SiitProblem":
-        """The same problem on some of the pairs."""
+        """The same problem on some of the pairs; `edges` and `checks` have pairs of their own."""
         return self._replace(
             base=self.base[pairs],
             source=self.source[pairs],
@@ -73,7 +78,14 @@ class SiitProblem(NamedTuple):
 
         Args:
           held_out: share of the sequences.
+
+        Raises:
+          ValueError: there are patches of edges, whose pairs are not divided.
         """
+        if self.edges is not None or self.checks is not None:
+            raise ValueError(
+                "a problem with patches of edges needs a validation problem of its own"
+            )
         sides = [places(np.asarray(tokens)) < held_out for tokens in (self.base, self.source)]
         kept, trained = np.all(sides, 0), ~np.any(sides, 0)
         sequences = np.concatenate([self.base[kept], self.source[kept]])

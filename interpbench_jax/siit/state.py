@@ -13,6 +13,7 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.config import (
     Outside,
+    Patches,
     Schedule,
     SiitConfig,
     Steps,
@@ -80,6 +81,9 @@ class TrainState(NamedTuple):
 class Loop(NamedTuple):
     """The settings that shape the compiled loop; the same for all members."""
 
+    patches: Patches
+    outside_rows: float
+    single_rows: float
     steps: Steps
     strict_sampling: StrictSampling
     variable_sampling: VariableSampling
@@ -119,7 +123,8 @@ def init_states(
 
     Args:
       members: their seeds and rates.
-      problem: what they will be trained on; only its counts of variables and free nodes matter.
+      problem: what they will be judged on; only its counts of variables, free nodes and checks
+        matter.
       model: shape of the model to train.
 
     Raises:
@@ -137,7 +142,11 @@ def init_states(
     keys = jnp.stack([jax.random.key(member.seed) for member in members])
     each = [_rates(member.config) for member in members]
     rates = jax.tree.map(lambda *values: jnp.stack(values), *each)
-    counts = len(problem.variable_nodes), len(problem.free_nodes)
+    counts = (
+        len(problem.variable_nodes),
+        len(problem.free_nodes),
+        0 if problem.checks is None else len(problem.checks.which),
+    )
     return _init_states(keys, rates, counts, model=model, loop=loops.pop())
 
 
@@ -147,11 +156,11 @@ def _rates(config: SiitConfig) -> Rates:
     return Rates(*(jnp.array(value, jnp.float32) for value in (weights, *others)))
 
 
-@functools.partial(jax.jit, static_argnames=("n_nodes", "model", "loop"))
+@functools.partial(jax.jit, static_argnames=("n_scores", "model", "loop"))
 def _init_states(
     keys: Array,
     rates: Rates,
-    n_nodes: tuple[int, int],
+    n_scores: tuple[int, int, int],
     *,
     model: TransformerConfig | Network,
     loop: Loop,
@@ -162,7 +171,6 @@ def _init_states(
     def member(key: Array, rates: Rates) -> TrainState:
         init_key, loop_key = jax.random.split(key)
         params = as_network(model).init(init_key)
-        n_variables, n_free = n_nodes
         return TrainState(
             params=params,
             optimizer_state=loop.optimizer().init(params),
@@ -174,7 +182,7 @@ def _init_states(
             diverged=jnp.zeros((), bool),
             best_params=params,
             best_score=jnp.full((), -1, jnp.float32),
-            history=History(unseen(3), Scores(unseen(), unseen(n_variables), unseen(n_free))),
+            history=History(unseen(3), Scores(unseen(), *map(unseen, n_scores))),
         )
 
     return jax.vmap(member)(keys, rates)

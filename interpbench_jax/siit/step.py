@@ -174,16 +174,27 @@ def update(
             gradient, found = mean_over_devices((gradient, found), batch.positions.sum())
         if outside == "freeze" and isinstance(model, TransformerConfig):
             gradient = without_nodes(gradient, Graph.of(model), free)
-        directions, new_state = optimizer.update(gradient, optimizer_state, params)
-        moved = jax.tree.map(lambda p, d: p - learning_rate * d, params, directions)
+        moved = take_step(params, optimizer_state, gradient, learning_rate, optimizer)
         # No step for what has no weight: Adam's momentum would move the weights all the same.
         params, optimizer_state = jax.tree.map(
             functools.partial(jnp.where, (weights[chosen] > 0).any()),
-            (moved, new_state),
+            moved,
             (params, optimizer_state),
         )
         losses = losses.at[chosen].set(found)
     return params, optimizer_state, losses
+
+
+def take_step(
+    params: Params,
+    optimizer_state: optax.OptState,
+    gradient: Params,
+    learning_rate: Float[Array, ""],
+    optimizer: optax.GradientTransformation,
+) -> tuple[Params, optax.OptState]:
+    """New weights and optimizer state after one step along a gradient."""
+    directions, new_state = optimizer.update(gradient, optimizer_state, params)
+    return jax.tree.map(lambda p, d: p - learning_rate * d, params, directions), new_state
 
 
 def without_nodes(

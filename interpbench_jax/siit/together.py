@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.siit.edge_sets import EdgeChecks, EdgeSets
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem
@@ -64,7 +65,8 @@ def train_together(
     both = [sides(*one, config) for one in zip(problems, given, strict=True)]
     training = _stacked([trained_on for trained_on, _ in both])
     looked_at = _stacked([part.take(slice(config.validation_pairs)) for _, part in both])
-    state = init_states_together(problems, models, members) if state is None else state
+    if state is None:
+        state = init_states_together([judged for _, judged in both], models, members)
     seen = state  # what every process can read
     if mesh is not None:
         state = spread_members(state, mesh, axis=1)
@@ -89,7 +91,7 @@ def init_states_together(
     """Fresh members of every case in the common shape, with a leading axis over cases.
 
     Args:
-      problems: one per case.
+      problems: one per case, that it will be judged on.
       models: their shapes.
       members: seeds and rates, the same for all cases.
 
@@ -97,9 +99,9 @@ def init_states_together(
       ValueError: as `train_together`.
     """
     common = _common_shape(problems, models)
-    n_variables, n_free = _most_nodes(problems)
+    most = _most_scores(problems)
     fresh = [
-        _pad_state(init_states(members, problem, model), common, n_variables, n_free)
+        _pad_state(init_states(members, problem, model), common, most)
         for problem, model in zip(problems, models, strict=True)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fresh)
@@ -168,7 +170,7 @@ def _advance(
 def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
     """One problem with a leading axis over cases; pairs of smaller ones come round again."""
     n_pairs = max(problem.n_pairs for problem in problems)
-    n_variables, n_free = _most_nodes(problems)
+    n_variables, n_free, _ = _most_scores(problems)
 
     def padded(problem: SiitProblem) -> SiitProblem:
         again: Int[np.ndarray, " pair"] = np.arange(n_pairs) % problem.n_pairs
@@ -179,25 +181,66 @@ def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
             variable_targets=jnp.concatenate([problem.variable_targets, unchanged]),
             variable_nodes=_rows(problem.variable_nodes, n_variables),
             free_nodes=_rows(problem.free_nodes, n_free),
+            edges=_padded_sets(problem.edges, [other.edges for other in problems]),
+            checks=_padded_checks(problem.checks, [other.checks for other in problems]),
         )
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, problems))
 
 
-def _most_nodes(problems: Sequence[SiitProblem]) -> tuple[int, int]:
-    """How many variables, and free nodes, the case with most of them has."""
-    return (
-        max(len(problem.variable_nodes) for problem in problems),
-        max(len(problem.free_nodes) for problem in problems),
+def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> EdgeSets | None:
+    """As many sets and rows as the case with most of them has; those added are never drawn."""
+    if sets is None:
+        return None
+    others = [other for other in of_all if other is not None]
+    n_sets = max(len(other.masks) for other in others)
+    n_rows = max(len(other.base) for other in others)
+    padded = {
+        name: _rows(getattr(sets, name), n_sets) for name in ("masks", "single", "several")
+    } | {
+        name: _rows(getattr(sets, name), n_rows)
+        for name in (
+            *("base", "source", "target", "positions"),
+            *("source_target", "source_positions"),
+        )
+    }
+    return sets._replace(**padded)
+
+
+def _padded_checks(
+    checks: EdgeChecks | None, of_all: Sequence[EdgeChecks | None]
+) -> EdgeChecks | None:
+    """As many as the case with most of them has; those added patch nothing."""
+    if checks is None:
+        return None
+    others = [other for other in of_all if other is not None]
+    again: Int[np.ndarray, " pair"] = np.arange(max(len(o.base) for o in others)) % len(checks.base)
+    n_checks = max(len(other.which) for other in others)
+    return EdgeChecks(
+        masks=_rows(checks.masks, n_checks),
+        base=checks.base[again],
+        source=checks.source[again],
+        positions=checks.positions[again],
+        targets=_rows(checks.targets, max(len(other.targets) for other in others))[:, again],
+        which=_rows(checks.which, n_checks),
     )
 
 
-def _rows(nodes: Array, n: int) -> Array:
-    return jnp.pad(nodes, ((0, n - len(nodes)), (0, 0)))
+def _most_scores(problems: Sequence[SiitProblem]) -> tuple[int, int, int]:
+    """How many variables, free nodes and checks the case with most of them has."""
+    return (
+        max(len(problem.variable_nodes) for problem in problems),
+        max(len(problem.free_nodes) for problem in problems),
+        max(0 if problem.checks is None else len(problem.checks.which) for problem in problems),
+    )
+
+
+def _rows(rows: Array, n: int) -> Array:
+    return jnp.pad(rows, ((0, n - len(rows)), *[(0, 0)] * (rows.ndim - 1)))
 
 
 def _pad_state(
-    state: TrainState, common: TransformerConfig, n_variables: int, n_free: int
+    state: TrainState, common: TransformerConfig, n_scores: tuple[int, int, int]
 ) -> TrainState:
     """Weights, moments and history with room for the largest case."""
 
@@ -221,7 +264,7 @@ def _pad_state(
         more = ((0, 0), (0, 0), (0, n - scores.shape[-1]))
         return jnp.pad(scores, more, constant_values=jnp.nan)
 
-    more = Scores(scores.accuracy, columns(scores.iia, n_variables), columns(scores.siia, n_free))
+    more = Scores(scores.accuracy, *map(columns, scores[1:], n_scores))
     return state._replace(
         params=weights(state.params, _NEVER),
         best_params=weights(state.best_params, _NEVER),
@@ -237,6 +280,7 @@ def _unpad_state(state: TrainState, model: TransformerConfig, problem: SiitProbl
         scores.accuracy,
         scores.iia[..., : len(problem.variable_nodes)],
         scores.siia[..., : len(problem.free_nodes)],
+        scores.edges[..., : 0 if problem.checks is None else len(problem.checks.which)],
     )
     best = {
         **params,

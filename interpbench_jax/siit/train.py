@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.edge_step import draw_edge_batch, own_rows, update_by_edges
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import (
     DATA,
@@ -85,7 +87,7 @@ def train_siit(
     settings = members[0].config
     training, validation = sides(problem, validation, settings)
     looked_at = validation.take(slice(settings.validation_pairs))
-    state = init_states(members, problem, model) if state is None else state
+    state = init_states(members, validation, model) if state is None else state
     seen = state  # what every process can read
     if mesh is not None:
         state = spread_members(state, mesh)
@@ -120,7 +122,8 @@ def worst_that_counts(scores: Scores, weights: Float[Array, "3"]) -> Float[Array
     """The smallest score, leaving out those whose loss has no weight."""
     iia = jnp.where(weights[IIT] > 0, scores.iia.min(initial=1.0), 1.0)
     siia = jnp.where(weights[STRICT] > 0, scores.siia.min(initial=1.0), 1.0)
-    return jnp.minimum(scores.accuracy, jnp.minimum(iia, siia))
+    others = jnp.minimum(jnp.minimum(iia, siia), scores.edges.min(initial=1.0))
+    return jnp.minimum(scores.accuracy, others)
 
 
 def finished(state: TrainState, config: SiitConfig) -> bool:
@@ -212,35 +215,15 @@ def _round(
     loop: Loop,
     divided: bool,
 ) -> TrainState:
-    optimizer, rates = loop.optimizer(), state.rates
-    free = training.free_nodes.sum(0)
+    rates = state.rates
+    take = _edge_step if loop.patches == "edges" else _node_step
+    step = take(training, rates.weights, model, loop, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:
         params, optimizer_state, key, total = carry
         key, batch_key = jax.random.split(key)
-        batch = draw_batch(
-            training,
-            batch_key,
-            batch_size=loop.batch_size,
-            strict_sampling=loop.strict_sampling,
-            variable_sampling=loop.variable_sampling,
-        )
-        if divided:
-            batch = own_part(batch)
-        params, optimizer_state, losses = update(
-            params,
-            optimizer_state,
-            batch,
-            free,
-            rates.weights,
-            _learning_rate(state, index, loop),
-            model=model,
-            optimizer=optimizer,
-            steps=loop.steps,
-            outside=loop.outside,
-            source_gradient=loop.source_gradient,
-            divided=divided,
-        )
+        learning_rate = _learning_rate(state, index, loop)
+        params, optimizer_state, losses = step(params, optimizer_state, batch_key, learning_rate)
         return params, optimizer_state, key, total + losses
 
     left = loop.max_batches - state.round * loop.round_batches
@@ -271,6 +254,78 @@ def _round(
         best_score=jnp.where(better, worst, state.best_score),
         history=history,
     )
+
+
+Step = Callable[[Params, optax.OptState, Array, Array], tuple[Params, optax.OptState, Array]]
+"""`(params, optimizer state, key, learning rate)` to new ones and the three losses."""
+
+
+def _node_step(
+    training: SiitProblem,
+    weights: Float[Array, "3"],
+    model: TransformerConfig | Network,
+    loop: Loop,
+    divided: bool,
+) -> Step:
+    optimizer, free = loop.optimizer(), training.free_nodes.sum(0)
+
+    def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
+        batch = draw_batch(
+            training,
+            key,
+            batch_size=loop.batch_size,
+            strict_sampling=loop.strict_sampling,
+            variable_sampling=loop.variable_sampling,
+        )
+        return update(
+            params,
+            state,
+            own_part(batch) if divided else batch,
+            free,
+            weights,
+            rate,
+            model=model,
+            optimizer=optimizer,
+            steps=loop.steps,
+            outside=loop.outside,
+            source_gradient=loop.source_gradient,
+            divided=divided,
+        )
+
+    return step
+
+
+def _edge_step(
+    training: SiitProblem,
+    weights: Float[Array, "3"],
+    model: TransformerConfig | Network,
+    loop: Loop,
+    divided: bool,
+) -> Step:
+    if training.edges is None:
+        raise ValueError("patches='edges' needs a problem with `edges`: see `draw_edge_sets`")
+    edges, optimizer = training.edges, loop.optimizer()
+
+    def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
+        batch = draw_edge_batch(
+            edges,
+            key,
+            batch_size=loop.batch_size,
+            outside_rows=loop.outside_rows,
+            single_rows=loop.single_rows,
+        )
+        return update_by_edges(
+            params,
+            state,
+            own_rows(batch) if divided else batch,
+            weights,
+            rate,
+            model=model,
+            optimizer=optimizer,
+            divided=divided,
+        )
+
+    return step
 
 
 def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, ""]:

@@ -1,4 +1,4 @@
-"""Does the model follow its circuit, node by node? Accuracy, IIA and SIIA."""
+"""Does the model follow its circuit? Accuracy, IIA and SIIA by nodes; agreement by edges."""
 
 import functools
 from typing import NamedTuple
@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
-from interpbench_jax.siit.losses import agreement
+from interpbench_jax.siit.edge_sets import EdgeChecks, has_answer
+from interpbench_jax.siit.losses import agreement, is_right
 from interpbench_jax.siit.problem import SiitProblem
 
 
@@ -22,16 +23,18 @@ class Scores(NamedTuple):
         intervention accuracy).
       siia: per node outside the circuit, when it takes its value from the source and nothing may
         change (strict interchange intervention accuracy).
+      edges: for each of the problem's checks, under its patch of edges, if it has any.
     """
 
     accuracy: Float[Array, ""]
     iia: Float[Array, " variable"]
     siia: Float[Array, " free"]
+    edges: Float[Array, " check"]
 
     def worst(self) -> Float[Array, ""]:
         """The smallest of all."""
-        both = jnp.concatenate([self.iia, self.siia])
-        return jnp.minimum(self.accuracy, both.min(initial=1.0))
+        others = jnp.concatenate([self.iia, self.siia, self.edges])
+        return jnp.minimum(self.accuracy, others.min(initial=1.0))
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -74,5 +77,44 @@ def scores_and_finiteness(
         return agreed, jnp.isfinite(logits).all()
 
     scores, finite = jax.lax.map(score, (masks, which))
-    found = Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :])
-    return found, finite.all()
+    edges, edges_finite = jnp.zeros(0), jnp.array(True)
+    if problem.checks is not None:
+        edges, edges_finite = agreement_and_finiteness(params, network, problem.checks)
+    found = Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :], edges)
+    return found, finite.all() & edges_finite
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def edge_agreement(
+    params: Params, model: TransformerConfig | Network, checks: EdgeChecks
+) -> Float[Array, " check"]:
+    """For each set of edges: share of positions at which the model answers as the algorithm does.
+
+    Both with the edges patched; see `EdgeChecks`. 1 where the algorithm has no answer anywhere.
+
+    Args:
+      params: weights.
+      model: a transformer's shape, or another network.
+      checks: sets of edges, and the algorithm's answers.
+    """
+    return agreement_and_finiteness(params, as_network(model), checks)[0]
+
+
+def agreement_and_finiteness(
+    params: Params, network: Network, checks: EdgeChecks
+) -> tuple[Float[Array, " check"], Bool[Array, ""]]:
+    """As `edge_agreement`, and tells whether all outputs of all runs are finite."""
+    _, written = network.run(params, checks.source)
+
+    def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        mask, which = case
+        logits, _ = network.run(params, checks.base, EdgePatch(mask, written))
+        target = checks.targets[which]
+        weights = checks.positions * has_answer(target)
+        right = (is_right(logits, target) * weights).sum()
+        total = weights.sum()
+        agreed = jnp.where(total > 0, right / jnp.maximum(total, 1e-9), 1.0)
+        return agreed, jnp.isfinite(logits).all()
+
+    agreed, finite = jax.lax.map(score, (checks.masks, checks.which))
+    return agreed, finite.all()

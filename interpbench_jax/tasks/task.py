@@ -132,6 +132,14 @@ class Task(Protocol):
         """What the algorithm answers."""
         ...
 
+    @property
+    def defined_answers(self) -> Answers:
+        """The same, but `NO_LABEL`, or NaN, where the algorithm has no single answer.
+
+        A program has none where a patch makes it average values of which it needs one.
+        """
+        ...
+
     def split(self, held_out: float) -> Split:
         """Which inputs are trained on and which are not."""
         ...

@@ -75,7 +75,7 @@ def make_model(
     with contextlib.ExitStack() as opened:
         state, saved = None, None
         if checkpoints is not None:
-            fresh = init_states(members, task.training, task.alignment.network)
+            fresh = init_states(members, task.validation, task.alignment.network)
             run = describe_run([task.task], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             state = saved.latest(fresh)
@@ -130,7 +130,8 @@ def make_models_together(
     with contextlib.ExitStack() as opened:
         state, saved = None, None
         if checkpoints is not None:
-            fresh = init_states_together(problems, models, members)  # refuses shapes that differ
+            judged = [task.validation for task in tasks]
+            fresh = init_states_together(judged, models, members)  # refuses shapes that differ
             run = describe_run([task.task for task in tasks], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             state = saved.latest(fresh)

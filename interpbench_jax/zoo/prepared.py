@@ -8,8 +8,15 @@ import jax
 from interpbench_jax.alignment import Alignment, align
 from interpbench_jax.compiler import get_task
 from interpbench_jax.model import TransformerConfig
-from interpbench_jax.siit import Member, SiitProblem, device_mesh, problem_of_pairs
-from interpbench_jax.tasks import Part, Split, Task, pairs_per_part
+from interpbench_jax.siit import (
+    Member,
+    SiitProblem,
+    device_mesh,
+    draw_edge_sets,
+    problem_of_pairs,
+    usual_checks,
+)
+from interpbench_jax.tasks import Pairs, Part, Split, Task, pairs_per_part
 
 _SEED = 0
 """Of the pairs, whatever the seeds of the models."""
@@ -65,12 +72,25 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
         task = get_task(task, min_length=config.min_length, same_size=config.same_size)
     alignment, split = align(task), task.split(config.held_out)
 
-    def problem(n_pairs: int, part: Part) -> SiitProblem:
-        pairs = task.pairs(split, part, n_pairs, jax.random.key(_SEED))
-        return problem_of_pairs(task, alignment, pairs)
+    def problem(n_pairs: int, part: Part, *, trained: bool, judged: bool) -> SiitProblem:
+        key = jax.random.key(_SEED)
+        pairs = task.pairs(split, part, n_pairs, key)
+        found = problem_of_pairs(task, alignment, pairs)
+        key_sets, key_checks = jax.random.split(jax.random.fold_in(key, 1))
+        if config.patches == "edges" and trained:
+            sets = draw_edge_sets(task, alignment, pairs, key_sets, n_rows=config.edge_rows)
+            found = found._replace(edges=sets)
+        if config.patches == "edges" and judged:
+            some = Pairs(*(part[: config.checked_pairs] for part in pairs))
+            checks = usual_checks(task, alignment, some, key_checks, n_random=config.checked_sets)
+            found = found._replace(checks=checks)
+        return found
 
     if split.divided:
-        parts = [problem(n_pairs, part) for part, n_pairs in counts.items()]
+        parts = [
+            problem(n_pairs, part, trained=part == "train", judged=part == "validation")
+            for part, n_pairs in counts.items()
+        ]
     else:
-        parts = [problem(config.n_pairs, "train")] * len(counts)
+        parts = [problem(config.n_pairs, "train", trained=True, judged=True)] * len(counts)
     return Prepared(task, alignment, split, *parts)

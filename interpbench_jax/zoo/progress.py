@@ -23,6 +23,7 @@ class Progress(NamedTuple):
       accuracy: share of positions that come out right.
       iia: the worst of the variables.
       siia: the worst of the nodes outside the circuit.
+      edges: the worst of the checks of patched edges; 1 where there are none.
       done: whether the member has ended.
       diverged: whether it ended because a loss was no longer finite.
       leading: which member would be kept, of those that still run.
@@ -37,6 +38,7 @@ class Progress(NamedTuple):
     accuracy: list[float]
     iia: list[float]
     siia: list[float]
+    edges: list[float]
     done: list[bool]
     diverged: list[bool]
     leading: int
@@ -52,13 +54,12 @@ def progress_of(
     """Reads the last round off a training state."""
     last = int(state.round.max())
     scores = [np.asarray(x)[:, last - 1] for x in state.history.scores]
-    accuracy, iia, siia = scores[0], *(x.min(-1, initial=1.0) for x in scores[1:])
+    accuracy, iia, siia, edges = scores[0], *(x.min(-1, initial=1.0) for x in scores[1:])
     losses, weights = np.asarray(state.history.losses)[:, last - 1], np.asarray(state.rates.weights)
     # What counts for any member, as when the best of them is chosen in the end.
     counts = weights.max(0) > 0
-    worst = np.minimum(
-        accuracy, np.minimum(np.where(counts[IIT], iia, 1), np.where(counts[STRICT], siia, 1))
-    )
+    nodes = np.minimum(np.where(counts[IIT], iia, 1), np.where(counts[STRICT], siia, 1))
+    worst = np.minimum(np.minimum(accuracy, nodes), edges)
     return Progress(
         case=case,
         round=last,
@@ -69,6 +70,7 @@ def progress_of(
         accuracy=accuracy.tolist(),
         iia=iia.tolist(),
         siia=siia.tolist(),
+        edges=edges.tolist(),
         done=np.asarray(state.done).tolist(),
         diverged=np.asarray(state.diverged).tolist(),
         leading=int(np.nan_to_num(worst, nan=-1).argmax()),

@@ -63,7 +63,7 @@ def test_padding_takes_no_part() -> None:
     """Its weights stay, however long training goes on."""
     stacked = module._stacked([copy_problem(), larger_problem()])
     common = common_shape([MODEL, LARGER])
-    fresh = module._pad_state(init_states(CROWD, copy_problem(), MODEL), common, 2, 2)
+    fresh = module._pad_state(init_states(CROWD, copy_problem(), MODEL), common, (2, 2, 0))
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
     loop = module.Loop.of(CROWD[0].config)

@@ -120,6 +120,11 @@ class CausalTask:
         """What the algorithm answers."""
         return CausalAnswers(self.algorithm)
 
+    @property
+    def defined_answers(self) -> CausalAnswers:
+        """A causal model answers everything."""
+        return self.answers
+
     @cached_property
     def categorical(self) -> bool:
         """Whether answers are labels."""

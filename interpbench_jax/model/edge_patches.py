@@ -1,0 +1,72 @@
+"""Residual streams of runs under edge patches, in which every row has a set of edges of its own.
+
+The runs on the sources and on the bases are one run of twice the rows, so that an edge patch costs
+no matrix product more than two plain runs. What a row's readers see differs by its mask only, and
+is spelled out over writers: elementwise work with the rows innermost, which a CPU does from its
+cache as long as there are not many rows.
+"""
+
+import functools
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from interpbench_jax.model.bilinear import spelled_out_product
+from interpbench_jax.model.columns import columnwise
+from interpbench_jax.model.graph import TransformerGraph
+from interpbench_jax.model.stream import Stream
+
+
+class EdgePatchStream(Stream):
+    """Runs sources as they are, and bases with edges patched from them; lives while it is traced.
+
+    Rows are the sources, then as many bases.
+    """
+
+    def __init__(self, graph: TransformerGraph, masks: Float[Array, "row writer reader"]) -> None:
+        """An empty stream; masks are of the bases, and entries that are no edges have no effect."""
+        self.graph = graph
+        self._masks = masks.transpose(1, 2, 0)
+        self._differences: list[Array] = []  # of what is written on the source and on the base
+        self._sum = jnp.zeros(())
+
+    def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
+        """Takes the embedded tokens."""
+        self._write(embedded[None])
+
+    def write_heads(
+        self,
+        z: Float[Array, "head d_head pos batch"],
+        weight: Float[Array, "head d_head d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        self._write(columnwise("hed,hen->hdn", weight, z))
+        self._sum += bias[:, None, None]
+
+    def write_mlp(
+        self,
+        hidden: Float[Array, "d_mlp pos batch"],
+        weight: Float[Array, "d_mlp d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what an MLP writes."""
+        self._write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
+
+    def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
+        """What these readers see: on the sources all the same, on the bases as the masks say."""
+        differences = jnp.concatenate(self._differences)
+        masks = self._masks[: len(differences), readers]
+        patched = spelled_out_product("wrn,wdpn->rdpn", masks, differences, "r")
+        sources, bases = jnp.split(self._sum, 2, axis=-1)
+        same = jnp.broadcast_to(sources[None], patched.shape)
+        return jnp.concatenate([same, bases[None] + patched], -1)
+
+    def read_last(self) -> Float[Array, "d_model pos batch"]:
+        """What the logits are made of."""
+        return self.read(slice(self.graph.n_readers - 1, self.graph.n_readers))[0]
+
+    def _write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
+        sources, bases = jnp.split(outputs, 2, axis=-1)
+        self._differences.append(sources - bases)
+        self._sum += functools.reduce(jnp.add, list(outputs))

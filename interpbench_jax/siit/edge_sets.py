@@ -1,0 +1,296 @@
+"""Sets of edges that are patched together, and what the algorithm answers under them.
+
+A set has two parts. Inside, groups of edges of the circuit: the algorithm answers something else
+when these are patched. Outside, edges that stand for nothing in the algorithm: its answer stays.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from interpbench_jax.alignment import Alignment
+from interpbench_jax.tasks.task import NO_LABEL, Answers, Behaviour, Pairs, Task, answer_in_chunks
+
+N_SETS = 1_024
+"""How many sets of groups are looked at; all of them where there are no more (ten groups)."""
+
+
+class EdgeSets(NamedTuple):
+    """Pairs of inputs to train on, each with a set of the circuit's edges that is patched.
+
+    Every set has equally many rows, those of one set side by side.
+
+    Attributes:
+      masks: of the network, 1 at the circuit's edges that are patched. The first set is empty.
+      single: chance that a set is drawn where a single group of edges is asked for.
+      several: chance that it is drawn where any set is asked for.
+      rows_per_set: how many rows a set has.
+      base: token ids of the inputs to run on.
+      source: token ids of the inputs that patched edges take their values from.
+      target: what the algorithm answers on the base under the row's set.
+      positions: weight of each position; 0 where the algorithm has no answer.
+      source_target: what the unpatched model shall say on the source.
+      source_positions: weight of each position for it.
+      outside: 1 at edges of the network that stand for nothing in the algorithm.
+    """
+
+    masks: Float[Array, "set writer reader"]
+    single: Float[Array, " set"]
+    several: Float[Array, " set"]
+    rows_per_set: Int[Array, ""]
+    base: Int[Array, "row pos"]
+    source: Int[Array, "row pos"]
+    target: Num[Array, "row pos"]
+    positions: Float[Array, "row pos"]
+    source_target: Num[Array, "row pos"]
+    source_positions: Float[Array, "row pos"]
+    outside: Float[Array, "writer reader"]
+
+
+class EdgeChecks(NamedTuple):
+    """Sets of edges that a model is judged by, all on the same pairs.
+
+    Attributes:
+      masks: of the network, 1 at the edges that are patched.
+      base: token ids of the inputs to run on.
+      source: token ids of the inputs that patched edges take their values from.
+      positions: weight of each position.
+      targets: what the algorithm answers on the base under some sets of its edges; -1 or NaN where
+        it has no answer.
+      which: for each check its place among the targets.
+    """
+
+    masks: Float[Array, "check writer reader"]
+    base: Int[Array, "pair pos"]
+    source: Int[Array, "pair pos"]
+    positions: Float[Array, "pair pos"]
+    targets: Num[Array, "target pair pos"]
+    which: Int[Array, " check"]
+
+
+def sets_of_groups(
+    alignment: Alignment, n_sets: int, rng: np.random.Generator
+) -> Bool[np.ndarray, "set group"]:
+    """Which groups of the circuit's edges are patched together.
+
+    None, then each group alone, then all other sets where there are at most `n_sets` in all;
+    otherwise all groups, and drawn sets: half of them with a share of the groups that is itself
+    drawn, half with all edges of some writers.
+
+    Args:
+      alignment: its groups.
+      n_sets: at most so many, but none of the first is left out.
+      rng: draws the sets.
+    """
+    n = len(alignment.groups)
+    first = np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)])
+    if 2**n <= n_sets:
+        every = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
+        return np.concatenate([first, every[every.sum(1) > 1]])
+    n_drawn = max(n_sets - len(first) - 1, 0)
+    share = rng.random((n_drawn, 1))
+    by_group = rng.random((n_drawn, n)) < share
+    writers = alignment.algorithm.graph.writers
+    chosen = rng.random((n_drawn, len(writers))) < share
+    of_writer = np.array(
+        [[any(edge[0] == name for edge in own) for own, _ in alignment.groups] for name in writers]
+    )
+    by_writer = (chosen[:, :, None] & of_writer).any(1)
+    drawn = np.where(np.arange(n_drawn)[:, None] % 2, by_writer, by_group)
+    return np.concatenate([first, np.ones((1, n), bool), drawn])
+
+
+def group_masks(
+    alignment: Alignment,
+) -> tuple[Float[np.ndarray, "group _ _"], Float[np.ndarray, "group writer reader"]]:
+    """Masks of every group, in the algorithm and in the network."""
+    own_graph, graph = alignment.algorithm.graph, alignment.graph
+    own = np.zeros((len(alignment.groups), *own_graph.valid.shape), np.float32)
+    theirs = np.zeros((len(alignment.groups), *graph.valid.shape), np.float32)
+    for place, (edges, stand_for) in enumerate(alignment.groups):
+        for masks, of, names in ((own, own_graph, edges), (theirs, graph, stand_for)):
+            for writer, reader in names:
+                masks[place, of.writer_index(writer), of.reader_index(reader)] = 1
+    return own, theirs
+
+
+def draw_edge_sets(
+    task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_rows: int, n_sets: int = N_SETS
+) -> EdgeSets:
+    """Draws sets of the circuit's edges, pairs for each, and asks the algorithm.
+
+    Args:
+      task: the algorithm.
+      alignment: where it lives in the network to be trained.
+      pairs: to draw from, with replacement.
+      key: a JAX random key.
+      n_rows: about how many rows, of all sets together.
+      n_sets: at most so many sets.
+    """
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    groups = sets_of_groups(alignment, n_sets, rng)
+    own, theirs = group_masks(alignment)
+    n, per_set = len(groups), max(n_rows // len(groups), 1)
+    rows = rng.integers(0, len(pairs.base), (n, per_set))
+    masks = groups.astype(np.float32)
+    target = _answer_sets(
+        task.defined_answers,
+        pairs.base[rows],
+        pairs.source[rows],
+        np.einsum("sg,gwr->swr", masks, own),
+    )
+    answered = np.asarray(has_answer(target))
+    positions = pairs.positions[rows] * answered
+    counts = np.asarray(positions.any((1, 2)), np.float32)
+    sources = Pairs(pairs.source, pairs.source, pairs.positions)
+    behaviour = task.behaviour(sources)
+    flat = rows.reshape(-1)
+    if behaviour is None:
+        nothing = np.zeros((1, *own.shape[1:]), np.float32)
+        said = answer_in_chunks(task.answers, pairs.source, pairs.source, nothing)[0]
+        behaviour = Behaviour(said, pairs.positions)
+    source_target, source_positions = (np.asarray(part)[flat] for part in behaviour)
+    sizes = groups.sum(1)
+    return EdgeSets(
+        masks=jnp.asarray(np.einsum("sg,gwr->swr", masks, theirs)),
+        single=jnp.asarray(counts * (sizes == 1)),
+        several=jnp.asarray(counts * (sizes > 0)),
+        rows_per_set=jnp.array(per_set),
+        base=jnp.asarray(pairs.base[flat]),
+        source=jnp.asarray(pairs.source[flat]),
+        target=jnp.where(answered, target, 0).reshape(len(flat), -1),
+        positions=jnp.asarray(positions).reshape(len(flat), -1),
+        source_target=jnp.asarray(source_target),
+        source_positions=jnp.asarray(source_positions),
+        outside=jnp.asarray(alignment.outside, jnp.float32),
+    )
+
+
+def draw_outside(
+    key: Array, outside: Float[Array, "writer reader"], share: Float[Array, " row"]
+) -> Float[Array, "row writer reader"]:
+    """Draws sets of edges outside the circuit: half of them by edges, half by whole writers.
+
+    Args:
+      key: a JAX random key.
+      outside: 1 at the edges that can be drawn.
+      share: of the edges, or writers, that each row has.
+    """
+    key_kind, key_edge, key_writer = jax.random.split(key, 3)
+    n, (n_writers, _) = len(share), outside.shape
+    share = share[:, None, None]
+    by_edge = jax.random.uniform(key_edge, (n, *outside.shape)) < share
+    by_writer = jax.random.uniform(key_writer, (n, n_writers, 1)) < share
+    kind = jax.random.bernoulli(key_kind, 0.5, (n, 1, 1))
+    return jnp.where(kind, by_edge, by_writer) * outside
+
+
+def edge_checks(
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    groups: Bool[np.ndarray, "check group"],
+    outside: Num[np.ndarray, "check writer reader"],
+) -> EdgeChecks:
+    """Asks the algorithm about sets of edges on given pairs.
+
+    Args:
+      task: the algorithm.
+      alignment: where it lives in the network that is judged.
+      pairs: to judge it by.
+      groups: which groups of the circuit's edges each check patches.
+      outside: 1 at the edges outside the circuit that it patches as well.
+    """
+    own, theirs = group_masks(alignment)
+    different, which = np.unique(groups, axis=0, return_inverse=True)
+    asked = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
+    shape = (len(different), *pairs.base.shape)
+    rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
+    return EdgeChecks(
+        masks=jnp.asarray(np.einsum("sg,gwr->swr", groups.astype(np.float32), theirs) + outside),
+        base=jnp.asarray(pairs.base),
+        source=jnp.asarray(pairs.source),
+        positions=jnp.asarray(pairs.positions),
+        targets=_answer_sets(task.defined_answers, *rows, asked),
+        which=jnp.asarray(which.reshape(-1)),
+    )
+
+
+def usual_checks(
+    task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_random: int
+) -> EdgeChecks:
+    """All edges outside at once, every group of the circuit, every edge outside, random sets.
+
+    In this order.
+
+    Args:
+      task: the algorithm.
+      alignment: where it lives in the network that is judged.
+      pairs: to judge it by.
+      key: a JAX random key.
+      n_random: how many random sets, with edges inside and outside.
+    """
+    n_groups, outside = len(alignment.groups), alignment.outside
+    places = np.argwhere(outside)
+    each = np.zeros((len(places), *outside.shape), np.float32)
+    each[np.arange(len(places)), places[:, 0], places[:, 1]] = 1
+    groups, drawn = random_sets(alignment, key, n_random)
+    return edge_checks(
+        task,
+        alignment,
+        pairs,
+        np.concatenate(
+            [
+                np.zeros((1, n_groups), bool),
+                np.eye(n_groups, dtype=bool),
+                np.zeros((len(each), n_groups), bool),
+                groups,
+            ]
+        ),
+        np.concatenate(
+            [outside[None].astype(np.float32), np.zeros((n_groups, *outside.shape)), each, drawn]
+        ),
+    )
+
+
+def random_sets(
+    alignment: Alignment, key: Array, n: int
+) -> tuple[Bool[np.ndarray, "set group"], Float[np.ndarray, "set writer reader"]]:
+    """Draws sets of edges: groups of the circuit, and edges outside, with shares of their own.
+
+    The share of the groups, and of the edges outside, is drawn for each set; half of the sets are
+    drawn by edges, half by whole writers.
+    """
+    key_groups, key_share, key_outside = jax.random.split(key, 3)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_groups)))
+    n_first = len(alignment.groups) + 2
+    if 2 ** len(alignment.groups) <= N_SETS:
+        every = sets_of_groups(alignment, N_SETS, rng)
+        groups = every[rng.integers(0, len(every), n)]
+    else:
+        groups = sets_of_groups(alignment, n_first + n, rng)[n_first:]
+    share = jax.random.uniform(key_share, (n,))
+    drawn = draw_outside(key_outside, jnp.asarray(alignment.outside, jnp.float32), share)
+    return groups, np.asarray(drawn)
+
+
+@jax.jit
+def _answer_sets(
+    answers: Answers,
+    base: Int[Array, "set row pos"],
+    source: Int[Array, "set row pos"],
+    masks: Float[Array, "set writer reader"],
+) -> Num[Array, "set row pos"]:
+    return jax.lax.map(
+        lambda case: answers(case[0], case[1], case[2][None])[0], (base, source, masks)
+    )
+
+
+def has_answer(answers: Num[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    """Where the algorithm has an answer."""
+    if jnp.issubdtype(answers.dtype, jnp.integer):
+        return answers != NO_LABEL
+    return ~jnp.isnan(answers)
