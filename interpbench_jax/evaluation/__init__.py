@@ -8,6 +8,15 @@ from interpbench_jax.evaluation.abstraction import (
     abstraction_targets,
     draw_interventions,
 )
+from interpbench_jax.evaluation.certificate import (
+    Audit,
+    Certificate,
+    EdgeScores,
+    LevelCertificate,
+    audit_circuit,
+    certify,
+    edge_scores,
+)
 from interpbench_jax.evaluation.circuit_accuracy import circuit_accuracy
 from interpbench_jax.evaluation.edge_effects import edge_effects
 from interpbench_jax.evaluation.leakage import N_SUBSETS, Leakage, leakage, subset_agreement
@@ -20,17 +29,24 @@ __all__ = [
     "N_SUBSETS",
     "Ablation",
     "Abstraction",
+    "Audit",
+    "Certificate",
+    "EdgeScores",
     "Interventions",
     "Leakage",
+    "LevelCertificate",
     "NodeEffects",
     "Scores",
     "ablation_source",
     "abstraction",
     "abstraction_targets",
     "agreement",
+    "audit_circuit",
+    "certify",
     "circuit_accuracy",
     "draw_interventions",
     "edge_effects",
+    "edge_scores",
     "leakage",
     "position_leakage",
     "node_effects",
