@@ -9,6 +9,8 @@ from interpbench_jax.evaluation.abstraction import (
     draw_interventions,
 )
 from interpbench_jax.evaluation.certificate import (
+    N_RANDOM,
+    N_RUNS,
     Audit,
     Certificate,
     EdgeScores,
@@ -26,6 +28,8 @@ from interpbench_jax.siit import Scores, agreement, validate
 
 __all__ = [
     "ABLATIONS",
+    "N_RANDOM",
+    "N_RUNS",
     "N_SUBSETS",
     "Ablation",
     "Abstraction",

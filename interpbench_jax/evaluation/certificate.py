@@ -513,7 +513,7 @@ def _changed(
             before, after = (
                 judge.answers_to(block, level.groups_of(asked[part])) for asked in (sets, larger)
             )
-            weights = block.positions[None] * _differ(before, after)
+            weights = jnp.asarray(block.positions)[None] * _differ(before, after)
             found = judge.give(level, block, larger[part], after, weights)
             counts[:, part] += np.asarray(found, np.float64)[:, : len(larger[part])]
     return counts[0], counts[1]

@@ -173,7 +173,7 @@ class EdgeJudge(NamedTuple):
     ) -> tuple[Float[Array, "2 _"], Float[Array, " 2"]]:
         groups, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
         targets = self.answers_to(block, groups)[which.reshape(-1)]
-        weights = block.positions[None] * has_answer(targets)
+        weights = jnp.asarray(block.positions)[None] * has_answer(targets)
         counts = jnp.broadcast_to((block.positions > 0)[None], targets.shape)
         unanswered = (counts & ~has_answer(targets)).any(-1).sum()
         rows = jnp.stack([unanswered, counts.any(-1).sum()]).astype(jnp.float32)

@@ -38,7 +38,7 @@ class EdgeLevel(NamedTuple):
 
     def groups_of(self, sets: Bool[np.ndarray, "set unit"]) -> Bool[np.ndarray, "set group"]:
         """The groups of the circuit's edges that sets of units patch."""
-        return sets.astype(np.float32) @ self.groups.astype(np.float32) > 0
+        return np.asarray(sets.astype(np.float32) @ self.groups.astype(np.float32) > 0)
 
 
 def qkv_level(alignment: Alignment) -> EdgeLevel:
@@ -74,12 +74,12 @@ def draw_sets(level: EdgeLevel, rng: np.random.Generator, n: int) -> Bool[np.nda
       rng: draws the sets.
       n: how many.
     """
-    leaves = level.edges.any(2).T.astype(np.float32)
+    leaves = np.asarray(level.edges.any(2).T, np.float32)
     sets = np.zeros((n, len(level.names)), bool)
     for part in (level.inside, ~level.inside):
         share = rng.random((n, 1))
         one_by_one = rng.random(sets.shape) < share
-        writers = rng.random((n, len(leaves))) < share
+        writers = rng.random((n, leaves.shape[0])) < share
         of_writers = writers.astype(np.float32) @ leaves > 0
         sets |= np.where(rng.random((n, 1)) < 0.5, of_writers, one_by_one) & part
     return sets
