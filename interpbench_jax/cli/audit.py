@@ -1,7 +1,7 @@
 """`interpbench audit`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -10,6 +10,9 @@ from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.certificates import print_audits, print_certificates
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.files import read_text, to_json
+
+if TYPE_CHECKING:
+    from interpbench_jax.evaluation import Audit, Certificate
 
 
 def audit(
@@ -56,7 +59,8 @@ def audit(
         except ValueError as error:
             raise ValueError(f"{circuit}: {error}") from error
     settings = {"n_pairs": n_pairs, "n_random": n_sets, "n_runs": n_runs, "seed": seed}
-    certificates, audits = {}, {}
+    certificates: dict[str, Certificate] = {}
+    audits: dict[str, Audit] = {}
     for name, model in load_models(models).items():
         with Console(stderr=True).status(f"auditing {name}"):
             if claimed is None:
@@ -64,8 +68,9 @@ def audit(
             else:
                 audits[name] = verify_claim(model, claimed, **settings)
     if as_json:
-        found = [(name, one.describe()) for name, one in (*certificates.items(), *audits.items())]
-        rows = [{"model": name, **described} for name, described in found]
+        described = {name: one.describe() for name, one in certificates.items()}
+        described |= {name: one.describe() for name, one in audits.items()}
+        rows = [{"model": name, **one} for name, one in described.items()]
         print(to_json(rows, indent=1))
     elif claimed is None:
         print_certificates(certificates)

@@ -42,7 +42,7 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
             silent = np.array(level.names[: level.n_inside])[np.isnan(level.necessity)]
             _print_worst(f"model {name}, {kind}", level)
             if len(silent):
-                _line(f"  changes no answer, whatever else is patched: {', '.join(silent)}")
+                _line(f"  no patch that was tried changes an answer by {', '.join(silent)}")
 
 
 def print_audits(found: Mapping[str, "Audit"]) -> None:

@@ -450,27 +450,22 @@ def _search(
     """Looks for a set with less agreement, on the first block of pairs.
 
     Goes over the units, `MOST_SETS` at a time: of those the one is put in, or taken out, that
-    lowers agreement most, if any does. Ends when none of all the units does, or after about
-    `n_runs` runs.
+    lowers agreement most, or all that lower it, if that is lower still. Ends when none of all the
+    units does, or after about a quarter of `n_runs` runs.
     """
     some = Blocks(*(part[:1] for part in blocks))
-    here, n_units = start, len(level.names)
-    lowest, left, in_vain, place = (
-        _least(judge.judge(level, some, here[None]).agreement),
-        n_runs,
-        0,
-        0,
-    )
+    n_units, place, in_vain, left = len(level.names), 0, 0, n_runs // 4
+    here, lowest = start, _least(judge.judge(level, some, start[None]).agreement)
     while in_vain < n_units and left > 0:
-        tried = np.arange(place, min(place + MOST_SETS, n_units))
-        flipped = here ^ np.eye(n_units, dtype=bool)[tried]
-        agreed = judge.judge(level, some, flipped).agreement
+        each = np.eye(n_units, dtype=bool)[place : place + MOST_SETS]
+        agreed = judge.judge(level, some, here ^ each).agreement
+        in_vain += len(each)
         if _least(agreed) < lowest:
-            here, lowest, in_vain = flipped[_place_of_least(agreed)], _least(agreed), 0
-        else:
-            in_vain += len(tried)
-        left -= len(tried) * ROWS
-        place = (place + len(tried)) % n_units
+            both = here ^ np.stack([each[_place_of_least(agreed)], each[agreed < lowest].any(0)])
+            agreed = judge.judge(level, some, both).agreement
+            here, lowest, in_vain = both[_place_of_least(agreed)], _least(agreed), 0
+        left -= len(each) * ROWS
+        place = (place + len(each)) % n_units
     return here
 
 
@@ -492,7 +487,9 @@ def _necessity(
     silent = np.flatnonzero(total == 0)
     if len(silent):
         some = Blocks(*(part[: max(1, int(n_runs / (2 * _N_CONTEXTS * ROWS)))] for part in blocks))
-        sets = np.stack([_context(judge, level, some, unit, rng) for unit in units[silent]])
+        sets = np.stack(
+            [_context(judge, level, some, unit, rng) for unit in units[silent].tolist()]
+        )
         right[silent], total[silent] = _changed(judge, level, blocks, sets, units[silent])
     return np.where(total > 0, right / np.maximum(total, 1e-9), np.nan)
 

@@ -34,7 +34,8 @@ class EdgeLevel(NamedTuple):
         """The network's edges that sets of units patch."""
         n_units, n_writers, n_readers = self.edges.shape
         flat = self.edges.reshape(n_units, n_writers * n_readers).astype(np.float32)
-        return (sets.astype(np.float32) @ flat > 0).reshape(len(sets), n_writers, n_readers)
+        patched = np.asarray(sets.astype(np.float32) @ flat > 0)
+        return patched.reshape(len(sets), n_writers, n_readers)
 
     def groups_of(self, sets: Bool[np.ndarray, "set unit"]) -> Bool[np.ndarray, "set group"]:
         """The groups of the circuit's edges that sets of units patch."""
