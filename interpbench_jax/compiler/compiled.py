@@ -124,6 +124,11 @@ class CompiledCase:
         """What the algorithm answers: by its tables where the compiled model is heavy."""
         return self.answers_by()
 
+    @property
+    def defined_answers(self) -> CompiledAnswers | TabulatedAnswers:
+        """As `answers`, by the tables, which tell where there is no single answer."""
+        return self.answers_by(tabulated=True)
+
     def answers_by(self, *, tabulated: bool | None = None) -> CompiledAnswers | TabulatedAnswers:
         """What the algorithm answers.
 

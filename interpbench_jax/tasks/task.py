@@ -132,6 +132,11 @@ class Task(Protocol):
         """What the algorithm answers."""
         ...
 
+    @property
+    def defined_answers(self) -> Answers:
+        """As `answers`, with `NO_LABEL` or NaN where the algorithm has no single answer."""
+        ...
+
     def split(self, held_out: float) -> Split:
         """Which inputs are trained on and which are not."""
         ...

@@ -120,6 +120,11 @@ class CausalTask:
         """What the algorithm answers."""
         return CausalAnswers(self.algorithm)
 
+    @property
+    def defined_answers(self) -> CausalAnswers:
+        """As `answers`: a causal model has an answer to everything."""
+        return self.answers
+
     @cached_property
     def categorical(self) -> bool:
         """Whether answers are labels."""
