@@ -18,7 +18,7 @@ from interpbench_jax.tasks.task import NO_LABEL, Pairs, Task
 CHANGE = 1e-4
 """Values that differ by no more are the same answer."""
 
-_N_PAIRS = 1_000
+_N_PAIRS = 500
 _N_SETS = 1_024
 # One compiled program answers so many pairs and sets of edges at once.
 _PAIRS, _SETS = 250, 64
@@ -47,7 +47,7 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
     A set of other groups is patched from another input, once without the group and once with it.
     The group is observable if the answers then differ at a position that counts, for any set and
     any pair of inputs. All sets are looked at where there are at most 1,024; else so many drawn
-    ones, of all sizes alike. Pairs are up to 1,000 of all inputs, with a fixed key, so that one
+    ones, of all sizes alike. Up to 500 pairs of all inputs are drawn with a fixed key, so that one
     task and alignment always give the same.
 
     Where the algorithm has no single answer nothing is compared. A group whose patch always leads

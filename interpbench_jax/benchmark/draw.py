@@ -51,7 +51,8 @@ def draw_comparison(
         if kind != "unobservable" or truth.head_edges != truth.observable.head_edges
     ]
     figure.suptitle(title)
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    columns = min(len(handles), 2 * panels + 1)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     figure.savefig(file, dpi=110)
 
 

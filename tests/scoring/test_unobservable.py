@@ -64,6 +64,9 @@ def test_with_q_k_v_apart() -> None:
     assert sorted(values[positive]) == [1, 2]
     assert sorted(values[~positive]) == [0, 0, 1.5, 2.5]
     assert edge_roc(SCORES, BY_VALUE, level="qkv").auroc == pytest.approx(5 / 8)
+    counted = Circuit(GRAPH, BY_VALUE.edges)
+    assert edge_roc(SCORES, counted, level="qkv").auroc == pytest.approx(9 / 12)
+    assert edge_roc(SCORES, BY_VALUE.observable, level="qkv").auroc == pytest.approx(5 / 10)
     # At ranks 2 and 4.
     precision = edge_average_precision(SCORES, BY_VALUE, level="qkv")
     assert precision == pytest.approx((1 / 2 + 2 / 4) / 2)
