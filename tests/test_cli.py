@@ -64,7 +64,7 @@ def test_train_writes_a_model_and_says_when_it_misses(
 
 
 def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["evaluate", "3", "--n-pairs", "500", "--json"])
+    main(["evaluate", "3", "--n-pairs", "500", "--edge-runs", "20000", "--json"])
     (found,) = json.loads(capsys.readouterr().out)
     assert found["metrics"]["iia"] > 0.99
     assert len(found["node_effects"]) == 10
@@ -75,6 +75,7 @@ def test_evaluate_says_when_no_effect_can_be_measured(
 ) -> None:
     """Base and source of the only pair have the same targets."""
     few = ["--n-pairs", "1", "--seed", "2", "--n-runs", "100", "--n-interventions", "4"]
+    few += ["--n-sets", "10", "--edge-runs", "100"]
     main(["evaluate", "3", *few, "--out", str(tmp_path)])
     printed = " ".join(capsys.readouterr().out.split())
     assert "No effect of a node of model 3 can be measured: no target differs" in printed
@@ -173,7 +174,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["cases", "train", "evaluate", "discover", "benchmark", "report", "paper", "demo"]
+    "command",
+    [
+        *("cases", "train", "evaluate", "audit", "discover"),
+        *("benchmark", "report", "paper", "demo"),
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:

@@ -11,11 +11,17 @@ from jaxtyping import Array, Bool
 
 from interpbench_jax.evaluation import (
     ABLATIONS,
+    N_RANDOM,
+    N_RUNS,
     N_SUBSETS,
     Ablation,
+    Audit,
+    Certificate,
     NodeEffects,
     abstraction,
     abstraction_targets,
+    audit_circuit,
+    certify,
     circuit_accuracy,
     draw_interventions,
     leakage,
@@ -24,7 +30,9 @@ from interpbench_jax.evaluation import (
     validate,
 )
 from interpbench_jax.evaluation.ablation import reference_run
+from interpbench_jax.model import Circuit
 from interpbench_jax.siit import SiitProblem, problem_of_pairs
+from interpbench_jax.tasks import Pairs
 from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 
 # On fewer pairs, a share says little.
@@ -168,13 +176,83 @@ def verify_jointly(
     )
 
 
-def check_answers(model: BenchmarkModel, problem: SiitProblem) -> None:
+def verify_edges(
+    model: BenchmarkModel,
+    *,
+    n_pairs: int = 5_000,
+    n_random: int = N_RANDOM,
+    n_runs: int = N_RUNS,
+    seed: int = 1,
+) -> Certificate:
+    """Patches sets of edges, on the pairs that `verify_model` draws; see `certify`.
+
+    Args:
+      model: the model; its task knows what is right.
+      n_pairs: how many pairs, at most.
+      n_random: how many random sets of edges.
+      n_runs: about how many patched runs each part may take.
+      seed: which pairs and sets.
+
+    Raises:
+      ValueError: a number is smaller than 1; or as `check_answers`.
+    """
+    pairs = evaluation_pairs(model, n_pairs, seed).pairs
+    check_answers(model, pairs)
+    return certify(
+        model.params,
+        model.config,
+        model.task,
+        model.alignment,
+        pairs,
+        jax.random.fold_in(jax.random.key(seed), 2),
+        n_random=n_random,
+        n_runs=n_runs,
+    )
+
+
+def verify_claim(
+    model: BenchmarkModel,
+    circuit: Circuit,
+    *,
+    n_pairs: int = 5_000,
+    n_random: int = N_RANDOM,
+    n_runs: int = N_RUNS,
+    seed: int = 1,
+) -> Audit:
+    """Patches edges outside a claimed circuit; see `audit_circuit`.
+
+    Args:
+      model: the model; of its task the inputs are used, not the algorithm.
+      circuit: all edges that are claimed to matter.
+      n_pairs: how many pairs, at most.
+      n_random: how many random sets of edges outside.
+      n_runs: about how many patched runs each part may take.
+      seed: which pairs and sets.
+
+    Raises:
+      ValueError: as `audit_circuit` and `check_answers`.
+    """
+    pairs = evaluation_pairs(model, n_pairs, seed).pairs
+    check_answers(model, pairs)
+    return audit_circuit(
+        model.params,
+        model.config,
+        circuit,
+        pairs,
+        jax.random.fold_in(jax.random.key(seed), 2),
+        categorical=model.task.categorical,
+        n_random=n_random,
+        n_runs=n_runs,
+    )
+
+
+def check_answers(model: BenchmarkModel, pairs: SiitProblem | Pairs) -> None:
     """Checks that the unpatched model gives numbers: of a broken one, no score says anything.
 
     Raises:
       ValueError: some output is NaN or infinite; the message names the weights that are.
     """
-    rows = jnp.concatenate([problem.base, problem.source])
+    rows = jnp.concatenate([pairs.base, pairs.source])
     logits, _ = reference_run(model.params, model.config, rows)
     broken = int((~jnp.isfinite(logits)).any((1, 2)).sum())
     if broken:

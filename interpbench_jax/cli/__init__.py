@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tyro
 
-COMMANDS = ("cases", "train", "evaluate", "discover", "benchmark", "report", "paper", "demo")
+COMMANDS = (
+    *("cases", "train", "evaluate", "audit", "discover"),
+    *("benchmark", "report", "paper", "demo"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

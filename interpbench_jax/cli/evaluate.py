@@ -8,15 +8,17 @@ import tyro
 from rich.console import Console
 
 from interpbench_jax.benchmark.plan import check_seed
+from interpbench_jax.cli.certificates import print_certificates
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import console, make_directories, print_metrics, print_table
 from interpbench_jax.files import to_json
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark.verify import JointVerification
+    from interpbench_jax.evaluation import Certificate
     from interpbench_jax.zoo import BenchmarkModel
 
-    Found = tuple[dict[str, float], JointVerification]
+    Found = tuple[dict[str, float], JointVerification, Certificate]
 
 _FORMS = {
     "accuracy": "share of outputs that miss the target",
@@ -31,6 +33,8 @@ def evaluate(
     n_pairs: int = 5_000,
     n_interventions: int = 256,
     n_runs: int = 1_000_000,
+    n_sets: int = 1_000,
+    edge_runs: int = 256_000,
     seed: int = 1,
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -40,7 +44,8 @@ def evaluate(
     Everything is measured on sequences that are kept for tests; a line per model says whether it
     was trained on them all the same, as its card records.
 
-    Prints accuracy, IIA and SIIA; leakage, the share of outputs that miss the target when subsets
+    Prints accuracy, IIA and SIIA; agreement with the algorithm when sets of edges are patched in
+    both (see `interpbench audit`); leakage, the share of outputs that miss the target when subsets
     of the nodes outside the circuit are patched together, or nodes at one position only (what the
     unpatched model misses is in it); abstraction, the share that meet it when sets of variables are
     interchanged and nodes outside the circuit patched at the same time; accuracy of the circuit
@@ -52,12 +57,14 @@ def evaluate(
       n_interventions: random interventions that abstraction is judged by.
       n_runs: patched runs that leakage may take, and abstraction; pairs are left out where all
         would take more, but never fewer than 100 are used.
-      seed: which pairs.
+      n_sets: random sets of edges that are patched together.
+      edge_runs: patched runs that each part of that may take, about.
+      seed: which pairs, and sets of edges.
       out: directory for a drawing of the effects of every model.
       as_json: print JSON instead of tables.
     """
     from interpbench_jax.benchmark.draw_effects import draw_effects
-    from interpbench_jax.benchmark.verify import verify_jointly, verify_model
+    from interpbench_jax.benchmark.verify import verify_edges, verify_jointly, verify_model
 
     check_seed(seed)
     loaded = load_models(models)
@@ -69,7 +76,10 @@ def evaluate(
                 model, n_pairs=n_pairs, n_interventions=n_interventions, n_runs=n_runs, seed=seed
             )
             alone = verify_model(model, n_pairs=n_pairs, seed=seed)
-        found[name] = alone, jointly
+            edges = verify_edges(
+                model, n_pairs=n_pairs, n_random=n_sets, n_runs=edge_runs, seed=seed
+            )
+        found[name] = alone, jointly, edges
     if as_json:
         rows = [_as_json(name, loaded[name], one) for name, one in found.items()]
         print(to_json(rows, indent=1))
@@ -97,6 +107,7 @@ def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, An
         "leakage_of_position": jointly.leakage_of_position,
         "worst": jointly.worst,
         "circuit_accuracy": jointly.circuit_accuracy,
+        "edges": found[2].describe(),
         "node_effects": jointly.effect_rows(model),
     }
 
@@ -107,10 +118,11 @@ def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "F
         cells = [(name, *(_number(value) for value in row.values())) for name, row in named]
         print_table(title, ("model", *headers), cells)
 
-    print_metrics({name: alone for name, (alone, _) in found.items()})
-    for name, (_, jointly) in found.items():
+    print_metrics({name: alone for name, (alone, _, _) in found.items()})
+    for name, (_, jointly, _) in found.items():
         console.print(f"model {name}: {jointly.statement}", highlight=False, soft_wrap=True)
-    joint = [jointly for _, jointly in found.values()]
+    print_certificates({name: edges for name, (_, _, edges) in found.items()})
+    joint = [jointly for _, jointly, _ in found.values()]
     of_models(
         "Many nodes patched at once: targets missed (leakage) and met (abstraction)",
         ("pairs", "leakage", "worst", "worst\nposition", "patched\nat one", "abstraction", "worst"),

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from interpbench_jax.alignment import Alignment, observed_circuit
+from interpbench_jax.evaluation import edge_scores
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
     VARIED,
@@ -30,13 +31,15 @@ from interpbench_jax.siit import (
     train_together,
     validate,
 )
-from interpbench_jax.tasks import Task
+from interpbench_jax.tasks import Pairs, Task
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
 from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
+# Pairs on which the card's agreement under patched edges is measured, and runs for each part of it.
+_EDGE_PAIRS, _EDGE_RUNS = 2_000, 128_000
 
 
 def make_model(
@@ -179,7 +182,8 @@ def _finish(
     card = {
         "case": task.name,
         "title": task.task.title,
-        "metrics": metrics(validate(params, task.alignment.network, task.test)),
+        "metrics": metrics(validate(params, task.alignment.network, task.test))
+        | _edge_metrics(params, task),
         "split": task.split.describe(),
         "reached_threshold": bool(worst[best] >= config.threshold),
         "config": asdict(config),
@@ -260,6 +264,22 @@ def metrics(scores: Scores) -> dict[str, float]:
         "iia_worst": float(scores.iia.min()),
         "siia_worst": float(scores.siia.min(initial=1.0)),
     }
+
+
+def _edge_metrics(params: Params, task: Prepared) -> dict[str, float]:
+    """Agreement under patched edges on test pairs, as it stands in a card."""
+    test = task.test
+    some = (np.asarray(part)[:_EDGE_PAIRS] for part in (test.base, test.source, test.positions))
+    found = edge_scores(
+        params,
+        task.alignment.network,
+        task.task,
+        task.alignment,
+        Pairs(*some),
+        jax.random.key(0),
+        n_runs=_EDGE_RUNS,
+    )
+    return found._asdict()
 
 
 def provenance() -> dict[str, Any]:

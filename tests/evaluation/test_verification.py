@@ -42,7 +42,10 @@ def test_bundled_models_hardly_leak(name: str, n_runs: int, n_pairs: int) -> Non
 
 
 # As above: compiled once.
-ARGUMENTS = ["evaluate", "3", "--n-pairs", "300", "--n-interventions", "16", "--n-runs", "38400"]
+ARGUMENTS = [
+    *("evaluate", "3", "--n-pairs", "300", "--n-interventions", "16", "--n-runs", "38400"),
+    *("--n-sets", "100", "--edge-runs", "20000"),
+]
 
 
 def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
@@ -56,6 +59,7 @@ def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
     assert set(found["circuit_accuracy"]) == set(ABLATIONS)
     assert set(found["node_effects"][0]["accuracy"]) == set(ABLATIONS)
     assert len(found["leakage_per_position"]) == len(found["leakage_of_position"]) == 5
+    assert found["edges"]["qkv"]["inert"] < 0.9 and found["edges"]["n_pairs"] == 300
     assert set(found["worst"]) == {"leakage_nodes", "abstraction_variables", "abstraction_nodes"}
     assert (tmp_path / "3" / "node_effects.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in (tmp_path / "3").iterdir()] == ["node_effects.png"]
@@ -65,7 +69,7 @@ def test_evaluate_prints_tables(capsys) -> None:
     main(ARGUMENTS)
     printed = capsys.readouterr().out
     assert f"model 3: {held_out_statement(load_model('3'))}" in printed
-    for heading in ("accuracy", "SIIA", "leakage", "abstraction", "zero", "a1.h2"):
+    for heading in ("accuracy", "SIIA", "searched", "leakage", "abstraction", "zero", "a1.h2"):
         assert heading in printed
 
 

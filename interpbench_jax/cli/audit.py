@@ -1,0 +1,78 @@
+"""`interpbench audit`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+
+from interpbench_jax.benchmark.plan import check_seed
+from interpbench_jax.cli.certificates import print_audits, print_certificates
+from interpbench_jax.cli.models import load_models
+from interpbench_jax.files import read_text, to_json
+
+if TYPE_CHECKING:
+    from interpbench_jax.evaluation import Audit, Certificate
+
+
+def audit(
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
+    *,
+    circuit: Path | None = None,
+    n_pairs: int = 5_000,
+    n_sets: int = 1_000,
+    n_runs: int = 256_000,
+    seed: int = 1,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Patch sets of edges: do answers stay as the circuit says?
+
+    Without --circuit, each model is compared with the algorithm of its task: under every edge of
+    its circuit patched alone, every edge outside, all edges outside at once, random sets of both,
+    and a set that a greedy search finds. This is part of `interpbench evaluate`.
+
+    With --circuit, any claimed circuit is judged, and no algorithm is asked: edges that the claim
+    leaves out are patched, all at once, alone and in random sets, and the model must answer what it
+    answers unpatched. This says nothing about edges in the circuit: the circuit of all but one edge
+    passes where that one does nothing.
+
+    Args:
+      models: bundled models by name, or directories.
+      circuit: a file with a circuit, as `circuit.json` beside every model's weights.
+      n_pairs: (base, source) pairs to draw, from sequences kept for tests.
+      n_sets: random sets of edges.
+      n_runs: patched runs that each part may take, about; where sets times pairs are more, every
+        set sees some pairs, and the worst sets see all.
+      seed: which pairs and sets.
+      as_json: print JSON instead of tables.
+    """
+    from interpbench_jax.benchmark.verify import verify_claim, verify_edges
+    from interpbench_jax.model import Circuit
+
+    check_seed(seed)
+    claimed = None
+    if circuit is not None:
+        try:
+            claimed = Circuit.from_json(read_text(circuit))
+        except OSError as error:
+            raise ValueError(f"cannot read {circuit}: {error.strerror}") from error
+        except ValueError as error:
+            raise ValueError(f"{circuit}: {error}") from error
+    settings = {"n_pairs": n_pairs, "n_random": n_sets, "n_runs": n_runs, "seed": seed}
+    certificates: dict[str, Certificate] = {}
+    audits: dict[str, Audit] = {}
+    for name, model in load_models(models).items():
+        with Console(stderr=True).status(f"auditing {name}"):
+            if claimed is None:
+                certificates[name] = verify_edges(model, **settings)
+            else:
+                audits[name] = verify_claim(model, claimed, **settings)
+    if as_json:
+        described = {name: one.describe() for name, one in certificates.items()}
+        described |= {name: one.describe() for name, one in audits.items()}
+        rows = [{"model": name, **one} for name, one in described.items()]
+        print(to_json(rows, indent=1))
+    elif claimed is None:
+        print_certificates(certificates)
+    else:
+        print_audits(audits)

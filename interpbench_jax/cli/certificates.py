@@ -1,0 +1,98 @@
+"""How certificates of edge agreement are printed."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interpbench_jax.cli.output import console, print_table
+
+if TYPE_CHECKING:
+    from interpbench_jax.evaluation import Audit, Certificate, LevelCertificate
+
+_LEVELS = {"qkv": "q/k/v", "head": "head"}
+# Names of units that a line tells; all of them are in the JSON.
+_MOST_NAMES = 6
+
+
+def print_certificates(found: Mapping[str, "Certificate"]) -> None:
+    """A table with two rows per model, and lines that name the worst sets."""
+    headers = (
+        *("model", "level", "pairs", "inert", "worst\nin", "worst\nout"),
+        *("random\nmean", "random\nworst", "searched", "necessity\nworst"),
+    )
+    rows = []
+    for name, certificate in found.items():
+        for kind, level in _levels(certificate):
+            first = (name, kind, certificate.n_pairs) if kind == "q/k/v" else ("", kind, "")
+            shares = (
+                *(level.inert, _least(level.inside), _least(level.outside)),
+                *(level.random_mean, level.worst, level.searched, _least(level.necessity)),
+            )
+            rows.append((*first, *map(_number, shares)))
+    title = "Edges: do answers agree with the algorithm's under every set of patched edges?"
+    print_table(title, headers, rows)
+    for name, certificate in found.items():
+        which = "all" if certificate.every_input else "drawn"
+        _line(
+            f"model {name}: accuracy {_number(certificate.accuracy)} on {which} "
+            f"{certificate.n_inputs} inputs"
+        )
+        for kind, level in _levels(certificate):
+            silent = np.array(level.names[: level.n_inside])[np.isnan(level.necessity)]
+            _print_worst(f"model {name}, {kind}", level)
+            if len(silent):
+                _line(f"  no patch that was tried changes an answer by {', '.join(silent)}")
+
+
+def print_audits(found: Mapping[str, "Audit"]) -> None:
+    """The same for edges outside claimed circuits."""
+    headers = (
+        *("model", "level", "pairs", "outside", "inert", "worst\nsingle"),
+        *("random\nmean", "random\nworst", "searched"),
+    )
+    rows = []
+    for name, audit in found.items():
+        for kind, level in _levels(audit):
+            first = (name, kind, audit.n_pairs) if kind == "q/k/v" else ("", kind, "")
+            shares = (
+                *(level.inert, _least(level.outside)),
+                *(level.random_mean, level.worst, level.searched),
+            )
+            rows.append((*first, len(level.names), *map(_number, shares)))
+    title = "Edges outside the claimed circuit: do answers stay when they are patched?"
+    print_table(title, headers, rows)
+    for name, audit in found.items():
+        for kind, level in _levels(audit):
+            _print_worst(f"model {name}, {kind}", level)
+
+
+def _levels(found: "Certificate | Audit") -> list[tuple[str, "LevelCertificate"]]:
+    return [(words, getattr(found, name)) for name, words in _LEVELS.items()]
+
+
+def _print_worst(what: str, level: "LevelCertificate") -> None:
+    """The worst single unit, and the worst set, where answers do not always agree."""
+    alone = np.concatenate([level.inside, level.outside])
+    told = []
+    if _least(alone) < 1:
+        worst = int(np.nanargmin(alone))
+        told.append(f"worst edge {level.names[worst]} ({_number(alone[worst])})")
+    if level.searched < 1:
+        names = level.of_set(level.searched_set)
+        rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        listed = ", ".join(names[:_MOST_NAMES]) or "nothing"
+        told.append(f"worst set ({_number(level.searched)}) {listed}{rest}")
+    _line(f"{what}: {'; '.join(told) or 'no set was found that disagrees'}")
+
+
+def _least(shares: np.ndarray) -> float:
+    return float(np.fmin.reduce(shares, initial=np.nan))
+
+
+def _number(share: float) -> str:
+    return "-" if np.isnan(share) else f"{share:.4f}"
+
+
+def _line(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,569 @@
+"""Does a model answer what its algorithm answers, whatever edges are patched? The certificate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from interpbench_jax.alignment import Alignment
+from interpbench_jax.evaluation.edge_judge import MOST_SETS, ROWS, Blocks, EdgeJudge
+from interpbench_jax.evaluation.edge_levels import (
+    EdgeLevel,
+    draw_sets,
+    head_level,
+    levels_outside,
+    qkv_level,
+)
+from interpbench_jax.evaluation.subsets import every_subset
+from interpbench_jax.model import Circuit, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
+from interpbench_jax.siit import TOLERANCE
+from interpbench_jax.siit.edge_sets import has_answer
+from interpbench_jax.tasks import HELD_OUT, Pairs, Split, Task
+from interpbench_jax.tasks.task import Masks, Sources, Tokens
+
+N_RANDOM = 1_000
+N_RUNS = 256_000
+"""Patched runs that each part of a certificate may take, about."""
+
+# So many of the sets that are worst on some pairs are judged on all of them, until the worst is.
+_N_WORST = 8
+# Tasks of at most so many sequences: accuracy is over every one of them.
+_LISTED = 10_000
+# Sets of other edges in which it is tried whether an edge changes an answer.
+_N_CONTEXTS = 31
+_CHANGED = 2 * TOLERANCE  # no value is right for both answers
+
+
+class LevelCertificate(NamedTuple):
+    """Agreement under patches of edges, at q/k/v or at head level.
+
+    Agreement is a share of positions: those at which the model answers what the algorithm answers
+    with the corresponding edges patched, among those at which the algorithm has an answer. NaN
+    where it has none at all.
+
+    Attributes:
+      names: of the units that are patched: those with edges of the circuit, then those outside.
+      n_inside: how many units are of the circuit.
+      inert: agreement with all units outside patched at once.
+      inside: with each unit of the circuit patched alone.
+      outside: with each unit outside patched alone.
+      outside_pairs: on how many pairs each of them was judged; the worst of them on all.
+      random_mean: under random sets, mean.
+      random: under each of them.
+      random_pairs: on how many pairs each of them was judged; the worst of them on all.
+      worst: under the worst random set.
+      worst_set: the units in it.
+      searched: under the worst set that a greedy search finds from there, or from the empty set.
+      searched_set: the units in it.
+      necessity: for each unit of the circuit, among the positions where patching it changes the
+        algorithm's answer the share where the model gives the changed one; NaN where no patch that
+        was tried changes an answer.
+      unanswered: share of the (random set, pair) rows in which some position has no answer.
+    """
+
+    names: tuple[str, ...]
+    n_inside: int
+    inert: float
+    inside: Float[np.ndarray, " inside"]
+    outside: Float[np.ndarray, " outside"]
+    outside_pairs: int
+    random_mean: float
+    random: Float[np.ndarray, " random"]
+    random_pairs: int
+    worst: float
+    worst_set: Bool[np.ndarray, " unit"]
+    searched: float
+    searched_set: Bool[np.ndarray, " unit"]
+    necessity: Float[np.ndarray, " inside"]
+    unanswered: float
+
+    def of_set(self, chosen: Bool[np.ndarray, " unit"]) -> list[str]:
+        """Names of the units of a set."""
+        return [name for name, in_it in zip(self.names, chosen, strict=True) if in_it]
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        inside, outside = self.names[: self.n_inside], self.names[self.n_inside :]
+        return {
+            "inert": _or_none(self.inert),
+            "inside": _by_name(inside, self.inside),
+            "outside": _by_name(outside, self.outside),
+            "outside_pairs": self.outside_pairs,
+            "random_mean": _or_none(self.random_mean),
+            "random": [_or_none(share) for share in self.random],
+            "random_pairs": self.random_pairs,
+            "worst": _or_none(self.worst),
+            "worst_set": self.of_set(self.worst_set),
+            "searched": _or_none(self.searched),
+            "searched_set": self.of_set(self.searched_set),
+            "necessity": _by_name(inside, self.necessity),
+            "unanswered": self.unanswered,
+        }
+
+
+class Certificate(NamedTuple):
+    """Whether a model follows its algorithm under patches of edges; see `LevelCertificate`.
+
+    Attributes:
+      accuracy: without a patch.
+      n_inputs: on how many inputs that was measured.
+      every_input: whether these are all that the task has.
+      n_pairs: how many (base, source) pairs patches were judged on.
+      qkv: with q, k and v of a head apart.
+      head: with q, k and v of a head merged.
+    """
+
+    accuracy: float
+    n_inputs: int
+    every_input: bool
+    n_pairs: int
+    qkv: LevelCertificate
+    head: LevelCertificate
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        levels = {"qkv": self.qkv.describe(), "head": self.head.describe()}
+        return {**self._asdict(), "accuracy": _or_none(self.accuracy), **levels}
+
+
+def certify(
+    params: Params,
+    network: TransformerConfig | Network,
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    key: Array,
+    *,
+    n_random: int = N_RANDOM,
+    n_runs: int = N_RUNS,
+) -> Certificate:
+    """Patches edges of a model and of its algorithm alike, and compares what they answer.
+
+    Where sets times pairs are more than `n_runs`, every set sees some of the pairs, and the worst
+    sets are judged again on all; all figures but the mean over random sets and what is not worst
+    are then of all pairs. The search looks at few pairs, too, and what it finds is judged on all.
+
+    Args:
+      params: weights.
+      network: a transformer's shape, or another network.
+      task: the algorithm.
+      alignment: where it lives in the network.
+      pairs: inputs that the model was not trained on.
+      key: which random sets.
+      n_random: how many.
+      n_runs: about how many runs each part may take.
+
+    Raises:
+      ValueError: a number is smaller than 1.
+    """
+    judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
+    level, blocks = qkv_level(alignment), Blocks.of(pairs)
+    listed = _every_input(task)
+    nothing = np.zeros((1, len(level.names)), bool)
+    accuracy = judge.judge(level, blocks if listed is None else Blocks.of(listed), nothing)
+    qkv, head = (
+        _certify(judge, one, blocks, len(pairs.base), rng, n_random, n_runs)
+        for one in (level, head_level(alignment))
+    )
+    return Certificate(
+        accuracy=float(accuracy.agreement[0]),
+        n_inputs=len((pairs if listed is None else listed).base),
+        every_input=listed is not None,
+        n_pairs=len(pairs.base),
+        qkv=qkv,
+        head=head,
+    )
+
+
+class EdgeScores(NamedTuple):
+    """The figures of a certificate that stand in a model's card, at q/k/v level.
+
+    Attributes:
+      edge_agreement: agreement under random sets of edges, mean.
+      edge_agreement_worst: under the worst of them.
+      edge_single_worst: under the worst single edge, inside or outside.
+      inert: with all edges outside patched at once.
+    """
+
+    edge_agreement: float
+    edge_agreement_worst: float
+    edge_single_worst: float
+    inert: float
+
+
+def edge_scores(
+    params: Params,
+    network: TransformerConfig | Network,
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    key: Array,
+    *,
+    n_random: int = N_RANDOM,
+    n_runs: int = N_RUNS,
+) -> EdgeScores:
+    """The main figures of `certify` at q/k/v level, at a small part of its cost.
+
+    Args, errors: as `certify`.
+    """
+    judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
+    level, blocks = qkv_level(alignment), Blocks.of(pairs)
+    drawn = _screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
+    inert, inside, outside = _alone(judge, level, blocks, n_runs)
+    return EdgeScores(
+        edge_agreement=drawn.mean,
+        edge_agreement_worst=_least(drawn.agreement),
+        edge_single_worst=_least(np.concatenate([inside, outside.agreement])),
+        inert=inert,
+    )
+
+
+class Audit(NamedTuple):
+    """Whether edges that are claimed to be outside a circuit change what a model answers.
+
+    Attributes:
+      n_pairs: how many (base, source) pairs patches were judged on.
+      qkv: with q, k and v of a head apart; nothing is inside.
+      head: with q, k and v of a head merged; edges of which a part is claimed are not patched.
+    """
+
+    n_pairs: int
+    qkv: LevelCertificate
+    head: LevelCertificate
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "n_pairs": self.n_pairs,
+            "qkv": self.qkv.describe(),
+            "head": self.head.describe(),
+        }
+
+
+def audit_circuit(
+    params: Params,
+    network: TransformerConfig | Network,
+    circuit: Circuit,
+    pairs: Pairs,
+    key: Array,
+    *,
+    categorical: bool,
+    n_random: int = N_RANDOM,
+    n_runs: int = N_RUNS,
+) -> Audit:
+    """Patches edges outside a claimed circuit; the model shall answer what it answers unpatched.
+
+    No algorithm is asked: whether the model is right, or whether edges of the circuit are needed,
+    is not looked at.
+
+    Args:
+      params: weights.
+      network: a transformer's shape, or another network.
+      circuit: all edges that are claimed to matter.
+      pairs: inputs to run on, and to take values from.
+      key: which random sets.
+      categorical: whether outputs are labels; otherwise values.
+      n_random: how many random sets of edges outside.
+      n_runs: about how many runs each part may take, see `certify`.
+
+    Raises:
+      ValueError: the circuit is of another graph, or has all edges; or a number is smaller than 1.
+    """
+    graph = as_network(network).graph
+    if circuit.graph != graph:
+        raise ValueError(f"the circuit is for {circuit.graph}, the model has {graph}")
+    if len(circuit) == graph.valid.sum():
+        raise ValueError("the circuit has all edges of the model: there are none outside to patch")
+    rng = _checked_rng(key, n_random, n_runs)
+    answers = UnpatchedAnswers(params, network, categorical)
+    judge = EdgeJudge(params, network, answers, np.zeros((0, 1, 1), bool))
+    blocks = Blocks.of(pairs)
+    qkv, head = (
+        _certify(judge, level, blocks, len(pairs.base), rng, n_random, n_runs)
+        for level in levels_outside(circuit)
+    )
+    return Audit(len(pairs.base), qkv, head)
+
+
+class UnpatchedAnswers(struct.PyTreeNode):
+    """What a model says itself, whatever is patched.
+
+    Attributes:
+      params: its weights.
+      network: its shape, or another network.
+      categorical: whether outputs are labels.
+    """
+
+    params: Params
+    network: TransformerConfig | Network = struct.field(pytree_node=False)
+    categorical: bool = struct.field(pytree_node=False)
+
+    def __call__(
+        self, base: Tokens, source: Sources, masks: Masks
+    ) -> Num[Array, "intervention pair pos"]:
+        """The model's answers on the base; see `Answers`. NaN becomes infinity: never right."""
+        del source
+        logits, _ = as_network(self.network).run(self.params, base)
+        value = jnp.where(jnp.isnan(logits[..., 0]), jnp.inf, logits[..., 0])
+        said = logits.argmax(-1) if self.categorical else value
+        return jnp.broadcast_to(said[None], (len(masks), *said.shape))
+
+
+class _Screened(NamedTuple):
+    agreement: Float[np.ndarray, " set"]
+    mean: float
+    n_pairs: int
+    unanswered: float
+
+
+def _judge_of(
+    params: Params, network: TransformerConfig | Network, task: Task, alignment: Alignment
+) -> EdgeJudge:
+    graph = alignment.algorithm.graph
+    groups = np.stack([Circuit(graph, edges).mask for edges, _ in alignment.groups])
+    return EdgeJudge(params, network, task.defined_answers, groups)
+
+
+def _checked_rng(key: Array, n_random: int, n_runs: int) -> np.random.Generator:
+    for name, number in (("n_random", n_random), ("n_runs", n_runs)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+def _every_input(task: Task) -> Pairs | None:
+    """All inputs of a task, each beside itself; None where they are many, or some are rare."""
+    inputs = task.split(HELD_OUT).inputs
+    n = inputs.n_sequences()
+    if n is None or n > _LISTED or not inputs.uniform:
+        return None
+    alone = Split(inputs=_Alone(inputs), divided=False)
+    return task.pairs(alone, "test", n, jax.random.key(0))
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """Sequences that make pairs with themselves only."""
+
+    inputs: Any
+
+    @property
+    def padding(self) -> int:
+        return self.inputs.padding
+
+    @property
+    def uniform(self) -> bool:
+        return self.inputs.uniform
+
+    def n_sequences(self) -> int | None:
+        return self.inputs.n_sequences()
+
+    def all_sequences(self) -> np.ndarray:
+        return self.inputs.all_sequences()
+
+    def sample_sequences(self, n: int, key: Array) -> np.ndarray:
+        return self.inputs.sample_sequences(n, key)
+
+    def sample_pairs(self, n: int, key: Array) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.all_sequences()
+        return rows, rows
+
+
+def _certify(
+    judge: EdgeJudge,
+    level: EdgeLevel,
+    blocks: Blocks,
+    n_pairs: int,
+    rng: np.random.Generator,
+    n_random: int,
+    n_runs: int,
+) -> LevelCertificate:
+    inert, inside, outside = _alone(judge, level, blocks, n_runs)
+    sets = draw_sets(level, rng, n_random)
+    drawn = _screened(judge, level, blocks, sets, n_runs)
+    worst = sets[_place_of_least(drawn.agreement)]
+    starts = (worst, np.zeros(len(level.names), bool))
+    found = np.stack([worst, *(_search(judge, level, blocks, one, n_runs) for one in starts)])
+    searched = judge.judge(level, blocks, found).agreement
+    return LevelCertificate(
+        names=level.names,
+        n_inside=int(level.inside.sum()),
+        inert=inert,
+        inside=inside,
+        outside=outside.agreement,
+        outside_pairs=min(outside.n_pairs, n_pairs),
+        random_mean=drawn.mean,
+        random=drawn.agreement,
+        random_pairs=min(drawn.n_pairs, n_pairs),
+        worst=_least(drawn.agreement),
+        worst_set=worst,
+        searched=_least(searched),
+        searched_set=found[_place_of_least(searched)],
+        necessity=_necessity(judge, level, blocks, rng, n_runs),
+        unanswered=drawn.unanswered,
+    )
+
+
+def _alone(
+    judge: EdgeJudge, level: EdgeLevel, blocks: Blocks, n_runs: int
+) -> tuple[float, Float[np.ndarray, " inside"], _Screened]:
+    """Agreement with all outside patched, with each unit inside, and with each outside."""
+    each, inside = np.eye(len(level.names), dtype=bool), level.inside
+    first = np.concatenate([~inside[None], each[inside]])
+    agreed = judge.judge(level, blocks, first).agreement
+    return float(agreed[0]), agreed[1:], _screened(judge, level, blocks, each[~inside], n_runs)
+
+
+def _screened(
+    judge: EdgeJudge,
+    level: EdgeLevel,
+    blocks: Blocks,
+    sets: Bool[np.ndarray, "set unit"],
+    n_runs: int,
+) -> _Screened:
+    """Agreement under each set, on some pairs; under the worst of them on all."""
+    found = judge.judge(level, blocks, sets, n_runs=n_runs)
+    agreed = found.agreement
+    mean = float(np.nanmean(agreed)) if (found.total > 0).any() else float("nan")
+    seen = np.full(len(sets), found.blocks == len(blocks.base))
+    # Few pairs make some sets look worse than they are: until the worst one has seen all pairs.
+    while len(sets) and not seen[_place_of_least(agreed)]:
+        worst = np.flatnonzero(~seen)[np.argsort(agreed[~seen])[:_N_WORST]]
+        agreed[worst] = judge.judge(level, blocks, sets[worst]).agreement
+        seen[worst] = True
+    return _Screened(agreed, mean, found.blocks * ROWS, found.unanswered)
+
+
+def _search(
+    judge: EdgeJudge,
+    level: EdgeLevel,
+    blocks: Blocks,
+    start: Bool[np.ndarray, " unit"],
+    n_runs: int,
+) -> Bool[np.ndarray, " unit"]:
+    """Looks for a set with less agreement, on the first block of pairs.
+
+    Goes over the units, `MOST_SETS` at a time: of those the one is put in, or taken out, that
+    lowers agreement most, or all that lower it, if that is lower still. Ends when none of all the
+    units does, or after about a quarter of `n_runs` runs.
+    """
+    some = Blocks(*(part[:1] for part in blocks))
+    n_units, place, in_vain, left = len(level.names), 0, 0, n_runs // 4
+    here, lowest = start, _least(judge.judge(level, some, start[None]).agreement)
+    while in_vain < n_units and left > 0:
+        each = np.eye(n_units, dtype=bool)[place : place + MOST_SETS]
+        agreed = judge.judge(level, some, here ^ each).agreement
+        in_vain += len(each)
+        if _least(agreed) < lowest:
+            both = here ^ np.stack([each[_place_of_least(agreed)], each[agreed < lowest].any(0)])
+            agreed = judge.judge(level, some, both).agreement
+            here, lowest, in_vain = both[_place_of_least(agreed)], _least(agreed), 0
+        left -= len(each) * ROWS
+        place = (place + len(each)) % n_units
+    return here
+
+
+def _necessity(
+    judge: EdgeJudge,
+    level: EdgeLevel,
+    blocks: Blocks,
+    rng: np.random.Generator,
+    n_runs: int,
+) -> Float[np.ndarray, " inside"]:
+    """Whether the model gives the changed answer where a unit's patch changes the algorithm's.
+
+    Each unit is patched alone; those that then change no answer are patched on top of the set of
+    other units, of some, in which they change most.
+    """
+    units = np.flatnonzero(level.inside)
+    nothing = np.zeros((len(units), len(level.names)), bool)
+    right, total = _changed(judge, level, blocks, nothing, units)
+    silent = np.flatnonzero(total == 0)
+    if len(silent):
+        some = Blocks(*(part[: max(1, int(n_runs / (2 * _N_CONTEXTS * ROWS)))] for part in blocks))
+        sets = np.stack(
+            [_context(judge, level, some, unit, rng) for unit in units[silent].tolist()]
+        )
+        right[silent], total[silent] = _changed(judge, level, blocks, sets, units[silent])
+    return np.where(total > 0, right / np.maximum(total, 1e-9), np.nan)
+
+
+def _changed(
+    judge: EdgeJudge,
+    level: EdgeLevel,
+    blocks: Blocks,
+    sets: Bool[np.ndarray, "set unit"],
+    units: Int[np.ndarray, " set"],
+) -> tuple[Float[np.ndarray, " set"], Float[np.ndarray, " set"]]:
+    """Weight of positions with the answer that a unit changes, on top of a set, and of all such."""
+    larger = sets | np.eye(len(level.names), dtype=bool)[units]
+    counts = np.zeros((2, len(sets)))
+    for start in range(0, len(sets), MOST_SETS):
+        part = slice(start, start + MOST_SETS)
+        for block in map(Blocks, *blocks):
+            before, after = (
+                judge.answers_to(block, level.groups_of(asked[part])) for asked in (sets, larger)
+            )
+            weights = jnp.asarray(block.positions)[None] * _differ(before, after)
+            found = judge.give(level, block, larger[part], after, weights)
+            counts[:, part] += np.asarray(found, np.float64)[:, : len(larger[part])]
+    return counts[0], counts[1]
+
+
+def _context(
+    judge: EdgeJudge, level: EdgeLevel, blocks: Blocks, unit: int, rng: np.random.Generator
+) -> Bool[np.ndarray, " unit"]:
+    """The set of other units of the circuit in which patching a unit changes most answers.
+
+    Of all such sets where there are few; otherwise of drawn ones and the set of all.
+    """
+    others = np.flatnonzero(level.inside & (np.arange(len(level.names)) != unit))
+    if 2 ** len(others) <= _N_CONTEXTS + 1:
+        chosen = every_subset(len(others))[1:]
+    else:
+        chosen = rng.random((_N_CONTEXTS, len(others))) < rng.random((_N_CONTEXTS, 1))
+        chosen[0] = True
+    if not len(chosen):
+        return np.zeros(len(level.names), bool)
+    sets = np.zeros((len(chosen), len(level.names)), bool)
+    sets[:, others] = chosen
+    larger = sets.copy()
+    larger[:, unit] = True
+    changed = np.zeros(len(sets))
+    for block in map(Blocks, *blocks):
+        before, after = (
+            judge.answers_to(block, level.groups_of(asked)) for asked in (sets, larger)
+        )
+        changed += np.asarray((block.positions[None] * _differ(before, after)).sum((1, 2)))
+    return sets[changed.argmax()]
+
+
+def _differ(one: Num[Array, "*shape"], other: Num[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    """Where both are answers and differ; values so far that no output is right for both."""
+    if jnp.issubdtype(one.dtype, jnp.integer):
+        return has_answer(one) & has_answer(other) & (one != other)
+    return jnp.abs(one - other) > _CHANGED
+
+
+def _least(agreed: Float[np.ndarray, " set"]) -> float:
+    """The smallest; NaN where nothing else is there."""
+    return float(np.fmin.reduce(agreed, initial=np.nan))
+
+
+def _place_of_least(agreed: Float[np.ndarray, " set"]) -> int:
+    return int(np.where(np.isnan(agreed), np.inf, agreed).argmin())
+
+
+def _or_none(share: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(share) else float(share)
+
+
+def _by_name(names: Sequence[str], shares: Float[np.ndarray, " name"]) -> dict[str, float | None]:
+    return {name: _or_none(share) for name, share in zip(names, shares, strict=True)}

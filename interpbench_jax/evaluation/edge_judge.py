@@ -1,0 +1,230 @@
+"""Runs a model under many sets of patched edges, and compares it with what is right.
+
+Pairs come in blocks that a CPU computes from its cache. One block with up to `MOST_SETS` sets is
+one call of a compiled function, however many sets and pairs there are: all questions about a model
+share two compiled functions, one for what is right and one for what the model says.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from interpbench_jax.evaluation.edge_levels import EdgeLevel
+from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model.network import Network, as_network
+from interpbench_jax.siit import is_right
+from interpbench_jax.siit.edge_sets import has_answer
+from interpbench_jax.tasks import Pairs
+from interpbench_jax.tasks.task import Answers
+
+ROWS = 128
+"""Pairs of a block."""
+MOST_SETS = 64
+"""Sets of edges of a call."""
+
+
+class Blocks(NamedTuple):
+    """Pairs of inputs in blocks of equal size.
+
+    Attributes:
+      base: token ids of the inputs to run on.
+      source: token ids of the inputs that patched edges take their values from.
+      positions: weight of each position; 0 in the rows that fill the last block.
+    """
+
+    base: Int[np.ndarray, "block row pos"]
+    source: Int[np.ndarray, "block row pos"]
+    positions: Float[np.ndarray, "block row pos"]
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "Blocks":
+        """Cuts pairs into blocks."""
+        missing = -len(pairs.base) % ROWS
+        padding = ((0, missing), (0, 0))
+        tokens = [np.pad(part, padding, mode="edge") for part in (pairs.base, pairs.source)]
+        positions = np.pad(pairs.positions.astype(np.float32), padding)
+        return cls(*(part.reshape(-1, ROWS, part.shape[1]) for part in (*tokens, positions)))
+
+
+class Judged(NamedTuple):
+    """What came of some sets.
+
+    Attributes:
+      right: weight of the positions at which the model gives the answer.
+      total: weight of the positions that have an answer.
+      blocks: how many blocks of pairs each set was judged on.
+      unanswered: share of the (set, pair) rows in which some position has no answer.
+    """
+
+    right: Float[np.ndarray, " set"]
+    total: Float[np.ndarray, " set"]
+    blocks: int
+    unanswered: float
+
+    @property
+    def agreement(self) -> Float[np.ndarray, " set"]:
+        """Share of positions with the right answer; NaN where no position has an answer."""
+        return np.where(self.total > 0, self.right / np.maximum(self.total, 1e-9), np.nan)
+
+
+class EdgeJudge(NamedTuple):
+    """A model, and who knows what is right.
+
+    Attributes:
+      params: weights.
+      network: a transformer's shape, or another network.
+      answers: what is right under patches of the algorithm's edges.
+      groups: masks of the algorithm's edges, one for each group of the circuit's.
+    """
+
+    params: Params
+    network: TransformerConfig | Network
+    answers: Answers
+    groups: Bool[np.ndarray, "group _ _"]
+
+    def judge(
+        self,
+        level: EdgeLevel,
+        blocks: Blocks,
+        sets: Bool[np.ndarray, "set unit"],
+        *,
+        n_runs: int | None = None,
+    ) -> Judged:
+        """Patches each set of units, and compares with the algorithm under the same patch.
+
+        Args:
+          level: what the units are.
+          blocks: pairs of inputs.
+          sets: what is patched together.
+          n_runs: about how many runs all this may take: where sets times pairs are more, each set
+            sees some blocks only, in turn, but at least one.
+        """
+        n, n_blocks = len(sets), len(blocks.base)
+        each = n_blocks
+        if n_runs is not None:
+            each = min(max(n_runs // (max(n, 1) * ROWS), 1), n_blocks)
+        found = []
+        for place in range(n_blocks):
+            mine = np.flatnonzero((place - np.arange(n) * each) % n_blocks < each)
+            block = Blocks(*(part[place] for part in blocks))
+            for some in np.split(mine, range(MOST_SETS, len(mine), MOST_SETS)):
+                if len(some):
+                    found.append((some, *self._judge(level, block, sets[some])))
+        right, total = np.zeros(n), np.zeros(n)
+        rows = np.zeros(2)
+        for some, counts, unanswered in found:
+            counted = np.asarray(counts, np.float64)[:, : len(some)]
+            right[some] += counted[0]
+            total[some] += counted[1]
+            rows += np.asarray(unanswered)
+        return Judged(right, total, each, float(rows[0] / max(rows[1], 1)))
+
+    def answers_to(
+        self, block: Blocks, groups: Bool[np.ndarray, "asked group"]
+    ) -> Num[Array, "asked row pos"]:
+        """What is right under patches of groups of the circuit's edges.
+
+        Args:
+          block: pairs of one block, without the leading axis.
+          groups: which are patched together; at most `MOST_SETS` sets.
+        """
+        masks = np.einsum("ag,gwr->awr", groups.astype(np.float32), self.groups)
+        masks = (masks > 0).astype(np.float32)
+        asked = _ask(self.answers, block.base, block.source, _filled(masks), len(masks))
+        return asked[: len(groups)]
+
+    def give(
+        self,
+        level: EdgeLevel,
+        block: Blocks,
+        sets: Bool[np.ndarray, "set unit"],
+        targets: Num[Array, "set row pos"],
+        weights: Float[Array, "set row pos"],
+    ) -> Float[Array, "2 _"]:
+        """Weight of the positions where the model gives the target, and of all, for each set.
+
+        Args:
+          level: what the units are.
+          block: pairs of one block, without the leading axis.
+          sets: what is patched together; at most `MOST_SETS` sets.
+          targets: what is right, per set.
+          weights: of each position, per set.
+        """
+        masks = _filled(level.masks(sets).astype(np.float32))
+        padding = ((0, MOST_SETS - len(sets)), (0, 0), (0, 0))
+        return _run(
+            self.params,
+            self.network,
+            block.base,
+            block.source,
+            masks,
+            jnp.pad(targets, padding),
+            jnp.pad(weights, padding),
+            len(sets),
+        )
+
+    def _judge(
+        self, level: EdgeLevel, block: Blocks, sets: Bool[np.ndarray, "set unit"]
+    ) -> tuple[Float[Array, "2 _"], Float[Array, " 2"]]:
+        groups, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
+        targets = self.answers_to(block, groups)[which.reshape(-1)]
+        weights = jnp.asarray(block.positions)[None] * has_answer(targets)
+        counts = jnp.broadcast_to((block.positions > 0)[None], targets.shape)
+        unanswered = (counts & ~has_answer(targets)).any(-1).sum()
+        rows = jnp.stack([unanswered, counts.any(-1).sum()]).astype(jnp.float32)
+        return self.give(level, block, sets, targets, weights), rows
+
+
+def _filled(masks: Float[np.ndarray, "set _ _"]) -> Float[np.ndarray, "_ _ _"]:
+    """Zero masks at the end, so that all calls have one shape."""
+    return np.pad(masks, ((0, MOST_SETS - len(masks)), (0, 0), (0, 0)))
+
+
+@jax.jit
+def _ask(
+    answers: Any,
+    base: Int[Array, "row pos"],
+    source: Int[Array, "row pos"],
+    masks: Float[Array, "set _ _"],
+    n: Int[Array, ""] | int,
+) -> Num[Array, "set row pos"]:
+    """The answers under the first `n` masks."""
+    return _first(lambda mask: answers(base, source, mask[None])[0], masks, n)
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _run(
+    params: Params,
+    network: TransformerConfig | Network,
+    base: Int[Array, "row pos"],
+    source: Int[Array, "row pos"],
+    masks: Float[Array, "set writer reader"],
+    targets: Num[Array, "set row pos"],
+    weights: Float[Array, "set row pos"],
+    n: Int[Array, ""] | int,
+) -> Float[Array, "2 set"]:
+    """Weights of right positions and of all, under the first `n` masks."""
+    _, written = as_network(network).run(params, source)
+
+    def under(case: tuple[Array, Array, Array]) -> Float[Array, " 2"]:
+        mask, target, weight = case
+        logits, _ = as_network(network).run(params, base, EdgePatch(mask, written))
+        return jnp.stack([(is_right(logits, target) * weight).sum(), weight.sum()])
+
+    return _first(under, (masks, targets, weights), n).T
+
+
+def _first(function: Callable[[Any], Array], each: Any, n: Int[Array, ""] | int) -> Array:
+    """As `jax.lax.map`, of the first `n` entries; zeros for the others."""
+    one = jax.eval_shape(function, jax.tree.map(lambda x: x[0], each))
+    length = len(jax.tree.leaves(each)[0])
+
+    def step(place: Array, out: Array) -> Array:
+        return out.at[place].set(function(jax.tree.map(lambda x: x[place], each)))
+
+    return jax.lax.fori_loop(0, n, step, jnp.zeros((length, *one.shape), one.dtype))

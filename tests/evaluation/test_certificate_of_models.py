@@ -1,0 +1,167 @@
+"""Certificates of bundled models, and the same figures by a path that shares no code with them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from interpbench_jax.benchmark.verify import verify_claim, verify_edges
+from interpbench_jax.cli import main
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.evaluation import certificate, edge_judge
+from interpbench_jax.evaluation.edge_levels import draw_sets, head_level, qkv_level
+from interpbench_jax.model import Circuit
+from interpbench_jax.zoo import evaluation_pairs, load_model
+from interpbench_jax.zoo.store import BUNDLED
+from tests.model import numpy_reference
+from tests.models import untrained_model
+
+FEW = {"n_random": 100, "n_runs": 20_000}
+CIRCUIT = str(BUNDLED / "3" / "circuit.json")
+
+
+def says(params, config, base, source, edges):
+    """The NumPy transformer's outputs on the base with edges patched from the source."""
+    _, written = numpy_reference.forward(params, config, source)
+    patch = dict.fromkeys(edges, 1.0)
+    return numpy_reference.forward(params, config, base, edges=patch, source=written)[0]
+
+
+def by_loops(model, compiled, pairs, edges):
+    """Share of positions where model and compiled program agree, with edges of the model patched.
+
+    Edges of the program are renamed, one by one, by the nodes that hold its variables.
+    """
+    node = {"input": "input", "logits": "logits"}
+    node |= {variable.compiled_node: variable.node for variable in model.variables}
+    own = set()
+    for writer, reader in compiled.circuit.edges:
+        name, bracket, kind = reader.partition("<")
+        if (node[writer], node[name] + bracket + kind) in edges:
+            own.add((writer, reader))
+    rows = pairs.base, pairs.source
+    found = says(model.params, model.config, *rows, edges)
+    right = says(compiled.params, compiled.config, *rows, own)
+    if compiled.categorical:
+        undefined = np.abs(right).max(-1) < 0.1  # Tracr's zero vector stands for the first label
+        agreed = found.argmax(-1) == np.where(undefined, 0, right.argmax(-1))
+    else:
+        agreed = np.abs(found[..., 0] - right[..., 0]) <= 0.05
+    return (agreed * pairs.positions).sum() / pairs.positions.sum()
+
+
+@pytest.mark.parametrize("name", ["3", pytest.param("13", marks=pytest.mark.slow)])
+def test_agreement_is_that_of_plain_loops(name: str) -> None:
+    model, compiled = load_model(name), compile_case(name)
+    alignment = model.alignment
+    pairs = evaluation_pairs(model, 24, 0).pairs
+    judge = certificate._judge_of(model.params, model.config, model.task, alignment)
+    for level in (qkv_level(alignment), head_level(alignment)):
+        sets = np.concatenate(
+            [
+                ~level.inside[None],
+                np.eye(len(level.names), dtype=bool)[: level.inside.sum()],
+                draw_sets(level, np.random.default_rng(0), 8),
+            ]
+        )
+        found = judge.judge(level, edge_judge.Blocks.of(pairs), sets).agreement
+        graph = model.graph
+        expected = [
+            by_loops(
+                model,
+                compiled,
+                pairs,
+                {(graph.writers[w], graph.readers[r]) for w, r in np.argwhere(mask)},
+            )
+            for mask in level.masks(sets)
+        ]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert name == "13" or min(expected) < 0.9
+
+
+def test_the_holes_of_a_model_trained_by_nodes_are_seen() -> None:
+    """Case 3: heads merged nothing leaks, with q, k and v apart the edge into v does."""
+    found = verify_edges(load_model("3"), n_pairs=300, **FEW)
+    assert (found.accuracy, found.n_inputs, found.every_input) == (1, 256, True)
+    assert found.qkv.inert < 0.9 and found.head.inert == 1
+    worst = found.qkv.names[found.qkv.n_inside + int(found.qkv.outside.argmin())]
+    assert worst == "input->a1.h2<v>"
+    assert found.qkv.searched <= found.qkv.worst < 0.8 < found.qkv.random_mean
+    silent = np.isnan(found.qkv.necessity)
+    names = found.qkv.names[: found.qkv.n_inside]
+    assert [name for name, still in zip(names, silent, strict=True) if still] == [
+        *("input->a1.h2<q>", "input->a1.h2<k>"),  # x at the key is what q and k compare
+    ]
+    assert found.qkv.necessity[0] == 1
+
+
+@pytest.mark.slow
+def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
+    model = load_model("21")
+    blocks = edge_judge.Blocks.of(evaluation_pairs(model, 500, 0).pairs)
+    judge = certificate._judge_of(model.params, model.config, model.task, model.alignment)
+    for level, most in ((qkv_level(model.alignment), 0.8), (head_level(model.alignment), 0.7)):
+        assert judge.judge(level, blocks, ~level.inside[None]).agreement < most
+
+
+def test_a_claim_that_leaves_a_needed_edge_out_is_seen() -> None:
+    model = load_model("3")
+    less = Circuit(model.graph, model.circuit.edges - {("input", "m0")})
+    found = verify_claim(model, less, n_pairs=300, **FEW).qkv
+    assert dict(zip(found.names, found.outside, strict=True))["input->m0"] < 0.6
+    assert verify_claim(model, model.circuit, n_pairs=300, **FEW).head.inert == 1
+
+
+OPTIONS = ["--n-pairs", "300", "--n-sets", "100", "--n-runs", "20000"]
+
+
+def test_audit_prints_tables_and_the_worst_sets(capsys) -> None:
+    main(["audit", "3", *OPTIONS])
+    printed = capsys.readouterr().out
+    assert "every set of patched edges?" in printed and "necessity" in printed
+    assert "model 3: accuracy 1.0000 on all 256 inputs" in printed
+    assert "model 3, q/k/v: worst edge input->a1.h2<v> (0.8" in printed
+    assert max(map(len, printed.split("model 3:")[0].splitlines())) <= 100
+    main(["audit", "3", "--circuit", CIRCUIT, *OPTIONS])
+    printed = capsys.readouterr().out
+    assert "Edges outside the claimed circuit" in printed
+    assert "model 3, head: worst set (0." in printed  # only some edges together leak
+
+
+@pytest.mark.parametrize("claim", [[], ["--circuit", CIRCUIT]])
+def test_audit_prints_json(claim: list[str], capsys) -> None:
+    main(["audit", "3", *claim, *OPTIONS, "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["model"] == "3" and found["n_pairs"] == 300
+    for level in (found["qkv"], found["head"]):
+        assert len(level["random"]) == 100
+        assert {"inert", "worst_set", "searched", "searched_set", "unanswered"} <= level.keys()
+        assert all(share is None or 0 <= share <= 1 for share in level["necessity"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["3", "--circuit", "nowhere.json"], "cannot read nowhere.json: No such file"),
+        (["3", "--circuit", __file__], "not a circuit"),
+        (["3", "--circuit", str(BUNDLED / "21" / "circuit.json")], "the circuit is for"),
+        (["3", "--n-sets", "0"], "n_random must be at least 1, got 0"),
+        (["3", "--seed", "-1"], "a seed must be at least 0"),
+        ([], "at least one model"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["audit", *arguments])
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
+def test_a_broken_model_is_refused_by_name(capsys) -> None:
+    model = untrained_model()
+    params = jax.tree.map(lambda weight: weight * np.nan, model.params)
+    broken = type(model)(**{**vars(model), "params": params})
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        verify_edges(broken, n_pairs=100)
