@@ -44,6 +44,7 @@ def test_a_case_is_shown_with_program_and_circuit(
         "frac_prevs = Aggregate(select, is_x, default 0)",
         "a1.h2: frac_prevs",
         "m0->a1.h2<v>",
+        "input->a1.h2<q> (unobservable)",
     ):
         assert f"  {line}\n" in shown
     assert (tmp_path / "3.png").read_bytes().startswith(b"\x89PNG")

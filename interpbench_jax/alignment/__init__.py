@@ -2,5 +2,6 @@
 
 from interpbench_jax.alignment.align import align, place
 from interpbench_jax.alignment.alignment import Alignment, Site
+from interpbench_jax.alignment.observability import observed_circuit, unobservable_groups
 
-__all__ = ["Alignment", "Site", "align", "place"]
+__all__ = ["Alignment", "Site", "align", "observed_circuit", "place", "unobservable_groups"]

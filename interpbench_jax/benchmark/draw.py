@@ -19,6 +19,7 @@ _STYLES: dict[str, dict] = {
     "true": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2},
     "missed": {"color": "#D55E00", "linestyle": (0, (5, 3)), "linewidth": 1.8},
     "false": {"color": "#7A7A7A", "linestyle": (0, (1, 1.6)), "linewidth": 1.6},
+    "unobservable": {"color": "#0072B2", "linestyle": (0, (3, 2)), "linewidth": 1.4},
 }
 
 
@@ -27,7 +28,8 @@ def draw_comparison(
 ) -> None:
     """Writes a picture of the true circuit next to found ones; the format follows the suffix.
 
-    Nodes that no edge touches, dead ones among them, are not drawn.
+    Nodes that no edge touches, dead ones among them, are not drawn. Edges of the true circuit that
+    no patch can reveal are dashed, in found circuits too where these have them.
 
     Args:
       truth: the circuit to be found.
@@ -39,22 +41,29 @@ def draw_comparison(
     height = 0.2 + max(y for _, y in node_places(truth.graph).values())
     figure = Figure(figsize=(3.9 * panels, height), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    _draw(axes[0], truth.graph, {"true": truth.head_edges}, "true circuit")
+    _draw(axes[0], truth.graph, edge_kinds(truth, truth), "true circuit")
     for axis, (name, circuit) in zip(axes[1:], found.items(), strict=True):
         kinds = edge_kinds(truth, circuit)
         _draw(axis, truth.graph, kinds, f"{name}: {_counts(kinds)}")
-    handles = [Line2D([], [], label=kind, **style) for kind, style in _STYLES.items()]
+    handles = [
+        Line2D([], [], label=kind, **style)
+        for kind, style in _STYLES.items()
+        if kind != "unobservable" or truth.head_edges != truth.observable.head_edges
+    ]
     figure.suptitle(title)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    columns = min(len(handles), 2 * panels + 1)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     figure.savefig(file, dpi=110)
 
 
 def edge_kinds(truth: Circuit, found: Circuit) -> dict[str, frozenset[Edge]]:
-    """Head-level edges in the order of drawing: found but false, missed, found and true."""
+    """Head-level edges in the order of drawing: false, missed, unobservable and found, true."""
+    true = truth.observable.head_edges
     return {
         "false": found.head_edges - truth.head_edges,
-        "missed": truth.head_edges - found.head_edges,
-        "true": truth.head_edges & found.head_edges,
+        "missed": true - found.head_edges,
+        "unobservable": found.head_edges & truth.head_edges - true,
+        "true": true & found.head_edges,
     }
 
 

@@ -56,6 +56,8 @@ class Finding(NamedTuple):
         v of a head merged.
       missed_edges: of the true edges that are not in it.
       false_edges: of the edges in it that are not true.
+      unobservable_edges: of the edges in it that are in the true circuit, but that no patch can
+        reveal. They count nowhere.
       tied_edges: of edges that tie for its last places. They count in the numbers below, by the
         chance that they are in it, and are among none of the true and false ones above.
       n_true: how many true edges the found circuit has, expected over the orders of tied ones.
@@ -76,6 +78,7 @@ class Finding(NamedTuple):
     true_edges: tuple[str, ...]
     missed_edges: tuple[str, ...]
     false_edges: tuple[str, ...]
+    unobservable_edges: tuple[str, ...]
     tied_edges: tuple[str, ...]
     n_true: float
     n_missed: float

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from interpbench_jax.alignment import observed_circuit, place
 from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure
 from interpbench_jax.benchmark.own_method import find_method, method_label
@@ -26,6 +27,7 @@ from interpbench_jax.discovery import ContrastBatch, knobs, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.scoring import node_importance
+from interpbench_jax.scoring.items import judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
 
 
@@ -138,11 +140,12 @@ def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]
             model, others, scores, key, selection=selection_of(run.method, run.selection)
         )
         importance = inputs.importance(*inputs_of)
+    judged = judged_edges(model.circuit, "head")
     return {
         **found,
         "kind": kind(model),
-        "n_edges": int(model.graph.head_valid.sum()) - 1,  # without input->logits
-        "n_true_edges": len(model.circuit.head_edges - {("input", "logits")}),
+        "n_edges": int(judged.sum()),
+        "n_true_edges": int((judged & true_edges(model.circuit, "head")).sum()),
         "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
         "scores": scores.reshape(-1).tolist(),
         "scores_shape": list(scores.shape),
@@ -165,12 +168,13 @@ def kind(model: BenchmarkModel) -> str:
 def compiled_model(case: str) -> BenchmarkModel:
     """The high-level model of a case as a model to look at."""
     compiled = compile_case(case)
+    itself = place(compiled, compiled.config, {node: (node,) for node in compiled.places})
     return BenchmarkModel(
         case=compiled.case.name,
         params=jax.tree.map(jnp.asarray, compiled.deciding_params),
         config=compiled.config,
         variables=(),
-        circuit=compiled.circuit,
+        circuit=observed_circuit(compiled, itself),
         card={"title": compiled.case.title, "metrics": {}},
     )
 

@@ -120,18 +120,19 @@ def _causal_rows(max_params: int | None) -> list[dict[str, Any]]:
 
 
 def _facts(name: str, out: Path) -> dict[str, Any]:
-    from interpbench_jax.alignment import align
+    from interpbench_jax.alignment import align, observed_circuit
     from interpbench_jax.benchmark import draw_comparison
     from interpbench_jax.compiler import get_task
 
     task = get_task(name)
     alignment = align(task)
+    circuit = observed_circuit(task, alignment)
     drawings = [out / f"{name}.png", out / f"{name}.svg"]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for file in drawings:
             with replacing(file) as partial:
-                draw_comparison(alignment.circuit, {}, partial, title=f"case {name}: {task.title}")
+                draw_comparison(circuit, {}, partial, title=f"case {name}: {task.title}")
     except OSError as error:
         raise ValueError(f"cannot write to {out}: {error.strerror}") from error
     return {
@@ -145,7 +146,12 @@ def _facts(name: str, out: Path) -> dict[str, Any]:
             node: task.contents[writer].split("+")
             for writer, node in zip(alignment.variables, alignment.nodes, strict=True)
         },
-        "circuit": [f"{writer}->{reader}" for writer, reader in alignment.circuit],
+        "circuit": [f"{writer}->{reader}" for writer, reader in circuit],
+        "unobservable": [
+            f"{writer}->{reader}"
+            for writer, reader in circuit
+            if (writer, reader) in circuit.unobservable
+        ],
         "drawings": [str(file) for file in drawings],
     }
 
@@ -156,6 +162,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
     lines += ["", "variables"]
     lines += [f"  {node}: {', '.join(values)}" for node, values in facts["variables"].items()]
     lines += ["", "circuit"]
-    lines += [f"  {edge}" for edge in facts["circuit"]]
+    hidden = facts["unobservable"]
+    lines += [f"  {edge}{' (unobservable)' * (edge in hidden)}" for edge in facts["circuit"]]
+    if hidden:
+        lines += ["unobservable: no patch from another input changes an answer by it; not scored"]
     lines += ["", f"drawn in {', '.join(facts['drawings'])}", ""]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

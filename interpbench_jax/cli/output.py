@@ -83,7 +83,7 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
     print_table(title, counted, counts)
     for model, row in rows:
         kinds = {"true": row.true_edges, "false": row.false_edges, "missed": row.missed_edges}
-        kinds["tied"] = row.tied_edges
+        kinds |= {"unobservable": row.unobservable_edges, "tied": row.tied_edges}
         edges = "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names)
         console.print(f"{model}, {row.method}: {edges}", highlight=False, markup=False)
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 else:
     Preset = Literal[tuple(PRESETS)]
 
-Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE...")]
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CASE...]")]
 _NOTHING = Overrides()
 
 
 def train(
-    names: Names,
+    names: Names = (),
     *,
+    recipe: str | None = None,
     preset: Preset = "edge-siit",
     settings: Path | None = None,
     seeds: tuple[int, ...] = (0,),
@@ -48,14 +50,16 @@ def train(
     out: Path = OUT / "models",
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = _NOTHING,
 ) -> None:
-    """Train models on cases by SIIT and write each to its directory.
+    """Train models on cases and write each to its directory.
 
     Settings are the defaults, changed by the preset, then by the file, then by options. What an
     earlier command left, a model or an interrupted run, is kept in `older/` beside the new one.
 
     Args:
-      names: cases to train on.
-      preset: named settings; `siit` are the defaults.
+      names: cases to train on; with a recipe the models of it to make, all if none are named.
+      recipe: make the models of a recipe, `bundled` or a TOML file, with its presets, settings and
+        seeds.
+      preset: named settings; `edge-siit` trains under patches of any set of edges.
       settings: TOML file with any of the fields below.
       seeds: one model each, trained together for every combination of rates; the best is kept.
       together: train cases whose models have one shape in one program; worth it on a GPU.
@@ -69,31 +73,75 @@ def train(
     from interpbench_jax.tasks import pairs_per_part
     from interpbench_jax.zoo.store import check_place
 
-    need_some(names, "case")
-    populations: dict[str, tuple[Member, ...]] = {}
-    for name in names:
-        if name in populations:
-            raise ValueError(f"case {name} is named twice")
-        populations[name] = population(name, preset, settings, overrides, seeds)
-    for name, members in populations.items():
-        config = members[0].config
-        tasks_of([name], members)
-        pairs_per_part(config.n_pairs, config.held_out)
-        check_run(name, out)
-        check_place(out / name)
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"case {repeated[0]} is named twice")
+    if recipe is None:
+        need_some(names, "case")
+        runs = {out: {name: population(name, preset, settings, overrides, seeds) for name in names}}
+    else:
+        _refuse_settings(preset, settings, seeds, overrides)
+        runs = _runs_of_recipe(recipe, names, out)
+    for place, populations in runs.items():
+        for name, members in populations.items():
+            config = members[0].config
+            tasks_of([name], members)
+            pairs_per_part(config.n_pairs, config.held_out)
+            check_run(name, place)
+            check_place(place / name)
     for kind in log:
         find_package(kind)
-    batches = [members[0].config.batch_size for members in populations.values()]
-    cores_as_devices(math.gcd(*map(len, populations.values())), math.gcd(*batches))
-    for members, batch_size in zip(populations.values(), batches, strict=True):
+    every = [members for populations in runs.values() for members in populations.values()]
+    batches = [members[0].config.batch_size for members in every]
+    cores_as_devices(math.gcd(*map(len, every)), math.gcd(*batches))
+    for members, batch_size in zip(every, batches, strict=True):
         device_mesh(len(members), batch_size)  # all is checked before any work
-    with locked_runs(populations, out), _told_how_to_go_on(out):
-        if together:
-            _train_together(populations, out, log, resume=resume)
-            return
-        for name, members in populations.items():
-            if not (resume and is_done(name, members, out)):
-                _train_one(name, members, out, log, resume=resume)
+    with contextlib.ExitStack() as locks:
+        for place, populations in runs.items():
+            locks.enter_context(locked_runs(populations, place))
+        locks.enter_context(_told_how_to_go_on(out))
+        for place, populations in runs.items():
+            if together:
+                _train_together(populations, place, log, resume=resume)
+                continue
+            for name, members in populations.items():
+                if not (resume and is_done(name, members, place)):
+                    _train_one(name, members, place, log, resume=resume)
+
+
+def _refuse_settings(
+    preset: str, settings: Path | None, seeds: tuple[int, ...], overrides: Overrides
+) -> None:
+    """A recipe says all that there is to say.
+
+    Raises:
+      ValueError: something else is given as well.
+    """
+    given = [name for name, value in asdict(overrides).items() if value is not None]
+    given += ["preset"] * (preset != "edge-siit") + ["settings"] * (settings is not None)
+    given += ["seeds"] * (seeds != (0,))
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"a recipe has settings of its own; leave out {options}")
+
+
+def _runs_of_recipe(
+    recipe: str, names: Sequence[str], out: Path
+) -> dict[Path, dict[str, tuple[Member, ...]]]:
+    """Who is trained on which task, by the folder that the models are written to.
+
+    Raises:
+      ValueError: the recipe cannot be read, or has no model of that name.
+    """
+    from interpbench_jax.zoo.recipes import read_recipes
+
+    recipes = {found.name: found for found in read_recipes(recipe)}
+    runs: dict[Path, dict[str, tuple[Member, ...]]] = {}
+    for name in names or recipes:
+        if name not in recipes:
+            raise ValueError(f"recipe {recipe} has no model {name!r}; it has {', '.join(recipes)}")
+        found = recipes[name]
+        runs.setdefault(out / found.folder, {})[found.task] = found.members()
+    return runs
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def product(
 
 
 def spelled_out_product(
-    spec: str, left: Num[Array, "..."], right: Num[Array, "..."], letter: str
+    spec: str, left: Num[Array, "..."], right: Num[Array, "..."], letter: str = ""
 ) -> Num[Array, "..."]:
     """`einsum` of two arrays over one short axis, as elementwise work that XLA fuses.
 
@@ -41,8 +41,8 @@ def spelled_out_product(
       spec: of `einsum`, with its output; one letter occurs in both arrays and not in the output.
       left: the first factor.
       right: the second factor.
-      letter: a short axis of the output that is spelled out as well; of no effect where the output
-        lacks it, as it may in a derivative.
+      letter: a short axis of the output that is spelled out as well, if any; of no effect where the
+        output lacks it, as it may in a derivative.
     """
     return _bind(spec, left, right, spelled_out=letter, precision=None)
 
@@ -84,7 +84,7 @@ def _evaluate(
         )
         return functools.reduce(jnp.add, terms)
 
-    if spelled_out not in out:
+    if not spelled_out or spelled_out not in out:
         return total({}, out)
     kept = out.replace(spelled_out, "")
     rows = [total({spelled_out: index}, kept) for index in range(sizes[spelled_out])]

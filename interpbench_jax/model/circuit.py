@@ -31,19 +31,32 @@ Edge = tuple[str, str]
 class Circuit:
     """Edges by name, at q/k/v level; immutable and hashable.
 
-    Supports `|`, `&`, `-`, `<=`, `len`, `in` and iteration (in graph order).
+    Supports `|`, `&`, `-`, `<=`, `len`, `in` and iteration (in graph order), over all edges. What
+    is unobservable in one of two circuits is unobservable in what they are combined to.
+
+    Attributes:
+      graph: of the network.
+      edges: all edges of the circuit.
+      unobservable: those of them that no patch can reveal: they count neither for nor against a
+        method.
+
+    Raises:
+      ValueError: an edge is not in the graph, or an unobservable one is not in the circuit.
     """
 
     graph: Graph
     edges: frozenset[Edge]
+    unobservable: frozenset[Edge] = frozenset()
 
     def __post_init__(self) -> None:
-        """Checks that every edge exists in the graph."""
+        """Checks that every edge exists in the graph, and unobservable ones in the circuit."""
         stages = self.graph.stages.tolist()
         for writer, reader in self.edges:
             w, r = self.graph.writer_index(writer), self.graph.reader_index(reader)
             if w >= self.graph.writers_before(stages[r]):
                 raise ValueError(f"{edge_name(writer, reader)} is no edge: the reader comes first")
+        if strange := self.unobservable - self.edges:
+            raise ValueError(f"{edge_name(*min(strange))} is unobservable, but not in the circuit")
 
     @classmethod
     def from_mask(cls, graph: Graph, mask: Bool[np.ndarray, "writer reader"]) -> "Circuit":
@@ -80,6 +93,14 @@ class Circuit:
         """Every writer and (head-level) reader that an edge touches."""
         return frozenset(name for edge in self.head_edges for name in edge)
 
+    @property
+    def observable(self) -> "Circuit":
+        """The circuit without its unobservable edges.
+
+        A head-level edge or a node is left out with them where it has no other edge.
+        """
+        return Circuit(self.graph, self.edges - self.unobservable)
+
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal circuit."""
         graph = self.graph
@@ -87,7 +108,11 @@ class Circuit:
             described: dict[str, Any] = {"n_layers": graph.n_layers, "n_heads": graph.n_heads}
         else:
             described = {name: getattr(graph, name) for name in _NAMES}
-        return to_json({**described, "edges": [edge_name(*edge) for edge in self]}, indent=1)
+        described["edges"] = [edge_name(*edge) for edge in self]
+        if self.unobservable:
+            hidden = Circuit(graph, self.unobservable)
+            described["unobservable"] = [edge_name(*edge) for edge in hidden]
+        return to_json(described, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Circuit":
@@ -104,16 +129,12 @@ class Circuit:
             raise ValueError(f"not a circuit: {error}") from error
         if not isinstance(data, dict) or "edges" not in data:
             raise ValueError(f"not a circuit: no edges in {start}")
-        graph, edges = _read_graph(data, start), data["edges"]
-        if not isinstance(edges, list) or not all(isinstance(edge, str) for edge in edges):
-            raise ValueError(f"not a circuit: edges are not a list of names in {start}")
-        pairs = [tuple(edge.split("->")) for edge in edges]
-        for pair in pairs:
-            if len(pair) != 2:
-                raise ValueError(
-                    f"edge {short('->'.join(pair))} is not of the form 'writer->reader'"
-                )
-        return cls(graph, frozenset(pairs))
+        graph = _read_graph(data, start)
+        edges = _read_edges(data["edges"], f"edges are not a list of names in {start}")
+        unobservable = _read_edges(
+            data.get("unobservable", []), f"unobservable is not a list of names in {start}"
+        )
+        return cls(graph, edges, unobservable)
 
     def __iter__(self) -> Iterator[Edge]:
         """Edges in graph order."""
@@ -151,7 +172,21 @@ class Circuit:
     def _combined(self, other: "Circuit", edges: Iterable[Edge]) -> "Circuit":
         if self.graph != other.graph:
             raise ValueError(f"circuits of different graphs: {self.graph} and {other.graph}")
-        return Circuit(self.graph, frozenset(edges))
+        edges = frozenset(edges)
+        return Circuit(self.graph, edges, (self.unobservable | other.unobservable) & edges)
+
+
+def _read_edges(names: Any, fault: str) -> frozenset[Edge]:
+    """Edges by their names; whether there are such edges is not looked at."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"not a circuit: {fault}")
+    edges = set()
+    for name in names:
+        writer, *readers = name.split("->")
+        if len(readers) != 1:
+            raise ValueError(f"edge {short(name)} is not of the form 'writer->reader'")
+        edges.add((writer, readers[0]))
+    return frozenset(edges)
 
 
 def _read_graph(data: dict[str, Any], start: str) -> Graph:

@@ -57,7 +57,7 @@ class EdgePatchStream(Stream):
         """What these readers see: on the sources all the same, on the bases as the masks say."""
         differences = jnp.concatenate(self._differences)
         masks = self._masks[: len(differences), readers]
-        patched = spelled_out_product("wrn,wdpn->rdpn", masks, differences, "r")
+        patched = spelled_out_product("wrn,wdpn->rdpn", masks, differences)
         sources, bases = jnp.split(self._sum, 2, axis=-1)
         same = jnp.broadcast_to(sources[None], patched.shape)
         return jnp.concatenate([same, bases[None] + patched], -1)

@@ -41,8 +41,9 @@ class Wires:
         written = jnp.stack(self._written[: len(before)], 2)
         if isinstance(self._patch, EdgePatch):
             here = slice(0, written.shape[2])
-            mask = jnp.broadcast_to(self._patch.mask, self._graph.valid.shape)[here, place, None]
-            written = written + mask * (self._patch.source[:, :, here] - written)
+            mask = jnp.broadcast_to(self._patch.mask, self._graph.valid.shape)[here, place]
+            replacement = self._patch.source[:, :, here] - written
+            written = written + mask[None, None, :, None] * replacement
         seen = written.sum(2)
         if self._nudge is not None:
             weights, difference = self._nudge

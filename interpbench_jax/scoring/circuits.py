@@ -3,6 +3,9 @@
 Both selections take edges one after another, `top_n` by their scores and `greedy` in the order of a
 search from the logits. Once a circuit has its size, dead ends are removed from it, so that it may
 end up smaller.
+
+Edges of the true circuit that no patch can reveal take none of its places: they come along where
+they are ranked no lower than the last edge that is taken for sure.
 """
 
 from typing import NamedTuple
@@ -19,7 +22,9 @@ from interpbench_jax.scoring.items import (
     Level,
     NodeScores,
     edge_ranking,
+    judged_edges,
     scored_edges,
+    true_edges,
 )
 from interpbench_jax.scoring.node_scores import By
 from interpbench_jax.scoring.ties import N_CHOICES, n_best, places
@@ -42,6 +47,8 @@ class Circuits(NamedTuple):
 
 class FoundEdges(NamedTuple):
     """What is right and wrong in a found circuit, at head level: expected values over tied edges.
+
+    Edges of the true circuit that no patch can reveal are not counted.
 
     Attributes:
       n_true: true edges in it.
@@ -98,10 +105,10 @@ def found_circuits(
     selection: Selection = "top_n",
     at_most: int = N_CHOICES,
 ) -> Circuits:
-    """As many edges as the true circuit has, those that are taken first.
+    """As many edges as the true circuit has observable ones, those that are taken first.
 
-    `input->logits`, which is not scored, takes none of the places. At head level the edges into
-    q, k and v of a head come together and count as one.
+    `input->logits`, which is not scored, takes none of the places, nor do unobservable edges. At
+    head level the edges into q, k and v of a head come together and count as one.
 
     Args:
       scores: of any method.
@@ -113,10 +120,10 @@ def found_circuits(
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    scored = scored_edges(truth.graph, level)
-    values = edge_ranking(scores, truth.graph, level=level, selection=selection, edges=scored)
-    marked = n_best(values[scored], _size(truth, level), at_most=at_most)
-    return _distinct(_marked(scored, marked), truth.graph, level)
+    values, judged = _ranked(scores, truth, level, selection)
+    marked = n_best(values[judged], _size(truth, level), at_most=at_most)
+    masks = _marked(judged, marked) | _come_along(values, truth, level)
+    return _distinct(masks, truth.graph, level)
 
 
 def found_circuit(
@@ -139,17 +146,19 @@ def found_circuit(
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    scored = scored_edges(truth.graph, level)
-    values = edge_ranking(scores, truth.graph, level=level, selection=selection, edges=scored)
-    sure, _, _ = places(values[scored], _size(truth, level))
-    (mask,) = _distinct(_marked(scored, sure[None]), truth.graph, level).masks
+    values, judged = _ranked(scores, truth, level, selection)
+    sure, _, _ = places(values[judged], _size(truth, level))
+    masks = _marked(judged, sure[None]) | _come_along(values, truth, level)
+    (mask,) = _distinct(masks, truth.graph, level).masks
     return Circuit.from_mask(truth.graph, mask)
 
 
 def found_edges(
     scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
 ) -> FoundEdges:
-    """Compares the found circuit with the true one at head level, `input->logits` aside.
+    """Compares the found circuit with the true one at head level.
+
+    `input->logits` and edges that no patch can reveal are not looked at.
 
     Args:
       scores: of any method.
@@ -159,27 +168,49 @@ def found_edges(
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
     """
-    graph, scored = truth.graph, scored_edges(truth.graph, "head")
+    graph = truth.graph
+    values, judged = _ranked(scores, truth, "head", selection)
     masks, chances = found_circuits(scores, truth, selection=selection, at_most=_N_COUNTED)
-    kept = graph.to_head_level(masks)[:, scored]
-    true = truth.head_mask[scored]
+    kept = graph.to_head_level(masks)[:, judged]
+    true = true_edges(truth, "head")[judged]
     n_true, n_found = chances @ kept[:, true].sum(1), chances @ kept.sum(1)
-    values = edge_ranking(scores, graph, level="head", selection=selection, edges=scored)
-    _, tied, _ = places(values[scored], _size(truth, "head"))
+    _, tied, _ = places(values[judged], _size(truth, "head"))
     return FoundEdges(
         n_true=float(n_true),
         n_missed=float(true.sum() - n_true),
         n_false=float(n_found - n_true),
         tied=frozenset(
             (graph.writers[writer], graph.head_readers[reader])
-            for writer, reader in np.argwhere(scored)[tied]
+            for writer, reader in np.argwhere(judged)[tied]
         ),
     )
 
 
 def _size(truth: Circuit, level: Level) -> int:
-    true = truth.mask if level == "qkv" else truth.head_mask
-    return int(true[scored_edges(truth.graph, level)].sum())
+    return int((true_edges(truth, level) & scored_edges(truth.graph, level)).sum())
+
+
+def _ranked(
+    scores: EdgeScores | NodeScores, truth: Circuit, level: Level, selection: Selection
+) -> tuple[
+    Float[np.ndarray, "level_writer level_reader"], Bool[np.ndarray, "level_writer level_reader"]
+]:
+    """A number per scored edge, see `edge_ranking`, and which edges are judged."""
+    scored = scored_edges(truth.graph, level)
+    values = edge_ranking(scores, truth.graph, level=level, selection=selection, edges=scored)
+    return values, judged_edges(truth, level)
+
+
+def _come_along(
+    values: Float[np.ndarray, "level_writer level_reader"], truth: Circuit, level: Level
+) -> Bool[np.ndarray, "level_writer level_reader"]:
+    """The unobservable edges ranked no lower than the last judged edge that is taken for sure."""
+    judged = judged_edges(truth, level)
+    sure, _, _ = places(values[judged], _size(truth, level))
+    if not sure.any():
+        return np.zeros_like(judged)
+    unobservable = scored_edges(truth.graph, level) & ~judged
+    return unobservable & (values >= values[judged][sure].min())
 
 
 def _marked(

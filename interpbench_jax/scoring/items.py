@@ -20,7 +20,7 @@ resolution of float32, in which losses and gradients are computed."""
 
 
 class Items(NamedTuple):
-    """Edges or nodes, in graph order.
+    """Edges or nodes that are judged, in graph order.
 
     Attributes:
       values: the larger, the more it matters. By `top_n` the size of the score; by `greedy` the
@@ -39,7 +39,7 @@ def edge_items(
     level: Level = "head",
     selection: Selection = "top_n",
 ) -> Items:
-    """The edges that are scored: all but `input->logits`.
+    """The edges that are judged: all but `input->logits` and those that no patch can reveal.
 
     Args:
       scores: of any method; those of nodes become scores of edges by `edge_scores_of_nodes`.
@@ -52,8 +52,25 @@ def edge_items(
     """
     scored = scored_edges(truth.graph, level)
     values = edge_ranking(scores, truth.graph, level=level, selection=selection, edges=scored)
-    true = truth.mask if level == "qkv" else truth.head_mask
-    return Items(values[scored], true[scored])
+    judged = judged_edges(truth, level)
+    return Items(values[judged], true_edges(truth, level)[judged])
+
+
+def true_edges(truth: Circuit, level: Level) -> Bool[np.ndarray, "writer reader"]:
+    """True at the circuit's edges that a patch can reveal.
+
+    At level `head` a merged edge is true if any of its edges is.
+    """
+    return truth.observable.mask if level == "qkv" else truth.observable.head_mask
+
+
+def judged_edges(truth: Circuit, level: Level) -> Bool[np.ndarray, "writer reader"]:
+    """True at the scored edges but for the circuit's unobservable ones, neither true nor false.
+
+    At level `head` a merged edge is left out if the circuit has only unobservable ones of it.
+    """
+    circuit = truth.mask if level == "qkv" else truth.head_mask
+    return scored_edges(truth.graph, level) & ~(circuit & ~true_edges(truth, level))
 
 
 def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"]:
@@ -100,7 +117,8 @@ def node_items(
 ) -> Items:
     """All writers but the input, with their own scores or the largest of an edge that touches them.
 
-    By `greedy` a node is reached with the first edge that leaves it.
+    A node is true if an edge of the circuit touches it. It is left out if the circuit has only
+    unobservable ones of these. By `greedy` a node is reached with the first edge that leaves it.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
@@ -116,8 +134,10 @@ def node_items(
         for reader, node in enumerate(graph.head_reader_writer.tolist()):
             if node >= 0:
                 sizes[node] = max(sizes[node], values[:, reader].max())
-    nodes = [place for place, name in enumerate(graph.writers) if name != "input"]
-    true = np.array([graph.writers[place] in truth.nodes for place in nodes])
+    true_nodes = truth.observable.nodes
+    left_out = {"input", *(truth.nodes - true_nodes)}
+    nodes = [place for place, name in enumerate(graph.writers) if name not in left_out]
+    true = np.array([graph.writers[place] in true_nodes for place in nodes], bool)
     return Items(sizes[nodes], true)
 
 

@@ -185,7 +185,7 @@ def draw_outside(
     by_edge = jax.random.uniform(key_edge, (n, *outside.shape)) < share
     by_writer = jax.random.uniform(key_writer, (n, n_writers, 1)) < share
     kind = jax.random.bernoulli(key_kind, 0.5, (n, 1, 1))
-    return jnp.where(kind, by_edge, by_writer) * outside
+    return jnp.where(kind, by_edge, by_writer) * outside[None]
 
 
 def edge_checks(

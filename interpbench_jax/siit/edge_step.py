@@ -56,20 +56,17 @@ def draw_edge_batch(
       outside_rows: share of rows of the first kind.
       single_rows: share of rows of the second kind.
     """
-    keys = jax.random.split(key, 6)
+    keys = jax.random.split(key, 5)
     n = (batch_size,)
     # Evenly spread places: each stretch of rows has its share of every kind.
     place = (jnp.arange(batch_size) * 0.6180339887) % 1
     only_outside, single = place < outside_rows, place >= 1 - single_rows
-    chances = (jnp.log(sets.single), jnp.log(sets.several))
-    one, several = (
-        jax.random.categorical(key, chance, shape=n)
-        for key, chance in zip(keys[:2], chances, strict=True)
-    )
+    drawn = jax.random.uniform(keys[0], n)
+    one, several = (_pick(chances, drawn) for chances in (sets.single, sets.several))
     chosen = jnp.where(only_outside, 0, jnp.where(single, one, several))
-    rows = chosen * sets.rows_per_set + jax.random.randint(keys[2], n, 0, sets.rows_per_set)
-    extreme = jax.random.uniform(keys[3], n)
-    share = jax.random.uniform(keys[4], n)
+    rows = chosen * sets.rows_per_set + jax.random.randint(keys[1], n, 0, sets.rows_per_set)
+    extreme = jax.random.uniform(keys[2], n)
+    share = jax.random.uniform(keys[3], n)
     share = jnp.where(only_outside & (extreme < _ALL_OUTSIDE), 1, share)
     share = jnp.where(~only_outside & (extreme < _NONE_OUTSIDE), 0, share)
     positions = sets.positions[rows]
@@ -83,11 +80,17 @@ def draw_edge_batch(
     return EdgeBatch(
         base=sets.base[rows],
         source=sets.source[rows],
-        masks=sets.masks[chosen] + draw_outside(keys[5], sets.outside, share),
+        masks=sets.masks[chosen] + draw_outside(keys[4], sets.outside, share),
         base_target=sets.target[rows],
         source_target=sets.source_target[rows],
         weights=weights / jnp.maximum(weights.sum((1, 2), keepdims=True), 1e-9),
     )
+
+
+def _pick(chances: Float[Array, " set"], drawn: Float[Array, " row"]) -> Int[Array, " row"]:
+    """Sets by their chances, which need not sum to 1; sets added at the end change nothing."""
+    ends = jnp.cumsum(chances)
+    return jnp.searchsorted(ends, drawn * ends[-1], side="right")
 
 
 def own_rows(batch: EdgeBatch) -> EdgeBatch:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment import Alignment, observed_circuit
 from interpbench_jax.evaluation import edge_scores
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
@@ -249,7 +249,7 @@ def assemble_model(
         params=params,
         config=alignment.network,
         variables=variables,
-        circuit=alignment.circuit,
+        circuit=observed_circuit(task, alignment),
         card=card,
         data=data,
     )

@@ -67,7 +67,8 @@ class BenchmarkModel:
       params: weights.
       config: their shape.
       variables: what its aligned nodes hold.
-      circuit: the ground truth.
+      circuit: the ground truth, with the edges marked that no patch can reveal; models trained
+        before these were looked for have none marked.
       card: how it was trained, with what result, when and with which versions; shares under
         `card["metrics"]` are fractions. For people: nothing is computed from it.
       data: on what it was trained.

@@ -29,7 +29,7 @@ from interpbench_jax.zoo.model import BenchmarkModel
 from interpbench_jax.zoo.transformer_lens import nested_params, to_transformer_lens
 
 BUNDLED = Path(__file__).parent / "models"
-BundledPreset = Literal["siit", "iit", "natural"]
+BundledPreset = Literal["edge-siit", "siit", "iit", "natural"]
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _CIRCUIT, _CARD = "circuit.json", "card.json"
@@ -42,14 +42,14 @@ _FLOATS = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np
 _T = TypeVar("_T")
 
 
-def bundled_names(preset: BundledPreset = "siit") -> tuple[str, ...]:
+def bundled_names(preset: BundledPreset = "edge-siit") -> tuple[str, ...]:
     """Names of the models that come with the package, by case.
 
     Args:
-      preset: how they were trained: `siit`, such as `3`; or, to compare with, `iit` (`iit/3`) and
-        `natural` (`natural/3`).
+      preset: how they were trained: `edge-siit`, such as `3`; or, to compare with, `siit`
+        (`siit/3`), `iit` and `natural`.
     """
-    folder = BUNDLED if preset == "siit" else BUNDLED / preset
+    folder = BUNDLED if preset == "edge-siit" else BUNDLED / preset
     found = sorted(folder.glob("*/config.json"), key=lambda f: (len(f.parent.name), f.parent.name))
     return tuple(file.parent.relative_to(BUNDLED).as_posix() for file in found)
 

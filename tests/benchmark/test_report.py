@@ -256,9 +256,10 @@ def test_a_drawing_has_an_arrow_per_edge() -> None:
         "true": 1,
         "missed": 1,
         "false": 1,
+        "unobservable": 0,
     }
     drawing = circuit_svg(GRAPH, kinds, "a < b")
-    for kind in kinds:
+    for kind in ("true", "missed", "false"):
         assert drawing.count(f'class="edge {kind}"') == 1
     assert 'aria-label="a &lt; b"' in drawing
     straight, bent = re.findall(r' d="([^"]+)"', circuit_svg(GRAPH, {"true": truth.edges}, ""))
@@ -281,6 +282,23 @@ def test_nodes_that_no_edge_touches_are_not_drawn(tmp_path: Path) -> None:
     draw_comparison(truth, {"method": found}, tmp_path / "circuits.svg", title="")
     text = (tmp_path / "circuits.svg").read_text()
     assert "<!-- m1 -->" in text and "<!-- a0.h0 -->" not in text
+
+
+def test_unobservable_edges_are_dashed_with_a_legend_where_there_are_some(tmp_path: Path) -> None:
+    plain = circuit("input->a0.h0<q>", "input->m0", "m0->logits", "a0.h0->m0")
+    hidden = frozenset({("input", "a0.h0<q>")})
+    marked = Circuit(GRAPH, plain.edges, hidden)
+    found = circuit("input->a0.h0<q>", "input->m0", "m0->logits", "m0->m1")
+    assert {kind: len(edges) for kind, edges in edge_kinds(marked, found).items()} == {
+        "true": 2,
+        "missed": 1,
+        "false": 1,
+        "unobservable": 1,
+    }
+    assert 'class="edge unobservable"' in circuit_svg(GRAPH, edge_kinds(marked, marked), "")
+    for truth, there in ((plain, False), (marked, True)):
+        draw_comparison(truth, {"method": found}, tmp_path / "circuits.svg", title="")
+        assert ("<!-- unobservable -->" in (tmp_path / "circuits.svg").read_text()) == there
 
 
 def test_results_of_two_selections_are_two_entrants(tmp_path: Path) -> None:

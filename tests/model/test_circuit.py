@@ -199,6 +199,51 @@ def test_text_that_is_no_circuit(text, message):
         Circuit.from_json(text)
 
 
+QUERY, VALUE, OUT = ("input", "a0.h0<q>"), ("input", "a0.h0<v>"), ("a0.h0", "logits")
+
+
+def test_unobservable_edges_are_marked_and_kept():
+    found = Circuit(SMALL, frozenset({QUERY, VALUE, OUT}), frozenset({QUERY}))
+    assert found.observable == Circuit(SMALL, frozenset({VALUE, OUT}))
+    assert found.mask.sum() == len(found) == 3 and QUERY in found
+    assert found != Circuit(SMALL, found.edges) and found <= Circuit(SMALL, found.edges)
+    text = found.to_json()
+    assert json.loads(text)["unobservable"] == ["input->a0.h0<q>"]
+    assert Circuit.from_json(text) == found
+    # A file from before there were any, and one without any, are the same.
+    plain = Circuit(SMALL, found.edges)
+    assert "unobservable" not in json.loads(plain.to_json())
+    assert Circuit.from_json(plain.to_json()) == plain
+
+
+def test_set_algebra_keeps_what_is_known_of_remaining_edges():
+    marked = Circuit(SMALL, frozenset({QUERY, OUT}), frozenset({QUERY}))
+    plain = Circuit(SMALL, frozenset({QUERY, VALUE}))
+    for both in (marked | plain, plain | marked, marked & plain, plain & marked):
+        assert both.unobservable == {QUERY}
+    assert (marked - Circuit(SMALL, frozenset({OUT}))).unobservable == {QUERY}
+    assert (marked - plain).unobservable == (plain - marked).unobservable == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("unobservable", "message"),
+    [
+        ('["input->a0.h0<k>"]', "input->a0.h0<k> is unobservable, but not in the circuit"),
+        ('["a9.h0->nowhere"]', "a9.h0->nowhere is unobservable, but not in the circuit"),
+        ('["input"]', "'input' is not of the form"),
+        ('["input->m0->logits"]', "is not of the form"),
+        ("null", "unobservable is not a list of names"),
+        ("3", "unobservable is not a list of names"),
+        ("[[]]", "unobservable is not a list of names"),
+        ('{"input->m0": 1}', "unobservable is not a list of names"),
+    ],
+)
+def test_unobservable_edges_that_make_no_sense(unobservable, message):
+    text = '{"n_layers": 1, "n_heads": 2, "edges": ["input->m0"], "unobservable": %s}'
+    with pytest.raises(ValueError, match=message):
+        Circuit.from_json(text % unobservable)
+
+
 def test_circuits_of_other_networks_are_stored_with_their_names():
     graph = Graph(("x1", "x2", "and"), ("and", "logits"), (2, 3))
     found = Circuit(graph, frozenset({("x1", "and"), ("and", "logits")}))

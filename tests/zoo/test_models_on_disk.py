@@ -25,6 +25,7 @@ def test_round_trip(stored: Path) -> None:
     model, loaded = untrained_model(), load_model(stored)
     assert loaded.config == model.config
     assert loaded.circuit == model.circuit
+    assert loaded.circuit.unobservable == {("input", f"a1.h2<{kind}>") for kind in "qk"}
     assert loaded.variables == model.variables
     assert loaded.card == model.card
     for ours, expected in zip(

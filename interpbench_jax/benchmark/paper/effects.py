@@ -30,7 +30,7 @@ def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[
     problem = _problem(compiled, n_pairs, seed)
     tracr = (compiled.deciding_params, compiled.config, compiled.circuit)
     rows = [_row(case, "tracr", *tracr, problem)]
-    for preset, name in (("iit", f"iit/{case}"), ("siit", case)):
+    for preset, name in (("iit", f"iit/{case}"), ("siit", f"siit/{case}")):
         model = load_model(name)
         row = _row(case, preset, model.params, model.config, model.circuit, problem)
         alone = circuit_accuracy(model.params, model.config, problem, "mean_per_position")

@@ -21,6 +21,7 @@ STYLE = """
 .edge{fill:none}.edge.true{stroke:#0072B2;stroke-width:2.4}
 .edge.missed{stroke:#D55E00;stroke-width:2;stroke-dasharray:6 4}
 .edge.false{stroke:#888;stroke-width:1.7;stroke-dasharray:1.5 3}
+.edge.unobservable{stroke:#0072B2;stroke-width:1.5;stroke-dasharray:3.5 2.5}
 """
 """Of a drawing that stands alone; the page has its own, with the same classes."""
 
@@ -28,7 +29,12 @@ MARKERS = "".join(
     f'<marker id="tip-{kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '
     f'markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">'
     f'<path d="M0,0.5 L8,4 L0,7.5 z" class="tip {kind}" fill="{colour}"/></marker>'
-    for kind, colour in (("true", "#0072B2"), ("missed", "#D55E00"), ("false", "#888"))
+    for kind, colour in (
+        ("true", "#0072B2"),
+        ("missed", "#D55E00"),
+        ("false", "#888"),
+        ("unobservable", "#0072B2"),
+    )
 )
 """Arrow heads, to be defined once in a page."""
 
@@ -55,7 +61,7 @@ def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -
 
     Args:
       graph: of the circuit.
-      kinds: edges that are `true`, `missed` and `false`.
+      kinds: edges that are `true`, `missed`, `false` and `unobservable`.
       label: what it shows, for those who do not see it.
     """
     places = _places(graph)

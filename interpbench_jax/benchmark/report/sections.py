@@ -65,7 +65,11 @@ def section(results: Results, model: str) -> Row:
         "facts": facts,
         "kind": results.kind_of[model],
         "program": "\n".join(facts["program"]),
-        "circuit": [f"{writer} → {reader}" for writer, reader in truth],
+        "circuit": [
+            f"{writer} → {reader}{' (unobservable)' * ((writer, reader) in truth.unobservable)}"
+            for writer, reader in truth
+        ],
+        "unobservable": bool(truth.unobservable),
         "truth": drawings["true circuit"],
         "entrants": entrants,
         "roc": roc_svg(curves, f"ROC curves on case {model}"),

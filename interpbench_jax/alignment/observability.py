@@ -1,0 +1,140 @@
+"""Which edges of a circuit no patch can reveal: they carry only positions, lengths or constants."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num
+
+from interpbench_jax.alignment.alignment import Alignment
+from interpbench_jax.model import Circuit
+from interpbench_jax.model.circuit import Edge
+from interpbench_jax.tasks.splits import HELD_OUT
+from interpbench_jax.tasks.task import NO_LABEL, Pairs, Task
+
+CHANGE = 1e-4
+"""Values that differ by no more are the same answer."""
+
+_N_PAIRS = 500
+_N_SETS = 1_024
+# One compiled program answers so many pairs and sets of edges at once.
+_PAIRS, _SETS = 250, 64
+
+
+def observed_circuit(task: Task, alignment: Alignment) -> Circuit:
+    """The circuit of the network, with the edges that no patch can reveal marked.
+
+    Args:
+      task: whose algorithm it is.
+      alignment: of that algorithm with the network.
+
+    Returns:
+      `alignment.circuit`, with `unobservable` the edges of all `unobservable_groups`.
+    """
+    hidden = unobservable_groups(task, alignment)
+    edges: frozenset[Edge] = frozenset()
+    for (_, theirs), unseen in zip(alignment.groups, hidden, strict=True):
+        edges |= theirs if unseen else frozenset()
+    return dataclasses.replace(alignment.circuit, unobservable=edges)
+
+
+def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " group"]:
+    """Which groups of edges never change an answer of the algorithm, whatever else is patched.
+
+    A set of other groups is patched from another input, once without the group and once with it.
+    The group is observable if the answers then differ at a position that counts, for any set and
+    any pair of inputs. All sets are looked at where there are at most 1,024; else so many drawn
+    ones, of all sizes alike. Up to 500 pairs of all inputs are drawn with a fixed key, so that one
+    task and alignment always give the same.
+
+    Where the algorithm has no single answer nothing is compared. A group whose patch always leads
+    there is unobservable.
+
+    Args:
+      task: its answers and inputs.
+      alignment: its groups.
+
+    Returns:
+      True at the groups of `alignment.groups` that are unobservable.
+    """
+    members = _group_masks(alignment)
+    n_groups = len(members)
+    every = 2**n_groups <= _N_SETS
+    sets = _every_set(n_groups) if every else _drawn_sets(n_groups)
+    hidden = np.ones(n_groups, bool)
+    answers, key = task.defined_answers, jax.random.key(0)
+    split = dataclasses.replace(task.split(HELD_OUT), divided=False)
+    for pairs in _chunks(task.pairs(split, "test", _N_PAIRS, key)):
+        counts = pairs.positions > 0
+        before = _answers_under(answers, pairs, sets, members)
+        for group in np.flatnonzero(hidden):
+            if every:
+                after = before[np.arange(len(sets)) ^ 1 << group]
+            else:
+                other = sets.copy()
+                other[:, group] ^= True
+                after = _answers_under(answers, pairs, other, members)
+            hidden[group] = not (_differ(before, after) & counts).any()
+        if not hidden.any():
+            break
+    return hidden
+
+
+def _group_masks(alignment: Alignment) -> Float[np.ndarray, "group writer reader"]:
+    """Per group 1 at its edges of the algorithm."""
+    graph = alignment.algorithm.graph
+    masks = [Circuit(graph, own).mask for own, _ in alignment.groups]
+    return np.array(masks, np.float32).reshape(-1, *graph.valid.shape)
+
+
+def _every_set(n_groups: int) -> Bool[np.ndarray, "set group"]:
+    """All sets of groups; the set at place i has group g if bit g of i is 1."""
+    return (np.arange(2**n_groups)[:, None] >> np.arange(n_groups) & 1).astype(bool)
+
+
+def _drawn_sets(n_groups: int) -> Bool[np.ndarray, "set group"]:
+    """Sets of which each has its own share of the groups, from none to all."""
+    key_share, key_set = jax.random.split(jax.random.key(1))
+    share = jax.random.uniform(key_share, (_N_SETS, 1))
+    return np.array(jax.random.uniform(key_set, (_N_SETS, n_groups)) < share)
+
+
+def _chunks(pairs: Pairs) -> Iterator[Pairs]:
+    """Some pairs at a time, always as many: the last ones are repeated."""
+    for start in range(0, len(pairs.base), _PAIRS):
+        some = [array[start : start + _PAIRS] for array in pairs]
+        short = _PAIRS - len(some[0])
+        yield Pairs(*(np.pad(array, ((0, short), (0, 0)), mode="edge") for array in some))
+
+
+def _answers_under(
+    answers: Any,
+    pairs: Pairs,
+    sets: Bool[np.ndarray, "set group"],
+    members: Float[np.ndarray, "group writer reader"],
+) -> Num[np.ndarray, "set pair pos"]:
+    """What the algorithm answers with the edges of each set patched."""
+    masks = np.tensordot(sets.astype(np.float32), members, 1)
+    at_once = min(_SETS, len(masks))  # their number is a power of two
+    blocks = masks.reshape(-1, at_once, *members.shape[1:])
+    found = np.asarray(_answer_blocks(answers, pairs.base, pairs.source, blocks))
+    return found.reshape(-1, *pairs.base.shape)
+
+
+@jax.jit
+def _answer_blocks(
+    answers: Any, base: Array, source: Array, blocks: Array
+) -> Num[Array, "block set pair pos"]:
+    return jax.lax.map(lambda masks: answers(base, source, masks), jnp.asarray(blocks))
+
+
+def _differ(
+    before: Num[np.ndarray, "*shape"], after: Num[np.ndarray, "*shape"]
+) -> Bool[np.ndarray, "*shape"]:
+    """Where both have an answer, and not the same."""
+    if np.issubdtype(before.dtype, np.integer):
+        return (before != after) & (before != NO_LABEL) & (after != NO_LABEL)
+    return np.abs(before - after) > CHANGE  # never true of NaN

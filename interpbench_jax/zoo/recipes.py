@@ -1,0 +1,105 @@
+"""Recipes: how every model of a set is made, so that all of it can be made again from nothing."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from interpbench_jax.files import read_text
+from interpbench_jax.siit import PRESETS, Member, SiitConfig, members, preset
+
+RECIPES = Path(__file__).parent / "recipes"
+USUAL_PRESET = "edge-siit"
+"""Models made by it are named by their task alone, others `PRESET/TASK`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one model is made.
+
+    Attributes:
+      name: of the model: that of its task, after the preset and a slash if it is not the usual one.
+      seeds: one member each, for every combination of rates; the best is kept.
+      settings: fields of `SiitConfig` that differ from the preset's. Those in which members may
+        differ (`VARIED`) can have a list of values.
+    """
+
+    name: str
+    seeds: tuple[int, ...] = (0,)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset."""
+        return self.name.rpartition("/")[0] or USUAL_PRESET
+
+    @property
+    def folder(self) -> Path:
+        """Where the model lies, among those of its set: in the set's own folder, or a preset's."""
+        return Path(self.name).parent
+
+    def members(self) -> tuple[Member, ...]:
+        """Who is trained.
+
+        Raises:
+          ValueError: a setting is out of range; the message names the model.
+        """
+        try:
+            config = preset(self.preset, self.task)
+            vary = {name: value for name, value in self.settings.items() if type(value) is list}
+            same = {name: value for name, value in self.settings.items() if name not in vary}
+            return members(replace(config, **same), seeds=self.seeds, vary=vary)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"recipe of model {self.name}: {error}") from error
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(file.stem for file in RECIPES.glob("*.toml")))
+
+
+def read_recipes(name: str | Path) -> tuple[Recipe, ...]:
+    """Reads a recipe that comes with the package, by its name, or a TOML file.
+
+    The file has a table per model, with `seeds` and fields of `SiitConfig`; an empty table is the
+    preset as it is.
+
+    Raises:
+      ValueError: there is no such recipe, or the file is not of that form; the message names it.
+    """
+    known = recipe_names()
+    file = RECIPES / f"{name}.toml" if str(name) in known else Path(name)
+    try:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no recipe {str(name)!r}: neither {', '.join(known)} nor a file that can be read"
+        ) from error
+    try:
+        tables = tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{file} is no TOML file: {error}") from error
+    return tuple(_read(file, model, table) for model, table in tables.items())
+
+
+def _read(file: Path, name: str, table: Any) -> Recipe:
+    folder, _, task = name.rpartition("/")
+    if not task or folder not in ("", *PRESETS) or folder == USUAL_PRESET:
+        raise ValueError(
+            f"{file}: {name!r} names no model; expected TASK or PRESET/TASK with a preset of "
+            + ", ".join(known for known in PRESETS if known != USUAL_PRESET)
+        )
+    known = {known.name for known in fields(SiitConfig)} | {"seeds"}
+    if not isinstance(table, dict) or (unknown := table.keys() - known):
+        given = sorted(unknown) if isinstance(table, dict) else repr(table)
+        raise ValueError(f"{file}: model {name} has unknown settings {given}")
+    seeds = table.pop("seeds", [0])
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        raise ValueError(f"{file}: seeds of model {name} are {seeds!r}, expected whole numbers")
+    return Recipe(name=name, seeds=tuple(seeds), settings=table)

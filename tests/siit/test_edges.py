@@ -1,0 +1,288 @@
+"""Edge-true training: what is drawn, what is asked of the algorithm, and what comes of it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interpbench_jax.alignment import align, place
+from interpbench_jax.compiler import compile_case
+from interpbench_jax.model import EdgePatch, TransformerConfig, init_params
+from interpbench_jax.model.network import as_network
+from interpbench_jax.siit import (
+    Member,
+    SiitConfig,
+    draw_edge_batch,
+    draw_edge_sets,
+    draw_outside,
+    edge_agreement,
+    edge_losses,
+    init_states,
+    members,
+    preset,
+    task_loss,
+    train_siit,
+    train_together,
+    usual_checks,
+)
+from interpbench_jax.siit import train as loop
+from interpbench_jax.siit.edge_sets import has_answer, sets_of_groups
+from interpbench_jax.siit.problem import problem_of_pairs
+from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
+
+MODEL = TransformerConfig(
+    n_layers=2,
+    n_heads=2,
+    d_model=8,
+    d_head=4,
+    d_mlp=16,
+    n_ctx=3,
+    d_vocab=4,
+    d_vocab_out=2,
+    init_std=0.3,
+)
+PARITY = CausalTask(
+    name="parity-of-ends",
+    title="whether the sum of the first and the last token is odd",
+    model=CausalModel(
+        variables={
+            "first": lambda tokens: tokens[0] % 2,
+            "last": lambda tokens: tokens[-1] % 2,
+            "parity": lambda first, last: (first + last) % 2,
+        },
+        output=lambda parity: parity,
+    ),
+    network=MODEL,
+    nodes={"first": "a0.h0", "last": "a0.h1", "parity": "m0"},
+    draw=lambda key, n: jax.random.randint(key, (n, 3), 0, 4),
+    positions=(0, 0, 1),
+)
+ALIGNMENT = align(PARITY)
+N_GROUPS = 5  # input->first, input->last, first->parity, last->parity, parity->output
+CONFIG = SiitConfig(
+    patches="edges",
+    max_batches=40,
+    round_batches=20,
+    batch_size=16,
+    edge_rows=512,
+    checked_sets=10,
+    checked_pairs=20,
+    validation_pairs=20,
+)
+
+
+def some_pairs(n: int = 60, seed: int = 0) -> Pairs:
+    base, source = np.asarray(jax.random.randint(jax.random.key(seed), (2, n, 3), 0, 4), np.int32)
+    return Pairs(base, source, PARITY.positions_of(base))
+
+
+def problem(seed: int = 0):
+    pairs = some_pairs(seed=seed)
+    return problem_of_pairs(PARITY, ALIGNMENT, pairs)._replace(
+        edges=draw_edge_sets(PARITY, ALIGNMENT, pairs, jax.random.key(1), n_rows=512),
+        checks=usual_checks(
+            PARITY, ALIGNMENT, Pairs(*(x[:20] for x in pairs)), jax.random.key(2), n_random=10
+        ),
+    )
+
+
+def test_all_sets_of_few_groups_none_first_then_each_alone() -> None:
+    sets = sets_of_groups(ALIGNMENT, 1_024, np.random.default_rng(0))
+    assert sets.shape == (2**N_GROUPS, N_GROUPS) == np.unique(sets, axis=0).shape
+    assert not sets[0].any()
+    np.testing.assert_array_equal(sets[1 : N_GROUPS + 1], np.eye(N_GROUPS, dtype=bool))
+
+
+def test_of_many_groups_sets_are_drawn_by_groups_and_by_writers() -> None:
+    sets = sets_of_groups(ALIGNMENT, 20, np.random.default_rng(0))
+    assert len(sets) == 20 and sets[N_GROUPS + 1].all()
+    groups = [next(iter(own)) for own, _ in ALIGNMENT.groups]
+    of_input = np.array([writer == "input" for writer, _ in groups])
+    by_writer = sets[N_GROUPS + 3 :: 2]
+    assert all(row[of_input].all() or not row[of_input].any() for row in by_writer)
+
+
+def test_targets_are_the_algorithm_under_the_same_patch() -> None:
+    """The parity of which each token is the base's or the source's, by hand."""
+    sets = draw_edge_sets(PARITY, ALIGNMENT, some_pairs(), jax.random.key(1), n_rows=512)
+    names = [next(iter(own)) for own, _ in ALIGNMENT.groups]
+    groups = sets_of_groups(ALIGNMENT, 1_024, np.random.default_rng(0))
+    per_set = int(sets.rows_per_set)
+    assert per_set == 512 // len(groups) and len(sets.base) == per_set * len(groups)
+    for row in range(len(sets.base)):
+        patched = {name for name, on in zip(names, groups[row // per_set], strict=True) if on}
+        base, source = (np.asarray(tokens[row]) % 2 for tokens in (sets.base, sets.source))
+
+        def value(variable, at, base=base, source=source, patched=patched):
+            seen = source if ("input", variable) in patched else base
+            seen = source if (variable, "parity") in patched else seen
+            return seen[at]
+
+        expected = (value("first", 0) + value("last", -1)) % 2
+        if ("parity", "output") in patched:
+            expected = (source[0] + source[-1]) % 2
+        assert int(sets.target[row, -1]) == expected
+        assert int(sets.source_target[row, -1]) == (source[0] + source[-1]) % 2
+
+
+def test_rows_of_a_batch_are_of_the_kinds_that_were_asked_for() -> None:
+    sets = problem().edges
+    batch = draw_edge_batch(
+        sets, jax.random.key(3), batch_size=64, outside_rows=0.25, single_rows=0.5
+    )
+    inside = np.asarray(batch.masks)[:, ALIGNMENT.circuit.mask]
+    strict, iit = np.asarray(batch.weights[jnp.array([2, 1])] > 0).any(2)
+    assert abs(strict.sum() - 16) <= 1 and (strict ^ iit).all()
+    assert not inside[strict].any() and inside[iit].any(1).all()
+    _, theirs = zip(*ALIGNMENT.groups, strict=True)
+    sizes = [len(group) for group in theirs]
+    assert (np.isin(inside.sum(1), sizes)).sum() >= 31  # rows with one group only
+    np.testing.assert_allclose(batch.weights.sum((1, 2)), 1, rtol=1e-5)
+    for half in (slice(32), slice(32, 64)):  # parts of a batch have equally many of each kind
+        assert abs(strict[half].sum() - 8) <= 1
+
+
+def test_edges_outside_are_drawn_by_edges_and_by_writers() -> None:
+    outside = jnp.asarray(ALIGNMENT.outside, jnp.float32)
+    drawn = np.asarray(draw_outside(jax.random.key(0), outside, jnp.full(400, 0.5)))
+    assert not drawn[:, ~ALIGNMENT.outside].any()
+    full = np.asarray(outside)
+    by_writer = ((drawn == 0).all(2) | (drawn == full).all(2)).all(1)
+    assert 140 < by_writer.sum() < 260
+    np.testing.assert_allclose(drawn[:, ALIGNMENT.outside].mean(), 0.5, atol=0.05)
+    for share in (0.0, 1.0):
+        same = draw_outside(jax.random.key(1), outside, jnp.full(3, share))
+        np.testing.assert_array_equal(same, share * np.stack([full] * 3))
+
+
+def test_losses_are_those_of_one_patched_run_each() -> None:
+    params = init_params(MODEL, jax.random.key(4))
+    batch = draw_edge_batch(
+        problem().edges, jax.random.key(3), batch_size=12, outside_rows=0.25, single_rows=0.5
+    )
+    network = as_network(MODEL)
+    _, written = network.run(params, batch.source)
+    expected = np.zeros(3)
+    for row in range(12):
+        one = slice(row, row + 1)
+        patched = EdgePatch(batch.masks[row], written[one])
+        runs = [(batch.source, None, batch.source_target), (batch.base, patched, batch.base_target)]
+        for kinds, (tokens, patch, target) in zip(((0,), (1, 2)), runs, strict=True):
+            logits, _ = network.run(params, tokens[one], patch)
+            for which in kinds:
+                weights = batch.weights[which, one]
+                if weights.any():
+                    expected[which] += task_loss(logits, target[one], weights) * weights.sum()
+    np.testing.assert_allclose(edge_losses(params, MODEL, batch), expected, rtol=1e-4)
+
+
+def test_checks_are_all_outside_then_single_edges_then_random_sets() -> None:
+    checks = problem().checks
+    n_outside = int(ALIGNMENT.outside.sum())
+    assert len(checks.masks) == 1 + N_GROUPS + n_outside + 10
+    masks = np.asarray(checks.masks, bool)
+    np.testing.assert_array_equal(masks[0], ALIGNMENT.outside)
+    inside = masks[1 : 1 + N_GROUPS]
+    np.testing.assert_array_equal(inside.any(0), ALIGNMENT.circuit.mask)
+    single = masks[1 + N_GROUPS :][:n_outside]
+    assert (single.sum((1, 2)) == 1).all() and (single.any(0) == ALIGNMENT.outside).all()
+
+
+def test_training_by_edges_is_deterministic_and_can_be_resumed() -> None:
+    given = problem()
+    whole = train_siit(given, MODEL, CONFIG, validation=given)
+    state = init_states(members(CONFIG), given, MODEL)
+    for _ in range(2):
+        state = loop.advance(state, given, given.take(slice(20)), model=MODEL, config=CONFIG)
+    for ours, theirs in zip(
+        jax.tree.leaves(whole.history), jax.tree.leaves(state.history), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert whole.scores.edges.shape == (1, len(given.checks.which))
+    assert whole.worst[0] <= whole.scores.edges.min()
+
+
+def test_a_trained_model_agrees_under_every_set_of_edges() -> None:
+    given = problem()
+    config = dataclasses.replace(
+        CONFIG,
+        max_batches=2_000,
+        round_batches=250,
+        batch_size=64,
+        threshold=1.0,
+        validation_pairs=60,
+    )
+    trained = train_siit(given, MODEL, config, validation=given)
+    assert trained.worst[0] == 1
+    params = jax.tree.map(lambda leaf: leaf[0], trained.params)
+    fresh = usual_checks(PARITY, ALIGNMENT, some_pairs(200, 5), jax.random.key(6), n_random=50)
+    assert edge_agreement(params, MODEL, fresh).min() > 0.99
+
+
+def test_a_hole_at_one_edge_is_found() -> None:
+    """A task that says it ends in another MLP than the one that the model was trained for."""
+    given = problem()
+    config = dataclasses.replace(CONFIG, max_batches=2_000, round_batches=500, batch_size=64)
+    params = jax.tree.map(
+        lambda leaf: leaf[0], train_siit(given, MODEL, config, validation=given).params
+    )
+    elsewhere = place(PARITY, MODEL, {**PARITY.places, "parity": ("m1",)})
+    checks = usual_checks(PARITY, elsewhere, some_pairs(200, 5), jax.random.key(6), n_random=5)
+    assert edge_agreement(params, MODEL, checks)[0] < 0.9
+
+
+def test_a_network_with_nan_never_agrees() -> None:
+    params = init_params(MODEL, jax.random.key(4))
+    params["unembed"]["b_U"] = params["unembed"]["b_U"].at[0].set(jnp.nan)
+    assert (edge_agreement(params, MODEL, problem().checks) == 0).all()
+
+
+def test_where_the_algorithm_has_no_answer_nothing_counts() -> None:
+    """Case 11: a query patched alone selects several places, whose values would be averaged."""
+    task = compile_case("11")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 50, jax.random.key(0))
+    sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=1_024)
+    targets = np.asarray(sets.target)
+    assert (targets >= 0).all()
+    counted = np.asarray(sets.positions).reshape(32, 32, -1).any((1, 2))
+    assert 0 < (~counted).sum() < 16  # sets without any answer
+    np.testing.assert_array_equal(np.asarray(sets.several) > 0, counted & (np.arange(32) > 0))
+    checks = usual_checks(task, alignment, pairs, jax.random.key(2), n_random=20)
+    assert not np.asarray(has_answer(checks.targets)).all()
+    params = init_params(alignment.network, jax.random.key(0))
+    agreed = edge_agreement(params, alignment.network, checks)
+    assert np.isfinite(agreed).all() and agreed.max() <= 1
+
+
+def test_cases_of_one_shape_are_trained_together_as_alone() -> None:
+    config = dataclasses.replace(CONFIG, max_batches=10, round_batches=10)
+    given = [problem(), problem(seed=7)]
+    # The second with fewer sets and checks.
+    pairs = some_pairs(seed=7)
+    fewer = usual_checks(
+        PARITY, ALIGNMENT, Pairs(*(x[:10] for x in pairs)), jax.random.key(2), n_random=3
+    )
+    sets = draw_edge_sets(PARITY, ALIGNMENT, pairs, jax.random.key(1), n_rows=300, n_sets=20)
+    given[1] = given[1]._replace(checks=fewer, edges=sets)
+    together = train_together(given, [MODEL] * 2, [Member(0, config)], validation=given)
+    for one, found in zip(given, together, strict=True):
+        alone = train_siit(one, MODEL, config, validation=one)
+        np.testing.assert_allclose(found.scores.edges, alone.scores.edges, atol=1e-6)
+        np.testing.assert_allclose(found.history.losses, alone.history.losses, rtol=1e-3)
+
+
+def test_settings_that_do_not_apply_are_refused() -> None:
+    with pytest.raises(ValueError, match="steps='separate' is for patches of nodes"):
+        SiitConfig(patches="edges", steps="separate")
+    with pytest.raises(ValueError, match="at most 1 together, got 0.7 and 0.6"):
+        SiitConfig(outside_rows=0.7, single_rows=0.6)
+    with pytest.raises(ValueError, match="needs a problem with `edges`"):
+        given = problem()._replace(edges=None)
+        train_siit(given, MODEL, CONFIG, validation=given)
+    with pytest.raises(ValueError, match="needs a validation problem"):
+        train_siit(problem(), MODEL, CONFIG)
+    assert preset("edge-siit", "3").patches == "edges"
+    assert preset("siit", "3").patches == "nodes"

@@ -1,0 +1,75 @@
+"""Recipes: what is in them, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from interpbench_jax.cli import main
+from interpbench_jax.siit import preset
+from interpbench_jax.zoo import every_bundled_name, load_model, read_recipes, recipe_names
+
+
+def test_every_bundled_model_has_its_recipe_and_was_made_by_it() -> None:
+    recipes = {recipe.name: recipe for recipe in read_recipes("bundled")}
+    assert set(recipes) == set(every_bundled_name())
+    for name, recipe in recipes.items():
+        card = load_model(name).card
+        made_of = [member for member in recipe.members() if member.seed == card["seed"]]
+        # What cards of earlier versions lack had no meaning then.
+        given = {key: value for key, value in card["config"].items() if key != "source_gradient"}
+        assert any(given.items() <= member.config.__dict__.items() for member in made_of), (
+            f"{name}: {given}"
+        )
+
+
+def test_settings_of_a_table_change_its_preset(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '["3"]\n["siit/13"]\nseeds = [4, 5]\nmax_batches = 50\nlearning_rate = [0.01, 0.002]\n'
+    )
+    usual, other = read_recipes(file)
+    assert (usual.name, usual.task, usual.preset) == ("3", "3", "edge-siit")
+    assert [member.config for member in usual.members()] == [preset("edge-siit", "3")]
+    assert (other.task, other.preset, other.folder) == ("13", "siit", Path("siit"))
+    drawn = [(m.seed, m.config.learning_rate, m.config.max_batches) for m in other.members()]
+    assert drawn == [(4, 0.01, 50), (4, 0.002, 50), (5, 0.01, 50), (5, 0.002, 50)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("= 3", "no TOML file"),
+        ('["nothing/3"]', "'nothing/3' names no model"),
+        ('["edge-siit/3"]', "names no model"),
+        ('["siit/"]', "names no model"),
+        ('"3" = 1', "unknown settings 1"),
+        ('["3"]\nlerning_rate = 1.0', "unknown settings \\['lerning_rate'\\]"),
+        ('["3"]\nseeds = 3', "seeds of model 3 are 3"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_recipes(file)
+
+
+def test_a_setting_out_of_range_names_the_model(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('["3"]\nlearning_rate = -1.0')
+    with pytest.raises(ValueError, match="recipe of model 3: learning_rate must be positive"):
+        read_recipes(file)[0].members()
+
+
+def test_unknown_recipes_and_models_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe_names() == ("bundled",)
+    for arguments, message in (
+        (["--recipe", "nowhere"], "no recipe 'nowhere'"),
+        (["3", "nowhere", "--recipe", "bundled"], "has no model 'nowhere'"),
+        (["--recipe", "bundled", "--learning-rate", "1"], "leave out --learning-rate"),
+        (["--recipe", "bundled", "--seeds", "1"], "leave out --seeds"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", *arguments])
+        assert ended.value.code == 2
+        assert message in " ".join(capsys.readouterr().err.split())
