@@ -49,6 +49,14 @@ VARIANTS = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_edge_sets():
+    """Cards of models that tests train: without optimisation, all sets would take a minute."""
+    from interpbench_jax.zoo import make
+
+    make._EDGE_SETS, make._EDGE_RUNS = 20, 3_000
+
+
 @pytest.fixture(scope="session")
 def variants():
     """The tiny models' configs by name; between them every activation."""

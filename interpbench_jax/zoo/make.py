@@ -38,8 +38,8 @@ from interpbench_jax.zoo.prepared import Prepared, prepare
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
-# Pairs on which the card's agreement under patched edges is measured, and runs for each part of it.
-_EDGE_PAIRS, _EDGE_RUNS = 2_000, 128_000
+# For the card's agreement under patched edges: pairs, random sets, and runs for each part.
+_EDGE_PAIRS, _EDGE_SETS, _EDGE_RUNS = 2_000, 1_000, 128_000
 
 
 def make_model(
@@ -277,6 +277,7 @@ def _edge_metrics(params: Params, task: Prepared) -> dict[str, float]:
         task.alignment,
         Pairs(*some),
         jax.random.key(0),
+        n_random=_EDGE_SETS,
         n_runs=_EDGE_RUNS,
     )
     return found._asdict()

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +86,7 @@ class Sparse(CausalTask):
     """Has no answer to token 0."""
 
     @property
-    def defined_answers(self) -> Answers:
+    def defined_answers(self) -> Any:
         return _AnswersButZero(super().defined_answers)
 
 
@@ -263,12 +264,17 @@ def test_the_figures_of_a_card_are_those_of_the_certificate() -> None:
     assert found.edge_agreement_worst == whole.worst
 
 
+def n_compiled() -> list[int]:
+    functions: list[Any] = [edge_judge._run, edge_judge._ask]
+    return [function._cache_size() for function in functions]
+
+
 def test_a_second_certificate_compiles_nothing() -> None:
     task = make_task(DIGITS)
     certified(UNHARMED, task)
-    compiled = [function._cache_size() for function in (edge_judge._run, edge_judge._ask)]
+    compiled = n_compiled()
     certified(UNHARMED | {"leak": jnp.array(0.5)}, task, copies=20, n_random=70)
-    assert compiled == [function._cache_size() for function in (edge_judge._run, edge_judge._ask)]
+    assert compiled == n_compiled()
 
 
 @pytest.mark.parametrize("knob", ["n_random", "n_runs"])
@@ -278,8 +284,8 @@ def test_numbers_below_one_are_refused(knob: str) -> None:
 
 
 def audited(params, *edges: str, categorical: bool = True):
-    pairs = (tuple(edge.split("->")) for edge in edges)
-    circuit = Circuit(NETWORK.graph, frozenset(pairs))
+    pairs = (edge.split("->") for edge in edges)
+    circuit = Circuit(NETWORK.graph, frozenset((writer, reader) for writer, reader in pairs))
     found = audit_circuit(
         params, NETWORK, circuit, every_pair(), KEY, categorical=categorical, n_random=20
     )
@@ -334,8 +340,8 @@ def test_levels_of_a_transformer_written_out() -> None:
 
 def test_merged_edges_that_share_a_group_are_one_unit() -> None:
     """A variable on two heads: no edge into one of them is patched without the other's."""
-    places = (("input", Site(("input",))), ("low", Site(("a0.h0", "a0.h1"))))
-    places = (*places, ("high", Site(("m0",))))
+    low, high = Site(("a0.h0", "a0.h1")), Site(("m0",))
+    places = (("input", Site(("input",))), ("low", low), ("high", high))
     merged = head_level(Alignment(DIGITS.circuit, SHAPE, places))
     inside = {name for name, own in zip(merged.names, merged.inside, strict=True) if own}
     assert inside == {
