@@ -82,19 +82,8 @@ def test_the_model_on_disk_is_complete(trained: Path) -> None:
 def test_it_is_evaluated_searched_and_reported(
     trained: Path, years: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(
-        [
-            "evaluate",
-            str(trained),
-            "--n-pairs",
-            "300",
-            "--n-runs",
-            "20000",
-            "--edge-runs",
-            "20000",
-            "--json",
-        ]
-    )
+    few = ["--n-pairs", "300", "--n-runs", "20000", "--edge-runs", "20000"]
+    main(["evaluate", str(trained), *few, "--json"])
     (row,) = json.loads(capsys.readouterr().out)
     assert 0 < row["metrics"]["accuracy"] <= 1 and row["held_out"] is True
     main(["discover", str(trained), "--methods", "eap", "--n-inputs", "50",

@@ -33,11 +33,9 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
     title = "Edges: do answers agree with the algorithm's under every set of patched edges?"
     print_table(title, headers, rows)
     for name, certificate in found.items():
-        which = "all" if certificate.every_input else "drawn"
-        _line(
-            f"model {name}: accuracy {_number(certificate.accuracy)} on {which} "
-            f"{certificate.n_inputs} inputs"
-        )
+        n_inputs = certificate.n_inputs
+        inputs = f"all {n_inputs} inputs" if certificate.every_input else f"{n_inputs} drawn inputs"
+        _line(f"model {name}: accuracy {_number(certificate.accuracy)} on {inputs}")
         for kind, level in _levels(certificate):
             silent = np.array(level.names[: level.n_inside])[np.isnan(level.necessity)]
             _print_worst(f"model {name}, {kind}", level)
@@ -91,7 +89,8 @@ def _least(shares: np.ndarray) -> float:
 
 
 def _number(share: float) -> str:
-    return "-" if np.isnan(share) else f"{share:.4f}"
+    """Four digits, rounded down: 1.0000 is the whole."""
+    return "-" if np.isnan(share) else f"{np.floor(share * 1e4 + 1e-6) / 1e4:.4f}"
 
 
 def _line(text: str) -> None:

@@ -18,7 +18,7 @@ from tests.model import numpy_reference
 from tests.models import untrained_model
 
 FEW = {"n_random": 100, "n_runs": 20_000}
-CIRCUIT = str(BUNDLED / "3" / "circuit.json")
+CIRCUIT = str(BUNDLED / "siit" / "3" / "circuit.json")
 
 
 def says(params, config, base, source, edges):
@@ -53,7 +53,7 @@ def by_loops(model, compiled, pairs, edges):
 
 @pytest.mark.parametrize("name", ["3", pytest.param("13", marks=pytest.mark.slow)])
 def test_agreement_is_that_of_plain_loops(name: str) -> None:
-    model, compiled = load_model(name), compile_case(name)
+    model, compiled = load_model(f"siit/{name}"), compile_case(name)
     alignment = model.alignment
     pairs = evaluation_pairs(model, 24, 0).pairs
     judge = certificate._judge_of(model.params, model.config, model.task, alignment)
@@ -82,7 +82,7 @@ def test_agreement_is_that_of_plain_loops(name: str) -> None:
 
 def test_the_holes_of_a_model_trained_by_nodes_are_seen() -> None:
     """Case 3: heads merged nothing leaks, with q, k and v apart the edge into v does."""
-    found = verify_edges(load_model("3"), n_pairs=300, **FEW)
+    found = verify_edges(load_model("siit/3"), n_pairs=300, **FEW)
     assert (found.accuracy, found.n_inputs, found.every_input) == (1, 256, True)
     assert found.qkv.inert < 0.9 and found.head.inert == 1
     worst = found.qkv.names[found.qkv.n_inside + int(found.qkv.outside.argmin())]
@@ -98,7 +98,7 @@ def test_the_holes_of_a_model_trained_by_nodes_are_seen() -> None:
 
 @pytest.mark.slow
 def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
-    model = load_model("21")
+    model = load_model("siit/21")
     blocks = edge_judge.Blocks.of(evaluation_pairs(model, 500, 0).pairs)
     judge = certificate._judge_of(model.params, model.config, model.task, model.alignment)
     for level, most in ((qkv_level(model.alignment), 0.8), (head_level(model.alignment), 0.7)):
@@ -106,7 +106,7 @@ def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
 
 
 def test_a_claim_that_leaves_a_needed_edge_out_is_seen() -> None:
-    model = load_model("3")
+    model = load_model("siit/3")
     less = Circuit(model.graph, model.circuit.edges - {("input", "m0")})
     found = verify_claim(model, less, n_pairs=300, **FEW).qkv
     assert dict(zip(found.names, found.outside, strict=True))["input->m0"] < 0.6
@@ -117,23 +117,23 @@ OPTIONS = ["--n-pairs", "300", "--n-sets", "100", "--n-runs", "20000"]
 
 
 def test_audit_prints_tables_and_the_worst_sets(capsys) -> None:
-    main(["audit", "3", *OPTIONS])
+    main(["audit", "siit/3", *OPTIONS])
     printed = capsys.readouterr().out
     assert "every set of patched edges?" in printed and "necessity" in printed
-    assert "model 3: accuracy 1.0000 on all 256 inputs" in printed
-    assert "model 3, q/k/v: worst edge input->a1.h2<v> (0.8" in printed
-    assert max(map(len, printed.split("model 3:")[0].splitlines())) <= 100
-    main(["audit", "3", "--circuit", CIRCUIT, *OPTIONS])
+    assert "model siit/3: accuracy 1.0000 on all 256 inputs" in printed
+    assert "model siit/3, q/k/v: worst edge input->a1.h2<v> (0.8" in printed
+    assert max(map(len, printed.split("model siit/3:")[0].splitlines())) <= 100
+    main(["audit", "siit/3", "--circuit", CIRCUIT, *OPTIONS])
     printed = capsys.readouterr().out
     assert "Edges outside the claimed circuit" in printed
-    assert "model 3, head: worst set (0." in printed  # only some edges together leak
+    assert "model siit/3, head: worst set (0." in printed  # only some edges together leak
 
 
 @pytest.mark.parametrize("claim", [[], ["--circuit", CIRCUIT]])
 def test_audit_prints_json(claim: list[str], capsys) -> None:
-    main(["audit", "3", *claim, *OPTIONS, "--json"])
+    main(["audit", "siit/3", *claim, *OPTIONS, "--json"])
     (found,) = json.loads(capsys.readouterr().out)
-    assert found["model"] == "3" and found["n_pairs"] == 300
+    assert found["model"] == "siit/3" and found["n_pairs"] == 300
     for level in (found["qkv"], found["head"]):
         assert len(level["random"]) == 100
         assert {"inert", "worst_set", "searched", "searched_set", "unanswered"} <= level.keys()
@@ -143,11 +143,14 @@ def test_audit_prints_json(claim: list[str], capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["3", "--circuit", "nowhere.json"], "cannot read nowhere.json: No such file"),
-        (["3", "--circuit", __file__], "not a circuit"),
-        (["3", "--circuit", str(BUNDLED / "21" / "circuit.json")], "the circuit is for"),
-        (["3", "--n-sets", "0"], "n_random must be at least 1, got 0"),
-        (["3", "--seed", "-1"], "a seed must be at least 0"),
+        (["siit/3", "--circuit", "nowhere.json"], "cannot read nowhere.json: No such file"),
+        (["siit/3", "--circuit", __file__], "not a circuit"),
+        (
+            ["siit/3", "--circuit", str(BUNDLED / "siit" / "21" / "circuit.json")],
+            "the circuit is for",
+        ),
+        (["siit/3", "--n-sets", "0"], "n_random must be at least 1, got 0"),
+        (["siit/3", "--seed", "-1"], "a seed must be at least 0"),
         ([], "at least one model"),
     ],
 )
