@@ -28,7 +28,7 @@ class EdgeLevel(NamedTuple):
     @property
     def inside(self) -> Bool[np.ndarray, " unit"]:
         """Which units hold edges of the circuit."""
-        return self.groups.any(1)
+        return np.asarray(self.groups.any(1))
 
     def masks(self, sets: Bool[np.ndarray, "set unit"]) -> Bool[np.ndarray, "set writer reader"]:
         """The network's edges that sets of units patch."""

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +86,7 @@ class Sparse(CausalTask):
     """Has no answer to token 0."""
 
     @property
-    def defined_answers(self) -> Answers:
+    def defined_answers(self) -> Answers:  # type: ignore[override]
         return _AnswersButZero(super().defined_answers)
 
 
@@ -265,10 +266,11 @@ def test_the_figures_of_a_card_are_those_of_the_certificate() -> None:
 
 def test_a_second_certificate_compiles_nothing() -> None:
     task = make_task(DIGITS)
+    compiled_functions: Any = (edge_judge._run, edge_judge._ask)
     certified(UNHARMED, task)
-    compiled = [function._cache_size() for function in (edge_judge._run, edge_judge._ask)]
+    compiled = [function._cache_size() for function in compiled_functions]
     certified(UNHARMED | {"leak": jnp.array(0.5)}, task, copies=20, n_random=70)
-    assert compiled == [function._cache_size() for function in (edge_judge._run, edge_judge._ask)]
+    assert compiled == [function._cache_size() for function in compiled_functions]
 
 
 @pytest.mark.parametrize("knob", ["n_random", "n_runs"])
@@ -278,8 +280,8 @@ def test_numbers_below_one_are_refused(knob: str) -> None:
 
 
 def audited(params, *edges: str, categorical: bool = True):
-    pairs = (tuple(edge.split("->")) for edge in edges)
-    circuit = Circuit(NETWORK.graph, frozenset(pairs))
+    pairs = (edge.split("->") for edge in edges)
+    circuit = Circuit(NETWORK.graph, frozenset((writer, reader) for writer, reader in pairs))
     found = audit_circuit(
         params, NETWORK, circuit, every_pair(), KEY, categorical=categorical, n_random=20
     )
@@ -334,8 +336,8 @@ def test_levels_of_a_transformer_written_out() -> None:
 
 def test_merged_edges_that_share_a_group_are_one_unit() -> None:
     """A variable on two heads: no edge into one of them is patched without the other's."""
-    places = (("input", Site(("input",))), ("low", Site(("a0.h0", "a0.h1"))))
-    places = (*places, ("high", Site(("m0",))))
+    nodes = {"input": ("input",), "low": ("a0.h0", "a0.h1"), "high": ("m0",)}
+    places = tuple((name, Site(of_variable)) for name, of_variable in nodes.items())
     merged = head_level(Alignment(DIGITS.circuit, SHAPE, places))
     inside = {name for name, own in zip(merged.names, merged.inside, strict=True) if own}
     assert inside == {
