@@ -11,10 +11,10 @@ import pytest
 from flax import struct
 
 from interpbench_jax.alignment import Alignment, Site, align
+from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
 from interpbench_jax.evaluation.edge_judge import Blocks, EdgeJudge
-from interpbench_jax.evaluation.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.model.wiring import Wires
