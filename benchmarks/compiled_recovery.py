@@ -24,8 +24,8 @@ from jaxtyping import Array, Float
 from rich.progress import track
 
 from interpbench_jax.benchmark import make_contrast, run_methods
+from interpbench_jax.benchmark.execution import compiled_model
 from interpbench_jax.benchmark.processes import in_processes
-from interpbench_jax.benchmark.runner import compiled_model
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, Loss, usual_loss
 from interpbench_jax.discovery.objective import edge_masked_loss

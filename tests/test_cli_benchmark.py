@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from interpbench_jax.benchmark import Store
-from interpbench_jax.benchmark.store import SCORES
+from interpbench_jax.benchmark.results_store import SCORES
 from interpbench_jax.cli import main
 from interpbench_jax.zoo.store import BUNDLED
 from tests.benchmark.made_up import fill
@@ -178,7 +178,7 @@ def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
     def end(status: int) -> None:
         raise Ended(status)
 
-    monkeypatch.setattr("interpbench_jax.benchmark.runner._do", interrupted)
+    monkeypatch.setattr("interpbench_jax.benchmark.execution._do", interrupted)
     monkeypatch.setattr("os._exit", end)
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -233,7 +233,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("interpbench_jax.benchmark.runner._do", full)
+    monkeypatch.setattr("interpbench_jax.benchmark.execution._do", full)
     monkeypatch.setattr("polars.DataFrame.write_parquet", full)
     with pytest.raises(SystemExit) as exit_info:
         main(["benchmark", *FEW, "--out", str(tmp_path)])

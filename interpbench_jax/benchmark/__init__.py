@@ -8,33 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark.draw import draw_comparison
-    from interpbench_jax.benchmark.measure import measure
-    from interpbench_jax.benchmark.plan import ModelSource, Run, make_plan, share_of
-    from interpbench_jax.benchmark.report import write_report
-    from interpbench_jax.benchmark.run import (
+    from interpbench_jax.benchmark.execution import execute
+    from interpbench_jax.benchmark.findings import (
         Finding,
         make_contrast,
         run_methods,
         write_findings,
     )
-    from interpbench_jax.benchmark.runner import execute
-    from interpbench_jax.benchmark.store import Store
-    from interpbench_jax.benchmark.verify import verify_model
+    from interpbench_jax.benchmark.measure import measure
+    from interpbench_jax.benchmark.plan import ModelSource, Run, make_plan, share_of
+    from interpbench_jax.benchmark.report import write_report
+    from interpbench_jax.benchmark.results_store import Store
+    from interpbench_jax.benchmark.verify import verify_edges, verify_model
 
 _HOME = {
-    "Finding": "run",
+    "Finding": "findings",
     "ModelSource": "plan",
     "Run": "plan",
-    "Store": "store",
+    "Store": "results_store",
     "draw_comparison": "draw",
-    "execute": "runner",
-    "make_contrast": "run",
+    "execute": "execution",
+    "make_contrast": "findings",
     "make_plan": "plan",
     "measure": "measure",
-    "run_methods": "run",
+    "run_methods": "findings",
     "share_of": "plan",
+    "verify_edges": "verify",
     "verify_model": "verify",
-    "write_findings": "run",
+    "write_findings": "findings",
     "write_report": "report",
 }
 
@@ -50,6 +51,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "measure",
     "run_methods",
     "share_of",
+    "verify_edges",
     "verify_model",
     "write_findings",
     "write_report",

@@ -21,8 +21,6 @@ from interpbench_jax.files import fingerprint, read_bytes, read_json, source_fin
 # Seeds lie below it: JAX makes one key of seeds that differ by a multiple of it.
 _SEED_LIMIT = 2**32
 _PACKAGE = Path(__file__).parent.parent
-# As in `discovery` and `zoo`, which import JAX.
-_ABLATIONS = ("resample", "mean", "mean_per_position", "zero", "optimal")
 _SELECTIONS = ("usual", "top_n", "greedy")
 _BUNDLED = _PACKAGE / "zoo" / "models"
 # Fields of a model's config that no compiled program depends on.
@@ -31,8 +29,9 @@ _MODEL_FILES = ("model.safetensors", "circuit.json", "config.json", "card.json")
 _LARGEST_MODEL = 2**36
 # The package's own code that decides a result: inputs, methods, scores and what these rest on.
 _CODE = (
-    *("cases", "compiler", "discovery", "evaluation", "model", "scoring", "siit", "zoo"),
-    *(f"benchmark/{name}.py" for name in ("keys", "measure", "run", "runner")),
+    *("alignment", "cases", "compiler", "discovery", "evaluation", "model", "scoring", "siit"),
+    *("tasks", "zoo"),
+    *(f"benchmark/{name}.py" for name in ("execution", "findings", "keys", "measure")),
     "discovery/structural_prior.json",
 )
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "scipy", "tracr-pypi")
@@ -137,8 +136,11 @@ def make_plan(
     _check_once("method", [(name, method_label(name)) for name in methods])
     _check_once("ablation", [(name, name) for name in ablations])
     _check_once("seed", [(str(seed), str(seed)) for seed in seeds])
-    if unknown := [name for name in ablations if name not in _ABLATIONS]:
-        raise ValueError(f"unknown ablation {unknown[0]!r}; known: {', '.join(_ABLATIONS)}")
+    from interpbench_jax.discovery import DISCOVERY_ABLATIONS  # which imports JAX
+
+    if unknown := [name for name in ablations if name not in DISCOVERY_ABLATIONS]:
+        known = ", ".join(DISCOVERY_ABLATIONS)
+        raise ValueError(f"unknown ablation {unknown[0]!r}; known: {known}")
     if selection not in _SELECTIONS:
         raise ValueError(f"unknown selection {selection!r}; known: {', '.join(_SELECTIONS)}")
     if n_inputs < 1:

@@ -20,7 +20,7 @@ from interpbench_jax.benchmark.plan import (
     share_of,
     stored_models,
 )
-from interpbench_jax.benchmark.store import Store
+from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.cli.output import OUT, console, print_table
 from interpbench_jax.files import make_directory
 
@@ -161,8 +161,8 @@ def _to_do(runs: Sequence[Run], store: Store, retry_failed: bool) -> list[Run]:
 def _work_off(todo: list[Run], store: Store, processes: int) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from interpbench_jax.benchmark.execution import check_setup, execute
     from interpbench_jax.benchmark.processes import in_processes
-    from interpbench_jax.benchmark.runner import check_setup, execute
 
     check_setup(todo)
     make_directory(store.directory)

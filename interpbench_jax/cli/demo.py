@@ -16,6 +16,10 @@ _METHODS = (
     *("eap", "eap_ig_masks", "eap_ig_inputs"),
     *("edge_patching", "acdc", "information_flow_routes"),
 )
+_METRICS = (
+    *("accuracy", "iia_worst", "siia_worst"),
+    *("inert", "edge_single_worst", "edge_agreement", "edge_agreement_worst"),
+)
 _N_INPUTS = 200  # a fifth of the usual number, to be done in minutes
 
 
@@ -63,9 +67,11 @@ def _verified(place: str | Path) -> Iterator[tuple[str | Path, _Verified]]:
     """How well a model follows its circuit."""
     import jax
 
-    from interpbench_jax.benchmark import verify_model
+    from interpbench_jax.benchmark.verify import verify_edges_quickly, verify_model
     from interpbench_jax.zoo import load_model
 
     model = load_model(place)
     n_weights = sum(weight.size for weight in jax.tree.leaves(model.params))
-    yield place, _Verified(model.case, n_weights, verify_model(model))
+    metrics = verify_model(model) | verify_edges_quickly(model)
+    shown = {name: metrics[name] for name in _METRICS}
+    yield place, _Verified(model.case, n_weights, shown)

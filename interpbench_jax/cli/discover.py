@@ -47,8 +47,8 @@ def discover(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
+    from interpbench_jax.benchmark.findings import check_inputs, methods_by_name, selection_of
     from interpbench_jax.benchmark.keys import key_of
-    from interpbench_jax.benchmark.run import check_inputs, methods_by_name, selection_of
     from interpbench_jax.discovery import named_loss
 
     # All settings are checked before any work.

@@ -30,12 +30,24 @@ def make_directories(out: Path, names: Iterable[str]) -> dict[str, Path]:
     return directories
 
 
+_METRICS = {
+    "accuracy": "accuracy",
+    "iia": "IIA",
+    "siia": "SIIA",
+    "iia_worst": "worst\nIIA",
+    "siia_worst": "worst\nSIIA",
+    "inert": "all edges\noutside",
+    "edge_single_worst": "worst\nedge",
+    "edge_agreement": "sets of\nedges",
+    "edge_agreement_worst": "worst\nset",
+}
+
+
 def print_metrics(found: Mapping[str, Mapping[str, float]]) -> None:
-    """A table of models and how well they follow their circuits."""
-    headers = ("model", "accuracy", "IIA", "SIIA", "worst IIA", "worst SIIA")
-    table = [
-        (name, *(f"{share:.4f}" for share in shares.values())) for name, shares in found.items()
-    ]
+    """A table of models and how well they follow their circuits; all have the same metrics."""
+    first = next(iter(found.values()))
+    table = [(name, *(f"{shares[key]:.4f}" for key in first)) for name, shares in found.items()]
+    headers = ("model", *(_METRICS[key] for key in first))
     print_table("Do the models follow their circuits?", headers, table)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from interpbench_jax.benchmark.plan import bundled_models, environment, make_plan, stored_model
-from interpbench_jax.benchmark.store import Store
+from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.cli.benchmark import carry_out
 from interpbench_jax.cli.output import OUT, console
 from interpbench_jax.files import (

@@ -22,7 +22,7 @@ def report(results: Directory, *, out: Path | None = None) -> None:
     """
     from interpbench_jax.benchmark.report.results import Results
     from interpbench_jax.benchmark.report.write import write_results
-    from interpbench_jax.benchmark.store import Store
+    from interpbench_jax.benchmark.results_store import Store
 
     found = Results(Store(results))
     page = write_results(found, out or results / "report")

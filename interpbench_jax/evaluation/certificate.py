@@ -11,14 +11,14 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
-from interpbench_jax.evaluation.edge_judge import MOST_SETS, ROWS, Blocks, EdgeJudge
-from interpbench_jax.evaluation.edge_levels import (
+from interpbench_jax.alignment.edge_levels import (
     EdgeLevel,
     draw_sets,
     head_level,
     levels_outside,
     qkv_level,
 )
+from interpbench_jax.evaluation.edge_judge import MOST_SETS, ROWS, Blocks, EdgeJudge
 from interpbench_jax.evaluation.subsets import every_subset
 from interpbench_jax.model import Circuit, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from interpbench_jax.evaluation.edge_levels import EdgeLevel
+from interpbench_jax.alignment.edge_levels import EdgeLevel
 from interpbench_jax.model import EdgePatch, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import is_right

@@ -8,7 +8,6 @@ from interpbench_jax.siit.edge_sets import (
     draw_edge_sets,
     draw_outside,
     edge_checks,
-    random_sets,
     usual_checks,
 )
 from interpbench_jax.siit.edge_step import draw_edge_batch, edge_losses, update_by_edges
@@ -73,7 +72,6 @@ __all__ = [
     "preset",
     "problem_from_causal_model",
     "problem_of_pairs",
-    "random_sets",
     "same_shape",
     "states_by_case",
     "task_loss",

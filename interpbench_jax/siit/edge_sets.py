@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, qkv_level
 from interpbench_jax.tasks.task import NO_LABEL, Answers, Behaviour, Pairs, Task, answer_in_chunks
 
 N_SETS = 1_024
@@ -188,43 +189,12 @@ def draw_outside(
     return jnp.where(kind, by_edge, by_writer) * outside[None]
 
 
-def edge_checks(
-    task: Task,
-    alignment: Alignment,
-    pairs: Pairs,
-    groups: Bool[np.ndarray, "check group"],
-    outside: Num[np.ndarray, "check writer reader"],
-) -> EdgeChecks:
-    """Asks the algorithm about sets of edges on given pairs.
-
-    Args:
-      task: the algorithm.
-      alignment: where it lives in the network that is judged.
-      pairs: to judge it by.
-      groups: which groups of the circuit's edges each check patches.
-      outside: 1 at the edges outside the circuit that it patches as well.
-    """
-    own, theirs = group_masks(alignment)
-    different, which = np.unique(groups, axis=0, return_inverse=True)
-    asked = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
-    shape = (len(different), *pairs.base.shape)
-    rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
-    return EdgeChecks(
-        masks=jnp.asarray(np.einsum("sg,gwr->swr", groups.astype(np.float32), theirs) + outside),
-        base=jnp.asarray(pairs.base),
-        source=jnp.asarray(pairs.source),
-        positions=jnp.asarray(pairs.positions),
-        targets=_answer_sets(task.defined_answers, *rows, asked),
-        which=jnp.asarray(which.reshape(-1)),
-    )
-
-
 def usual_checks(
     task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_random: int
 ) -> EdgeChecks:
     """All edges outside at once, every group of the circuit, every edge outside, random sets.
 
-    In this order.
+    In this order, with q, k and v apart.
 
     Args:
       task: the algorithm.
@@ -233,48 +203,43 @@ def usual_checks(
       key: a JAX random key.
       n_random: how many random sets, with edges inside and outside.
     """
-    n_groups, outside = len(alignment.groups), alignment.outside
-    places = np.argwhere(outside)
-    each = np.zeros((len(places), *outside.shape), np.float32)
-    each[np.arange(len(places)), places[:, 0], places[:, 1]] = 1
-    groups, drawn = random_sets(alignment, key, n_random)
+    level = qkv_level(alignment)
+    each = np.eye(len(level.names), dtype=bool)
+    drawn = draw_sets(level, np.random.default_rng(np.asarray(jax.random.key_data(key))), n_random)
     return edge_checks(
-        task,
-        alignment,
-        pairs,
-        np.concatenate(
-            [
-                np.zeros((1, n_groups), bool),
-                np.eye(n_groups, dtype=bool),
-                np.zeros((len(each), n_groups), bool),
-                groups,
-            ]
-        ),
-        np.concatenate(
-            [outside[None].astype(np.float32), np.zeros((n_groups, *outside.shape)), each, drawn]
-        ),
+        task, alignment, pairs, level, np.concatenate([~level.inside[None], each, drawn])
     )
 
 
-def random_sets(
-    alignment: Alignment, key: Array, n: int
-) -> tuple[Bool[np.ndarray, "set group"], Float[np.ndarray, "set writer reader"]]:
-    """Draws sets of edges: groups of the circuit, and edges outside, with shares of their own.
+def edge_checks(
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    level: EdgeLevel,
+    sets: Bool[np.ndarray, "check unit"],
+) -> EdgeChecks:
+    """Asks the algorithm about sets of edges on given pairs.
 
-    The share of the groups, and of the edges outside, is drawn for each set; half of the sets are
-    drawn by edges, half by whole writers.
+    Args:
+      task: the algorithm.
+      alignment: where it lives in the network that is judged.
+      pairs: to judge it by.
+      level: the units that sets are made of.
+      sets: which units each check patches.
     """
-    key_groups, key_share, key_outside = jax.random.split(key, 3)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_groups)))
-    n_first = len(alignment.groups) + 2
-    if 2 ** len(alignment.groups) <= N_SETS:
-        every = sets_of_groups(alignment, N_SETS, rng)
-        groups = every[rng.integers(0, len(every), n)]
-    else:
-        groups = sets_of_groups(alignment, n_first + n, rng)[n_first:]
-    share = jax.random.uniform(key_share, (n,))
-    drawn = draw_outside(key_outside, jnp.asarray(alignment.outside, jnp.float32), share)
-    return groups, np.asarray(drawn)
+    own, _ = group_masks(alignment)
+    different, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
+    asked = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
+    shape = (len(different), *pairs.base.shape)
+    rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
+    return EdgeChecks(
+        masks=jnp.asarray(level.masks(sets), jnp.float32),
+        base=jnp.asarray(pairs.base),
+        source=jnp.asarray(pairs.source),
+        positions=jnp.asarray(pairs.positions),
+        targets=_answer_sets(task.defined_answers, *rows, asked),
+        which=jnp.asarray(which.reshape(-1)),
+    )
 
 
 @jax.jit

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import make_contrast, run_methods
-from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.benchmark.execution import compiled_model
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import edge_effects
 from interpbench_jax.model import Circuit

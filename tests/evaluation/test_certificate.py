@@ -11,10 +11,10 @@ import pytest
 from flax import struct
 
 from interpbench_jax.alignment import Alignment, Site, align
+from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
 from interpbench_jax.evaluation.edge_judge import Blocks, EdgeJudge
-from interpbench_jax.evaluation.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.model.wiring import Wires
@@ -86,7 +86,7 @@ class Sparse(CausalTask):
     """Has no answer to token 0."""
 
     @property
-    def defined_answers(self) -> Any:
+    def defined_answers(self) -> Answers:  # type: ignore[override]
         return _AnswersButZero(super().defined_answers)
 
 
@@ -264,17 +264,13 @@ def test_the_figures_of_a_card_are_those_of_the_certificate() -> None:
     assert found.edge_agreement_worst == whole.worst
 
 
-def n_compiled() -> list[int]:
-    functions: list[Any] = [edge_judge._run, edge_judge._ask]
-    return [function._cache_size() for function in functions]
-
-
 def test_a_second_certificate_compiles_nothing() -> None:
     task = make_task(DIGITS)
+    compiled_functions: Any = (edge_judge._run, edge_judge._ask)
     certified(UNHARMED, task)
-    compiled = n_compiled()
+    compiled = [function._cache_size() for function in compiled_functions]
     certified(UNHARMED | {"leak": jnp.array(0.5)}, task, copies=20, n_random=70)
-    assert compiled == n_compiled()
+    assert compiled == [function._cache_size() for function in compiled_functions]
 
 
 @pytest.mark.parametrize("knob", ["n_random", "n_runs"])
@@ -340,8 +336,8 @@ def test_levels_of_a_transformer_written_out() -> None:
 
 def test_merged_edges_that_share_a_group_are_one_unit() -> None:
     """A variable on two heads: no edge into one of them is patched without the other's."""
-    low, high = Site(("a0.h0", "a0.h1")), Site(("m0",))
-    places = (("input", Site(("input",))), ("low", low), ("high", high))
+    nodes = {"input": ("input",), "low": ("a0.h0", "a0.h1"), "high": ("m0",)}
+    places = tuple((name, Site(of_variable)) for name, of_variable in nodes.items())
     merged = head_level(Alignment(DIGITS.circuit, SHAPE, places))
     inside = {name for name, own in zip(merged.names, merged.inside, strict=True) if own}
     assert inside == {

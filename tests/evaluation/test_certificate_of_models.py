@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.benchmark.verify import verify_claim, verify_edges
 from interpbench_jax.cli import main
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import certificate, edge_judge
-from interpbench_jax.evaluation.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.model import Circuit
 from interpbench_jax.zoo import evaluation_pairs, load_model
 from interpbench_jax.zoo.store import BUNDLED

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from interpbench_jax.benchmark.run import make_contrast
-from interpbench_jax.benchmark.runner import compiled_model
+from interpbench_jax.benchmark.execution import compiled_model
+from interpbench_jax.benchmark.findings import make_contrast
 from interpbench_jax.discovery import ContrastBatch, acdc_circuits, removal_order, usual_loss
 from interpbench_jax.scoring import PAPER_THRESHOLDS
 from interpbench_jax.scoring.circuit_losses import circuit_losses

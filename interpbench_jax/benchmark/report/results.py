@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from interpbench_jax.benchmark.store import Store
+from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from interpbench_jax.benchmark.report.results import KINDS, Results
-from interpbench_jax.benchmark.store import SCORES
+from interpbench_jax.benchmark.results_store import SCORES
 from interpbench_jax.scoring import compare, ranking
 
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from interpbench_jax.benchmark.report.plots import PLOTS, render
 from interpbench_jax.benchmark.report.results import KINDS, Results
 from interpbench_jax.benchmark.report.roc_svg import curve_style
 from interpbench_jax.benchmark.report.sections import anchor, graphs, section
-from interpbench_jax.benchmark.store import Store
+from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.files import from_json, make_directory, replacing
 
 _HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """Makes the catalogue of cases: compiles every built-in case and takes its sizes.
 
-Run: `python -m interpbench_jax.siit.catalogue`; minutes at first, seconds when all are cached.
+Run: `python -m interpbench_jax.siit.make_catalogue`; minutes at first, seconds when all are cached.
 """
 
 import json

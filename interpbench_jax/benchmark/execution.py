@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from interpbench_jax.alignment import observed_circuit, place
+from interpbench_jax.benchmark.findings import make_contrast, score_edges, selection_of
 from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure
 from interpbench_jax.benchmark.own_method import find_method, method_label
 from interpbench_jax.benchmark.plan import ModelSource, Run, stored_model, versions
-from interpbench_jax.benchmark.run import make_contrast, selection_of
+from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.benchmark.stopwatch import stopwatch
-from interpbench_jax.benchmark.store import Store
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.discovery import ContrastBatch, knobs, usual_loss
+from interpbench_jax.discovery import ContrastBatch, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.scoring import node_importance
@@ -128,11 +128,8 @@ def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]
     inputs_of = (run.model, run.ablation, run.seed, run.n_inputs)
     model, batch = inputs.model(run.model), inputs.contrast(*inputs_of, "inputs")
     loss = usual_loss(run.method, _categorical(batch))
-    asked = knobs(
-        method, key=key_of(run.seed, "method", model.case, run.method), truth=model.circuit.mask
-    )
-    with stopwatch() as finding:
-        scores = np.asarray(method(model.params, model.config, batch, loss, **asked), np.float64)
+    found_scores, finding = score_edges(model, run.method, method, batch, loss, run.seed)
+    scores = np.asarray(found_scores, np.float64)
     with stopwatch() as scoring:
         others = inputs.contrast(*inputs_of, "scoring inputs")
         key = key_of(run.seed, "circuits", model.case, run.method)

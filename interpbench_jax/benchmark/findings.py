@@ -15,7 +15,7 @@ from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
 from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.benchmark.own_method import find_method, method_label
 from interpbench_jax.benchmark.plan import check_seed
-from interpbench_jax.benchmark.stopwatch import stopwatch
+from interpbench_jax.benchmark.stopwatch import TimeTaken, stopwatch
 from interpbench_jax.discovery import (
     DISCOVERY_ABLATIONS,
     METHODS,
@@ -215,22 +215,12 @@ def run_methods(
         built_in = METHODS.get(name) is function  # one's own may bear the same name
         used = loss or usual_loss(name if built_in else "", categorical)
         how = selection_of(name if built_in else "", selection)
-        loss_name = getattr(used, "__name__", str(used))  # a `functools.partial` has none
-        unpatched = float(used(batch.clean_logits, batch))
-        if not math.isfinite(unpatched):
-            raise ValueError(f"{loss_name} of the unpatched model must be finite: {unpatched}")
-        asked = knobs(
-            function, key=key_of(seed, "method", model.case, name), truth=model.circuit.mask
-        )
-        with stopwatch() as time_taken:
-            scores = np.asarray(function(model.params, model.config, batch, used, **asked))
-        if np.isnan(scores).any():
-            raise ValueError(f"{name} gives NaN as a score; its loss was {loss_name}")
+        scores, time_taken = score_edges(model, name, function, batch, used, seed)
         findings.append(
             Finding(
                 case=model.case,
                 method=name,
-                loss=loss_name,
+                loss=_loss_name(used),
                 selection=how,
                 scores=scores,
                 edge_auroc=edge_roc(scores, truth, selection=how).auroc,
@@ -242,6 +232,45 @@ def run_methods(
             )
         )
     return findings
+
+
+def score_edges(
+    model: BenchmarkModel,
+    name: str,
+    method: Callable[..., Any],
+    batch: ContrastBatch,
+    loss: Loss,
+    seed: int,
+) -> tuple[Float[np.ndarray, "writer reader"] | Float[np.ndarray, " writer"], TimeTaken]:
+    """Calls a method, with the key or the truth if it asks for them.
+
+    Args:
+      model: the model to be looked at.
+      name: what results call the method; its key depends on it.
+      method: the function.
+      batch: inputs and what patches put in.
+      loss: the one it gets.
+      seed: of methods that draw.
+
+    Returns:
+      Its scores, and how long it took.
+
+    Raises:
+      ValueError: the loss of the unpatched model, or a score, is no number.
+    """
+    unpatched = float(loss(batch.clean_logits, batch))
+    if not math.isfinite(unpatched):
+        raise ValueError(f"{_loss_name(loss)} of the unpatched model must be finite: {unpatched}")
+    asked = knobs(method, key=key_of(seed, "method", model.case, name), truth=model.circuit.mask)
+    with stopwatch() as time_taken:
+        scores = np.asarray(method(model.params, model.config, batch, loss, **asked))
+    if np.isnan(scores).any():
+        raise ValueError(f"{name} gives NaN as a score; its loss was {_loss_name(loss)}")
+    return scores, time_taken
+
+
+def _loss_name(loss: Loss) -> str:
+    return getattr(loss, "__name__", str(loss))  # a `functools.partial` has none
 
 
 def methods_by_name(

@@ -12,7 +12,7 @@ import pytest
 from interpbench_jax.benchmark import Store, execute, make_contrast, make_plan, run_methods
 from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.benchmark.plan import Run, bundled_models, compiled_models
-from interpbench_jax.benchmark.store import SCORES
+from interpbench_jax.benchmark.results_store import SCORES
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.scoring import edge_roc, faithfulness_curve
 from interpbench_jax.zoo import load_model

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from interpbench_jax.benchmark import Store
-from interpbench_jax.benchmark.store import schema
+from interpbench_jax.benchmark.results_store import schema
 
 
 def row(name: str, **values: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment.alignment import Alignment
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name

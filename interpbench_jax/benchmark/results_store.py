@@ -130,7 +130,7 @@ class Store:
         write_json(self._place("models") / f"{model_id}.json", facts)
 
     def read_model(self, model_id: str) -> dict[str, Any]:
-        """What is known of a model, as `runner.model_facts` says it.
+        """What is known of a model, as `execution.model_facts` says it.
 
         Raises:
           ValueError: nothing is, or the file holds something else; the message names it.
