@@ -118,12 +118,14 @@ def roc_plot(results: Results, models: Sequence[str]) -> Figure | None:
             drawn = True
             style = _line(place) | {"markevery": (place % 10, 12)}
             axes.plot(grid, np.mean(curves, 0), **style, label=entrant)
+    if not drawn:
+        return None
     axes.plot([0, 1], [0, 1], color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)), label="chance")
     axes.set(xlabel="false positive rate", ylabel="true positive rate, mean over cases")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
-    return figure if drawn else None
+    return figure
 
 
 def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
@@ -141,6 +143,8 @@ def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
         if curves:
             drawn = True
             axes.plot(SHARES, np.median(curves, 0), **_line(place), label=entrant)
+    if not drawn:
+        return None
     axes.axhline(1, color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)))
     axes.set(
         xscale="log", xlabel="share of edges left alone", ylabel="faithfulness, median over cases"
@@ -148,7 +152,7 @@ def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
     axes.set_ylim(max(axes.get_ylim()[0], -1.0), min(axes.get_ylim()[1], 2.0))
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
-    return figure if drawn else None
+    return figure
 
 
 def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
@@ -166,11 +170,13 @@ def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
         axes.plot(
             x, y, of.marker, color=of.colour, markeredgecolor=_ink(), markersize=7, label=entrant
         )
+    if not drawn:
+        return None
     axes.set(xscale="log", xlabel="seconds a run, median, without compilation")
     axes.set(ylabel="edge AUROC, mean over cases")
     axes.grid(alpha=0.25, which="both")
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
-    return figure if drawn else None
+    return figure
 
 
 def node_plot(results: Results, models: Sequence[str]) -> Figure | None:
