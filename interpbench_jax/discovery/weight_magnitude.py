@@ -49,4 +49,4 @@ def weight_magnitude(
 
 
 def _gram(rows: Float[Array, "row d_model"]) -> Float[Array, "d_model d_model"]:
-    return rows.T @ rows
+    return jnp.matmul(rows.T, rows, precision="highest")

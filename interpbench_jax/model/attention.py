@@ -43,9 +43,9 @@ def attend(qkv: Qkv, *, causal: bool, padding: Padding = None) -> Heads:
 def _matmul(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
     q, k, v = qkv
     d_head = q.shape[1]
-    scores = jnp.einsum("hepb,hekb->hpkb", q, k) / math.sqrt(d_head)
+    scores = jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") / math.sqrt(d_head)
     weights = _softmax(scores, causal, padding)
-    return jnp.einsum("hpkb,hekb->hepb", weights, v)
+    return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")
 
 
 def _softmax(

@@ -6,7 +6,7 @@ from interpbench_jax.model.bilinear import product
 
 
 def columnwise(
-    spec: str, weight: Array, x: Float[Array, "*features pos batch"], precision: str | None = None
+    spec: str, weight: Array, x: Float[Array, "*features pos batch"]
 ) -> Float[Array, "*mapped pos batch"]:
     """Applies a linear map to every column, all positions and rows side by side.
 
@@ -17,8 +17,7 @@ def columnwise(
       spec: of `einsum`; positions and batch are one axis there, the last.
       weight: the map.
       x: what it is applied to.
-      precision: of the product; JAX's default if not given.
     """
     columns = x.reshape(*x.shape[:-2], -1)
-    mapped = product(spec, weight, columns, precision=precision)
+    mapped = product(spec, weight, columns)
     return mapped.reshape(*mapped.shape[:-1], *x.shape[-2:])

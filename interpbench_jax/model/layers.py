@@ -28,7 +28,7 @@ class Embed(nn.Module):
         table = self.param("W_E", _BLANK, (c.d_vocab, c.d_model))
         if c.d_vocab <= _ONE_HOT_VOCAB:
             one_hot = jax.nn.one_hot(tokens, c.d_vocab, axis=0, dtype=table.dtype)
-            return columnwise("vd,vn->dn", table, one_hot, precision="highest")
+            return columnwise("vd,vn->dn", table, one_hot)
         return table[tokens].transpose(2, 0, 1)
 
 

@@ -23,7 +23,7 @@ def factors(spec, seed=0):
 def forms(spec):
     """Both, as functions of the factors."""
     return [
-        lambda left, right: product(spec, left, right, precision="highest"),
+        lambda left, right: product(spec, left, right),
         lambda left, right: spelled_out_product(spec, left, right, "e"),
     ]
 
