@@ -44,10 +44,10 @@ def training(case: str, batches: int) -> Work:
     return work
 
 
-def discovery(case: str, method: str, learning: Learning) -> Work:
-    """ACDC for every threshold, or a probe of edges for every penalty, on 1,000 inputs."""
+def discovery(case: str, method: str, learning: Learning, *, n_inputs: int = 1_000) -> Work:
+    """ACDC for every threshold, or a probe of edges for every penalty."""
     model = ib.load_model(case)
-    batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=1_000)
+    batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
     loss = usual_loss(method, jnp.issubdtype(batch.target.dtype, jnp.integer))
     given = model.params, model.config, batch, loss
 

@@ -1,0 +1,427 @@
+"""What an accelerator does for the package: the same numbers, and how much faster.
+
+Run: `python benchmarks/accelerator.py --out accelerator.jsonl`, within 8 minutes on one GPU, and
+with `--small` in a minute or two on a CPU. Results are written as they come, one JSON line each;
+what the file has is not measured again. The last lines printed are a table of all of them.
+
+Parts: `parity` with the CPU of the same machine; `rates` of training; `many` thresholds and
+penalties against one; `group`, tasks of one shape trained at once; `estimate` of the whole suite.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from many_at_once import discovery, measure
+
+import interpbench_jax as ib
+from interpbench_jax.benchmark.stopwatch import stopwatch
+from interpbench_jax.discovery import METHODS, ContrastBatch, Learning, usual_loss
+from interpbench_jax.files import to_json
+from interpbench_jax.model import forward
+from interpbench_jax.siit import (
+    EdgeChecks,
+    SiitConfig,
+    TrainState,
+    edge_agreement,
+    init_states,
+    members,
+    preset,
+    same_shape,
+    train_together,
+    usual_checks,
+)
+from interpbench_jax.siit.train import advance
+from interpbench_jax.zoo import Prepared, prepare
+
+Part = Literal["parity", "rates", "many", "group", "estimate"]
+_REFERENCE = "--reference"
+_PRECISIONS = {"default": None, "float32": "highest"}
+_CALLS = 2
+# Shapes among the 129 cases by their number of layers; see `siit.same_shape`.
+_SHAPES = {2: 24, 3: 10, 4: 9, 5: 2, 7: 1, 8: 1}
+
+
+class Sizes(NamedTuple):
+    """How much is measured."""
+
+    models: tuple[str, ...] = ("3", "13", "21")
+    inputs: int = 256
+    sets: int = 100
+    members: tuple[int, ...] = (1, 32, 512)
+    batches: int = 100
+    pairs: int = 20_000
+    many_inputs: int = 1_000
+    thresholds: int = 20
+    penalties: int = 16
+    tasks: int = 51
+    group_batches: int = 6_000
+
+
+_SMALL = Sizes(
+    models=("3",),
+    inputs=16,
+    sets=4,
+    members=(1, 2),
+    batches=2,
+    pairs=500,
+    many_inputs=16,
+    thresholds=2,
+    penalties=2,
+    tasks=2,
+    group_batches=4,
+)
+
+
+class Record:
+    """Results on disk, a JSON line each; those of an earlier run are kept."""
+
+    def __init__(self, file: Path) -> None:
+        """Reads what is there."""
+        self.file = file
+        lines = file.read_text().splitlines() if file.exists() else []
+        self.found = {line.pop("name"): line for line in map(json.loads, lines)}
+
+    def add(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        """Does some work unless its result is there; an error is a result that is not kept."""
+        if name in self.found:
+            return
+        start = time.perf_counter()
+        try:
+            result = work()
+        except Exception as error:  # what fails on an accelerator is a finding
+            print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
+            return
+        device = jax.devices()[0].device_kind
+        result |= {"device": device, "took_s": round(time.perf_counter() - start, 1)}
+        self.found[name] = result
+        with self.file.open("a") as lines:
+            lines.write(to_json({"name": name} | result) + "\n")
+        print(name, to_json(result), flush=True)
+
+
+# Parity
+
+
+class Inputs(NamedTuple):
+    """What a model is looked at with; drawn on the CPU and given to the accelerator."""
+
+    batch: ContrastBatch
+    checks: EdgeChecks
+
+
+def look(name: str, given: Inputs) -> dict[str, np.ndarray]:
+    """Logits, agreement under sets of edges and EAP scores of a bundled model."""
+    model = ib.load_model(name)
+    batch, checks = jax.tree.map(jnp.asarray, given)
+    loss = usual_loss("eap", model.task.categorical)
+    found = {
+        "logits": forward(model.params, model.config, batch.clean)[0],
+        "edges": edge_agreement(model.params, model.config, checks),
+        "eap": METHODS["eap"](model.params, model.config, batch, loss),
+    }
+    return {name: np.asarray(array) for name, array in found.items()}
+
+
+def draw_inputs(name: str, sizes: Sizes) -> Inputs:
+    """Inputs of a bundled model, and sets of edges with the algorithm's answers."""
+    model = ib.load_model(name)
+    key = jax.random.key(0)
+    batch = ib.benchmark.make_contrast(model, key, n_inputs=sizes.inputs)
+    task = model.task
+    pairs = task.pairs(task.split(0.2), "train", sizes.inputs, key)
+    checks = usual_checks(task, model.alignment, pairs, key, n_random=sizes.sets)
+    return Inputs(*jax.tree.map(np.asarray, (batch, checks)))
+
+
+def on_the_cpu(sizes: Sizes) -> dict[str, tuple[Inputs, dict[str, np.ndarray]]]:
+    """Inputs and results by model, of a process that has the CPU only."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "reference"
+        file.write_bytes(pickle.dumps(sizes._asdict()))
+        subprocess.run([sys.executable, __file__, _REFERENCE, file], env=_of_cpu(), check=True)
+        return pickle.loads(file.read_bytes())
+
+
+def _reference(file: Path) -> None:
+    sizes = Sizes(**pickle.loads(file.read_bytes()))
+    inputs = {name: draw_inputs(name, sizes) for name in sizes.models}
+    found = {name: (given, look(name, given)) for name, given in inputs.items()}
+    file.write_bytes(pickle.dumps(found))
+
+
+def _of_cpu() -> dict[str, str]:
+    return os.environ | {"JAX_PLATFORMS": "cpu"}
+
+
+def parity(record: Record, sizes: Sizes) -> None:
+    """Largest differences from the CPU, at both precisions."""
+    names = [f"parity {model} {precision}" for model in sizes.models for precision in _PRECISIONS]
+    if all(name in record.found for name in names):
+        return
+    reference = on_the_cpu(sizes)
+
+    def differences(model: str, precision: str | None) -> dict[str, Any]:
+        given, expected = reference[model]
+        with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
+            found = look(model, given)
+        return {
+            kind: float(np.abs(found[kind] - array).max()) for kind, array in expected.items()
+        } | {f"largest_{kind}": float(np.abs(expected[kind]).max()) for kind in ("logits", "eap")}
+
+    for model in sizes.models:
+        for name, precision in _PRECISIONS.items():
+            record.add(f"parity {model} {name}", lambda m=model, p=precision: differences(m, p))
+
+
+# Training
+
+
+def rates(record: Record, sizes: Sizes) -> None:
+    """Batches per second on case 13, compiling apart; every member takes each batch."""
+    names = {name: preset(name, "13") for name in ("edge-siit", "siit")}
+    missing = [n for n in names if any(f"rate {n} {m}" not in record.found for m in sizes.members)]
+    for name in missing:
+        config = replace(
+            names[name],
+            n_pairs=sizes.pairs,
+            edge_rows=sizes.pairs,
+            round_batches=sizes.batches,
+            max_batches=sizes.batches,
+            threshold=1.0,
+        )
+        task = prepare("13", members(config))
+        validation = task.training.take(slice(1))._replace(checks=None)  # training is timed
+
+        def rate(
+            n: int,
+            config: SiitConfig = config,
+            task: Prepared = task,
+            validation: Any = validation,
+        ) -> dict[str, Any]:
+            network = task.alignment.network
+            with stopwatch() as starting:
+                state = init_states(members(config, seeds=range(n)), validation, network)
+                jax.block_until_ready(state.params)
+            seconds, compiling = [], 0.0
+            for _ in range(1 + _CALLS):
+                with stopwatch() as taken:
+                    done = advance(state, task.training, validation, model=network, config=config)
+                    jax.block_until_ready(done.params)
+                seconds.append(taken.total)
+                compiling += taken.compiling
+            return {
+                "members": n,
+                "compile_s": round(compiling, 2),
+                "start_s": round(starting.total, 2),
+                "batches_per_s": round(sizes.batches / min(seconds[1:]), 2),
+                "models_times_batches_per_s": round(n * sizes.batches / min(seconds[1:]), 1),
+            }
+
+        for n in sizes.members:
+            record.add(f"rate {name} {n}", lambda n=n: rate(n))
+
+
+def many(record: Record, sizes: Sizes) -> None:
+    """Thresholds of ACDC and penalties of edge probing, against one of each."""
+    for case in sizes.models[:2]:
+        for method, n in (("acdc", sizes.thresholds), ("edge_probing", sizes.penalties)):
+
+            def ratio(case: str = case, method: str = method, n: int = n) -> dict[str, Any]:
+                learning = Learning(steps=sizes.batches)
+                work = discovery(case, method, learning, n_inputs=sizes.many_inputs)
+                return {key: round(x, 4) for key, x in measure(work, n).items()}
+
+            record.add(f"many {method} {case}", ratio)
+
+
+class OutOfTimeError(Exception):
+    """Training took too long."""
+
+
+def group(record: Record, sizes: Sizes, until: float) -> None:
+    """The largest group of cases of one shape, by `edge-siit`, one seed each."""
+    if "group" in record.found:
+        return
+    config = replace(
+        preset("edge-siit", ""),
+        max_batches=sizes.group_batches,
+        round_batches=min(250, sizes.group_batches),
+        n_pairs=max(sizes.pairs, 2_000),
+        edge_rows=2 * sizes.pairs,
+    )
+
+    def work() -> dict[str, Any]:
+        start = time.perf_counter()
+        with workers() as pool:
+            names = largest_group(pool, sizes.tasks)
+            tasks = list(pool.map(prepare, names, [members(config)] * len(names)))
+        prepared = time.perf_counter()
+        clock: list[float] = []
+        last: list[TrainState] = []
+
+        def after_round(state: TrainState) -> None:
+            clock.append(time.perf_counter())
+            last[:] = [state]
+            if clock[-1] > until:
+                raise OutOfTimeError
+
+        with stopwatch() as taken, contextlib.suppress(OutOfTimeError):
+            train_together(
+                [task.training for task in tasks],
+                [task.alignment.network for task in tasks],
+                members(config),
+                validation=[task.validation for task in tasks],
+                on_round=after_round,
+            )
+        (state,) = last
+        reached = np.asarray(state.done & ~state.diverged)[:, 0]
+        batches = np.asarray(state.round)[:, 0] * config.round_batches
+        worst = np.asarray(state.best_score)[:, 0].round(4).tolist()
+        n_rounds = len(clock)
+        steady = (clock[-1] - clock[0]) / max(n_rounds - 1, 1) / config.round_batches
+        return {
+            "cases": len(names),
+            "prepare_s": round(prepared - start, 1),
+            "compile_s": round(taken.compiling, 1),
+            "first_round_s": round(clock[0] - prepared, 1),
+            "train_s": round(clock[-1] - clock[0], 1),
+            "batches_per_s": round(1 / steady, 1) if steady else None,
+            "batches": int(batches.max()),
+            "reached": int(reached.sum()),
+            "batches_to_threshold": sorted(batches[reached].tolist()),
+            "worst": dict(zip(names, worst, strict=True)),
+        }
+
+    record.add("group", work)
+
+
+@contextlib.contextmanager
+def workers() -> Iterator[concurrent.futures.Executor]:
+    """A process per core for work on tasks, on the CPU."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    before = dict(os.environ)
+    one_core = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ |= _of_cpu() | {"XLA_FLAGS": one_core}
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with concurrent.futures.ProcessPoolExecutor(n, spawn) as pool:
+            yield pool
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
+def largest_group(pool: concurrent.futures.Executor, n: int) -> list[str]:
+    """Names of at most so many cases that share the most frequent shape."""
+    names = ib.case_names() if n > 2 else ("8", "20", "13")
+    found = list(pool.map(_shape, names))
+    places = max(same_shape(*map(list, zip(*found, strict=True))), key=len)  # type: ignore[arg-type]
+    return [names[place] for place in places][:n]
+
+
+def _shape(name: str) -> tuple[Any, bool]:
+    task = ib.get_task(name)
+    return task.network, task.categorical
+
+
+def estimate(record: Record) -> None:
+    """Seconds of the whole suite: every shape compiled once, 6,000 batches for all its cases.
+
+    By the rate of 32 members, in proportion to layers; shapes one after the other. Wide models
+    take longer, and most cases reach the threshold earlier.
+    """
+    rate = record.found.get("rate edge-siit 32") or record.found.get("rate edge-siit 2")
+    if rate is None:
+        return
+
+    def work() -> dict[str, Any]:
+        layers = sum(n * count for n, count in _SHAPES.items()) / 2  # case 13 has two
+        compiling = rate["compile_s"] * layers
+        training = 6_000 / rate["batches_per_s"] * layers
+        return {
+            "shapes": sum(_SHAPES.values()),
+            "members": rate["members"],
+            "compile_s": round(compiling),
+            "train_s": round(training),
+        }
+
+    record.add("estimate", work)
+
+
+# The table
+
+
+def table(record: Record) -> str:
+    """A line per result."""
+    lines = []
+    for name, found in record.found.items():
+        shown = {
+            key: f"{x:.3g}" if isinstance(x, float) else str(x)
+            for key, x in found.items()
+            if isinstance(x, int | float) and key != "took_s"
+        }
+        lines.append(f"{name:26} " + "  ".join(f"{key} {x}" for key, x in shown.items()))
+    return "\n".join(lines)
+
+
+def main(
+    out: Path = Path("accelerator.jsonl"),
+    *,
+    parts: tuple[Part, ...] = get_args(Part),
+    small: bool = False,
+    tasks: int | None = None,
+    group_batches: int | None = None,
+    seconds: float = 470.0,
+) -> None:
+    """Measure, and write each result when it is there.
+
+    Args:
+      out: file for the results; what it has is not measured again.
+      parts: what to measure.
+      small: next to nothing of each part, to see that it runs.
+      tasks: of the group, at most.
+      group_batches: that the group is trained for, at most.
+      seconds: training of the group stops so long after the start.
+    """
+    until = time.perf_counter() + seconds
+    sizes = _SMALL if small else Sizes()
+    sizes = sizes._replace(
+        tasks=sizes.tasks if tasks is None else tasks,
+        group_batches=sizes.group_batches if group_batches is None else group_batches,
+    )
+    record = Record(out)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
+    if "parity" in parts:
+        parity(record, sizes)
+    if "rates" in parts:
+        rates(record, sizes)
+    if "many" in parts:
+        many(record, sizes)
+    if "group" in parts:
+        group(record, sizes, until)
+    if "estimate" in parts:
+        estimate(record)
+    print(table(record))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == [_REFERENCE]:
+        _reference(Path(sys.argv[2]))
+    else:
+        tyro.cli(main)
