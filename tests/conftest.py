@@ -4,6 +4,7 @@ import functools
 import os
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -47,6 +48,19 @@ VARIANTS = {
     "bidirectional": replace(CAUSAL, causal=False, activation="relu"),
     "layer_norm": replace(CAUSAL, layer_norm=True, activation="gelu_tanh"),
 }
+
+
+# A process may map 65,530 pieces of memory, of which every compiled function has some; beyond that
+# the compiler crashes.
+_MOST_MAPS = 40_000
+
+
+@pytest.fixture(autouse=True)
+def room_for_compiled_functions():
+    """Forgets compiled functions before a worker has too many."""
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > _MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -55,12 +55,25 @@ def test_train_writes_a_model_and_says_when_it_misses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["--max-batches", "4", "--round-batches", "2", "--batch-size", "8"]
-    main(["train", "3", "--out", str(tmp_path), "--n-pairs", "2000", *settings])
-    assert "did NOT reach the threshold 0.995 after 4 batches" in capsys.readouterr().out
+    main(
+        [
+            "train",
+            "3",
+            "--out",
+            str(tmp_path),
+            "--n-pairs",
+            "2000",
+            *settings,
+            "--edge-rows",
+            "2048",
+        ]
+    )
+    assert "did NOT reach the threshold 0.999 after 4 batches" in capsys.readouterr().out
     card = load_model(tmp_path / "3").card
     assert not card["reached_threshold"]
     assert card["config"]["batch_size"] == 8
     assert card["metrics"]["accuracy"] < 0.995
+    assert card["config"]["patches"] == "edges"
 
 
 def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,9 +101,9 @@ def test_evaluate_says_when_no_effect_can_be_measured(
 
 
 def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["discover", "3", "--methods", "eap", "--n-inputs", "50", "--out", str(tmp_path)])
+    main(["discover", "3", "--methods", "acdc", "--n-inputs", "50", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
-    for part in ("eap", "missed", "precision", "3, eap: true input->m0, "):
+    for part in ("acdc", "missed", "precision", "3, acdc: true input->m0, "):
         assert part in printed
     assert (tmp_path / "3" / "circuits.png").exists()
 

@@ -40,7 +40,9 @@ def draw_history(rows: Sequence[dict[str, Any]], file: Path, *, title: str) -> N
     """
     batches = [row["batches"] for row in rows]
     losses = np.array([row["losses"] for row in rows], float)
-    scores = np.stack([np.array([row[name] for row in rows], float) for name in _SCORES], axis=-1)
+    # Rounds before training was judged by edges do not have that score.
+    known = {name: label for name, label in _SCORES.items() if all(name in row for row in rows)}
+    scores = np.stack([np.array([row[name] for row in rows], float) for name in known], axis=-1)
     n_members = losses.shape[1]
     n_columns = -(-n_members // _MOST_IN_COLUMN) if n_members > 1 else 0  # of the members' legend
 
@@ -49,7 +51,7 @@ def draw_history(rows: Sequence[dict[str, Any]], file: Path, *, title: str) -> N
     above, below = figure.subplots(1, 2)
     _draw(above, batches, losses, _LOSSES)
     above.set(yscale="log", xlabel="batches", ylabel="loss")
-    _draw(below, batches, scores, tuple(_SCORES.values()))
+    _draw(below, batches, scores, tuple(known.values()))
     below.set(xlabel="batches", ylabel="share right", ylim=(-0.02, 1.02))
     if n_columns:
         handles = [

@@ -132,7 +132,7 @@ def _runs_of_recipe(
     Raises:
       ValueError: the recipe cannot be read, or has no model of that name.
     """
-    from interpbench_jax.zoo.recipes import read_recipes
+    from interpbench_jax.zoo.recipe import read_recipes
 
     recipes = {found.name: found for found in read_recipes(recipe)}
     runs: dict[Path, dict[str, tuple[Member, ...]]] = {}

@@ -37,7 +37,7 @@ def training_bar(
             description=f"case {now.case}",
             completed=now.batches,
             rate=_rate(now),
-            measured=_measured(now),
+            measured=_measured(now, config),
         )
 
 
@@ -61,14 +61,15 @@ _COLUMNS = (
 )
 
 
-def _measured(now: "Progress") -> str:
+def _measured(now: "Progress", config: "SiitConfig") -> str:
     """Losses and scores of the member that has come furthest."""
     at = now.leading
     behaviour, iit, strict = now.losses[at]
+    nodes = f"IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
+    scores = f"sets of edges {now.edges[at]:.3f}" if config.patches == "edges" else nodes
     return (
         f"  behaviour {behaviour:.3f} IIT {iit:.3f} strict {strict:.3f}"
-        f" acc {now.accuracy[at]:.3f} IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"
-        f" edges {now.edges[at]:.3f}"
+        f" acc {now.accuracy[at]:.3f} {scores}"
     )
 
 

@@ -4,7 +4,7 @@ from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
 from interpbench_jax.zoo.prepared import Prepared, prepare
-from interpbench_jax.zoo.recipes import Recipe, read_recipes, recipe_names
+from interpbench_jax.zoo.recipe import Recipe, read_recipes, recipe_names
 from interpbench_jax.zoo.store import (
     bundled_names,
     every_bundled_name,

@@ -18,6 +18,7 @@ def rounds(n_rounds: int, siia: list[float]) -> list[dict[str, Any]]:
             "accuracy": [0.9] * n_members,
             "iia": [0.8] * n_members,
             "siia": siia,
+            "edges": [0.7] * n_members,
         }
         for place in range(n_rounds)
     ]

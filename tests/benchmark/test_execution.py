@@ -48,8 +48,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "methods_of_mine", raising=False)
 
 
+METHODS_USED = ("eap", "edge_patching")
+
+
 def plan(*methods: str, seeds: Sequence[int] = (0,)) -> list[Run]:
-    names = [name if name == "eap" else f"methods_of_mine:{name}" for name in methods]
+    names = [name if name in METHODS_USED else f"methods_of_mine:{name}" for name in methods]
     return make_plan(bundled_models(("3",)), names, ("resample",), seeds, 40)
 
 
@@ -59,13 +62,13 @@ def rows_of(store: Store) -> dict[str, dict[str, Any]]:
 
 def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None) -> None:
     store = Store(tmp_path / "results")
-    (run,) = plan("eap")
+    (run,) = plan("edge_patching")
     (written,) = execute([run], store, command="interpbench benchmark")
     assert store.finished() == {run.id} == {written["id"]}
-    row = rows_of(store)["eap"]
+    row = rows_of(store)["edge_patching"]
     assert row["status"] == "done"
     assert (row["model"], row["case"], row["kind"]) == ("3", "3", "attention")
-    assert (row["n_edges"], row["n_true_edges"], row["selection"]) == (53, 4, "top_n")
+    assert (row["n_edges"], row["n_true_edges"], row["selection"]) == (52, 3, "top_n")
     assert json.loads(row["versions"]).keys() >= {"python", "interpbench-jax", "jax", "numpy"}
     assert row["environment"] == run.environment
     assert row["device"].startswith("cpu")
@@ -78,7 +81,7 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
     scores = np.reshape(row["scores"], row["scores_shape"])
     assert row["edge_auroc"] == edge_roc(scores, model.circuit).auroc
     batch = make_contrast(model, key_of(0, "inputs", "3"), n_inputs=40)
-    (finding,) = run_methods(model, ("eap",), batch)
+    (finding,) = run_methods(model, ("edge_patching",), batch)
     np.testing.assert_allclose(scores, finding.scores, atol=1e-6)
 
     # Circuits are run on inputs of their own, in a case of 256 sequences some of them seen.
@@ -98,15 +101,14 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
 
 def test_an_empty_circuit_has_scores_or_none(tmp_path: Path, own: None) -> None:
     """Of the best shares of information flow only dead ends are left."""
-    names = ["information_flow_routes"]
-    for selection, found in (("top_n", 0.0), ("usual", 4.0)):
-        (run,) = make_plan(bundled_models(("3",)), names, ("resample",), (0,), 40, selection)
-        (row,) = execute([run], Store(tmp_path / selection))
+    for method, found in (("information_flow_routes", 0.0), ("oracle", 3.0)):
+        (run,) = make_plan(bundled_models(("3",)), [method], ("resample",), (0,), 40, "top_n")
+        (row,) = execute([run], Store(tmp_path / method))
         assert row["status"] == "done", row.get("error")
-        assert row["selection"] == {"usual": "greedy"}.get(selection, selection)
+        assert row["selection"] == "top_n"
         assert row["found_edges"] == found
         assert (row["minimality"] is None) == (found == 0)
-        assert row["faithfulness"] == pytest.approx(found / 4, abs=0.2)
+        assert row["faithfulness"] == pytest.approx(found / 3, abs=0.2)
 
 
 def test_methods_of_one_s_own_and_failures(tmp_path: Path, own: None) -> None:
@@ -120,7 +122,7 @@ def test_methods_of_one_s_own_and_failures(tmp_path: Path, own: None) -> None:
     rows = rows_of(store)
     assert rows["broken"]["error"] == "ZeroDivisionError: division by zero"
     assert "return 1 / 0" in rows["broken"]["traceback"]
-    assert rows["nan"]["error"].startswith("ValueError: the score of input->a0.h0<q> is NaN")
+    assert rows["nan"]["error"].startswith("ValueError: methods_of_mine:nan gives NaN as a score")
     assert rows["nodes"]["scores_shape"] == [11]
     assert json.loads(rows["chance"]["knobs"]) == {"loss": "absolute_error", "scale": "2.0"}
     drawn = table.filter(table["method"] == "methods_of_mine:chance")["scores"].to_list()

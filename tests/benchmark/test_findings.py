@@ -47,15 +47,15 @@ def test_bundled_models_are_as_good_as_their_cards_say(name: str) -> None:
 def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=100)
-    findings = run_methods(model, ("eap", "acdc"), batch)
-    assert [f.method for f in findings] == ["eap", "acdc"]
+    findings = run_methods(model, ("edge_patching", "acdc"), batch)
+    assert [f.method for f in findings] == ["edge_patching", "acdc"]
     for finding in findings:
         assert finding.edge_auroc > 0.9
     write_findings(model, findings, tmp_path / "new" / "3", {"seed": 0})
     written = {f.name for f in (tmp_path / "new" / "3").iterdir()}
     assert written == {"scores.npz", "findings.json", "circuits.png"}
     scores = np.load(tmp_path / "new" / "3" / "scores.npz")
-    np.testing.assert_array_equal(scores["eap"], findings[0].scores)
+    np.testing.assert_array_equal(scores["edge_patching"], findings[0].scores)
     figures = json.loads((tmp_path / "new" / "3" / "findings.json").read_text())
     assert figures[1]["edge_auroc"] == findings[1].edge_auroc and figures[1]["seed"] == 0
     assert [row["loss"] for row in figures] == ["absolute_error", "squared_error_to_clean"]
@@ -77,15 +77,16 @@ def test_the_oracle_finds_every_edge() -> None:
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
     (finding,) = run_methods(model, ("oracle",), batch)
-    edges = ("input->m0", "input->a1.h2", "m0->a1.h2", "a1.h2->logits")
+    edges = ("input->m0", "m0->a1.h2", "a1.h2->logits")
     assert finding.true_edges == edges
+    assert finding.unobservable_edges == ("input->a1.h2",)  # by q and k: positions only
     assert finding.missed_edges == finding.false_edges == ()
     assert finding.precision == finding.recall == 1
 
 
 def test_each_method_s_selection_is_used_and_recorded() -> None:
     """On a model whose circuit the best shares of information flow miss, and a search finds."""
-    model = load_model("13")
+    model = load_model("siit/13")
     batch = make_contrast(model, jax.random.key(0), n_inputs=100)
     methods = ("information_flow_routes", "weight_magnitude")
     flow, weights = run_methods(model, methods, batch)

@@ -232,6 +232,13 @@ def test_a_change_to_one_s_own_method_is_another_run(
         make_plan([source("3")], ("not_there:find",), ("zero",), (0,), 10)
 
 
+def test_the_names_of_ablations_are_those_that_discovery_knows() -> None:
+    from interpbench_jax.benchmark.plan import ABLATION_NAMES
+    from interpbench_jax.discovery import DISCOVERY_ABLATIONS
+
+    assert ABLATION_NAMES == DISCOVERY_ABLATIONS
+
+
 def test_planning_needs_no_jax() -> None:
     program = (
         "import sys; from interpbench_jax.cli.benchmark import *; "

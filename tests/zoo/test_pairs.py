@@ -36,7 +36,7 @@ def test_what_was_kept_for_tests_is_held_out(share: float) -> None:
 
 def test_models_from_before_the_division_are_not_called_held_out() -> None:
     """Their card has settings, but no record of what was kept: so have those in the package."""
-    model = load_model("3")
+    model = load_model("siit/3")
     found = evaluation_pairs(model, 500, 1)
     assert found.held_out is False
     assert found.statement == held_out_statement(model)

@@ -107,13 +107,16 @@ class Results:
         """A score, mean over seeds, per model and entrant; NaN where there is none."""
         means = self._means(score)
         shape = (len(models), len(self.entrants))
-        values = [means.get((model, entrant)) for model in models for entrant in self.entrants]
-        return np.array([np.nan if v is None else v for v in values], float).reshape(shape)
+        values = [
+            means.get((model, entrant), np.nan) for model in models for entrant in self.entrants
+        ]
+        return np.array(values, float).reshape(shape)
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 (lives as long as a report is written)
     def _means(self, score: str) -> dict[tuple[str, str], float]:
         grouped = self.done.group_by("model", "entrant").agg(pl.col(score).mean())
-        return {(model, entrant): value for model, entrant, value in grouped.iter_rows()}
+        known = grouped.drop_nulls()  # of a model without performance there is no share
+        return {(model, entrant): value for model, entrant, value in known.iter_rows()}
 
     def of_model(self, model: str) -> list[dict[str, Any]]:
         """The rows of one model that are done, in the order of entrants and seeds."""
