@@ -17,7 +17,10 @@ from interpbench_jax.tasks.causal import registry
 
 README = (Path(interpbench_jax.tasks.__file__).parent / "README.md").read_text()
 NAME = "greater-than"
-FEW = ("--max-batches", "60", "--round-batches", "30", "--batch-size", "32", "--n-pairs", "3000")
+FEW = (
+    *("--max-batches", "60", "--round-batches", "30", "--batch-size", "32", "--n-pairs", "3000"),
+    *("--edge-rows", "2048", "--checked-sets", "4", "--checked-pairs", "16"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from interpbench_jax.zoo.progress import Progress
 TINY = (
     *("--max-batches", "4", "--round-batches", "2", "--batch-size", "8"),
     *("--n-pairs", "2000", "--validation-pairs", "16"),
+    *("--edge-rows", "512", "--checked-sets", "4", "--checked-pairs", "8"),
 )
 
 
