@@ -40,8 +40,10 @@ def test_own_cases_are_listed_trained_and_evaluated(tmp_path: Path) -> None:
     file.write_text(OWN)
     listed = interpbench("cases", "--json", cases=file)
     assert '"computes": "Whether each token is b"' in listed.stdout, listed.stderr
-    quick = ("--max-batches", "2000", "--round-batches", "50", "--batch-size", "64")
-    quick += ("--edge-rows", "8192", "--checked-sets", "8", "--checked-pairs", "32")
+    quick = (
+        *("--max-batches", "2000", "--round-batches", "50", "--batch-size", "64"),
+        *("--edge-rows", "8192", "--checked-sets", "8", "--checked-pairs", "32"),
+    )
     trained = interpbench("train", "is-b", "--out", "models", *quick, cases=file)
     assert "case is-b: reached the threshold" in trained.stdout, trained.stderr
     few = ("--n-sets", "20", "--edge-runs", "2000")
