@@ -24,7 +24,7 @@ from interpbench_jax.cli.training_run import (
     tasks_of,
 )
 from interpbench_jax.siit.members import Member
-from interpbench_jax.siit.presets import PRESETS
+from interpbench_jax.siit.presets import PRESETS, USUAL_PRESET
 
 if TYPE_CHECKING:
     from interpbench_jax.zoo.progress import Progress
@@ -41,7 +41,7 @@ def train(
     names: Names = (),
     *,
     recipe: str | None = None,
-    preset: Preset = "edge-siit",
+    preset: Preset = USUAL_PRESET,
     settings: Path | None = None,
     seeds: tuple[int, ...] = (0,),
     together: bool = False,
@@ -117,7 +117,7 @@ def _refuse_settings(
       ValueError: something else is given as well.
     """
     given = [name for name, value in asdict(overrides).items() if value is not None]
-    given += ["preset"] * (preset != "edge-siit") + ["settings"] * (settings is not None)
+    given += ["preset"] * (preset != USUAL_PRESET) + ["settings"] * (settings is not None)
     given += ["seeds"] * (seeds != (0,))
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)

@@ -6,6 +6,9 @@ from typing import Any
 
 from interpbench_jax.siit.config import SiitConfig
 
+USUAL_PRESET = "edge-siit"
+"""The one that is used where none is named, and that the bundled models are trained by."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "edge-siit": {
         "patches": "edges",

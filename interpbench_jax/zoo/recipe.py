@@ -8,10 +8,9 @@ from typing import Any
 
 from interpbench_jax.files import read_text
 from interpbench_jax.siit import PRESETS, Member, SiitConfig, members, preset
+from interpbench_jax.siit.presets import USUAL_PRESET
 
 RECIPES = Path(__file__).parent / "recipes"
-USUAL_PRESET = "edge-siit"
-"""Models made by it are named by their task alone, others `PRESET/TASK`."""
 
 
 @dataclass(frozen=True, kw_only=True)
