@@ -69,6 +69,7 @@ def train(
       out: directory under which `CASE/` is written.
       overrides: settings of training.
     """
+    from interpbench_jax.alignment import align
     from interpbench_jax.siit import cores_as_devices, device_mesh
     from interpbench_jax.tasks import pairs_per_part
     from interpbench_jax.zoo.store import check_place
@@ -84,7 +85,7 @@ def train(
     for place, populations in runs.items():
         for name, members in populations.items():
             config = members[0].config
-            tasks_of([name], members)
+            align(tasks_of([name], members)[0], config.d_model)
             pairs_per_part(config.n_pairs, config.held_out)
             check_run(name, place)
             check_place(place / name)
@@ -169,12 +170,14 @@ def _train_together(
     A group that was interrupted goes on as a whole, even if some of its models are written; a case
     whose own run was interrupted goes on alone.
     """
+    from interpbench_jax.alignment import align
     from interpbench_jax.siit import same_shape
 
     for members in dict.fromkeys(populations.values()):
         names = [name for name, own in populations.items() if own == members]
         tasks = tasks_of(names, members)
-        shapes = [task.network for task in tasks]
+        d_model = members[0].config.d_model
+        shapes = [align(task, d_model).network for task in tasks]
         for places in same_shape(shapes, [task.categorical for task in tasks]):
             group = [names[place] for place in places]
             done = [name for name in group if resume and is_done(name, members, out)]

@@ -65,6 +65,8 @@ class SiitConfig:
         were trained without, and then nothing in the strict loss makes a free node write less of
         what varies; see the README of `interpbench_jax/siit`.
       same_size: train a model as large as the compiled one instead of a compressed one.
+      d_model: width of the residual stream of the trained model; `None` is the task's own. Heads
+        divide it among them, and MLPs are four times as wide.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
       learning_rate: of Adam, at the start.
@@ -98,6 +100,7 @@ class SiitConfig:
     outside: Outside = "train"
     source_gradient: bool = True
     same_size: bool = False
+    d_model: int | None = None
     steps: Steps = "joint"
     batch_size: int = 256
     learning_rate: float = 1e-2
@@ -131,9 +134,12 @@ class SiitConfig:
                     raise ValueError(f"{field.name} must be {kind[1]}, got {value!r}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value}")
-        shortest = self.min_length
-        if shortest is not None and (type(shortest) is not int or shortest < 1):
-            raise ValueError(f"min_length must be a whole number from 1 on, got {shortest!r}")
+        for name in ("min_length", "d_model"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+        if self.same_size and self.d_model is not None:
+            raise ValueError(f"a model of the compiled one's size has no d_model={self.d_model}")
         for name in ("behaviour_weight", "iit_weight", "strict_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

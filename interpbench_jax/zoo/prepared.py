@@ -70,7 +70,7 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
     device_mesh(len(members), config.batch_size)
     if isinstance(task, str):
         task = get_task(task, min_length=config.min_length, same_size=config.same_size)
-    alignment, split = align(task), task.split(config.held_out)
+    alignment, split = align(task, config.d_model), task.split(config.held_out)
 
     def problem(n_pairs: int, part: Part, *, trained: bool, judged: bool) -> SiitProblem:
         key = jax.random.key(_SEED)
