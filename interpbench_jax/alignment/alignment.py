@@ -203,3 +203,16 @@ class Alignment(Generic[N]):
         w, r, to_w, to_r = self._pairs.T
         blank = jnp.zeros((*masks.shape[:-2], *self.algorithm.graph.valid.shape), masks.dtype)
         return blank.at[..., w, r].max(masks[..., to_w, to_r])
+
+
+def group_masks(
+    alignment: Alignment,
+) -> tuple[Bool[np.ndarray, "group _ _"], Bool[np.ndarray, "group writer reader"]]:
+    """Masks of every group of the circuit's edges, in the algorithm and in the network."""
+    own_graph, graph = alignment.algorithm.graph, alignment.graph
+    own = [Circuit(own_graph, edges).mask for edges, _ in alignment.groups]
+    theirs = [Circuit(graph, edges).mask for _, edges in alignment.groups]
+    return (
+        np.array(own, bool).reshape(-1, *own_graph.valid.shape),
+        np.array(theirs, bool).reshape(-1, *graph.valid.shape),
+    )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from interpbench_jax.alignment.alignment import Alignment
+from interpbench_jax.alignment.alignment import Alignment, group_masks
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name
@@ -44,7 +44,7 @@ class EdgeLevel(NamedTuple):
 
 def qkv_level(alignment: Alignment) -> EdgeLevel:
     """Every group of the circuit's edges is a unit, then every edge outside the circuit."""
-    return _apart(alignment.graph, _group_masks(alignment), alignment.outside)
+    return _apart(alignment.graph, group_masks(alignment)[1], alignment.outside)
 
 
 def head_level(alignment: Alignment) -> EdgeLevel:
@@ -53,7 +53,7 @@ def head_level(alignment: Alignment) -> EdgeLevel:
     A unit with an edge of the circuit patches whole groups: where a group is part of several merged
     edges, these are one unit.
     """
-    return _merged(alignment.graph, _group_masks(alignment), alignment.outside)
+    return _merged(alignment.graph, group_masks(alignment)[1], alignment.outside)
 
 
 def levels_outside(circuit: Circuit) -> tuple[EdgeLevel, EdgeLevel]:
@@ -84,11 +84,6 @@ def draw_sets(level: EdgeLevel, rng: np.random.Generator, n: int) -> Bool[np.nda
         of_writers = writers.astype(np.float32) @ leaves > 0
         sets |= np.where(rng.random((n, 1)) < 0.5, of_writers, one_by_one) & part
     return sets
-
-
-def _group_masks(alignment: Alignment) -> Bool[np.ndarray, "group writer reader"]:
-    masks = [Circuit(alignment.graph, edges).mask for _, edges in alignment.groups]
-    return np.stack(masks)
 
 
 def _apart(

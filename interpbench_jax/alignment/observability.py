@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from interpbench_jax.alignment.alignment import Alignment
+from interpbench_jax.alignment.alignment import Alignment, group_masks
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.tasks.splits import HELD_OUT
@@ -60,7 +60,7 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
     Returns:
       True at the groups of `alignment.groups` that are unobservable.
     """
-    members = _group_masks(alignment)
+    members = group_masks(alignment)[0].astype(np.float32)
     n_groups = len(members)
     every = 2**n_groups <= _N_SETS
     sets = _every_set(n_groups) if every else _drawn_sets(n_groups)
@@ -81,13 +81,6 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
         if not hidden.any():
             break
     return hidden
-
-
-def _group_masks(alignment: Alignment) -> Float[np.ndarray, "group writer reader"]:
-    """Per group 1 at its edges of the algorithm."""
-    graph = alignment.algorithm.graph
-    masks = [Circuit(graph, own).mask for own, _ in alignment.groups]
-    return np.array(masks, np.float32).reshape(-1, *graph.valid.shape)
 
 
 def _every_set(n_groups: int) -> Bool[np.ndarray, "set group"]:

@@ -11,6 +11,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment.alignment import group_masks
 from interpbench_jax.alignment.edge_levels import (
     EdgeLevel,
     draw_sets,
@@ -325,9 +326,7 @@ class _Screened(NamedTuple):
 def _judge_of(
     params: Params, network: TransformerConfig | Network, task: Task, alignment: Alignment
 ) -> EdgeJudge:
-    graph = alignment.algorithm.graph
-    groups = np.stack([Circuit(graph, edges).mask for edges, _ in alignment.groups])
-    return EdgeJudge(params, network, task.defined_answers, groups)
+    return EdgeJudge(params, network, task.defined_answers, group_masks(alignment)[0])
 
 
 def _checked_rng(key: Array, n_random: int, n_runs: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment.alignment import group_masks
 from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, qkv_level
 from interpbench_jax.tasks.task import NO_LABEL, Answers, Behaviour, Pairs, Task, answer_in_chunks
 
@@ -104,20 +105,6 @@ def sets_of_groups(
     return np.concatenate([first, np.ones((1, n), bool), drawn])
 
 
-def group_masks(
-    alignment: Alignment,
-) -> tuple[Float[np.ndarray, "group _ _"], Float[np.ndarray, "group writer reader"]]:
-    """Masks of every group, in the algorithm and in the network."""
-    own_graph, graph = alignment.algorithm.graph, alignment.graph
-    own = np.zeros((len(alignment.groups), *own_graph.valid.shape), np.float32)
-    theirs = np.zeros((len(alignment.groups), *graph.valid.shape), np.float32)
-    for place, (edges, stand_for) in enumerate(alignment.groups):
-        for masks, of, names in ((own, own_graph, edges), (theirs, graph, stand_for)):
-            for writer, reader in names:
-                masks[place, of.writer_index(writer), of.reader_index(reader)] = 1
-    return own, theirs
-
-
 def draw_edge_sets(
     task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_rows: int, n_sets: int = N_SETS
 ) -> EdgeSets:
@@ -133,7 +120,7 @@ def draw_edge_sets(
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     groups = sets_of_groups(alignment, n_sets, rng)
-    own, theirs = group_masks(alignment)
+    own, theirs = (masks.astype(np.float32) for masks in group_masks(alignment))
     n, per_set = len(groups), max(n_rows // len(groups), 1)
     rows = rng.integers(0, len(pairs.base), (n, per_set))
     masks = groups.astype(np.float32)
@@ -227,7 +214,7 @@ def edge_checks(
       level: the units that sets are made of.
       sets: which units each check patches.
     """
-    own, _ = group_masks(alignment)
+    own = group_masks(alignment)[0].astype(np.float32)
     different, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
     asked = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
     shape = (len(different), *pairs.base.shape)
