@@ -19,13 +19,20 @@ from interpbench_jax.benchmark.findings import make_contrast, score_edges, selec
 from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure
 from interpbench_jax.benchmark.own_method import find_method, method_label
-from interpbench_jax.benchmark.plan import ModelSource, Run, stored_model, versions
+from interpbench_jax.benchmark.plan import (
+    ModelSource,
+    Run,
+    shared_vocabulary,
+    stored_model,
+    versions,
+)
 from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
+from interpbench_jax.model.vocabularies import pad_vocabularies
 from interpbench_jax.scoring import node_importance
 from interpbench_jax.scoring.items import judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
@@ -104,9 +111,7 @@ class _Inputs:
             if stored_model(Path(source.directory), source.name) != source:
                 raise ValueError(f"{source.directory} has changed since the runs were planned")
         self._store.write_model(source.fingerprint, model_facts(model))
-        # No program depends on it, but models of one shape would not share programs.
-        shape = dataclasses.replace(model.config, init_std=1.0)
-        return dataclasses.replace(model, config=shape)
+        return _in_shared_shape(model)
 
     def _draw(
         self, source: ModelSource, ablation: str, seed: int, n_inputs: int, drawn: Drawn
@@ -152,6 +157,19 @@ def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]
         "compile_seconds": finding.compiling,
         "scoring_seconds": scoring.total,
     }
+
+
+def _in_shared_shape(model: BenchmarkModel) -> BenchmarkModel:
+    """The model with the sizes of `ModelSource.shape`, so that it shares compiled programs."""
+    d_vocab = shared_vocabulary(model.config.d_vocab)
+    d_vocab_out = shared_vocabulary(model.config.d_vocab_out)
+    return dataclasses.replace(
+        model,
+        params=pad_vocabularies(model.params, d_vocab=d_vocab, d_vocab_out=d_vocab_out),
+        config=dataclasses.replace(
+            model.config, d_vocab=d_vocab, d_vocab_out=d_vocab_out, init_std=1.0
+        ),
+    )
 
 
 def kind(model: BenchmarkModel) -> str:

@@ -25,8 +25,10 @@ _PACKAGE = Path(__file__).parent.parent
 ABLATION_NAMES = ("resample", "mean", "mean_per_position", "zero", "optimal")
 _SELECTIONS = ("usual", "top_n", "greedy")
 _BUNDLED = _PACKAGE / "zoo" / "models"
-# Fields of a model's config that no compiled program depends on.
+# No compiled program depends on it, but models of one shape would not share programs.
 _NOT_SHAPE = ("init_std",)
+_VOCABULARIES = ("d_vocab", "d_vocab_out")
+_SMALLEST_VOCABULARY = 32
 _MODEL_FILES = ("model.safetensors", "circuit.json", "config.json", "card.json")
 _LARGEST_MODEL = 2**36
 # The package's own code that decides a result: inputs, methods, scores and what these rest on.
@@ -264,6 +266,19 @@ def stored_model(directory: Path, name: str) -> ModelSource:
     )
 
 
+def shared_vocabulary(size: int) -> int:
+    """How many tokens, or outputs, a model is run with: 32, 64, 128 and so on.
+
+    Most tasks differ in their vocabularies and in nothing else. With equal ones, their models share
+    compiled programs. It depends on the model alone, so that no result depends on others of its
+    plan. The single output of a regression stays single.
+
+    Args:
+      size: how many the model has.
+    """
+    return 1 if size == 1 else max(_SMALLEST_VOCABULARY, 1 << (size - 1).bit_length())
+
+
 def check_seed(seed: int) -> None:
     """Makes sure that a seed has random numbers of its own.
 
@@ -309,6 +324,7 @@ def _described(directory: Path) -> tuple[str, str]:
     try:
         described = read_json(directory / "config.json")
         shape = {k: v for k, v in described["model"].items() if k not in _NOT_SHAPE}
+        shape |= {name: shared_vocabulary(shape[name]) for name in _VOCABULARIES}
         return str(described["case"]), json.dumps(shape, sort_keys=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{directory} does not hold a model: {error!r}") from error

@@ -16,7 +16,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
-from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model import TransformerConfig
+from interpbench_jax.model.vocabularies import pad_vocabularies
 from interpbench_jax.siit.edge_sets import EdgeChecks, EdgeSets
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import copy_everywhere, gather, spread_members
@@ -31,8 +32,6 @@ from interpbench_jax.siit.train import (
     sides,
 )
 from interpbench_jax.siit.validation import Scores
-
-_NEVER = -1e9
 
 
 def train_together(
@@ -243,20 +242,10 @@ def _pad_state(
     state: TrainState, common: TransformerConfig, n_scores: tuple[int, int, int]
 ) -> TrainState:
     """Weights, moments and history with room for the largest case."""
-
-    def weights(params: Params, outputs: float) -> Params:
-        embed, unembed = params["embed"]["W_E"], params["unembed"]
-        more_out = common.d_vocab_out - unembed["b_U"].shape[-1]
-        more_in = common.d_vocab - embed.shape[1]
-        return {
-            **params,
-            "embed": {"W_E": jnp.pad(embed, ((0, 0), (0, more_in), (0, 0)))},
-            "unembed": {
-                "W_U": jnp.pad(unembed["W_U"], ((0, 0), (0, 0), (0, more_out))),
-                "b_U": jnp.pad(unembed["b_U"], ((0, 0), (0, more_out)), constant_values=outputs),
-            },
-        }
-
+    weights = functools.partial(
+        pad_vocabularies, d_vocab=common.d_vocab, d_vocab_out=common.d_vocab_out
+    )
+    moments = functools.partial(weights, bias=0.0)
     clip, adam = state.optimizer_state
     scores = state.history.scores
 
@@ -266,9 +255,9 @@ def _pad_state(
 
     more = Scores(scores.accuracy, *map(columns, scores[1:], n_scores))
     return state._replace(
-        params=weights(state.params, _NEVER),
-        best_params=weights(state.best_params, _NEVER),
-        optimizer_state=(clip, adam._replace(mu=weights(adam.mu, 0.0), nu=weights(adam.nu, 0.0))),
+        params=weights(state.params),
+        best_params=weights(state.best_params),
+        optimizer_state=(clip, adam._replace(mu=moments(adam.mu), nu=moments(adam.nu))),
         history=state.history._replace(scores=more),
     )
 

@@ -10,7 +10,12 @@ import pytest
 
 from interpbench_jax.benchmark import ModelSource, Run, make_plan, share_of
 from interpbench_jax.benchmark import plan as plan_module
-from interpbench_jax.benchmark.plan import bundled_models, compiled_models, stored_models
+from interpbench_jax.benchmark.plan import (
+    bundled_models,
+    compiled_models,
+    shared_vocabulary,
+    stored_models,
+)
 from interpbench_jax.cases import registry
 from interpbench_jax.discovery import DISCOVERY_ABLATIONS
 from interpbench_jax.tasks import own_files
@@ -247,3 +252,8 @@ def test_planning_needs_no_jax() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stdout.split() == ["False"] * 3, found.stderr
+
+
+def test_models_that_differ_in_vocabularies_share_a_shape() -> None:
+    sizes = {size: shared_vocabulary(size) for size in (1, 2, 32, 33, 64, 65, 1000)}
+    assert sizes == {1: 1, 2: 32, 32: 32, 33: 64, 64: 64, 65: 128, 1000: 1024}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interpbench_jax.model.vocabularies import NEVER
 from interpbench_jax.siit import (
     common_shape,
     init_states,
@@ -69,7 +70,7 @@ def test_padding_takes_no_part() -> None:
     loop = module.Loop.of(CROWD[0].config)
     after = module._advance(state, first, first, model=common, loop=loop, mesh=None)
     unembed = after.params["unembed"]
-    assert (unembed["b_U"][..., 3:] == module._NEVER).all()
+    assert (unembed["b_U"][..., 3:] == NEVER).all()
     assert (unembed["W_U"][..., 3:] == 0).all()
     assert (after.params["embed"]["W_E"][:, :, 3:] == 0).all()
     moved = after.params["embed"]["W_E"][0, :, :3] != fresh.params["embed"]["W_E"][:, :3]
