@@ -34,7 +34,12 @@ def test_outputs_stay_and_those_added_never_occur() -> None:
 def test_methods_score_edges_alike(loss) -> None:
     target = jnp.asarray(forward(PARAMS, SMALL, TOKENS[1])[0].argmax(-1))
     own, padded = (
-        eap(params, config, contrast_batch(params, config, *TOKENS, target, COUNT), loss)
+        eap(
+            params,
+            config,
+            contrast_batch(params, config, TOKENS[0], TOKENS[1], target, COUNT),
+            loss,
+        )
         for params, config in ((PARAMS, SMALL), (PADDED, LARGE))
     )
     np.testing.assert_allclose(padded, own, atol=1e-6)
