@@ -229,7 +229,7 @@ def verify_edges_quickly(
     check_answers(model, pairs)
     key = jax.random.fold_in(jax.random.key(seed), 2)
     given = model.params, model.config, model.task, model.alignment, pairs, key
-    return edge_scores(*given, n_random=n_random)._asdict()
+    return edge_scores(*given, n_random=n_random).metrics
 
 
 def verify_claim(

@@ -11,6 +11,7 @@ from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.certificates import print_certificates
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import console, make_directories, print_metrics, print_table
+from interpbench_jax.cli.rescoring import rescore
 from interpbench_jax.files import to_json
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _FORMS = {
 def evaluate(
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     *,
+    recipe: str | None = None,
     n_pairs: int = 5_000,
     n_interventions: int = 256,
     n_runs: int = 1_000_000,
@@ -38,7 +40,7 @@ def evaluate(
     seed: int = 1,
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
-) -> None:
+) -> int:
     """Verify models: do they follow their circuits, whatever is patched?
 
     Everything is measured on sequences that are kept for tests; a line per model says whether it
@@ -51,8 +53,12 @@ def evaluate(
     interchanged and nodes outside the circuit patched at the same time; accuracy of the circuit
     alone; and the effect of every node, where the targets of base and source differ.
 
+    With `--recipe suite`, scores all models of the suite, or those that are named, as their cards
+    have it, and fails where a score differs from the card's; no other option but `--json` counts.
+
     Args:
       models: bundled models by name, or directories.
+      recipe: compare the models of a recipe with their cards, and nothing else.
       n_pairs: (base, source) pairs to draw.
       n_interventions: random interventions that abstraction is judged by.
       n_runs: patched runs that leakage may take, and abstraction; pairs are left out where all
@@ -66,6 +72,8 @@ def evaluate(
     from interpbench_jax.benchmark.draw_effects import draw_effects
     from interpbench_jax.benchmark.verify import verify_edges, verify_jointly, verify_model
 
+    if recipe is not None:
+        return rescore(recipe, models, as_json=as_json)
     check_seed(seed)
     loaded = load_models(models)
     directories = {} if out is None else make_directories(out, loaded)
@@ -92,6 +100,7 @@ def evaluate(
         draw_effects(loaded[name], found[name][1], drawing)
         if not as_json:
             console.print(f"effects of the nodes of model {name}: {drawing}", highlight=False)
+    return 0
 
 
 def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, Any]:

@@ -133,14 +133,10 @@ def _runs_of_recipe(
     Raises:
       ValueError: the recipe cannot be read, or has no model of that name.
     """
-    from interpbench_jax.zoo.recipe import read_recipes
+    from interpbench_jax.zoo.recipe import recipes_of
 
-    recipes = {found.name: found for found in read_recipes(recipe)}
     runs: dict[Path, dict[str, tuple[Member, ...]]] = {}
-    for name in names or recipes:
-        if name not in recipes:
-            raise ValueError(f"recipe {recipe} has no model {name!r}; it has {', '.join(recipes)}")
-        found = recipes[name]
+    for found in recipes_of(recipe, names).values():
         runs.setdefault(out / found.folder, {})[found.task] = found.members()
     return runs
 

@@ -34,6 +34,8 @@ N_RUNS = 256_000
 
 # So many of the sets that are worst on some pairs are judged on all of them, until the worst is.
 _N_WORST = 8
+# So many single edges are named in a card.
+_N_WEAKEST = 5
 # Tasks of at most so many sequences: accuracy is over every one of them.
 _LISTED = 10_000
 # Sets of other edges in which it is tried whether an edge changes an answer.
@@ -190,12 +192,20 @@ class EdgeScores(NamedTuple):
       edge_agreement_worst: under the worst of them.
       edge_single_worst: under the worst single edge, inside or outside.
       inert: with all edges outside patched at once.
+      weakest: agreement under the single edges that have least of it, where it is not full; at most
+        five.
     """
 
     edge_agreement: float
     edge_agreement_worst: float
     edge_single_worst: float
     inert: float
+    weakest: dict[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures by their names."""
+        return {name: value for name, value in self._asdict().items() if name != "weakest"}
 
 
 def edge_scores(
@@ -217,11 +227,14 @@ def edge_scores(
     level, blocks = qkv_level(alignment), Blocks.of(pairs)
     drawn = _screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
     inert, inside, outside = _alone(judge, level, blocks, n_runs)
+    single = np.concatenate([inside, outside.agreement])
+    weakest = [place for place in np.argsort(single)[:_N_WEAKEST] if single[place] < 1]
     return EdgeScores(
         edge_agreement=drawn.mean,
         edge_agreement_worst=_least(drawn.agreement),
-        edge_single_worst=_least(np.concatenate([inside, outside.agreement])),
+        edge_single_worst=_least(single),
         inert=inert,
+        weakest={level.names[place]: float(single[place]) for place in weakest},
     )
 
 
@@ -509,7 +522,7 @@ def _changed(
             before, after = (
                 judge.answers_to(block, level.groups_of(asked[part])) for asked in (sets, larger)
             )
-            weights = jnp.asarray(block.positions)[None] * _differ(before, after)
+            weights = (block.positions[None] * _differ(before, after)).astype(np.float32)
             found = judge.give(level, block, larger[part], after, weights)
             counts[:, part] += np.asarray(found, np.float64)[:, : len(larger[part])]
     return counts[0], counts[1]
@@ -539,15 +552,17 @@ def _context(
         before, after = (
             judge.answers_to(block, level.groups_of(asked)) for asked in (sets, larger)
         )
-        changed += np.asarray((block.positions[None] * _differ(before, after)).sum((1, 2)))
+        changed += (block.positions[None] * _differ(before, after)).sum((1, 2))
     return sets[changed.argmax()]
 
 
-def _differ(one: Num[Array, "*shape"], other: Num[Array, "*shape"]) -> Bool[Array, "*shape"]:
+def _differ(
+    one: Num[np.ndarray, "*shape"], other: Num[np.ndarray, "*shape"]
+) -> Bool[np.ndarray, "*shape"]:
     """Where both are answers and differ; values so far that no output is right for both."""
-    if jnp.issubdtype(one.dtype, jnp.integer):
+    if np.issubdtype(one.dtype, np.integer):
         return has_answer(one) & has_answer(other) & (one != other)
-    return jnp.abs(one - other) > _CHANGED
+    return np.abs(one - other) > _CHANGED
 
 
 def _least(agreed: Float[np.ndarray, " set"]) -> float:

@@ -121,12 +121,12 @@ class EdgeJudge(NamedTuple):
             counted = np.asarray(counts, np.float64)[:, : len(some)]
             right[some] += counted[0]
             total[some] += counted[1]
-            rows += np.asarray(unanswered)
+            rows += unanswered
         return Judged(right, total, each, float(rows[0] / max(rows[1], 1)))
 
     def answers_to(
         self, block: Blocks, groups: Bool[np.ndarray, "asked group"]
-    ) -> Num[Array, "asked row pos"]:
+    ) -> Num[np.ndarray, "asked row pos"]:
         """What is right under patches of groups of the circuit's edges.
 
         Args:
@@ -136,15 +136,15 @@ class EdgeJudge(NamedTuple):
         masks = np.einsum("ag,gwr->awr", groups.astype(np.float32), self.groups)
         masks = (masks > 0).astype(np.float32)
         asked = _ask(self.answers, block.base, block.source, _filled(masks), len(masks))
-        return asked[: len(groups)]
+        return np.asarray(asked)[: len(groups)]
 
     def give(
         self,
         level: EdgeLevel,
         block: Blocks,
         sets: Bool[np.ndarray, "set unit"],
-        targets: Num[Array, "set row pos"],
-        weights: Float[Array, "set row pos"],
+        targets: Num[np.ndarray, "set row pos"],
+        weights: Float[np.ndarray, "set row pos"],
     ) -> Float[Array, "2 _"]:
         """Weight of the positions where the model gives the target, and of all, for each set.
 
@@ -155,34 +155,33 @@ class EdgeJudge(NamedTuple):
           targets: what is right, per set.
           weights: of each position, per set.
         """
-        masks = _filled(level.masks(sets).astype(np.float32))
-        padding = ((0, MOST_SETS - len(sets)), (0, 0), (0, 0))
         return _run(
             self.params,
             self.network,
             block.base,
             block.source,
-            masks,
-            jnp.pad(targets, padding),
-            jnp.pad(weights, padding),
+            _filled(level.masks(sets).astype(np.float32)),
+            _filled(targets),
+            _filled(weights),
             len(sets),
         )
 
     def _judge(
         self, level: EdgeLevel, block: Blocks, sets: Bool[np.ndarray, "set unit"]
-    ) -> tuple[Float[Array, "2 _"], Float[Array, " 2"]]:
+    ) -> tuple[Float[Array, "2 _"], Float[np.ndarray, " 2"]]:
+        # In NumPy: every number of sets would have JAX compile each of these small steps anew.
         groups, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
         targets = self.answers_to(block, groups)[which.reshape(-1)]
-        weights = jnp.asarray(block.positions)[None] * has_answer(targets)
-        counts = jnp.broadcast_to((block.positions > 0)[None], targets.shape)
-        unanswered = (counts & ~has_answer(targets)).any(-1).sum()
-        rows = jnp.stack([unanswered, counts.any(-1).sum()]).astype(jnp.float32)
-        return self.give(level, block, sets, targets, weights), rows
+        answered = has_answer(targets)
+        weights = (block.positions[None] * answered).astype(np.float32)
+        counts = np.broadcast_to(block.positions[None] > 0, targets.shape)
+        rows = [(counts & ~answered).any(-1).sum(), counts.any(-1).sum()]
+        return self.give(level, block, sets, targets, weights), np.array(rows, float)
 
 
-def _filled(masks: Float[np.ndarray, "set _ _"]) -> Float[np.ndarray, "_ _ _"]:
-    """Zero masks at the end, so that all calls have one shape."""
-    return np.pad(masks, ((0, MOST_SETS - len(masks)), (0, 0), (0, 0)))
+def _filled(sets: Num[np.ndarray, "set _ _"]) -> Num[np.ndarray, "_ _ _"]:
+    """Zeros for the sets that are missing, so that all calls have one shape."""
+    return np.pad(sets, ((0, MOST_SETS - len(sets)), (0, 0), (0, 0)))
 
 
 @jax.jit

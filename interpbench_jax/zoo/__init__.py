@@ -1,10 +1,11 @@
 """Models on disk and in other projects' formats."""
 
-from interpbench_jax.zoo.make import make_model, make_models_together, metrics
+from interpbench_jax.zoo.bar import BAR, below_bar
+from interpbench_jax.zoo.make import make_model, make_models_together, metrics, score_again
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
 from interpbench_jax.zoo.prepared import Prepared, prepare
-from interpbench_jax.zoo.recipe import Recipe, read_recipes, recipe_names
+from interpbench_jax.zoo.recipe import Recipe, read_recipes, recipe_names, recipes_of
 from interpbench_jax.zoo.store import (
     bundled_names,
     every_bundled_name,
@@ -14,11 +15,13 @@ from interpbench_jax.zoo.store import (
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
 
 __all__ = [
+    "BAR",
     "AlignedVariable",
     "BenchmarkModel",
     "EvaluationPairs",
     "Prepared",
     "Recipe",
+    "below_bar",
     "bundled_names",
     "evaluation_pairs",
     "every_bundled_name",
@@ -31,6 +34,8 @@ __all__ = [
     "prepare",
     "read_recipes",
     "recipe_names",
+    "recipes_of",
     "save_model",
+    "score_again",
     "to_transformer_lens",
 ]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from interpbench_jax.siit import (
     Member,
     Scores,
     SiitConfig,
+    SiitProblem,
     TrainResult,
     TrainState,
     device_mesh,
@@ -34,7 +35,7 @@ from interpbench_jax.siit import (
 from interpbench_jax.tasks import Pairs, Task
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
-from interpbench_jax.zoo.prepared import Prepared, prepare
+from interpbench_jax.zoo.prepared import Prepared, prepare, problem_for_tests
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
@@ -179,11 +180,12 @@ def _finish(
     best = int(worst.argmax())
     config = members[best].config
     params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
+    scores = score_on_tests(params, task.task, task.alignment, task.test)
     card = {
         "case": task.name,
         "title": task.task.title,
-        "metrics": metrics(validate(params, task.alignment.network, task.test))
-        | _edge_metrics(params, task),
+        "metrics": scores.metrics,
+        "weakest_edges": scores.weakest_edges,
         "split": task.split.describe(),
         "reached_threshold": bool(worst[best] >= config.threshold),
         "config": asdict(config),
@@ -266,21 +268,56 @@ def metrics(scores: Scores) -> dict[str, float]:
     }
 
 
-def _edge_metrics(params: Params, task: Prepared) -> dict[str, float]:
-    """Agreement under patched edges on test pairs, as it stands in a card."""
-    test = task.test
+class CardScores(NamedTuple):
+    """What a card says of a model, on pairs that had no part in any choice.
+
+    Attributes:
+      metrics: `metrics`, and the figures of `edge_scores`.
+      weakest_edges: agreement under the single edges that have least of it; see `edge_scores`.
+    """
+
+    metrics: dict[str, float]
+    weakest_edges: dict[str, float]
+
+
+def score_on_tests(
+    params: Params, task: Task, alignment: Alignment[TransformerConfig], test: SiitProblem
+) -> CardScores:
+    """Scores a model for its card: the same weights have the same scores.
+
+    Args:
+      params: its weights.
+      task: the algorithm.
+      alignment: where it lives in the model.
+      test: see `problem_for_tests`.
+    """
     some = (np.asarray(part)[:_EDGE_PAIRS] for part in (test.base, test.source, test.positions))
-    found = edge_scores(
+    edges = edge_scores(
         params,
-        task.alignment.network,
-        task.task,
-        task.alignment,
+        alignment.network,
+        task,
+        alignment,
         Pairs(*some),
         jax.random.key(0),
         n_random=_EDGE_SETS,
         n_runs=_EDGE_RUNS,
     )
-    return found._asdict()
+    nodes = metrics(validate(params, alignment.network, test))
+    return CardScores(nodes | edges.metrics, edges.weakest)
+
+
+def score_again(model: BenchmarkModel, config: SiitConfig) -> CardScores:
+    """Scores a model that has a card as `make_model` did, from its weights.
+
+    Args:
+      model: the model.
+      config: the settings of its training; only what says which pairs are for tests counts.
+
+    Raises:
+      ValueError: its task does not exist.
+    """
+    test = problem_for_tests(model.task, model.alignment, config)
+    return score_on_tests(model.params, model.task, model.alignment, test)
 
 
 def provenance() -> dict[str, Any]:

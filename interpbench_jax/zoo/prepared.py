@@ -10,6 +10,7 @@ from interpbench_jax.compiler import get_task
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.siit import (
     Member,
+    SiitConfig,
     SiitProblem,
     device_mesh,
     draw_edge_sets,
@@ -66,17 +67,16 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
             f"models are made and written by one process, not by {jax.process_count()}; "
             "`train_siit` and `train_together` run in several"
         )
-    counts = pairs_per_part(config.n_pairs, config.held_out)
+    parts_of = pairs_per_part(config.n_pairs, config.held_out)
     device_mesh(len(members), config.batch_size)
     if isinstance(task, str):
         task = get_task(task, min_length=config.min_length, same_size=config.same_size)
     alignment, split = align(task, config.d_model), task.split(config.held_out)
 
-    def problem(n_pairs: int, part: Part, *, trained: bool, judged: bool) -> SiitProblem:
-        key = jax.random.key(_SEED)
-        pairs = task.pairs(split, part, n_pairs, key)
+    def problem(part: Part, *, trained: bool, judged: bool) -> SiitProblem:
+        pairs = _pairs(task, split, part, config)
         found = problem_of_pairs(task, alignment, pairs)
-        key_sets, key_checks = jax.random.split(jax.random.fold_in(key, 1))
+        key_sets, key_checks = jax.random.split(jax.random.fold_in(jax.random.key(_SEED), 1))
         if config.patches == "edges" and trained:
             sets = draw_edge_sets(task, alignment, pairs, key_sets, n_rows=config.edge_rows)
             found = found._replace(edges=sets)
@@ -88,9 +88,31 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
 
     if split.divided:
         parts = [
-            problem(n_pairs, part, trained=part == "train", judged=part == "validation")
-            for part, n_pairs in counts.items()
+            problem(part, trained=part == "train", judged=part == "validation") for part in parts_of
         ]
     else:
-        parts = [problem(config.n_pairs, "train", trained=True, judged=True)] * len(counts)
+        parts = [problem("train", trained=True, judged=True)] * len(parts_of)
     return Prepared(task, alignment, split, *parts)
+
+
+def problem_for_tests(task: Task, alignment: Alignment, config: SiitConfig) -> SiitProblem:
+    """The pairs that the scores in a card are of, without those that a model is trained on.
+
+    Args:
+      task: the algorithm.
+      alignment: where it lives in the model.
+      config: settings of training, which say how sequences were divided.
+
+    Raises:
+      ValueError: too few pairs to hold some out.
+    """
+    pairs = _pairs(task, task.split(config.held_out), "test", config)
+    return problem_of_pairs(task, alignment, pairs)
+
+
+def _pairs(task: Task, split: Split, part: Part, config: SiitConfig) -> Pairs:
+    """Pairs of a part; all parts are one where the sequences are too few to be divided."""
+    n_pairs = pairs_per_part(config.n_pairs, config.held_out)[part]
+    if not split.divided:
+        part, n_pairs = "train", config.n_pairs
+    return task.pairs(split, part, n_pairs, jax.random.key(_SEED))

@@ -1,7 +1,7 @@
 """Recipes: how every model of a set is made, so that all of it can be made again from nothing."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,23 @@ def read_recipes(name: str | Path) -> tuple[Recipe, ...]:
     except ValueError as error:
         raise ValueError(f"{file} is no TOML file: {error}") from error
     return tuple(_read(file, model, table) for model, table in tables.items())
+
+
+def recipes_of(name: str | Path, models: Sequence[str]) -> dict[str, Recipe]:
+    """Some models of a recipe, by their names.
+
+    Args:
+      name: of the recipe, or a TOML file.
+      models: their names; all of the recipe's if there are none.
+
+    Raises:
+      ValueError: as `read_recipes`, or the recipe has no model of a name.
+    """
+    recipes = {found.name: found for found in read_recipes(name)}
+    for model in models:
+        if model not in recipes:
+            raise ValueError(f"recipe {name} has no model {model!r}; it has {', '.join(recipes)}")
+    return {model: recipes[model] for model in models or recipes}
 
 
 def _read(file: Path, name: str, table: Any) -> Recipe:
