@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tyro
 
 COMMANDS = (
-    *("cases", "train", "evaluate", "audit", "discover"),
+    *("cases", "suite", "train", "evaluate", "audit", "discover"),
     *("benchmark", "report", "paper", "demo"),
 )
 

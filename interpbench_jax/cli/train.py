@@ -21,6 +21,7 @@ from interpbench_jax.cli.training_run import (
     directory_of,
     is_done,
     locked_runs,
+    made_by,
     tasks_of,
 )
 from interpbench_jax.siit.members import Member
@@ -100,6 +101,8 @@ def train(
         for place, populations in runs.items():
             locks.enter_context(locked_runs(populations, place))
         locks.enter_context(_told_how_to_go_on(out))
+        if recipe is not None:
+            _print_plan(runs, out, resume=resume)
         for place, populations in runs.items():
             if together:
                 _train_together(populations, place, log, resume=resume)
@@ -139,6 +142,26 @@ def _runs_of_recipe(
     for found in recipes_of(recipe, names).values():
         runs.setdefault(out / found.folder, {})[found.task] = found.members()
     return runs
+
+
+def _print_plan(
+    runs: dict[Path, dict[str, tuple[Member, ...]]], out: Path, *, resume: bool
+) -> None:
+    """Says how many models of a recipe are to be made, and how long they took once."""
+    from interpbench_jax.zoo import every_bundled_name, load_model
+
+    names = [
+        (place / name).relative_to(out).as_posix()
+        for place, populations in runs.items()
+        for name, members in populations.items()
+        if not (resume and made_by(place / name, name, members))
+    ]
+    bundled = set(every_bundled_name())
+    cards = [load_model(name).card for name in names if name in bundled]
+    minutes = sum(card["seconds"] for card in cards) / 60
+    devices = ", ".join(sorted({card["device"] for card in cards}))
+    known = f"; {len(cards)} of them took {minutes:.0f} minutes ({devices})" if cards else ""
+    console.print(f"{len(names)} models to train{known}", highlight=False)
 
 
 @contextlib.contextmanager

@@ -167,6 +167,7 @@ class TrainingRun:
             f" batches ({card['batches_per_second'] or 'too few to tell'} batches/s),"
             f" {time.perf_counter() - self.started:.1f} s in all\n  {shares}\n"
             f"  {held_out_statement(model)}\n"
+            f"  {_bar_statement(card)}\n"
             f"  written to {self.done}",
             highlight=False,
         )
@@ -174,6 +175,24 @@ class TrainingRun:
             console.print(f"  the older model is kept in {aside}", highlight=False)
         if diverged:
             console.print(f"  {diverged} of {len(self.members)} members diverged", highlight=False)
+
+
+def _bar_statement(card: dict[str, Any]) -> str:
+    """Whether a model meets the bar of the suite; where not, by what."""
+    from interpbench_jax.zoo import below_bar
+
+    misses = [f"{name} {share:.4f}" for name, share in below_bar(card["metrics"]).items()]
+    if not misses:
+        return "meets the bar of the suite"
+    weakest = [f"{edge} ({share:.4f})" for edge, share in card["weakest_edges"].items()]
+    edges = f"; weakest edges {', '.join(weakest)}" if weakest else ""
+    return f"below the bar of the suite: {', '.join(misses)}{edges}"
+
+
+def made_by(directory: Path, name: str, members: tuple[Member, ...]) -> bool:
+    """Whether the model in a directory is whole, and of this run."""
+    is_whole = (directory / _LAST_WRITTEN).exists()
+    return is_whole and _made_of(directory) == _description(name, members)
 
 
 def is_done(name: str, members: tuple[Member, ...], out: Path) -> bool:

@@ -10,7 +10,8 @@ from interpbench_jax.zoo import every_bundled_name, load_model, read_recipes, re
 
 
 def test_every_bundled_model_has_its_recipe_and_was_made_by_it() -> None:
-    recipes = {recipe.name: recipe for recipe in read_recipes("bundled")}
+    both = (*read_recipes("suite"), *read_recipes("comparison"))
+    recipes = {recipe.name: recipe for recipe in both}
     assert set(recipes) == set(every_bundled_name())
     for name, recipe in recipes.items():
         card = load_model(name).card
@@ -62,12 +63,12 @@ def test_a_setting_out_of_range_names_the_model(tmp_path: Path) -> None:
 
 
 def test_unknown_recipes_and_models_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert recipe_names() == ("bundled",)
+    assert recipe_names() == ("comparison", "suite")
     for arguments, message in (
         (["--recipe", "nowhere"], "no recipe 'nowhere'"),
-        (["3", "nowhere", "--recipe", "bundled"], "has no model 'nowhere'"),
-        (["--recipe", "bundled", "--learning-rate", "1"], "leave out --learning-rate"),
-        (["--recipe", "bundled", "--seeds", "1"], "leave out --seeds"),
+        (["3", "nowhere", "--recipe", "suite"], "has no model 'nowhere'"),
+        (["--recipe", "suite", "--learning-rate", "1"], "leave out --learning-rate"),
+        (["--recipe", "suite", "--seeds", "1"], "leave out --seeds"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["train", *arguments])

@@ -1,0 +1,177 @@
+"""The models of the suite in a table and a plot, made from their cards."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from interpbench_jax.benchmark.execution import kind
+from interpbench_jax.benchmark.report.looks import look
+from interpbench_jax.files import replacing
+from interpbench_jax.zoo import BAR, BenchmarkModel, below_bar
+
+METRICS = {
+    "accuracy": "accuracy",
+    "iia_worst": "worst IIA",
+    "siia_worst": "worst SIIA",
+    "inert": "all edges outside",
+    "edge_single_worst": "worst edge",
+    "edge_agreement": "sets of edges",
+    "edge_agreement_worst": "worst set",
+}
+"""What tables call the metrics of a card, in their order."""
+
+_DRAWN = ("inert", "edge_single_worst", "edge_agreement_worst")
+_NONE_WRONG = 1e-4  # where a share of zero is drawn, on a logarithmic axis
+_HEAD = """# The models of the suite
+
+Made from the models' cards by `interpbench suite --out docs`. `interpbench evaluate --recipe suite`
+computes the scores anew from the weights. All scores are shares of answers on sequences that were
+not trained on.
+
+- **worst IIA**: agreement with the algorithm when one variable is interchanged; the worst variable.
+- **worst SIIA**: agreement when one node outside the circuit is patched; the worst node.
+- **all edges outside**: agreement when all edges outside the circuit are patched at once.
+- **worst edge**: agreement when one edge is patched, inside or outside; the worst edge.
+- **sets of edges**, **worst set**: agreement under 1,000 random sets of patched edges, mean and
+  worst.
+
+A model meets the bar if accuracy, worst IIA, worst SIIA, all edges outside and the worst edge reach
+99.5 %, and the worst set reaches 99 %.
+"""
+
+
+class SuiteRow(NamedTuple):
+    """A model of the suite.
+
+    Attributes:
+      task: its name.
+      title: what the task computes.
+      kind: `attention`, `MLPs` or `one MLP`, by what the circuit has.
+      size: layers x heads x width.
+      n_weights: numbers in its weights.
+      batches: of training.
+      seconds: of training, compilation included.
+      device: that it was trained on.
+      metrics: of the card.
+      misses: those that are below the bar.
+      weakest: agreement under the single edges that have least of it.
+    """
+
+    task: str
+    title: str
+    kind: str
+    size: str
+    n_weights: int
+    batches: int
+    seconds: float
+    device: str
+    metrics: Mapping[str, float]
+    misses: Mapping[str, float | None]
+    weakest: Mapping[str, float]
+
+
+def suite_row(model: BenchmarkModel) -> SuiteRow:
+    """What a model and its card say."""
+    config, card = model.config, model.card
+    return SuiteRow(
+        task=model.case,
+        title=card["title"],
+        kind=kind(model),
+        size=f"{config.n_layers}x{config.n_heads}x{config.d_model}",
+        n_weights=sum(np.size(weight) for weight in jax.tree.leaves(model.params)),
+        batches=card["batches"],
+        seconds=card["seconds"],
+        device=card["device"],
+        metrics=card["metrics"],
+        misses=below_bar(card["metrics"]),
+        weakest=card.get("weakest_edges", {}),
+    )
+
+
+def summary(rows: Sequence[SuiteRow]) -> str:
+    """How many models meet the bar, and which do not, in a sentence or two."""
+    short = [row.task for row in rows if row.misses]
+    text = f"{len(rows) - len(short)} of {len(rows)} models meet the bar."
+    return text + (f" Those that do not: {', '.join(short)}." if short else "")
+
+
+def suite_page(rows: Sequence[SuiteRow]) -> str:
+    """The table as a Markdown page, with what the models below the bar miss."""
+    weights = sum(row.n_weights for row in rows)
+    hours = sum(row.seconds for row in rows) / 3600
+    devices = ", ".join(sorted({row.device for row in rows}))
+    headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
+    lines = [
+        _HEAD,
+        f"{summary(rows)} Together they have {weights:,} weights, and took {hours:.1f} hours to "
+        f"train ({devices}).\n",
+        "![share of wrong answers of every model](suite.png)\n",
+        _line(headers),
+        _line(["---"] * len(headers)),
+    ]
+    lines += [_line(_cells(row)) for row in rows]
+    short = [row for row in rows if row.misses]
+    if short:
+        lines.append("\n## Below the bar\n")
+        lines += [f"- **{row.task}** ({row.title}): {_what_it_misses(row)}." for row in short]
+    return "\n".join(lines) + "\n"
+
+
+def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
+    """Draws the share of wrong answers of every model, the worst model last.
+
+    Args:
+      rows: models.
+      file: where to write, in the format of its suffix; replaced when the drawing is complete.
+    """
+    order = sorted(rows, key=lambda row: -row.metrics["edge_agreement_worst"])
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for place, name in enumerate(_DRAWN):
+        wrong = [max(1 - row.metrics[name], _NONE_WRONG) for row in order]
+        style = look(place)
+        axes.plot(wrong, style.marker, color=style.colour, label=METRICS[name], markersize=3.5)
+    for bar in sorted({BAR[name] for name in _DRAWN}):
+        axes.axhline(1 - bar, color="black", linewidth=0.7, linestyle=(0, (4, 4)))
+        axes.text(len(order), 1 - bar, f" {bar:.1%}", fontsize=8, va="center")
+    axes.set(yscale="log", xlabel="models, the worst last", ylabel="share of wrong answers")
+    axes.set_yticks([_NONE_WRONG, 1e-3, 1e-2, 1e-1], ["none", "0.1 %", "1 %", "10 %"])
+    axes.legend(frameon=False, loc="upper left")
+    axes.grid(axis="y", alpha=0.25)
+    with replacing(file) as partial:
+        figure.savefig(partial, dpi=150)
+
+
+def _cells(row: SuiteRow) -> list[str]:
+    shares = [_share(row.metrics.get(name)) for name in METRICS]
+    title = row.title.replace("|", "\\|")
+    bar = "no" if row.misses else "yes"
+    return [
+        row.task,
+        title,
+        row.kind,
+        row.size,
+        f"{row.batches:,}",
+        f"{row.seconds:.0f}",
+        *shares,
+        bar,
+    ]
+
+
+def _what_it_misses(row: SuiteRow) -> str:
+    misses = ", ".join(f"{METRICS[name]} {_share(share)}" for name, share in row.misses.items())
+    edges = ", ".join(f"`{edge}` {_share(share)}" for edge, share in row.weakest.items())
+    return misses + (f"; weakest edges: {edges}" if edges else "")
+
+
+def _share(share: float | None) -> str:
+    """Four digits, rounded down: 1.0000 is the whole."""
+    return "-" if share is None else f"{np.floor(share * 1e4 + 1e-6) / 1e4:.4f}"
+
+
+def _line(cells: Sequence[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -1,0 +1,72 @@
+"""`interpbench suite`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from interpbench_jax.cli.output import console, print_table
+from interpbench_jax.files import make_directory, replacing, to_json
+
+
+def suite(
+    *,
+    models: Path | None = None,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    out: Path | None = None,
+) -> None:
+    """List the models that come with the package, one per task, and how well they follow.
+
+    The scores are those of the models' cards; `interpbench evaluate --recipe suite` computes them
+    anew from the weights.
+
+    Args:
+      models: a directory of models, instead of those of the package.
+      as_json: print JSON.
+      out: directory for the same as a page, `suite.md`, with a plot.
+
+    Raises:
+      ValueError: there is no model in the directory, or a model cannot be loaded.
+    """
+    from interpbench_jax.benchmark.suite import (
+        METRICS,
+        draw_suite,
+        suite_page,
+        suite_row,
+        summary,
+    )
+    from interpbench_jax.zoo import bundled_names, load_model
+
+    if out is not None:
+        make_directory(out)
+    places: list[str | Path] = list(bundled_names())
+    if models is not None:
+        places = sorted((f.parent for f in models.glob("*/config.json")), key=_by_number)
+        if not places:
+            raise ValueError(f"no model in {models}")
+    rows = [suite_row(load_model(place)) for place in places]
+    if as_json:
+        print(to_json([row._asdict() for row in rows], indent=1))
+    else:
+        headers = ("task", "circuit", "size", "batches", *METRICS.values(), "bar")
+        cells = [
+            (
+                *(row.task, row.kind, row.size, row.batches),
+                *(f"{row.metrics.get(name, float('nan')):.4f}" for name in METRICS),
+                "no" if row.misses else "yes",
+            )
+            for row in rows
+        ]
+        print_table(f"{len(rows)} models", [header.replace(" ", "\n") for header in headers], cells)
+        console.print(summary(rows), highlight=False)
+    if out is not None:
+        draw_suite(rows, out / "suite.png")
+        with replacing(out / "suite.md") as partial:
+            partial.write_text(suite_page(rows))
+        if not as_json:
+            console.print(f"written to {out / 'suite.md'}", highlight=False)
+
+
+def _by_number(place: str | Path) -> tuple[int, str]:
+    name = Path(place).name
+    return len(name), name

@@ -1,0 +1,71 @@
+"""The page of the suite says what the cards say, and the cards what the weights do."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interpbench_jax.benchmark.suite import suite_page, suite_row, summary
+from interpbench_jax.cli import main
+from interpbench_jax.cli.rescoring import differing
+from interpbench_jax.siit import SiitConfig
+from interpbench_jax.zoo import BAR, below_bar, bundled_names, load_model, score_again
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_in_the_docs_is_that_of_the_bundled_models() -> None:
+    rows = [suite_row(load_model(name)) for name in bundled_names()]
+    assert (DOCS / "suite.md").read_text() == suite_page(rows)
+    assert (DOCS / "suite.png").stat().st_size > 10_000
+
+
+def test_a_model_below_the_bar_is_named_with_what_it_misses() -> None:
+    model = load_model("3")
+    metrics = model.card["metrics"] | {"edge_agreement_worst": 0.98999}
+    card = model.card | {"metrics": metrics, "weakest_edges": {"m0->a1.h2<v>": 0.5}}
+    row = suite_row(replace(model, card=card))
+    assert summary([suite_row(model), row]) == ("1 of 2 models meet the bar. Those that do not: 3.")
+    below = suite_page([row]).split("## Below the bar")[1]
+    assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000" in below
+
+
+def test_what_is_missing_or_no_number_is_below_the_bar() -> None:
+    at_it: dict[str, float | None] = dict(BAR)
+    assert not below_bar(at_it)
+    for name, share in BAR.items():
+        assert below_bar(at_it | {name: share - 1e-6}).keys() == {name}
+        assert below_bar(at_it | {name: None}) == {name: None}
+        assert below_bar(at_it | {name: float("nan")}).keys() == {name}
+        assert below_bar({key: value for key, value in at_it.items() if key != name}) == {
+            name: None
+        }
+
+
+def test_scores_that_differ_from_the_card_are_told() -> None:
+    card = {"accuracy": 1.0, "iia": 0.9990, "siia": 0.9}
+    assert not differing(card, {"accuracy": 1.0, "iia": 0.9995, "siia": 0.9, "more": 0.1})
+    found = differing(card, {"accuracy": 0.99, "iia": 0.9990})
+    assert found["accuracy"] == (1.0, 0.99) and found.keys() == {"accuracy", "siia"}
+
+
+def test_weights_give_the_scores_of_their_card(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", "--recipe", "suite", "8", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["differs"] == {} and row["metrics"].keys() >= BAR.keys()
+
+
+def test_another_models_weights_do_not() -> None:
+    card = load_model("3").card
+    found = score_again(load_model("natural/3"), SiitConfig()).metrics
+    assert {"inert", "edge_agreement_worst"} <= differing(card["metrics"], found).keys()
+
+
+def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["suite", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["task"] for row in rows] == list(bundled_names())
+    with pytest.raises(SystemExit):
+        main(["suite", "--models", "nowhere"])
+    assert "no model in nowhere" in capsys.readouterr().err
