@@ -37,6 +37,9 @@ from interpbench_jax.scoring import node_importance
 from interpbench_jax.scoring.items import judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
 
+_ROWS = (200, 1_000)
+"""How many rows batches have: runs with fewer inputs share compiled programs."""
+
 
 def check_setup(runs: Sequence[Run]) -> None:
     """Looks up every method and loads every model, so that mistakes are told before any run.
@@ -118,7 +121,8 @@ class _Inputs:
     ) -> ContrastBatch:
         model = self.model(source)
         key = key_of(seed, drawn, model.case)
-        return make_contrast(model, key, n_inputs=n_inputs, ablation=ablation)
+        n_rows = next((rows for rows in _ROWS if rows >= n_inputs), n_inputs)
+        return make_contrast(model, key, n_inputs=n_inputs, ablation=ablation, n_rows=n_rows)
 
     def _importance(
         self, source: ModelSource, ablation: str, seed: int, n_inputs: int
@@ -231,8 +235,11 @@ def _defaults(method: Callable[..., Any]) -> dict[str, str]:
 
 def _share_seen(batch: ContrastBatch, before: ContrastBatch) -> float:
     """Share of clean inputs that are among those of another batch: few cases have no repeats."""
-    seen = {row.tobytes() for row in np.asarray(before.clean)}
-    return float(np.mean([row.tobytes() in seen for row in np.asarray(batch.clean)]))
+    inputs, seen = (
+        [row.tobytes() for row in np.asarray(one.clean)[np.asarray(one.positions).any(1)]]
+        for one in (batch, before)
+    )
+    return float(np.mean([row in seen for row in inputs]))
 
 
 def _categorical(batch: ContrastBatch) -> bool:

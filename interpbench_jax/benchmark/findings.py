@@ -35,6 +35,7 @@ from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import FoundEdges, edge_roc, found_circuit, found_edges, node_roc
 from interpbench_jax.scoring.items import EdgeScores, NodeScores
 from interpbench_jax.tasks import answer_in_chunks
+from interpbench_jax.tasks.task import Contrast
 from interpbench_jax.zoo import BenchmarkModel
 
 N_INPUTS = 1_000
@@ -147,6 +148,7 @@ def make_contrast(
     n_inputs: int = N_INPUTS,
     ablation: str = "resample",
     loss: Loss | None = None,
+    n_rows: int | None = None,
 ) -> ContrastBatch:
     """Draws clean and corrupted inputs of the model's case, with what is right on the clean ones.
 
@@ -156,17 +158,19 @@ def make_contrast(
       n_inputs: how many of each.
       ablation: what patches put in, see `contrast_batch`.
       loss: what `optimal` constants minimise; by default the loss against what is right.
+      n_rows: fill the batch up to so many rows with copies of the first that do not count, so that
+        batches of different numbers of inputs share compiled programs.
 
     Raises:
-      ValueError: `n_inputs` is smaller than 1, there is no such ablation, or a seed is out of
-        range.
+      ValueError: `n_inputs` is smaller than 1 or larger than `n_rows`, there is no such ablation,
+        or a seed is out of range.
     """
     check_inputs(n_inputs=n_inputs, ablation=ablation)
     if not isinstance(key, jax.Array):
         check_seed(key)
         key = jax.random.key(key)
     task = model.task
-    drawn = task.contrast(n_inputs, key)
+    drawn = _filled(task.contrast(n_inputs, key), n_inputs if n_rows is None else n_rows)
     nothing = np.zeros((1, task.circuit.graph.n_writers, 1), np.float32)
     return contrast_batch(
         model.params,
@@ -179,6 +183,19 @@ def make_contrast(
         loss=loss or loss_to_target(task.categorical),
         foil=drawn.foil,
     )
+
+
+def _filled(drawn: Contrast, n_rows: int) -> Contrast:
+    """With copies of the first row that do not count."""
+    missing = n_rows - len(drawn.clean)
+    if missing < 0:
+        raise ValueError(f"{len(drawn.clean)} inputs do not fit into {n_rows} rows")
+    clean, corrupted, foil = (
+        None if rows is None else np.concatenate([rows, np.repeat(rows[:1], missing, 0)])
+        for rows in (drawn.clean, drawn.corrupted, drawn.foil)
+    )
+    assert clean is not None and corrupted is not None
+    return Contrast(clean, corrupted, np.pad(drawn.positions, ((0, missing), (0, 0))), foil)
 
 
 def run_methods(

@@ -116,7 +116,7 @@ def make_plan(
     methods: Sequence[str],
     ablations: Sequence[str],
     seeds: Sequence[int],
-    n_inputs: int,
+    n_inputs: Sequence[int],
     selection: str = "usual",
 ) -> list[Run]:
     """All combinations, in an order in which neighbours share what is compiled and drawn.
@@ -126,7 +126,7 @@ def make_plan(
       methods: what to look with.
       ablations: what patches put in.
       seeds: one run each.
-      n_inputs: clean and corrupted inputs to draw.
+      n_inputs: how many clean and corrupted inputs to draw, a run for each number.
       selection: how circuits are read off scores, see `Run`.
 
     Raises:
@@ -144,8 +144,9 @@ def make_plan(
         raise ValueError(f"unknown ablation {unknown[0]!r}; known: {', '.join(ABLATION_NAMES)}")
     if selection not in _SELECTIONS:
         raise ValueError(f"unknown selection {selection!r}; known: {', '.join(_SELECTIONS)}")
-    if n_inputs < 1:
-        raise ValueError(f"n_inputs must be at least 1, got {n_inputs}")
+    _check_once("number of inputs", [(str(number), str(number)) for number in n_inputs])
+    if min(n_inputs) < 1:
+        raise ValueError(f"n_inputs must be at least 1, got {min(n_inputs)}")
     for seed in seeds:
         check_seed(seed)
     method_versions = {method: method_fingerprint(method) for method in methods}
@@ -158,11 +159,11 @@ def make_plan(
             environment=environment(),
             ablation=ablation,
             seed=seed,
-            n_inputs=n_inputs,
+            n_inputs=number,
             selection=selection,
         )
-        for model, ablation, seed, method in itertools.product(
-            sorted(models, key=lambda m: first[m.shape]), ablations, seeds, methods
+        for model, ablation, number, seed, method in itertools.product(
+            sorted(models, key=lambda m: first[m.shape]), ablations, n_inputs, seeds, methods
         )
     ]
 

@@ -45,7 +45,7 @@ def benchmark(
     methods: tuple[str, ...] = ("eap", "eap_ig_masks", "acdc"),
     ablations: tuple[str, ...] = ("resample",),
     seeds: tuple[int, ...] = (0,),
-    n_inputs: int = 1_000,
+    n_inputs: tuple[int, ...] = (1_000,),
     selection: str = "usual",
     share: str = "0/1",
     processes: int = 1,
@@ -55,9 +55,10 @@ def benchmark(
 ) -> int:
     """Run methods on models and keep every result; call again to go on after an interruption.
 
-    Every combination of model, method, ablation and seed is a run. Its result is written to
-    DIR/runs when it is done, with all scores; runs that have a result are skipped. A run that fails
-    does not stop the others; the exit status is 1 then. Show results with `interpbench report DIR`.
+    Every combination of model, method, ablation, number of inputs and seed is a run. Its result is
+    written to DIR/runs when it is done, with all scores; runs that have a result are skipped. A run
+    that fails does not stop the others; the exit status is 1 then. Show results with
+    `interpbench report DIR`.
 
     Args:
       cases: cases to take models of; all bundled ones, or all in `--models`, if none are named.
@@ -68,7 +69,8 @@ def benchmark(
       ablations: what takes the place of what a patched edge carries: resample, mean,
         mean_per_position, zero, optimal.
       seeds: of the inputs and of what is random in a method.
-      n_inputs: clean and corrupted inputs to draw, for methods and as many others for circuits.
+      n_inputs: clean and corrupted inputs to draw, for methods and as many others for circuits;
+        several numbers show how many a method needs.
       selection: how circuits are read off scores: top_n takes the best edges, greedy searches from
         the logits; usual is what each method's paper does.
       share: do one of several parts, such as 0/4 to 3/4 in four processes or on four machines;
@@ -137,6 +139,7 @@ def _print_plan(plan: Sequence[Run], mine: Sequence[Run], share: str) -> None:
         names("method", [run.method for run in plan]),
         names("ablation", [run.ablation for run in plan]),
         names("seed", [run.seed for run in plan]),
+        names("number", [run.n_inputs for run in plan]) + " of inputs",
     ]
     _print(f"{len(plan)} runs: " + " x ".join(parts))
     if len(mine) < len(plan):
@@ -187,7 +190,7 @@ def _work_off(todo: list[Run], store: Store, processes: int) -> None:
 
 
 def _label(run: Run) -> str:
-    return f"{run.model.name}  {run.method}  {run.ablation}  seed {run.seed}"
+    return f"{run.model.name}  {run.method}  {run.ablation}  {run.n_inputs} inputs  seed {run.seed}"
 
 
 def _print_results(store: Store, runs: Sequence[Run]) -> int:

@@ -49,7 +49,7 @@ def demo(*, train: bool = False, out: Path = OUT / "demo") -> int:
         cases=tuple(found.case for found in largest_first),
         models=(out / "models",) if train else (),
         methods=_METHODS,
-        n_inputs=_N_INPUTS,
+        n_inputs=(_N_INPUTS,),
         processes=processes,
         out=results,
     )

@@ -56,7 +56,7 @@ def paper(
     make_directory(out)
 
     def auroc(cases: Sequence[str]) -> list[dict[str, Any]]:
-        plan = make_plan(bundled_models(cases), METHODS, ("resample",), (0,), 1_000)
+        plan = make_plan(bundled_models(cases), METHODS, ("resample",), (0,), (1_000,))
         store = Store(out / "results")
         if carry_out(plan, store, processes=processes, retry_failed=True):
             raise ValueError("the main table needs every run, and some failed; call again to retry")

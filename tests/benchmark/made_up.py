@@ -34,6 +34,7 @@ def fill(
     ablations: Sequence[str] = ("resample",),
     seeds: Sequence[int] = (0,),
     fail: str = "",
+    n_inputs: int = 100,
 ) -> None:
     """Writes a result per case, method, ablation and seed; later methods are worse.
 
@@ -44,6 +45,7 @@ def fill(
       ablations: names.
       seeds: one result each.
       fail: a method that fails on the first case.
+      n_inputs: on how many.
     """
     rng = np.random.default_rng(0)
     for place, case in enumerate(cases):
@@ -57,7 +59,7 @@ def fill(
                 for seed in seeds:
                     noise = rng.exponential(0.05 + 0.25 * rank, truth.mask.shape)
                     row = {
-                        "id": f"{case}-{method}-{ablation}-{seed}".replace(":", "."),
+                        "id": f"{case}-{method}-{ablation}-{seed}-{n_inputs}".replace(":", "."),
                         "status": "done",
                         "model": case,
                         "model_id": f"model{case}",
@@ -67,7 +69,7 @@ def fill(
                         "ablation": ablation,
                         "selection": "top_n",
                         "seed": seed,
-                        "n_inputs": 100,
+                        "n_inputs": n_inputs,
                         "n_edges": 53,
                         "n_true_edges": len(truth.head_edges),
                         "command": "interpbench benchmark --cases <all> & more",

@@ -53,7 +53,7 @@ METHODS_USED = ("eap", "edge_patching")
 
 def plan(*methods: str, seeds: Sequence[int] = (0,)) -> list[Run]:
     names = [name if name in METHODS_USED else f"methods_of_mine:{name}" for name in methods]
-    return make_plan(bundled_models(("3",)), names, ("resample",), seeds, 40)
+    return make_plan(bundled_models(("3",)), names, ("resample",), seeds, (40,))
 
 
 def rows_of(store: Store) -> dict[str, dict[str, Any]]:
@@ -102,7 +102,7 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
 def test_an_empty_circuit_has_scores_or_none(tmp_path: Path, own: None) -> None:
     """Of the best shares of information flow only dead ends are left."""
     for method, found in (("information_flow_routes", 0.0), ("oracle", 3.0)):
-        (run,) = make_plan(bundled_models(("3",)), [method], ("resample",), (0,), 40, "top_n")
+        (run,) = make_plan(bundled_models(("3",)), [method], ("resample",), (0,), (40,), "top_n")
         (row,) = execute([run], Store(tmp_path / method))
         assert row["status"] == "done", row.get("error")
         assert row["selection"] == "top_n"
@@ -151,7 +151,7 @@ def test_an_unknown_method_stops_before_any_run(tmp_path: Path, own: None) -> No
 
 def test_a_file_that_cannot_be_imported_is_one_s_own_to_mend(tmp_path: Path, own: None) -> None:
     (tmp_path / "half_written.py").write_text("def find(:")
-    runs = make_plan(bundled_models(("3",)), ["half_written:find"], ("zero",), (0,), 40)
+    runs = make_plan(bundled_models(("3",)), ["half_written:find"], ("zero",), (0,), (40,))
     with pytest.raises(ValueError, match="cannot import 'half_written': SyntaxError"):
         list(execute(runs, Store(tmp_path / "results")))
 
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_imported_is_one_s_own_to_mend(tmp_path: Path, own
 @pytest.mark.slow
 def test_the_compiled_model_of_a_case(tmp_path: Path, own: None) -> None:
     store = Store(tmp_path / "results")
-    runs = make_plan(compiled_models(("3",)), ("eap",), ("zero",), (0,), 20)
+    runs = make_plan(compiled_models(("3",)), ("eap",), ("zero",), (0,), (20,))
     (row,) = execute(runs, store)
     assert (row["status"], row["model"], row["ablation"]) == ("done", "3 (compiled)", "zero")
     assert row["n_true_edges"] == 4

@@ -31,7 +31,7 @@ def source(name: str, *, shape: str = "2x4", fingerprint: str = "f") -> ModelSou
 
 def plan(*shapes: str) -> list[Run]:
     models = [source(str(place), shape=shape) for place, shape in enumerate(shapes)]
-    return make_plan(models, ("eap", "acdc"), ("resample", "mean"), (0, 1), 10)
+    return make_plan(models, ("eap", "acdc"), ("resample", "mean"), (0, 1), (10,))
 
 
 def test_every_combination_is_run_once() -> None:
@@ -88,24 +88,24 @@ def test_bad_shares_are_refused(share: str) -> None:
 def test_bad_plans_are_refused() -> None:
     model = source("3")
     with pytest.raises(ValueError, match="at least one method"):
-        make_plan([model], (), ("mean",), (0,), 10)
+        make_plan([model], (), ("mean",), (0,), (10,))
     with pytest.raises(ValueError, match="seed given twice: 1"):
-        make_plan([model], ("eap",), ("mean",), (1, 0, 1), 10)
+        make_plan([model], ("eap",), ("mean",), (1, 0, 1), (10,))
     with pytest.raises(ValueError, match="unknown ablation 'median'; known: resample, mean"):
-        make_plan([model], ("eap",), ("median",), (0,), 10)
+        make_plan([model], ("eap",), ("median",), (0,), (10,))
     with pytest.raises(ValueError, match="n_inputs must be at least 1, got 0"):
-        make_plan([model], ("eap",), ("mean",), (0,), 0)
+        make_plan([model], ("eap",), ("mean",), (0,), (0,))
     for seed in (-1, 2**32):  # the latter has the same key as 0
         with pytest.raises(ValueError, match=rf"a seed must be .* below 2\*\*32, got {seed}"):
-            make_plan([model], ("eap",), ("mean",), (seed,), 10)
+            make_plan([model], ("eap",), ("mean",), (seed,), (10,))
     with pytest.raises(ValueError, match="methods must be a sequence of names, got 'eap'"):
-        make_plan([model], "eap", ("mean",), (0,), 10)
+        make_plan([model], "eap", ("mean",), (0,), (10,))
     with pytest.raises(ValueError, match="model given twice: 4, which is the same as 3"):
-        make_plan([model, replace(model, name="4")], ("eap",), ("mean",), (0,), 10)
+        make_plan([model, replace(model, name="4")], ("eap",), ("mean",), (0,), (10,))
 
 
 def test_every_ablation_can_be_planned() -> None:
-    runs = make_plan([source("3")], ("eap",), DISCOVERY_ABLATIONS, (0,), 10)
+    runs = make_plan([source("3")], ("eap",), DISCOVERY_ABLATIONS, (0,), (10,))
     assert [run.ablation for run in runs] == list(DISCOVERY_ABLATIONS)
 
 
@@ -137,7 +137,7 @@ def test_two_paths_of_one_model_give_one_id(monkeypatch: pytest.MonkeyPatch) -> 
     (bundled,) = bundled_models(("3",))
     assert (by_name.name, by_path.name) == ("./3", str(BUNDLED / "3"))
     ids = {
-        make_plan([model], ("eap",), ("zero",), (0,), 10)[0].id
+        make_plan([model], ("eap",), ("zero",), (0,), (10,))[0].id
         for model in (by_name, by_path, bundled)
     }
     assert len(ids) == 1
@@ -153,7 +153,7 @@ def test_an_id_covers_the_package_s_code_and_what_it_computes_with(
             return plan_module.environment.__wrapped__()
 
     before = environment_with()
-    (run,) = make_plan([source("3")], ("eap",), ("zero",), (0,), 10)
+    (run,) = make_plan([source("3")], ("eap",), ("zero",), (0,), (10,))
     assert run.environment == before
     assert environment_with(jax="99.0") != before
     for place in ("discovery/eap.py", "scoring/roc.py", "model/forward.py", "cases/programs"):
@@ -218,23 +218,23 @@ def test_a_change_to_one_s_own_method_is_another_run(
     ids = set()
     for text in ("one", "two"):
         file.write_text(f"'{text}'")
-        (run,) = make_plan([source("3")], ("versioned_method:find",), ("zero",), (0,), 10)
+        (run,) = make_plan([source("3")], ("versioned_method:find",), ("zero",), (0,), (10,))
         ids.add(run.id)
         (tmp_path / "helper_of_it.py").write_text(f"'{text}'")
         file.write_text("import helper_of_it")
-        (run,) = make_plan([source("3")], ("versioned_method:find",), ("zero",), (0,), 10)
+        (run,) = make_plan([source("3")], ("versioned_method:find",), ("zero",), (0,), (10,))
         ids.add(run.id)
         by_file = [
-            make_plan([source("3")], (f"{place}/versioned_method.py:find",), ("zero",), (0,), 10)
+            make_plan([source("3")], (f"{place}/versioned_method.py:find",), ("zero",), (0,), (10,))
             for place in (".", tmp_path)
         ]
         assert by_file[0][0].id == by_file[1][0].id
     assert len(ids) == 4
     assert "versioned_method" not in sys.modules  # planning runs nothing of the user's
     with pytest.raises(ValueError, match="there is no file 'not_there.py'"):
-        make_plan([source("3")], ("not_there.py:find",), ("zero",), (0,), 10)
+        make_plan([source("3")], ("not_there.py:find",), ("zero",), (0,), (10,))
     with pytest.raises(ValueError, match="no module 'not_there'"):
-        make_plan([source("3")], ("not_there:find",), ("zero",), (0,), 10)
+        make_plan([source("3")], ("not_there:find",), ("zero",), (0,), (10,))
 
 
 def test_the_names_of_ablations_are_those_that_discovery_knows() -> None:
@@ -247,7 +247,7 @@ def test_the_names_of_ablations_are_those_that_discovery_knows() -> None:
 def test_planning_needs_no_jax() -> None:
     program = (
         "import sys; from interpbench_jax.cli.benchmark import *; "
-        "make_plan(bundled_models(()), ('eap',), ('zero',), (0,), 10);"
+        "make_plan(bundled_models(()), ('eap',), ('zero',), (0,), (10,));"
         "print('jax' in sys.modules, 'tracr' in sys.modules, 'matplotlib' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -17,6 +17,7 @@ from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.tables import (
     comparisons,
+    inputs_needed,
     leaderboard,
     to_csv,
     to_markdown,
@@ -224,13 +225,36 @@ def test_what_is_not_comparable_stands_apart(tmp_path: Path) -> None:
         assert results.models == (("3", "13") if changed["model"] == "3" else ("13", "elsewhere/3"))
         return sorted(results.entrants)
 
-    assert entrants(n_inputs=200) == ["good, 100 inputs", "good, 200 inputs"]
     assert entrants(environment="abcdefghi") == ["good, code abcdefg", "good, code unknown"]
     assert entrants(method_version="12345678") == [
         "good, file 1234567",
         "good, file unknown",
     ]
     assert entrants(model="elsewhere/3", model_id=row["model_id"]) == ["good"]
+
+
+def test_fewer_inputs_show_how_many_a_method_needs(tmp_path: Path) -> None:
+    """They are no entrants of their own, and change no other table."""
+    store = Store(tmp_path)
+    fill(store, CASES, METHODS[:2], seeds=(0, 1))
+    alone = leaderboard(Results(store))
+    assert inputs_needed(Results(store)) == []
+    fill(store, CASES, ["good"], seeds=(0, 1), n_inputs=10)
+    results = Results(store)
+    assert results.entrants == ("fair", "good") and leaderboard(results) == alone
+    rows = inputs_needed(results)
+    assert [(row["kind"], row["entrant"], row["n_inputs"]) for row in rows] == [
+        (kind, "good", number) for kind in ("attention", "MLPs", "one MLP") for number in (10, 100)
+    ]
+    of_ten = results.of_inputs.filter(n_inputs=10, kind="attention")
+    means = [np.mean(of_ten.filter(seed=seed)["edge_auroc"].to_numpy()) for seed in (0, 1)]
+    first = rows[0]
+    assert (first["cases"], first["seeds"]) == (4, 2)
+    assert (first["worst_seed"], first["best_seed"]) == pytest.approx(sorted(means))
+    assert first["edge_auroc"] == pytest.approx(np.mean(means))
+    written = write_report(store, tmp_path / "report")
+    assert "Inputs that methods need" in written.read_text()
+    assert (tmp_path / "report/tables/inputs.csv").read_text().count("good") == 6
 
 
 def test_a_model_that_was_trained_anew_replaces_the_older_one(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.benchmark.report.tables import inputs_needed
 from interpbench_jax.scoring import SHARES
 
 # What the page replaces by its own colour of text, so that plots fit light and dark.
@@ -179,6 +180,31 @@ def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
     return figure
 
 
+def inputs_plot(results: Results, models: Sequence[str]) -> Figure | None:
+    """Mean edge AUROC by the number of inputs a method looks at; shaded: worst to best seed."""
+    kinds = {results.kind_of[model] for model in models}
+    rows = [row for row in inputs_needed(results) if row["kind"] in kinds]
+    if not rows:
+        return None
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for place, entrant in enumerate(results.entrants):
+        own = [row for row in rows if row["entrant"] == entrant]
+        if own:
+            numbers = [row["n_inputs"] for row in own]
+            axes.plot(numbers, [row["edge_auroc"] for row in own], **_line(place), label=entrant)
+            worst, best = ([row[f"{end}_seed"] for row in own] for end in ("worst", "best"))
+            shade = look(place).colour
+            axes.fill_between(numbers, worst, best, color=shade, alpha=0.15, linewidth=0)
+    numbers = sorted({row["n_inputs"] for row in rows})
+    axes.set(xscale="log", xlabel="inputs", ylabel="edge AUROC, mean over cases")
+    axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
+    axes.minorticks_off()
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    return figure
+
+
 def node_plot(results: Results, models: Sequence[str]) -> Figure | None:
     """How much performance is lost when one node is patched: in the true circuit and outside."""
     inside: list[tuple[int, float]] = []
@@ -224,6 +250,7 @@ PLOTS: dict[str, tuple[str, Plot]] = {
     "roc": ("Mean ROC curves", roc_plot),
     "faithfulness": ("Faithfulness of circuits of growing size", faithfulness_plot),
     "time": ("Quality and cost", time_plot),
+    "inputs": ("Inputs that methods need", inputs_plot),
     "nodes": ("What there is to be found", node_plot),
     "heat": ("Edge AUROC per case", heat_map),
 }

@@ -18,7 +18,7 @@ KINDS = ("attention", "MLPs", "one MLP")
 """What circuits are made of; statistics are apart, since almost any method finds one MLP."""
 # What `_fits` looks at.
 _SHAPED = (
-    *("id", "model_id", "kind", "scores", "scores_shape", "edge_auroc"),
+    *("id", "status", "model_id", "kind", "scores", "scores_shape", "edge_auroc"),
     *("head_false_positive_rate", "head_true_positive_rate"),
 )
 
@@ -27,15 +27,19 @@ class Results:
     """The newest result of every model, method, ablation, selection, number of inputs and seed.
 
     An *entrant* is a method, together with all that makes results of one method incomparable where
-    a store has several of it: ablation, selection, number of inputs, the code and packages that
-    computed them, and the version of a user's own method. What is left of older results stands
-    apart therefore, and is never averaged with newer ones. A model that was trained anew under the
-    same name replaces the older one. Results of versions that recorded no selection, when circuits
-    were the best edges with dead ends among them, are an entrant of their own.
+    a store has several of it: ablation, selection, the code and packages that computed them, and
+    the version of a user's own method. What is left of older results stands apart therefore, and is
+    never averaged with newer ones. A model that was trained anew under the same name replaces the
+    older one. Results of versions that recorded no selection, when circuits were the best edges
+    with dead ends among them, are an entrant of their own.
+
+    Where an entrant has runs on several numbers of inputs, its results are those with most of them;
+    `of_inputs` has the others, too, which show how many it needs.
 
     Attributes:
       rows: the results, with the `entrant` of each.
       done: those with scores.
+      of_inputs: those and the ones with fewer inputs.
       failed: those with an error.
       n_superseded: how many older results are left out.
       unreadable: what is wrong with each file that is left out, one line each.
@@ -57,11 +61,12 @@ class Results:
             raise ValueError(f"no results in {store.directory}")
         rows = _newest(every)
         self.n_superseded = len(every) - len(rows)
-        self.rows = rows.with_columns(entrant=_entrant(rows)).sort("model", "entrant", "seed")
+        rows = rows.with_columns(entrant=_entrant(rows)).sort("model", "entrant", "seed")
+        fits = [self._fits(row) for row in rows.select(_SHAPED).iter_rows(named=True)]
+        self.of_inputs = rows.filter(pl.Series(fits, dtype=pl.Boolean))
+        most = pl.col("n_inputs") == pl.col("n_inputs").max().over("entrant")
+        self.rows, self.done = rows.filter(most), self.of_inputs.filter(most)
         self.failed = self.rows.filter(pl.col("status") == "failed")
-        done = self.rows.filter(pl.col("status") == "done")
-        fits = [self._fits(row) for row in done.select(_SHAPED).iter_rows(named=True)]
-        self.done = done.filter(pl.Series(fits, dtype=pl.Boolean))
         self.entrants: tuple[str, ...] = tuple(
             self.rows["entrant"].unique(maintain_order=True).to_list()
         )
@@ -69,6 +74,8 @@ class Results:
 
     def _fits(self, row: dict[str, Any]) -> bool:
         """Whether scores are those of the model that they are said to be of; else says it."""
+        if row["status"] != "done":
+            return False
         try:
             kind, graph = self.facts(row["model_id"])["kind"], self.circuit(row["model_id"]).graph
         except ValueError as error:
@@ -163,8 +170,6 @@ def _entrant(rows: pl.DataFrame) -> pl.Expr:
         parts.append(pl.col("ablation"))
     several = pl.col("selection").n_unique().over("method") > 1
     parts.append(pl.when(several).then(pl.col("selection")))
-    if rows["n_inputs"].n_unique() > 1:
-        parts.append(pl.format("{} inputs", "n_inputs"))
     for column, label in (("environment", "code"), ("method_version", "file")):
         version = pl.col(column).fill_null("unknown").str.slice(0, 7)
         several = version.n_unique().over("method") > 1

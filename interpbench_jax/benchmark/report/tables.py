@@ -89,6 +89,38 @@ def by_case(results: Results) -> list[Row]:
     ]
 
 
+def inputs_needed(results: Results) -> list[Row]:
+    """A row per entrant, kind of circuit and number of inputs; none where there is one number only.
+
+    Mean edge AUROC and average precision over the cases that all of an entrant's numbers and seeds
+    have, and the mean AUROC of its worst and of its best seed.
+    """
+    import polars as pl
+
+    run = ("kind", "entrant", "n_inputs", "seed")
+    rows = results.of_inputs.filter(pl.col("edge_auroc").is_not_null())
+    several = pl.struct("n_inputs", "seed").n_unique()
+    rows = rows.filter(pl.col("n_inputs").n_unique().over("entrant") > 1)
+    whole = several.over("entrant", "model") == several.over("entrant")
+    by_seed = (
+        rows.filter(whole)
+        .group_by(*run)
+        .agg(pl.col("model").n_unique().alias("cases"), pl.col("edge_auroc", "edge_ap").mean())
+    )
+    found = by_seed.group_by("kind", "entrant", "n_inputs").agg(
+        pl.col("cases").first(),
+        pl.len().alias("seeds"),
+        pl.col("edge_auroc", "edge_ap").mean(),
+        pl.col("edge_auroc").min().alias("worst_seed"),
+        pl.col("edge_auroc").max().alias("best_seed"),
+    )
+    ordered = sorted(
+        found.iter_rows(named=True),
+        key=lambda row: (KINDS.index(row["kind"]), row["entrant"], row["n_inputs"]),
+    )
+    return list(ordered)
+
+
 def runtimes(results: Results) -> list[Row]:
     """Per entrant and device, how long its runs took, over all models."""
     import polars as pl

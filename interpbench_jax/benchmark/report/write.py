@@ -91,7 +91,7 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
             "versions": _counted(map(_versions, everything["versions"].to_list())),
             "first": everything["started"].min(),
             "last": everything["started"].max(),
-            "n_inputs": sorted(everything["n_inputs"].unique()),
+            "n_inputs": sorted(results.of_inputs["n_inputs"].unique()),
         },
         knobs=_knobs(results),
         lower_is_better=tables.LOWER_IS_BETTER,
@@ -154,6 +154,7 @@ def _write_tables(results: Results, directory: Path) -> dict[str, list[dict[str,
         "comparisons": tables.comparisons(results),
         "cases": tables.by_case(results),
         "runtimes": tables.runtimes(results),
+        "inputs": tables.inputs_needed(results),
         "runs": tables.runs(results),
     }
     for name, rows in found.items():
