@@ -37,6 +37,18 @@ def draw_comparison(
       file: where to write.
       title: put above.
     """
+    figure = compare(truth, found)
+    figure.suptitle(title)
+    figure.savefig(file, dpi=110)
+
+
+def compare(truth: Circuit, found: Mapping[str, Circuit]) -> Figure:
+    """The true circuit next to found ones, see `draw_comparison`.
+
+    Args:
+      truth: the circuit to be found.
+      found: circuits by the name of what found them.
+    """
     panels = 1 + len(found)
     height = 0.2 + max(y for _, y in node_places(truth.graph).values())
     figure = Figure(figsize=(3.9 * panels, height), layout="constrained")
@@ -50,10 +62,21 @@ def draw_comparison(
         for kind, style in _STYLES.items()
         if kind != "unobservable" or truth.head_edges != truth.observable.head_edges
     ]
-    figure.suptitle(title)
     columns = min(len(handles), 2 * panels + 1)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    figure.savefig(file, dpi=110)
+    return figure
+
+
+def draw_circuit(axis: Axes, truth: Circuit, found: Circuit, title: str) -> None:
+    """Draws one circuit; its edges are marked as the true one has them or not.
+
+    Args:
+      axis: where.
+      truth: the circuit to be found.
+      found: the circuit that is drawn.
+      title: above it.
+    """
+    _draw(axis, truth.graph, edge_kinds(truth, found), title)
 
 
 def edge_kinds(truth: Circuit, found: Circuit) -> dict[str, frozenset[Edge]]:

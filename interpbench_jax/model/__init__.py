@@ -1,5 +1,6 @@
 """The transformer, its graph, and interventions on it."""
 
+from interpbench_jax.model.attention_weights import attention_weights
 from interpbench_jax.model.circuit import Circuit
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.forward import forward, forward_interchanges
@@ -18,6 +19,7 @@ __all__ = [
     "Patch",
     "Transformer",
     "TransformerConfig",
+    "attention_weights",
     "forward",
     "forward_interchanges",
     "init_params",
