@@ -50,8 +50,8 @@ def demo(
         verified[name] = {metric: metrics[metric] for metric in _METRICS}
     print_metrics(verified)
     console.print(
-        f"{_THREE_WAYS[0]} is trained by edges, {_THREE_WAYS[1]} by nodes, {_THREE_WAYS[2]} by plain"
-        " IIT. All three compute the task, but only the first computes it by its circuit alone.",
+        f"{_THREE_WAYS[0]} is trained by edges, {_THREE_WAYS[1]} by nodes, {_THREE_WAYS[2]} by "
+        "plain IIT. All three compute the task, but only the first computes it by its circuit alone.",
         highlight=False,
     )
     # Processes of their own would each claim all of an accelerator's memory.
