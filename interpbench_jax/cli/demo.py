@@ -51,7 +51,7 @@ def demo(
     print_metrics(verified)
     console.print(
         f"{_THREE_WAYS[0]} is trained by edges, {_THREE_WAYS[1]} by nodes, {_THREE_WAYS[2]} by "
-        "plain IIT. All three compute the task, but only the first computes it by its circuit alone.",
+        "plain IIT. All three compute the task; only the first does by its circuit alone.",
         highlight=False,
     )
     # Processes of their own would each claim all of an accelerator's memory.
