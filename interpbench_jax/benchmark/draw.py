@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -11,10 +10,9 @@ from matplotlib.patches import FancyArrowPatch
 
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
-from interpbench_jax.model.graph import TransformerGraph
+from interpbench_jax.model.layout import bend, node_places
 
 # Colour-blind safe, and told apart by line style and width too.
-_GAP = 0.6
 _STYLES: dict[str, dict] = {
     "true": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2},
     "missed": {"color": "#D55E00", "linestyle": (0, (5, 3)), "linewidth": 1.8},
@@ -119,35 +117,3 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
     axis.set_ylim(-0.6, max(y for _, y in places.values()) + 0.6)
     axis.set_title(title, fontsize=11)
     axis.set_axis_off()
-
-
-def bend(start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Straight, but around the MLPs that lie between two places of the middle column."""
-    height = end[1] - start[1]
-    return 1.0 / height if start[0] == end[0] and height > 2 else 0.0
-
-
-def node_places(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Where nodes stand: what writes first at the bottom, one unit from node to node.
-
-    The MLPs of a transformer stand in a gap between the heads, so that edges past a layer cross
-    nothing.
-    """
-    if not isinstance(graph, TransformerGraph):
-        rows = [np.flatnonzero(group).tolist() for group in graph.writer_groups]
-        nodes = [[graph.writers[writer] for writer in row] for row in rows]
-        nodes.append([name for name in graph.head_readers if name not in graph.writers])
-        widest = max(map(len, nodes))
-        return {
-            name: (place + (widest - len(row)) / 2, float(height))
-            for height, row in enumerate(nodes)
-            for place, name in enumerate(row)
-        }
-    left = (graph.n_heads + 1) // 2
-    middle = left - 1 + (1 + _GAP) / 2
-    places = {"input": (middle, 0.0), "logits": (middle, 2.0 * graph.n_layers + 1)}
-    for layer in range(graph.n_layers):
-        for head in range(graph.n_heads):
-            places[f"a{layer}.h{head}"] = (head + _GAP * (head >= left), 2.0 * layer + 1)
-        places[f"m{layer}"] = (middle, 2.0 * layer + 2)
-    return places

@@ -18,6 +18,9 @@ from jaxtyping import Bool, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
 
+Edge = tuple[str, str]
+"""Names of a writer and a reader."""
+
 
 @dataclass(frozen=True)
 class Graph:

@@ -161,3 +161,9 @@ def test_bundled_models_load_and_run(name: str, run) -> None:
 
 def test_cases_3_and_13_are_bundled() -> None:
     assert {"3", "13"} <= set(bundled_names())
+
+
+def test_a_model_says_what_it_is() -> None:
+    text = repr(load_model("3"))
+    assert text.startswith("BenchmarkModel(task '3', 2 layers x 4 heads x 12, circuit of 4 edges, ")
+    assert "accuracy 1.0000" in text and "\n" not in text

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from interpbench_jax.benchmark.draw import edge_kinds
-from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.benchmark.report.plots import node_importances
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.roc_svg import roc_svg
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.scoring import FoundEdges, found_circuit, found_edges
 
 Row = dict[str, Any]
