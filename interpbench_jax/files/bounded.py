@@ -4,14 +4,14 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 MEBIBYTE = 2**20
 
 
 @contextlib.contextmanager
-def opened(file: Path, *, limit: int) -> Iterator[tuple[BinaryIO, int]]:
+def opened(file: Path, *, limit: int) -> Iterator[tuple[FileIO, int]]:
     """Opens a regular file of at most `limit` bytes for reading.
 
     A pipe, a device or a directory is refused without being read, links that lead to one as well.

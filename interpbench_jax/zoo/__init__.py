@@ -4,6 +4,7 @@ from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
 from interpbench_jax.zoo.prepared import Prepared, prepare
+from interpbench_jax.zoo.published import Published, read_published
 from interpbench_jax.zoo.recipe import Recipe, read_recipes, recipe_names
 from interpbench_jax.zoo.store import (
     bundled_names,
@@ -11,6 +12,7 @@ from interpbench_jax.zoo.store import (
     load_model,
     save_model,
 )
+from interpbench_jax.zoo.torch_files import read_torch
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "BenchmarkModel",
     "EvaluationPairs",
     "Prepared",
+    "Published",
     "Recipe",
     "bundled_names",
     "evaluation_pairs",
@@ -31,6 +34,8 @@ __all__ = [
     "prepare",
     "read_recipes",
     "recipe_names",
+    "read_published",
+    "read_torch",
     "save_model",
     "to_transformer_lens",
 ]

@@ -9,9 +9,10 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +103,7 @@ class _Storage(NamedTuple):
 class _Archive:
     """One opened file."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    def __init__(self, stream: FileIO, size: int) -> None:
         self._stream = stream
         self._size = size
         self._entries = self._read_directory()
@@ -122,12 +123,10 @@ class _Archive:
     def _stand_ins(self) -> dict[str, Any]:
         return {
             "collections.OrderedDict": _OrderedDict,
-            "torch.Size": _size,
-            "torch.device": _device,
             "torch._utils._rebuild_tensor_v2": self._tensor,
             "torch._utils._rebuild_parameter": _parameter,
             **{f"torch.{name}Storage": dtype for name, dtype in _DTYPES.items()},
-            **{f"torch.{dtype}": str(dtype) for dtype in _DTYPES.values()},
+            **TORCH_VALUES,
         }
 
     def _storage(self, reference: Any) -> "_Storage":
@@ -204,7 +203,7 @@ class _Archive:
         self._stream.seek(start)
         left = content.data
         while left:
-            n_read = self._stream.readinto(left)  # type: ignore[attr-defined]
+            n_read = self._stream.readinto(left)
             if not n_read:
                 raise ValueError("it is cut short")
             left = left[n_read:]
@@ -334,3 +333,11 @@ def _parameter(data: Any, *_: Any) -> np.ndarray:
     if not isinstance(data, np.ndarray):
         raise ValueError("a parameter without a tensor")
     return data
+
+
+TORCH_VALUES: dict[str, Any] = {
+    "torch.Size": _size,
+    "torch.device": _device,
+    **{f"torch.{dtype}": str(dtype) for dtype in _DTYPES.values()},
+}
+"""Stand-ins for what torch has beside tensors: sizes, devices and dtypes."""
