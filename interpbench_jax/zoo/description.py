@@ -119,8 +119,8 @@ def _read_format(data: dict[str, Any]) -> int:
         raise ValueError(f"format is {short(version)}, expected a version such as {FORMAT}")
     if version > FORMAT:
         raise ValueError(
-            f"format is {short(version)}, this version of the package reads up to {FORMAT}; a newer "
-            "one reads it"
+            f"format is {short(version)}, this version of the package reads up to {FORMAT}; "
+            "a newer one reads it"
         )
     return version
 

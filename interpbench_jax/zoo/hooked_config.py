@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from reprlib import repr as short
 from typing import Any, NamedTuple
 
+from interpbench_jax.files import to_json
 from interpbench_jax.model.config import Activation
 from interpbench_jax.zoo.plain_pickle import read_pickle
 from interpbench_jax.zoo.torch_files import TORCH_VALUES
@@ -79,6 +80,10 @@ def read_hooked_config(content: bytes) -> dict[str, Any]:
     found = read_pickle(content, _STAND_INS)
     if not isinstance(found, dict) or not all(type(name) is str for name in found):
         raise ValueError(f"the pickle holds {short(found)}, expected the fields of a config")
+    try:
+        to_json(found)  # as it stands in a card
+    except TypeError as error:
+        raise ValueError(f"a field of the config is no plain value: {error}") from error
     return dict(found)
 
 

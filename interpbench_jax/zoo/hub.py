@@ -16,6 +16,7 @@ REPOSITORY = "cybershiptrooper/InterpBench"
 REVISION = "a1242a84f8a4d07d1be9a8f5ec710415198016b2"
 """The commit that is read if no other is asked for."""
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256, _GIT_SHA1 = 64, 40  # hexadecimal digits
 
 
@@ -23,7 +24,8 @@ def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None =
     """The folder with the files of a published model, downloaded if the cache lacks them.
 
     Every file is compared with the checksum under which the Hub stores it, whether it was
-    downloaded now or earlier. With a commit as revision, nothing that is in the cache is asked for.
+    downloaded now or earlier. With a commit as revision, the Hub is not asked for what the cache
+    has; with a branch it is, and the cache answers where the Hub cannot be reached.
 
     Args:
       case: its folder in the repository, such as `3` or `ioi`.
@@ -36,54 +38,56 @@ def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None =
     """
     if not re.fullmatch(r"[A-Za-z0-9_]{1,100}", case):
         raise ValueError(f"hub:{short(case)} names no folder of {REPOSITORY}, such as hub:3")
+    places = {name: _fetch(case, name, revision, cache) for name in (WEIGHTS, CONFIG, EDGES, META)}
+    for name, place in places.items():
+        if place is not None:
+            _check(place)
+        elif name != META:
+            raise ValueError(f"{REPOSITORY} has no {case}/{name} at {revision}")
+    weights = places[WEIGHTS]
+    assert weights is not None
+    return weights.parent
+
+
+def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | None:
+    """Where a file is now; None if the repository does not have it."""
     try:
         import huggingface_hub as hub
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            LocalEntryNotFoundError,
-            OfflineModeIsEnabled,
-        )
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise ValueError(
             f"hub:{case} needs the package huggingface_hub: pip install 'interpbench-jax[hub]', or "
             "give a folder with the files"
         ) from error
-    where = {"repo_id": REPOSITORY, "revision": revision, "cache_dir": cache}
-    folder = None
-    for name in (WEIGHTS, CONFIG, EDGES, META):
-        known = hub.try_to_load_from_cache(filename=f"{case}/{name}", **where)
-        if name == META and known is not None and not isinstance(known, str):
-            continue  # known not to be there
-        try:
-            file = Path(hub.hf_hub_download(filename=f"{case}/{name}", **where))
-        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            raise ValueError(
-                f"the Hub cannot be reached, and its cache has no {case}/{name} of {REPOSITORY} at "
-                f"{revision}; give a folder with the files"
-            ) from error
-        except EntryNotFoundError as error:
-            if name == META:
-                continue
-            raise ValueError(f"{REPOSITORY} has no {case}/{name} at {revision}") from error
-        except (HfHubHTTPError, OSError) as error:
-            reason = str(error).split("\n")[0]
-            raise ValueError(f"hub:{case} at {revision} cannot be fetched: {reason}") from error
-        _check(file)
-        folder = file.parent
-    assert folder is not None
-    return folder
+    file = f"{case}/{name}"
+    cached = hub.try_to_load_from_cache(REPOSITORY, file, cache_dir=cache, revision=revision)
+    if cached is not None and _COMMIT.fullmatch(revision):
+        return Path(cached) if isinstance(cached, str) else None  # known not to be there
+    try:
+        # Asks once, where a download tries again and again.
+        hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, file, revision=revision))
+        return Path(hub.hf_hub_download(REPOSITORY, file, cache_dir=cache, revision=revision))
+    except Exception as error:  # of whichever HTTP library is below
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return None
+        if isinstance(cached, str):
+            return Path(cached)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"hub:{case} is not in the cache and cannot be fetched ({reason}); give a folder with "
+            "the files"
+        ) from error
 
 
 def _check(file: Path) -> None:
-    """Compares a file with its checksum: the cache keeps content under its name.
+    """Compares a file with its checksum: the cache keeps content under its checksum's name.
 
     Raises:
       ValueError: they differ.
     """
     expected = file.resolve().name
-    if not re.fullmatch(f"[0-9a-f]{{{_GIT_SHA1}}}|[0-9a-f]{{{_SHA256}}}", expected):
-        return  # a system without links: the content has no name there
+    if len(expected) not in (_SHA256, _GIT_SHA1) or not re.fullmatch("[0-9a-f]+", expected):
+        return  # a system without links: the content keeps the file's name there
     with opened(file, limit=LARGEST) as (stream, size):
         if len(expected) == _SHA256:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -91,5 +95,6 @@ def _check(file: Path) -> None:
             found = hashlib.sha1(b"blob %d\0" % size + stream.read()).hexdigest()
     if found != expected:
         raise ValueError(
-            f"{file} does not match the checksum of the Hub, {expected}; delete it to fetch it anew"
+            f"{file.resolve()} does not match its checksum, which is its name: it was damaged; "
+            "delete it, and it is fetched anew"
         )

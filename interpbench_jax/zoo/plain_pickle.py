@@ -18,8 +18,10 @@ from interpbench_jax.files.bounded import MEBIBYTE
 LARGEST = 16 * MEBIBYTE
 """Bytes of a pickle."""
 
+_PROTOCOLS = range(2, 6)
 _MOST_STEPS = 300_000  # opcodes; a model with 1,000 weights has 35,000
-_MOST_VALUES = 1_000_000  # after what is shared is counted as often as it occurs
+# After what is shared is counted as often as it occurs; so many characters count as a value.
+_MOST_VALUES, _CHARACTERS = 1_000_000, 16
 _DEEPEST = 50
 _LONGEST_BYTES = 1_000  # written as text; longer ones would multiply what a file holds
 _SCALARS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -130,6 +132,10 @@ class _Machine:
             values.append(value)
         return values[::-1]
 
+    def _protocol(self, version: int) -> None:
+        if version not in _PROTOCOLS:
+            raise ValueError(f"the pickle has protocol {version}, expected 2 to 5")
+
     def _mark(self, _: None) -> None:
         self._stack.append(_MARK)
 
@@ -211,7 +217,7 @@ def _nothing(_: _Machine, __: Any) -> None:
 
 
 _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": _nothing,
+    "PROTO": _Machine._protocol,
     "FRAME": _nothing,
     "MARK": _Machine._mark,
     "TUPLE1": lambda machine, _: machine._tuple(1),
@@ -296,6 +302,8 @@ def _check_extent(value: Any) -> None:
                 inside.extend(entry.values())
             elif type(entry) is list or type(entry) is tuple:
                 inside.extend(entry)
+            elif type(entry) is str or type(entry) is bytes:
+                n_values += len(entry) // _CHARACTERS
             elif type(entry) not in _LEAVES:
                 raise ValueError("the pickle holds something other than plain data")
             if n_values + len(inside) > _MOST_VALUES:

@@ -14,6 +14,7 @@ from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.zoo.plain_pickle import read_pickle
 
 _MOST_EDGES = 100_000
+_LONGEST_NAMES = 200
 _HOOK = re.compile(r"(?:blocks\.(\d{1,5})\.)?([\w.]+?)(?:\[(\d{1,5})\])?")
 _INPUT = re.compile(r"hook_([qkv])_input|attn\.hook_([qkv])")
 
@@ -30,7 +31,7 @@ def read_published_edges(content: bytes) -> list[tuple[str, str]]:
     edges = []
     for pair in found:
         match pair:
-            case (str(first), str(second)):
+            case (str(first), str(second)) if len(first) + len(second) < _LONGEST_NAMES:
                 edges.append((first, second))
             case _:
                 raise ValueError(f"{short(pair)} is no edge, expected the names of two hooks")
