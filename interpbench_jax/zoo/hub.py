@@ -3,6 +3,7 @@
 Needs the package `huggingface_hub`, which is an extra: `pip install 'interpbench-jax[hub]'`.
 """
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
@@ -64,8 +65,9 @@ def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | No
     if cached is not None and _COMMIT.fullmatch(revision):
         return Path(cached) if isinstance(cached, str) else None  # known not to be there
     try:
-        # Asks once, where a download tries again and again.
-        hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, file, revision=revision))
+        # Asks once whether there is a Hub: a download would try again and again.
+        with contextlib.suppress(EntryNotFoundError):  # the download notes that in the cache
+            hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, file, revision=revision))
         return Path(hub.hf_hub_download(REPOSITORY, file, cache_dir=cache, revision=revision))
     except Exception as error:  # of whichever HTTP library is below
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):

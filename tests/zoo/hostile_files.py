@@ -52,7 +52,7 @@ def pickles() -> dict[str, bytes]:
         "os.system": pickle.dumps(_Calls(os.system, COMMAND)),
         "os.system, protocol 0": pickle.dumps(_Calls(os.system, COMMAND), 0),
         "eval": pickle.dumps(_Calls(eval, "__import__('os').system('true')")),
-        "exec": pickle.dumps({"a": [_Calls(exec, "raise SystemExit")]}),
+        "exec": pickle.dumps({"a": [_Calls(exec, "import os; os.system('true')")]}),
         "getattr": program(call(name("__builtin__", "getattr"), text("a"), text("upper"))),
         "nested calls": program(call(call(name("builtins", "getattr"), run, text("x")), run)),
         "a call in a key": program(b"}" + run + number(1) + b"s"),
@@ -194,7 +194,7 @@ def torch_files() -> dict[str, bytes]:
         "zip: compressed, 256 MiB": bomb,
         "zip: no entries": _zip({}),
         "zip: another archive": _zip({"hello.txt": b"hello"}),
-        "zip: many entries": _zip({f"archive/data/{i}": b"" for i in range(20_000)}),
+        "zip: many entries": _zip({f"archive/data/{i}": b"" for i in range(5_000)}),
         "zip: an entry twice": _twice("archive/data/0", data),
         "zip: a comment": good + b"comment",
         "zip: the directory elsewhere": good[: end + 16]

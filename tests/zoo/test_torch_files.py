@@ -1,13 +1,20 @@
 """What `read_torch` reads is what torch wrote."""
 
 import itertools
+import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from interpbench_jax.zoo.torch_files import read_torch
+from tests.golden_files import GOLDEN
+from tests.zoo.torch_bytes import archive, program, storage, tensor, text
+from tests.zoo.watching import refused
 
 DTYPES = "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
 
@@ -115,3 +122,105 @@ def test_the_older_format_is_refused_by_name(tmp_path: Path) -> None:
     torch.save([1], tmp_path / "file.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(ValueError, match="format before version 1.6; .*save it again"):
         read_torch(tmp_path / "file.pt")
+
+
+NUMBERS = (np.arange(24).reshape(4, 6) - 5).astype(np.float32)
+FILES = GOLDEN / "torch_files"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_types_as_torch_wrote_them(dtype: str) -> None:
+    found = read_torch(FILES / "types.pt")[dtype]
+    kind = jnp.bfloat16 if dtype == "bfloat16" else dtype
+    assert found.dtype == np.dtype(kind)
+    np.testing.assert_array_equal(found, (np.arange(24).reshape(4, 6) - 5).astype(kind))
+
+
+def test_views_as_torch_wrote_them() -> None:
+    found = read_torch(FILES / "views.pt")
+    expected = {
+        "whole": NUMBERS,
+        "transposed": NUMBERS.T,
+        "part": NUMBERS[1:, ::2],
+        "expanded": np.broadcast_to(NUMBERS[:1], (7, 6)),
+        "number": NUMBERS[2, 3],
+        "empty": NUMBERS[:0],
+        "axes": NUMBERS.reshape(2, 2, 3, 2).transpose(3, 1, 0, 2),
+        "own": NUMBERS,
+    }
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, strict=True, err_msg=name)
+        shared = np.shares_memory(found["whole"], found[name])
+        assert shared == (name not in ("empty", "own"))
+
+
+def test_nested_values_as_torch_wrote_them() -> None:
+    found = read_torch(FILES / "nested.pt")
+    for part in ("state", "parameters"):
+        np.testing.assert_array_equal(found[part]["weight"], NUMBERS[:2, :3])
+        np.testing.assert_array_equal(found[part]["bias"], NUMBERS[3, :2])
+    cfg = {"n_layers": 2, "eps": 1e-5, "name": "text", "dtype": "float32", "none": None}
+    assert found["cfg"] == cfg
+    assert found["list"] == [1, -(2**40), (True, b"\0\xff", b""), 0.25, (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("older.pt", "format before version 1.6; load it with torch and save it again"),
+        ("module.pt", "refused: the pickle names 'torch.nn.modules.linear.Linear'"),
+        ("config.pkl", "it is no file of torch.save"),
+    ],
+)
+def test_files_of_torch_that_hold_no_data(file: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_torch(FILES / file)
+
+
+@pytest.mark.parametrize("file", ["types.pt", "nested.pt"])
+def test_truncated_at_every_64_bytes(tmp_path: Path, no_shape_checks, file: str) -> None:
+    content = (FILES / file).read_bytes()
+    for end in range(0, len(content), 64):
+        (tmp_path / file).write_bytes(content[:end])
+        with refused(str(tmp_path / file)):
+            read_torch(tmp_path / file)
+
+
+@pytest.mark.slow
+def test_85_million_weights_take_5_seconds_and_twice_their_size(tmp_path: Path) -> None:
+    """Measured in a process of their own, as an import reads them."""
+    big, narrow, n_layers = 768, 64, 12
+    shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (300, big), "pos_embed.W_pos": (1024, big)}
+    for layer in range(n_layers):
+        attention, mlp = f"blocks.{layer}.attn.", f"blocks.{layer}.mlp."
+        shapes |= {f"{attention}W_{kind}": (12, big, narrow) for kind in "QKV"}
+        shapes |= {f"{attention}b_{kind}": (12, narrow) for kind in "QKV"}
+        shapes |= {f"{attention}W_O": (12, narrow, big), f"{attention}b_O": (big,)}
+        shapes |= {f"{mlp}W_in": (big, 4 * big), f"{mlp}b_in": (4 * big,)}
+        shapes |= {f"{mlp}W_out": (4 * big, big), f"{mlp}b_out": (big,)}
+    shapes |= {"unembed.W_U": (big, 300), "unembed.b_U": (300,)}
+    entries, storages = b"", {}
+    for place, (weight, shape) in enumerate(shapes.items()):
+        strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        memory = storage(str(place), math.prod(shape))
+        entries += text(weight) + tensor(memory, shape, strides)
+        storages[str(place)] = np.ones(math.prod(shape), np.float32).tobytes()
+    size = sum(map(len, storages.values()))
+    assert size > 4 * 85e6
+    (tmp_path / "big.pth").write_bytes(archive(program(b"}(" + entries + b"u"), storages))
+    del storages
+    script = (
+        "import resource, sys, time\n"
+        "from interpbench_jax.zoo import from_transformer_lens, read_torch\n"
+        "def peak(): return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before, started = peak(), time.perf_counter()\n"
+        "state = read_torch(sys.argv[1])\n"
+        "from_transformer_lens(state, causal=True, normalization=None, activation='gelu')\n"
+        "print(time.perf_counter() - started, peak() - before)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "big.pth")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, grown = map(float, found.stdout.split())
+    assert seconds < 5
+    assert grown < 2 * size
