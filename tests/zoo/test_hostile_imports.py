@@ -11,6 +11,8 @@ from interpbench_jax.zoo.hooked_config import read_hooked_config
 from interpbench_jax.zoo.plain_pickle import read_pickle
 from interpbench_jax.zoo.published_edges import read_published_edges
 from interpbench_jax.zoo.torch_files import read_torch
+from tests.zoo.fuzz_readers import READERS as READERS_TO_FUZZ
+from tests.zoo.fuzz_readers import fuzz
 from tests.zoo.hostile_files import odd_pickles, pickles, torch_files
 from tests.zoo.torch_bytes import archive, program, record, storage, tensor
 from tests.zoo.watching import refused, watched
@@ -100,3 +102,10 @@ def test_sparse_files_are_not_read(tmp_path: Path) -> None:
         stream.truncate(2**32)
     with refused("no file of torch.save"):
         read_torch(tmp_path / "file.pth")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", READERS_TO_FUZZ)
+def test_a_moment_of_fuzzing(reader: str) -> None:
+    """Ten minutes of each are a command of their own; see the notes on models on disk."""
+    assert fuzz(reader, seconds=2) > 0

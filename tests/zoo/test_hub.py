@@ -91,6 +91,7 @@ def fetch(case: str, home: Path, endpoint: str = "http://127.0.0.1:9") -> str:
     return found.stdout.strip()
 
 
+@pytest.mark.slow
 def test_fetched_once_then_read_from_the_cache(tmp_path: Path, endpoint: str) -> None:
     place = Path(fetch("3", tmp_path, endpoint))
     assert {f.name for f in place.iterdir()} == {WEIGHTS, CONFIG, EDGES}
