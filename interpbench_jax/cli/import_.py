@@ -1,5 +1,6 @@
 """`interpbench import`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,14 +45,13 @@ def import_(
     if revision is not None and not any(name.startswith(_HUB) for name in models):
         raise ValueError(f"--revision {revision} is for models of the Hub, such as hub:3")
     revision = revision or REVISION
-    for name in models:
+    for name, place in _places(models, out).items():
+        check_place(place)
         source = None
         folder = Path(name)
         if name.startswith(_HUB):
             folder = fetch_published(name.removeprefix(_HUB), revision=revision)
             source = {"from": name, "repository": REPOSITORY, "revision": revision}
-        place = inside(out, folder.resolve().name if source is None else name.removeprefix(_HUB))
-        check_place(place)
         found = read_published(folder, case=case, truth=truth, source=source)
         save_model(found.model, place)
         differences = [
@@ -69,3 +69,20 @@ def import_(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _places(models: Sequence[str], out: Path) -> dict[str, Path]:
+    """Where each model goes, by its name on the command line.
+
+    Raises:
+      ValueError: two would go to one place, or a name is that of no folder.
+    """
+    places: dict[str, Path] = {}
+    for name in models:
+        is_hub = name.startswith(_HUB)
+        place = inside(out, name.removeprefix(_HUB) if is_hub else Path(name).resolve().name)
+        for other, taken in places.items():
+            if taken == place:
+                raise ValueError(f"{other} and {name} would both be written to {place}")
+        places[name] = place
+    return places

@@ -148,10 +148,21 @@ class _Archive:
             raise ValueError(f"storage {short(key)} is of {found.dtype} and of {dtype}")
         return found
 
-    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray:
+    def _tensor(
+        self,
+        storage: Any,
+        offset: Any,
+        shape: Any,
+        strides: Any,
+        requires_grad: Any,
+        hooks: Any,
+        metadata: Any = None,
+    ) -> np.ndarray:
         """Stands for `torch._utils._rebuild_tensor_v2`."""
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without a storage")
+        if metadata:  # such as that all numbers are to be negated
+            raise ValueError(f"a tensor with {short(metadata)}, which is not known")
         if not (_are_sizes((offset,)) and _are_sizes(shape) and _are_sizes(strides)):
             raise ValueError(f"a tensor of size {short(shape)} with strides {short(strides)}")
         if len(shape) != len(strides) or len(shape) > _MOST_AXES:

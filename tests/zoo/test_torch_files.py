@@ -108,6 +108,7 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         ({"f": torch.relu}, "getattr"),
         (torch.ones(3, dtype=torch.complex64), "ComplexFloatStorage"),
         (torch.ones(2, 2).to_sparse(), "sparse"),
+        (torch._neg_view(torch.ones(2)), "a tensor with .*neg"),
         ({Path("x")}, "opcode|Path|set"),
     ]
     for value, name in refused:
