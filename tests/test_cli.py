@@ -190,7 +190,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     "command",
     [
         *("cases", "train", "evaluate", "audit", "discover"),
-        *("benchmark", "report", "paper", "demo"),
+        *("benchmark", "report", "paper", "demo", "import", "verify"),
     ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from interpbench_jax.zoo.make import make_model, make_models_together, metrics, 
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
 from interpbench_jax.zoo.prepared import Prepared, prepare
+from interpbench_jax.zoo.published import Published, read_published
 from interpbench_jax.zoo.recipe import Recipe, read_recipes, recipe_names, recipes_of
 from interpbench_jax.zoo.store import (
     bundled_names,
@@ -12,6 +13,7 @@ from interpbench_jax.zoo.store import (
     load_model,
     save_model,
 )
+from interpbench_jax.zoo.torch_files import read_torch
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "BenchmarkModel",
     "EvaluationPairs",
     "Prepared",
+    "Published",
     "Recipe",
     "below_bar",
     "bundled_names",
@@ -35,6 +38,8 @@ __all__ = [
     "read_recipes",
     "recipe_names",
     "recipes_of",
+    "read_published",
+    "read_torch",
     "save_model",
     "score_again",
     "to_transformer_lens",
