@@ -17,7 +17,7 @@ import tyro
 
 COMMANDS = (
     *("cases", "train", "evaluate", "audit", "discover"),
-    *("benchmark", "report", "paper", "demo"),
+    *("benchmark", "export", "score", "report", "paper", "demo"),
 )
 
 

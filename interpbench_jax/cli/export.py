@@ -1,0 +1,96 @@
+"""`interpbench export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from interpbench_jax.cli.models import load_models
+from interpbench_jax.cli.output import OUT, console, make_directories
+
+
+def export(
+    models: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")
+    ] = (),
+    *,
+    tool: Annotated[str, tyro.conf.arg(name="for")] = "eap-ig",
+    results: Path | None = None,
+    n_inputs: int = 1_000,
+    seed: int = 0,
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = OUT / "export",
+) -> None:
+    """Write models with their inputs for tools in PyTorch; `interpbench score` reads scores back.
+
+    Every model gets a folder with weights, config, clean and corrupted inputs, a script that loads
+    them in the tool and finds scores, and a README. The inputs are those that `interpbench
+    discover` and `benchmark` draw by the same seed.
+
+    With --results, scores of a results store become folders of MIB's circuit track instead.
+
+    Args:
+      models: bundled models by name, or directories; all that come with the package if none are
+        named.
+      tool: eap-ig, auto-circuit, transformer-lens or mib.
+      results: directory that `interpbench benchmark` or `score` wrote; needs --for mib.
+      n_inputs: clean and corrupted inputs to draw.
+      seed: which inputs.
+      out: where to write.
+    """
+    if results is not None:
+        _submit(results, models, tool, out)
+        return
+    from interpbench_jax.benchmark import make_contrast
+    from interpbench_jax.benchmark.findings import check_inputs
+    from interpbench_jax.benchmark.keys import key_of
+    from interpbench_jax.benchmark.plan import check_seed, named_model
+    from interpbench_jax.zoo import bundled_names
+    from interpbench_jax.zoo.export import check_export, named_tool, write_export
+    from interpbench_jax.zoo.store import BUNDLED
+
+    used = named_tool(tool)
+    check_inputs(n_inputs=n_inputs, ablation="resample")
+    check_seed(seed)
+    names = models or bundled_names()
+    loaded = load_models(names)
+    directories = make_directories(out, loaded)
+    drawn = {
+        name: make_contrast(model, key_of(seed, "inputs", model.case), n_inputs=n_inputs)
+        for name, model in loaded.items()
+    }
+    for name, model in loaded.items():  # before anything is written
+        check_export(model, drawn[name], used)
+    for given, (name, model) in zip(names, loaded.items(), strict=True):
+        source = named_model(given)
+        place = Path(str(source.directory)).resolve()
+        facts = {
+            "model": source.name,
+            "model_id": source.fingerprint,
+            "ablation": "resample",
+            "seed": seed,
+            "n_inputs": n_inputs,
+        }
+        if not place.is_relative_to(BUNDLED.resolve()):
+            facts["directory"] = str(place)
+        write_export(model, drawn[name], directories[name], used, facts)
+    _print(f"{len(loaded)} model{'s' * (len(loaded) != 1)} for {tool} in {out}")
+    _print(f"in each folder: python run.py; then: interpbench score {out}")
+
+
+def _submit(results: Path, models: tuple[str, ...], tool: str, out: Path) -> None:
+    from interpbench_jax.benchmark.mib_submission import write_submissions
+    from interpbench_jax.benchmark.results_store import Store
+
+    if tool != "mib" or models:
+        raise ValueError(
+            f"--results writes all models of a store for mib; got --for {tool}"
+            + (f" and models {', '.join(models)}" if models else "")
+        )
+    for submission in write_submissions(Store(results), out):
+        _print(f"{submission.directory}: {len(submission.names)} models")
+        for shortcoming in submission.shortcomings:
+            _print(f"  not ready to be submitted: {shortcoming}")
+
+
+def _print(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
