@@ -84,6 +84,9 @@ def entries_of(
       **settings: `ablation`, `seed` and `n_inputs`; those not given are the export's, or the usual
         ones.
 
+    Returns:
+      What was found, those of one model together.
+
     Raises:
       ValueError: a file cannot be read, or two of them say different things of one model under one
         name.
@@ -114,7 +117,8 @@ def entries_of(
                     f"{before.file} and {entry.file} differ, and are both what {entry.method!r} "
                     f"found in model {entry.model.name}; give one of them another name"
                 )
-    return list(entries.values())
+    first = list(dict.fromkeys(entry.model for entry in entries.values()))
+    return sorted(entries.values(), key=lambda entry: first.index(entry.model))
 
 
 def _files_in(directory: Path) -> list[Path]:

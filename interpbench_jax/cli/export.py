@@ -86,10 +86,14 @@ def _submit(results: Path, models: tuple[str, ...], tool: str, out: Path) -> Non
             f"--results writes all models of a store for mib; got --for {tool}"
             + (f" and models {', '.join(models)}" if models else "")
         )
-    for submission in write_submissions(Store(results), out):
+    submissions = write_submissions(Store(results), out)
+    for submission in submissions:
         _print(f"{submission.directory}: {len(submission.names)} models")
-        for shortcoming in submission.shortcomings:
-            _print(f"  not ready to be submitted: {shortcoming}")
+    reasons = dict.fromkeys(reason for one in submissions for reason in one.shortcomings)
+    for reason in reasons:
+        concerned = [one.directory.name for one in submissions if reason in one.shortcomings]
+        where = "" if len(concerned) == len(submissions) else f" ({', '.join(concerned)})"
+        _print(f"not ready to be submitted: {reason}{where}")
 
 
 def _print(line: str) -> None:

@@ -72,7 +72,7 @@ def score(
     from interpbench_jax.benchmark.handed_in import entries_of, find_files
     from interpbench_jax.benchmark.results_store import SCORES, Store
 
-    need_some(tuple(map(str, files)), "file")
+    need_some([str(file) for file in files], "file")
     selection_of("", selection)
     check_inputs(
         n_inputs=1 if n_inputs is None else n_inputs,

@@ -26,13 +26,14 @@ _ABLATIONS = {
 def mib_name(case: str, model: str) -> str:
     """The folder of a task and a model: MIB has an underscore between the two and nowhere else.
 
+    Every model here is one of its own: that of case `3` is in `3_interpbench-3`. MIB's
+    `ioi_interpbench` has other weights.
+
     Args:
       case: the task.
-      model: what the model is called here: the model of case `3` becomes `3_interpbench`, others
-        keep their name.
+      model: what the model is called here.
     """
-    called = "interpbench" if model == case else f"interpbench-{_plain(model)}"
-    return f"{_plain(case)}_{called}"
+    return f"{_plain(case)}_interpbench-{_plain(model)}"
 
 
 def submission_folder(method: str, ablation: str, level: str) -> str:
@@ -43,7 +44,7 @@ def submission_folder(method: str, ablation: str, level: str) -> str:
       ablation: ours; MIB calls resampling `patching`.
       level: `edge` or `node`.
     """
-    return f"{_plain(method, '.')}_{_ABLATIONS.get(ablation, ablation)}_{level}"
+    return f"{_plain(method)}_{_ABLATIONS.get(ablation, ablation)}_{level}"
 
 
 def write_importances(directory: Path, discovered: Discovered, *, d_model: int) -> None:
@@ -90,6 +91,6 @@ def shortcomings(names: list[str]) -> list[str]:
     return found
 
 
-def _plain(name: str, kept: str = ".") -> str:
+def _plain(name: str) -> str:
     """A name without underscores, slashes and the like, which separate parts of a path in MIB."""
-    return re.sub(rf"[^\w{re.escape(kept)}]+|_", "-", name).strip("-.") or "model"
+    return re.sub(r"(?:[^\w.]|_)+", "-", name).strip("-.") or "unnamed"

@@ -77,6 +77,7 @@ def comparisons(results: Results) -> list[Row]:
 def by_case(results: Results) -> list[Row]:
     """A row per model and entrant, with every score, mean over seeds."""
     tables = {score: results.table(score, results.models) for score in (*SCORES, "seconds")}
+    known = ~np.isnan(tables["edge_auroc"]) | ~np.isnan(tables["found_edges"])
     return [
         {
             "model": model,
@@ -87,15 +88,16 @@ def by_case(results: Results) -> list[Row]:
         }
         for i, model in enumerate(results.models)
         for j, entrant in enumerate(results.entrants)
-        if not np.isnan([tables[score][i, j] for score in ("edge_auroc", "found_edges")]).all()
+        if known[i, j]
     ]
 
 
 def runtimes(results: Results) -> list[Row]:
-    """Per entrant and device, how long its runs took, over all models."""
+    """Per entrant and device, how long its runs took, over all models; of runs that were timed."""
     import polars as pl
 
-    grouped = results.done.group_by("entrant", "device", maintain_order=True).agg(
+    timed = results.done.filter(pl.col("seconds").is_not_null())
+    grouped = timed.group_by("entrant", "device", maintain_order=True).agg(
         runs=pl.len(),
         median_seconds=pl.col("seconds").median(),
         most_seconds=pl.col("seconds").max(),
