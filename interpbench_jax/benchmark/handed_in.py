@@ -45,6 +45,7 @@ def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedI
         not the one that was exported.
     """
     told = None if model is None else named_model(model)
+    exported = functools.cache(_exported_model)
     found: list[HandedIn] = []
     for place in places:
         if not place.exists():
@@ -62,7 +63,7 @@ def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedI
                     "with --model"
                 )
             else:
-                found.append(HandedIn(file, _exported_model(export), read_manifest(export)))
+                found.append(HandedIn(file, *exported(export)))
     return found
 
 
@@ -139,8 +140,8 @@ def _export_of(file: Path) -> Path | None:
     return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
 
 
-@functools.lru_cache(maxsize=256)
-def _exported_model(export: Path) -> ModelSource:
+def _exported_model(export: Path) -> tuple[ModelSource, dict[str, Any]]:
+    """The model that was exported to a folder, once it is known to be the same, and its facts."""
     facts = read_manifest(export)
     assert facts is not None, export
     directory = facts.get("directory")
@@ -153,7 +154,7 @@ def _exported_model(export: Path) -> ModelSource:
             f"{export / MANIFEST}: model {facts['model']} is no longer the one that was exported; "
             "export it again, or name a model with --model"
         )
-    return model
+    return model, facts
 
 
 @functools.lru_cache(maxsize=4)
