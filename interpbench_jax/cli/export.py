@@ -1,9 +1,10 @@
 """`interpbench export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import OUT, console, make_directories
@@ -45,7 +46,7 @@ def export(
     from interpbench_jax.benchmark.keys import key_of
     from interpbench_jax.benchmark.plan import check_seed, named_model
     from interpbench_jax.zoo import bundled_names
-    from interpbench_jax.zoo.export import check_export, named_tool, write_export
+    from interpbench_jax.zoo.export import named_tool, transformer_lens_config, write_export
     from interpbench_jax.zoo.store import BUNDLED
 
     used = named_tool(tool)
@@ -53,26 +54,25 @@ def export(
     check_seed(seed)
     names = models or bundled_names()
     loaded = load_models(names)
+    for model in loaded.values():
+        transformer_lens_config(model.config)  # before anything is written
     directories = make_directories(out, loaded)
-    drawn = {
-        name: make_contrast(model, key_of(seed, "inputs", model.case), n_inputs=n_inputs)
-        for name, model in loaded.items()
-    }
-    for name, model in loaded.items():  # before anything is written
-        check_export(model, drawn[name], used)
-    for given, (name, model) in zip(names, loaded.items(), strict=True):
-        source = named_model(given)
-        place = Path(str(source.directory)).resolve()
-        facts = {
-            "model": source.name,
-            "model_id": source.fingerprint,
-            "ablation": "resample",
-            "seed": seed,
-            "n_inputs": n_inputs,
-        }
-        if not place.is_relative_to(BUNDLED.resolve()):
-            facts["directory"] = str(place)
-        write_export(model, drawn[name], directories[name], used, facts)
+    with Console(stderr=True).status("") as status:
+        for given, (name, model) in zip(names, loaded.items(), strict=True):
+            status.update(f"exporting {name}")
+            batch = make_contrast(model, key_of(seed, "inputs", model.case), n_inputs=n_inputs)
+            source = named_model(given)
+            facts: dict[str, Any] = {
+                "model": source.name,
+                "model_id": source.fingerprint,
+                "ablation": "resample",
+                "seed": seed,
+                "n_inputs": n_inputs,
+            }
+            place = Path(str(source.directory)).resolve()
+            if not place.is_relative_to(BUNDLED.resolve()):
+                facts["directory"] = str(place)
+            write_export(model, batch, directories[name], used, facts)
     _print(f"{len(loaded)} model{'s' * (len(loaded) != 1)} for {tool} in {out}")
     _print(f"in each folder: python run.py; then: interpbench score {out}")
 

@@ -18,7 +18,7 @@ import pytest
 from interpbench_jax.benchmark import Store, make_contrast
 from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.cli import main
-from interpbench_jax.discovery import eap, named_loss
+from interpbench_jax.discovery import eap, eap_clean_corrupted, eap_ig_inputs, named_loss
 from interpbench_jax.scoring import edge_roc
 from interpbench_jax.zoo import bundled_names, load_model
 from interpbench_jax.zoo.export import Tool
@@ -126,10 +126,12 @@ def test_graphs_by_eap_ig_itself(tmp_path: Path) -> None:
 
 
 def test_other_methods_of_eap_ig(tmp_path: Path) -> None:
-    """What a user changes is one line; the path of inputs is the one of `eap_ig_inputs`."""
-    need("eap-ig")
-    from interpbench_jax.discovery import eap_ig_inputs
+    """What a user changes is one line.
 
+    Of the two ends of the path of inputs, ours has the clean one in the mean and theirs the
+    corrupted one.
+    """
+    need("eap-ig")
     main(["export", "3", "--for", "eap-ig", "--n-inputs", "100", "--out", str(tmp_path)])
     script = tmp_path / "3" / "run.py"
     changed = script.read_text().replace('"EAP", {}', '"EAP-IG-inputs", {"ig_steps": 5}')
@@ -139,7 +141,9 @@ def test_other_methods_of_eap_ig(tmp_path: Path) -> None:
     model = load_model("3")
     theirs = read_discovered(tmp_path / "3" / "scores" / "eap-ig-inputs.json", model)[""].scores
     batch = make_contrast(model, key_of(0, "inputs", "3"), n_inputs=100)
-    ours = eap_ig_inputs(model.params, model.config, batch, named_loss("mae", False), steps=5)
+    given = (model.params, model.config, batch, named_loss("mae", False))
+    clean, both = np.asarray(eap(*given)), np.asarray(eap_clean_corrupted(*given))
+    ours = eap_ig_inputs(*given, steps=5) + 2 * (both - clean) / 5
     assert theirs is not None
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4 * np.abs(ours).max())
 
