@@ -18,7 +18,8 @@ import tyro
 
 COMMANDS = (
     *("cases", "suite", "train", "evaluate", "audit", "discover"),
-    *("benchmark", "report", "paper", "demo", "import", "verify"),
+    *("benchmark", "report", "paper", "demo"),
+    *("export", "score", "import", "verify"),
 )
 
 
