@@ -114,8 +114,8 @@ def suite_page(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
     headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
     lines = [
         _HEAD,
-        f"{summary(rows, tasks)} Together they have {weights:,} weights, and took {hours:.1f} hours to "
-        f"train ({devices}).\n",
+        f"{summary(rows, tasks)} Together they have {weights:,} weights, and took {hours:.1f} "
+        f"hours to train ({devices}).\n",
         "![share of wrong answers of every model](suite.png)\n",
         _line(headers),
         _line(["---"] * len(headers)),

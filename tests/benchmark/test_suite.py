@@ -27,7 +27,9 @@ def test_a_model_below_the_bar_is_named_with_what_it_misses() -> None:
     metrics = model.card["metrics"] | {"edge_agreement_worst": 0.98999}
     card = model.card | {"metrics": metrics, "weakest_edges": {"m0->a1.h2<v>": 0.5}}
     row = suite_row(replace(model, card=card))
-    assert summary([suite_row(model), row]) == ("1 of 2 models meet the bar. Those that do not: 3.")
+    assert summary([suite_row(model), row], ["3", "4"]) == (
+        "1 of 2 models meet the bar. Those that do not: 3. Tasks without a model so far: 4."
+    )
     below = suite_page([row], []).split("## Below the bar")[1]
     assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000" in below
 
