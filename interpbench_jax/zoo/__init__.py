@@ -1,5 +1,6 @@
 """Models on disk and in other projects' formats."""
 
+from interpbench_jax.zoo.hugging_face import from_hugging_face, load_hugging_face
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
@@ -22,8 +23,10 @@ __all__ = [
     "bundled_names",
     "evaluation_pairs",
     "every_bundled_name",
+    "from_hugging_face",
     "from_transformer_lens",
     "held_out_statement",
+    "load_hugging_face",
     "load_model",
     "make_model",
     "make_models_together",

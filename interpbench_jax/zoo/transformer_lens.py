@@ -102,14 +102,19 @@ def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) 
         weight = weights[name]
         if weight.shape != shape:
             raise ValueError(f"weight {name!r} has shape {weight.shape}, expected {shape}")
-        params[path] = _as_float32(name, weight)
+        params[path] = as_float32(name, weight)
     for name in weights:
         if name not in expected:
             raise ValueError(f"unknown weight {name!r} of shape {weights[name].shape}")
     return unflatten_dict(params)
 
 
-def _as_float32(name: str, weight: np.ndarray) -> np.ndarray:
+def as_float32(name: str, weight: np.ndarray) -> np.ndarray:
+    """A copy of a weight in float32.
+
+    Raises:
+      ValueError: it is not of a floating-point type, or not finite in float32.
+    """
     if weight.dtype.name not in _FLOATS:
         raise ValueError(
             f"weight {name!r} has type {weight.dtype}, expected one of {', '.join(_FLOATS)}"

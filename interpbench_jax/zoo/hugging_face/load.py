@@ -1,0 +1,151 @@
+"""A folder with `config.json` and weights -> a network and its parameters."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from reprlib import repr as short  # of what may be a whole file
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import unflatten_dict
+from jaxtyping import Array
+
+from interpbench_jax.files import read_json
+from interpbench_jax.files.bounded import MEBIBYTE
+from interpbench_jax.model import DecoderNetwork, Params
+from interpbench_jax.model.decoders.shapes import decoder_shapes
+from interpbench_jax.zoo.hugging_face.families import FAMILIES, Read
+from interpbench_jax.zoo.hugging_face.settings import Settings
+from interpbench_jax.zoo.mapped_safetensors import map_safetensors
+from interpbench_jax.zoo.transformer_lens import as_float32
+
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_INDEX = f"{_WEIGHTS}.index.json"
+# Buffers that some versions keep beside the weights.
+_NOT_WEIGHTS = re.compile(
+    r".*\.(attn|attention|self_attn)\.(bias|masked_bias|rotary_emb\.inv_freq)|rotary_emb\.inv_freq"
+)
+# The unembedding beside the embedding that it is tied to.
+_HEADS = ("lm_head.weight", "embed_out.weight")
+
+
+def load_hugging_face(
+    folder: str | Path, *, ignored: Iterable[str] = ()
+) -> tuple[DecoderNetwork, Params]:
+    """Reads a model of the families in `FAMILIES` as `save_pretrained` of `transformers` writes it.
+
+    The network stands beside transformers of this package: every discovery method takes it.
+
+    Args:
+      folder: has `config.json`, and `model.safetensors` or its parts and their index.
+      ignored: fields of `config.json` that are unknown and do not change what the model computes.
+
+    Returns:
+      The network, and its weights in float32.
+
+    Raises:
+      ValueError: a file is missing or damaged; the architecture is not known; a field of
+        `config.json` asks for something that is not supported, or is unknown; or a weight is
+        missing, unknown, not finite, or has another shape. The message names file and field.
+    """
+    folder = Path(folder)
+    fields = _read_json(folder / _CONFIG)
+    state = _read_state(folder)
+    return from_hugging_face(state, fields, ignored=ignored, source=str(folder / _CONFIG))
+
+
+def from_hugging_face(
+    state: Mapping[str, np.ndarray | Array],
+    fields: Mapping[str, Any],
+    *,
+    ignored: Iterable[str] = (),
+    source: str = "config",
+) -> tuple[DecoderNetwork, Params]:
+    """The same from a state dict and the fields of a `config.json`.
+
+    Args:
+      state: arrays by name.
+      fields: `model.config.to_dict()` there.
+      ignored: fields that are unknown and do not change what the model computes.
+      source: what messages call the fields.
+
+    Raises:
+      ValueError: as `load_hugging_face`.
+    """
+    settings = Settings(fields, source)
+    read = settings.choice(FAMILIES, "model_type")(settings)
+    settings.require([None], "quantization_config")
+    settings.require([False], "is_encoder_decoder")
+    settings.require([False, True], "is_decoder")
+    settings.check_all_known(ignored)
+    return DecoderNetwork(read.config), _params(_without_prefix(state, read.prefix), read)
+
+
+def _params(state: dict[str, np.ndarray], read: Read) -> Params:
+    """Our weights, each made when all are known to be there, and then one after the other."""
+    used = {weight.name for weight in read.weights.values()}
+    for weight in read.weights.values():
+        if weight.name not in state:
+            raise ValueError(f"weight {weight.name!r} is missing; expected shape {weight.shape}")
+        found = state[weight.name].shape
+        if found != weight.shape:
+            raise ValueError(f"weight {weight.name!r} has shape {found}, expected {weight.shape}")
+    for name, array in state.items():
+        if name in used or _NOT_WEIGHTS.fullmatch(name):
+            continue
+        if name in _HEADS and read.config.tied:
+            embedding = state[read.weights["embed", "W_E"].name]
+            if np.array_equal(array, embedding):
+                continue
+            raise ValueError(f"weight {name!r} differs from the embedding that it is tied to")
+        raise ValueError(f"unknown weight {short(name)} of shape {array.shape}")
+    params = {}
+    for path, shape in decoder_shapes(read.config).items():
+        if path in read.weights:
+            weight = read.weights[path]
+            own = as_float32(weight.name, weight.ours(state[weight.name]))
+            params[path] = jnp.asarray(own)
+        else:  # a bias that the family has not
+            params[path] = jnp.zeros(shape)
+    return unflatten_dict(params)
+
+
+def _without_prefix(state: Mapping[str, np.ndarray | Array], prefix: str) -> dict[str, np.ndarray]:
+    """Names as they are in a model without a head."""
+    plain = {name.removeprefix(prefix): np.asarray(array) for name, array in state.items()}
+    if len(plain) < len(state):
+        raise ValueError(f"some weights are there twice, with and without {prefix!r}")
+    return plain
+
+
+def _read_state(folder: Path) -> dict[str, np.ndarray]:
+    """All arrays of one file, or of all parts that an index names."""
+    if (folder / _WEIGHTS).exists():
+        return map_safetensors(folder / _WEIGHTS)
+    if not (folder / _INDEX).exists():
+        raise ValueError(f"{folder} has neither {_WEIGHTS} nor {_INDEX}")
+    index = _read_json(folder / _INDEX).get("weight_map")
+    if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
+        raise ValueError(f"{folder / _INDEX}: weight_map must name a file for every weight")
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for file in sorted(set(index.values())):
+        if Path(file).name != file or not file.endswith(".safetensors"):
+            raise ValueError(f"{folder / _INDEX}: {short(file)} is no name of a safetensors file")
+        if not (folder / file).exists():
+            raise ValueError(f"{folder / file} is missing, which {_INDEX} names")
+        parts[file] = map_safetensors(folder / file)
+    for name, file in index.items():
+        if name not in parts[file]:
+            raise ValueError(f"{folder / file} has no weight {short(name)}, which {_INDEX} names")
+    return {name: parts[file][name] for name, file in index.items()}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        data = read_json(file, limit=64 * MEBIBYTE)
+    except FileNotFoundError:
+        raise ValueError(f"{file} is missing") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{file} does not hold an object")
+    return data
