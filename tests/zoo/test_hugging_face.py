@@ -1,13 +1,9 @@
 """Decoders in the format of Hugging Face do what `transformers` does, patched or not."""
 
-import json
-import shutil
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from interpbench_jax.model import EdgePatch
 from interpbench_jax.zoo import load_hugging_face

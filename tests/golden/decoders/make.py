@@ -81,7 +81,7 @@ def make_model(name: str) -> Any:
 
 
 def ungrouped(model: Any) -> Any:
-    """The same model in which every head has keys and values of its own, so that they can differ."""
+    """The same model in which every head has keys and values of its own, which can differ."""
     config = copy.deepcopy(model.config)
     n_kv_heads = getattr(config, "num_key_value_heads", None)
     if not n_kv_heads or n_kv_heads == config.num_attention_heads:
@@ -107,8 +107,8 @@ class Parts:
         kind, self.config = model.config.model_type, model.config
         self.n_heads = self.config.num_attention_heads
         self.layers = body.h if kind == "gpt2" else body.layers
-        self.final = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(kind, "norm")
-        self.final = getattr(body, self.final)
+        final = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(kind, "norm")
+        self.final = getattr(body, final)
         first = self.layers[0]
         if kind == "gpt2":
             self.before = [(layer.ln_1, layer.ln_2) for layer in self.layers]
@@ -147,7 +147,8 @@ class Parts:
 
 def written(model: Any, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     """What every writer writes."""
-    parts, found, hooks = Parts(model), {}, []
+    parts, hooks = Parts(model), []
+    found: dict[str, torch.Tensor] = {}
 
     def keep(module: Any, hook: Callable[..., None]) -> None:
         hooks.append(module.register_forward_hook(hook))
@@ -188,7 +189,7 @@ def patched(model: Any, tokens: torch.Tensor, edge: str, sources: dict, own: dic
     else:
         node, kind = reader[:-3], "qkv".index(reader[-2])
         layer, head = (int(part[1:]) for part in node.split("."))
-        norm, saved = parts.before[layer][0], {}
+        norm, saved = parts.before[layer][0], dict[str, torch.Tensor]()
         hooks.append(norm.register_forward_hook(lambda m, args, out: saved.update(x=args[0])))
 
         def replace(m: Any, args: Any, out: torch.Tensor) -> torch.Tensor:
