@@ -12,7 +12,12 @@ from interpbench_jax.zoo.store import (
     load_model,
     save_model,
 )
-from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
+from interpbench_jax.zoo.transformer_lens import (
+    from_transformer_lens,
+    load_transformer_lens,
+    save_transformer_lens,
+    to_transformer_lens,
+)
 
 __all__ = [
     "AlignedVariable",
@@ -28,6 +33,7 @@ __all__ = [
     "held_out_statement",
     "load_hugging_face",
     "load_model",
+    "load_transformer_lens",
     "make_model",
     "make_models_together",
     "metrics",
@@ -35,5 +41,6 @@ __all__ = [
     "read_recipes",
     "recipe_names",
     "save_model",
+    "save_transformer_lens",
     "to_transformer_lens",
 ]

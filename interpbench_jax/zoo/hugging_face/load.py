@@ -17,11 +17,10 @@ from interpbench_jax.model import DecoderNetwork, Params
 from interpbench_jax.model.decoders.shapes import decoder_shapes
 from interpbench_jax.zoo.hugging_face.families import FAMILIES, Read
 from interpbench_jax.zoo.hugging_face.settings import Settings
-from interpbench_jax.zoo.mapped_safetensors import map_safetensors
 from interpbench_jax.zoo.transformer_lens import as_float32
+from interpbench_jax.zoo.weight_files import read_weights
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_INDEX = f"{_WEIGHTS}.index.json"
+_CONFIG, _WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
 # Buffers that some versions keep beside the weights.
 _NOT_WEIGHTS = re.compile(
     r".*\.(attn|attention|self_attn)\.(bias|masked_bias|rotary_emb\.inv_freq)|rotary_emb\.inv_freq"
@@ -38,7 +37,8 @@ def load_hugging_face(
     The network stands beside transformers of this package: every discovery method takes it.
 
     Args:
-      folder: has `config.json`, and `model.safetensors` or its parts and their index.
+      folder: has `config.json`, and `model.safetensors` or `pytorch_model.bin`, whole or in parts
+        with an index.
       ignored: fields of `config.json` that are unknown and do not change what the model computes.
 
     Returns:
@@ -121,24 +121,30 @@ def _without_prefix(state: Mapping[str, np.ndarray | Array], prefix: str) -> dic
 
 def _read_state(folder: Path) -> dict[str, np.ndarray]:
     """All arrays of one file, or of all parts that an index names."""
-    if (folder / _WEIGHTS).exists():
-        return map_safetensors(folder / _WEIGHTS)
-    if not (folder / _INDEX).exists():
-        raise ValueError(f"{folder} has neither {_WEIGHTS} nor {_INDEX}")
-    index = _read_json(folder / _INDEX).get("weight_map")
-    if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
-        raise ValueError(f"{folder / _INDEX}: weight_map must name a file for every weight")
+    for whole in _WEIGHTS:
+        index = folder / f"{whole}.index.json"
+        if (folder / whole).exists():
+            return read_weights(folder / whole)
+        if index.exists():
+            return _read_parts(index, Path(whole).suffix)
+    raise ValueError(f"{folder} has none of {', '.join(_WEIGHTS)}, and no index of their parts")
+
+
+def _read_parts(index: Path, suffix: str) -> dict[str, np.ndarray]:
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+        raise ValueError(f"{index}: weight_map must name a file for every weight")
     parts: dict[str, dict[str, np.ndarray]] = {}
-    for file in sorted(set(index.values())):
-        if Path(file).name != file or not file.endswith(".safetensors"):
-            raise ValueError(f"{folder / _INDEX}: {short(file)} is no name of a safetensors file")
-        if not (folder / file).exists():
-            raise ValueError(f"{folder / file} is missing, which {_INDEX} names")
-        parts[file] = map_safetensors(folder / file)
-    for name, file in index.items():
+    for file in sorted(set(places.values())):
+        if Path(file).name != file or not file.endswith(suffix):
+            raise ValueError(f"{index}: {short(file)} is no name of a {suffix} file")
+        parts[file] = read_weights(index.parent / file)
+    for name, file in places.items():
         if name not in parts[file]:
-            raise ValueError(f"{folder / file} has no weight {short(name)}, which {_INDEX} names")
-    return {name: parts[file][name] for name, file in index.items()}
+            raise ValueError(
+                f"{index.parent / file} has no weight {short(name)}, which {index.name} names"
+            )
+    return {name: parts[file][name] for name, file in places.items()}
 
 
 def _read_json(file: Path) -> dict[str, Any]:
