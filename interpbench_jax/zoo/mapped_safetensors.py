@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from interpbench_jax.files import from_json
+from interpbench_jax.files import from_json, opened
 from interpbench_jax.files.bounded import MEBIBYTE
 
 _TYPES: dict[str, Any] = {
@@ -18,6 +18,7 @@ _TYPES: dict[str, Any] = {
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
 }
 _MOST_AXES = 16
+_LARGEST = 2**40  # bytes; of what is not used nothing is read
 _LONGEST_HEADER = 32 * MEBIBYTE
 
 
@@ -30,20 +31,12 @@ def map_safetensors(file: Path) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not of that form; the message names the file.
+      ValueError: it is no regular file, or not of that form; the message names the file.
     """
-    if not file.exists():
-        raise FileNotFoundError(file)
-    if not file.is_file():
-        raise ValueError(f"{file} is not a regular file")
-    size = file.stat().st_size
-    if size < 8:
-        raise ValueError(f"{file} is no safetensors file: it has {size} bytes")
-    try:
-        with file.open("rb") as stream:
-            content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    with opened(file, limit=_LARGEST) as (stream, size):
+        if size < 8:
+            raise ValueError(f"{file} is no safetensors file: it has {size} bytes")
+        content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     length = int.from_bytes(content[:8], "little")
     if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
         raise ValueError(f"{file} is no safetensors file: its header would have {length} bytes")

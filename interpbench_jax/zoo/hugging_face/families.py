@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from interpbench_jax.model.config import check_graph_size
 from interpbench_jax.model.decoders import Attention, DecoderConfig
 from interpbench_jax.model.decoders.config import DecoderActivation
 from interpbench_jax.zoo.hugging_face.rotary import read_turns, turns
@@ -76,7 +77,7 @@ def read_gpt_neox(s: Settings) -> Read:
     width, n_heads = s.integer("hidden_size"), s.integer("num_attention_heads")
     d_head = _shared("hidden_size", width, n_heads)
     config = DecoderConfig(
-        n_layers=s.integer("num_hidden_layers"),
+        n_layers=_n_layers(s),
         n_heads=n_heads,
         n_kv_heads=n_heads,
         d_model=width,
@@ -136,7 +137,7 @@ def read_gemma(s: Settings) -> Read:
 
 def read_gemma2(s: Settings) -> Read:
     """Gemma 2: every other layer has a window; what is written is normalised; capped scores."""
-    rotary, n_layers = read_turns(s, _d_head(s)), s.integer("num_hidden_layers")
+    rotary, n_layers = read_turns(s, _d_head(s)), _n_layers(s)
     kinds = ("sliding_attention", "full_attention")
     usual = [kinds[layer % 2] for layer in range(n_layers)]
     window = s.integer("sliding_window", default=4096)
@@ -146,7 +147,7 @@ def read_gemma2(s: Settings) -> Read:
 
 def read_gemma3(s: Settings) -> Read:
     """Gemma 3, text: five of six layers have a window, and turn by another base."""
-    n_layers, kinds = s.integer("num_hidden_layers"), ("sliding_attention", "full_attention")
+    n_layers, kinds = _n_layers(s), ("sliding_attention", "full_attention")
     every = s.integer("_sliding_window_pattern", "sliding_window_pattern", default=6)
     usual = [kinds[(layer + 1) % every == 0] for layer in range(n_layers)]
     bases = (
@@ -185,7 +186,7 @@ def _llama_config(
     n_heads, tied = s.integer("num_attention_heads"), options.pop("tied", False)
     n_kv_heads = s.get("num_key_value_heads", default=None)
     return DecoderConfig(
-        n_layers=s.integer("num_hidden_layers"),
+        n_layers=_n_layers(s),
         n_heads=n_heads,
         n_kv_heads=n_heads if n_kv_heads is None else s.integer("num_key_value_heads"),
         d_model=s.integer("hidden_size"),
@@ -225,7 +226,7 @@ def _of_gemma(s: Settings) -> dict[str, Any]:
 
 def _qwen_attention(s: Settings) -> tuple[Attention, ...]:
     """Layers from some on have a window, if any has."""
-    rotary, n_layers = read_turns(s, _d_head(s)), s.integer("num_hidden_layers")
+    rotary, n_layers = read_turns(s, _d_head(s)), _n_layers(s)
     kinds = ("sliding_attention", "full_attention")
     by_kind, usual = {kinds[1]: Attention(None, rotary)}, [kinds[1]] * n_layers
     windowed = s.flag("use_sliding_window", default=False)
@@ -249,6 +250,13 @@ def _by_layer(
         if not isinstance(kind, str) or kind not in kinds:
             raise ValueError(f"layer_types must be of {', '.join(kinds)}, got {kind!r}")
     return tuple(kinds[kind] for kind in found)
+
+
+def _n_layers(s: Settings) -> int:
+    """Few enough that something can be made for each of them."""
+    n_layers = s.integer("num_hidden_layers")
+    check_graph_size(n_layers, 1)
+    return n_layers
 
 
 def _d_head(s: Settings) -> int:

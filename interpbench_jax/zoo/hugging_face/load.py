@@ -52,7 +52,10 @@ def load_hugging_face(
     folder = Path(folder)
     fields = _read_json(folder / _CONFIG)
     state = _read_state(folder)
-    return from_hugging_face(state, fields, ignored=ignored, source=str(folder / _CONFIG))
+    try:
+        return from_hugging_face(state, fields, ignored=ignored)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
 
 
 def from_hugging_face(
@@ -60,7 +63,6 @@ def from_hugging_face(
     fields: Mapping[str, Any],
     *,
     ignored: Iterable[str] = (),
-    source: str = "config",
 ) -> tuple[DecoderNetwork, Params]:
     """The same from a state dict and the fields of a `config.json`.
 
@@ -68,12 +70,11 @@ def from_hugging_face(
       state: arrays by name.
       fields: `model.config.to_dict()` there.
       ignored: fields that are unknown and do not change what the model computes.
-      source: what messages call the fields.
 
     Raises:
       ValueError: as `load_hugging_face`.
     """
-    settings = Settings(fields, source)
+    settings = Settings(fields, _CONFIG)
     read = settings.choice(FAMILIES, "model_type")(settings)
     settings.require([None], "quantization_config")
     settings.require([False], "is_encoder_decoder")

@@ -41,7 +41,8 @@ def turns(scaling: Settings | None, d_head: int, *, base: float, share: float = 
       share: of a head's dimensions that are turned, where `scaling` does not say.
 
     Raises:
-      ValueError: positions are scaled in a way that is not supported, or a number is none.
+      ValueError: positions are scaled in a way that is not supported, a number is none, or an odd
+        number of dimensions is turned.
 
     Source: Su et al. 2021, RoFormer; Chen et al. 2023, Extending Context Window of Large Language
     Models via Positional Interpolation (linear).
@@ -53,6 +54,11 @@ def turns(scaling: Settings | None, d_head: int, *, base: float, share: float = 
         base = scaling.number("rope_theta", default=base)
         share = scaling.number("partial_rotary_factor", default=share)
     n_dims = int(d_head * min(share, 1.0))
+    if not n_dims or n_dims % 2:
+        raise ValueError(
+            f"{n_dims} of the {d_head} dimensions of a head cannot be turned in pairs; see head_dim "
+            f"and partial_rotary_factor"
+        )
     angles = base ** -(np.arange(0, n_dims, 2) / n_dims)
     if scaling is not None and kind == "linear":
         angles = angles / scaling.number("factor")

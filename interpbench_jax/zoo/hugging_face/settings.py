@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _MISSING: Any = object()
+_LARGEST = 2**24  # of sizes
 
 # Fields that do not change what a model computes when it is run on tokens of one length.
 _NO_EFFECT = re.compile(
@@ -49,8 +50,8 @@ class Settings:
     def integer(self, *names: str, default: Any = _MISSING) -> int:
         """A positive integer."""
         value = self.get(*names, default=default)
-        if type(value) is not int or value < 1:
-            raise self._wrong(names, value, "a positive integer")
+        if type(value) is not int or not 1 <= value <= _LARGEST:
+            raise self._wrong(names, value, f"an integer from 1 to {_LARGEST}")
         return value
 
     def number(self, *names: str, default: Any = _MISSING) -> float:
@@ -101,13 +102,13 @@ class Settings:
             )
 
     def check_all_known(self, ignored: Iterable[str]) -> None:
-        """Makes sure that every field was looked at, or is known to have no effect.
+        """Makes sure that every field was looked at, or is known to have no effect, or is null.
 
         Raises:
           ValueError: one is neither.
         """
-        for name in self._fields.keys() - self._known - set(ignored):
-            if not _NO_EFFECT.fullmatch(name):
+        for name in sorted(self._fields.keys() - self._known - set(ignored)):
+            if self._fields[name] is not None and not _NO_EFFECT.fullmatch(name):
                 raise ValueError(
                     f"{self._source}: unknown field {short(name)}; if it does not change what the "
                     f"model computes, name it in `ignored`"
