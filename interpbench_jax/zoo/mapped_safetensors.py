@@ -1,10 +1,9 @@
 """Arrays of a safetensors file that stay on disk until they are used."""
 
 import math
-import mmap
 from pathlib import Path
 from reprlib import repr as short  # of what may be a whole file
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,8 @@ _LONGEST_HEADER = 32 * MEBIBYTE
 def map_safetensors(file: Path) -> dict[str, np.ndarray]:
     """The arrays of a file by name, each a view of the file; none is read before it is used.
 
+    Each is mapped on its own, so that what was read is given free with it.
+
     Args:
       file: in the format of safetensors: the length of a header in eight bytes, the header as
         JSON, then the arrays.
@@ -34,27 +35,24 @@ def map_safetensors(file: Path) -> dict[str, np.ndarray]:
       ValueError: it is no regular file, or not of that form; the message names the file.
     """
     with opened(file, limit=_LARGEST) as (stream, size):
-        if size < 8:
-            raise ValueError(f"{file} is no safetensors file: it has {size} bytes")
-        content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    length = int.from_bytes(content[:8], "little")
-    if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
-        raise ValueError(f"{file} is no safetensors file: its header would have {length} bytes")
-    header = from_json(bytes(content[8 : 8 + length]), source=f"the header of {file}")
-    if not isinstance(header, dict):
-        raise ValueError(f"{file} is no safetensors file: its header is not an object")
-    header.pop("__metadata__", None)
-    arrays, data = {}, content[8 + length :]
-    for name, entry in header.items():
-        try:
-            arrays[name] = _array(data, entry)
-        except ValueError as error:
-            raise ValueError(f"{file}: weight {short(name)} {error}") from error
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
+            raise ValueError(f"{file} is no safetensors file: its header would have {length} bytes")
+        header = from_json(stream.read(length), source=f"the header of {file}")
+        if not isinstance(header, dict):
+            raise ValueError(f"{file} is no safetensors file: its header is not an object")
+        header.pop("__metadata__", None)
+        arrays, start = {}, 8 + length
+        for name, entry in header.items():
+            try:
+                arrays[name] = _array(stream, start, size - start, entry)
+            except ValueError as error:
+                raise ValueError(f"{file}: weight {short(name)} {error}") from error
     return arrays
 
 
-def _array(data: memoryview, entry: Any) -> np.ndarray:
-    """The view that an entry of the header tells of."""
+def _array(stream: BinaryIO, start: int, n_data: int, entry: Any) -> np.ndarray:
+    """The view that an entry of the header tells of; data start at some byte."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"is described by {short(entry)}")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -65,10 +63,13 @@ def _array(data: memoryview, entry: Any) -> np.ndarray:
             raise ValueError(f"has shape {short(shape)} at {short(offsets)}")
     dtype = np.dtype(_TYPES[kind])
     n = math.prod(shape) if len(shape) <= _MOST_AXES else -1
-    fits = len(offsets) == 2 and offsets[1] <= len(data)
+    fits = len(offsets) == 2 and offsets[1] <= n_data
     if not fits or offsets[1] - offsets[0] != n * dtype.itemsize:
         raise ValueError(
             f"of shape {short(shape)} and type {kind} cannot be at {short(offsets)} of "
-            f"{len(data)} bytes"
+            f"{n_data} bytes"
         )
-    return np.frombuffer(data[offsets[0] : offsets[1]], dtype).reshape(shape)
+    if n == 0:
+        return np.zeros(shape, dtype)
+    mapped = np.memmap(stream, dtype, "r", offset=start + offsets[0], shape=tuple(shape))
+    return np.asarray(mapped)

@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_named():
         from_hugging_face({key: w for key, w in state.items() if key != name}, fields)
     with pytest.raises(ValueError, match=r"unknown weight 'extra' of shape \(2,\)"):
         from_hugging_face(state | {"extra": np.ones(2, np.float32)}, fields)
-    with pytest.raises(ValueError, match="some weights are there twice"):
+    with pytest.raises(ValueError, match=f"'{own}' is there twice"):
         from_hugging_face(state | {own: state[name]}, fields)
 
 

@@ -37,11 +37,13 @@ class Read(NamedTuple):
       config: the decoder's shape.
       weights: where they stand in the state dict.
       prefix: what names may begin with, and do in models with a head on top.
+      aliases: other names that weights have in some versions, and the usual ones.
     """
 
     config: DecoderConfig
     weights: Table
     prefix: str
+    aliases: Mapping[str, str] = {}
 
 
 def read_gpt2(s: Settings) -> Read:
@@ -93,7 +95,7 @@ def read_gpt_neox(s: Settings) -> Read:
         attention=(Attention(rotary=read_turns(s, d_head, share=0.25)),),
     )
     weights = gpt_neox_weights(config, attention_bias=s.flag("attention_bias", default=True))
-    return Read(config, weights, "gpt_neox.")
+    return Read(config, weights, "gpt_neox.", {"lm_head.weight": "embed_out.weight"})
 
 
 def read_llama(s: Settings) -> Read:

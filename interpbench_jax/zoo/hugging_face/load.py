@@ -15,6 +15,7 @@ from interpbench_jax.files import read_json
 from interpbench_jax.files.bounded import MEBIBYTE
 from interpbench_jax.model import DecoderNetwork, Params
 from interpbench_jax.model.decoders.shapes import decoder_shapes
+from interpbench_jax.model.shapes import WeightPath
 from interpbench_jax.zoo.hugging_face.families import FAMILIES, Read
 from interpbench_jax.zoo.hugging_face.settings import Settings
 from interpbench_jax.zoo.transformer_lens import as_float32
@@ -51,9 +52,9 @@ def load_hugging_face(
     """
     folder = Path(folder)
     fields = _read_json(folder / _CONFIG)
-    state = _read_state(folder)
+    read = _read_config(fields, ignored, str(folder / _CONFIG))
     try:
-        return from_hugging_face(state, fields, ignored=ignored)
+        return DecoderNetwork(read.config), _params(_read_state(folder), read)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
 
@@ -74,18 +75,27 @@ def from_hugging_face(
     Raises:
       ValueError: as `load_hugging_face`.
     """
-    settings = Settings(fields, _CONFIG)
+    read = _read_config(fields, ignored, _CONFIG)
+    return DecoderNetwork(read.config), _params(state, read)
+
+
+def _read_config(fields: Mapping[str, Any], ignored: Iterable[str], source: str) -> Read:
+    settings = Settings(fields, source)
     read = settings.choice(FAMILIES, "model_type")(settings)
     settings.require([None], "quantization_config")
     settings.require([False], "is_encoder_decoder")
     settings.require([False, True], "is_decoder")
     settings.check_all_known(ignored)
-    return DecoderNetwork(read.config), _params(_without_prefix(state, read.prefix), read)
+    return read
 
 
-def _params(state: dict[str, np.ndarray], read: Read) -> Params:
-    """Our weights, each made when all are known to be there, and then one after the other."""
-    used = {weight.name for weight in read.weights.values()}
+def _params(given: Mapping[str, np.ndarray | Array], read: Read) -> Params:
+    """Our weights, made when all are known to be there, each given free when it was used."""
+    state = _usual_names(given, read)
+    del given
+    used: dict[str, list[WeightPath]] = {}
+    for path, weight in read.weights.items():
+        used.setdefault(weight.name, []).append(path)
     for weight in read.weights.values():
         if weight.name not in state:
             raise ValueError(f"weight {weight.name!r} is missing; expected shape {weight.shape}")
@@ -101,22 +111,25 @@ def _params(state: dict[str, np.ndarray], read: Read) -> Params:
                 continue
             raise ValueError(f"weight {name!r} differs from the embedding that it is tied to")
         raise ValueError(f"unknown weight {short(name)} of shape {array.shape}")
-    params = {}
-    for path, shape in decoder_shapes(read.config).items():
-        if path in read.weights:
-            weight = read.weights[path]
-            own = as_float32(weight.name, weight.ours(state[weight.name]))
-            params[path] = jnp.asarray(own)
-        else:  # a bias that the family has not
-            params[path] = jnp.zeros(shape)
+    shapes = decoder_shapes(read.config)
+    params = {path: jnp.zeros(shape) for path, shape in shapes.items() if path not in read.weights}
+    for name, paths in used.items():
+        theirs = state.pop(name)
+        for path in paths:
+            ours = as_float32(name, read.weights[path].ours(theirs))
+            params[path] = jnp.array(ours)
     return unflatten_dict(params)
 
 
-def _without_prefix(state: Mapping[str, np.ndarray | Array], prefix: str) -> dict[str, np.ndarray]:
-    """Names as they are in a model without a head."""
-    plain = {name.removeprefix(prefix): np.asarray(array) for name, array in state.items()}
-    if len(plain) < len(state):
-        raise ValueError(f"some weights are there twice, with and without {prefix!r}")
+def _usual_names(state: Mapping[str, np.ndarray | Array], read: Read) -> dict[str, np.ndarray]:
+    """Names as they are in a model without a head on top."""
+    plain = {}
+    for name, array in state.items():
+        own = name.removeprefix(read.prefix)
+        own = read.aliases.get(own, own)
+        if own in plain:
+            raise ValueError(f"weight {short(own)} is there twice, with and without {read.prefix}")
+        plain[own] = np.asarray(array)
     return plain
 
 

@@ -56,8 +56,8 @@ def turns(scaling: Settings | None, d_head: int, *, base: float, share: float = 
     n_dims = int(d_head * min(share, 1.0))
     if not n_dims or n_dims % 2:
         raise ValueError(
-            f"{n_dims} of the {d_head} dimensions of a head cannot be turned in pairs; see head_dim "
-            f"and partial_rotary_factor"
+            f"{n_dims} of the {d_head} dimensions of a head cannot be turned in pairs; see "
+            f"head_dim and partial_rotary_factor"
         )
     angles = base ** -(np.arange(0, n_dims, 2) / n_dims)
     if scaling is not None and kind == "linear":

@@ -62,10 +62,9 @@ EDGES = (
 )
 
 
-def make_model(name: str) -> Any:
+def make_model(family: str, sizes: dict[str, Any]) -> Any:
     """A model with weights that are large enough for everything in it to matter."""
-    family, sizes = MODELS[name]
-    torch.manual_seed(len(name))
+    torch.manual_seed(len(family))
     kind = f"{family}TextConfig" if family == "Gemma3" else f"{family}Config"
     config = getattr(transformers, kind)(**sizes, attn_implementation="eager")
     if family == "GPTNeoX":
@@ -234,7 +233,7 @@ def main() -> None:
     for name in MODELS:
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
-        model = make_model(name)
+        model = make_model(*MODELS[name])
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
         np.savez_compressed(folder / "expected.npz", **expectations(model, EDGES))
