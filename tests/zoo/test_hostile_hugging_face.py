@@ -120,7 +120,7 @@ def test_files_of_a_folder(tmp_path):
             (tmp_path / "model.safetensors").touch()
             load_hugging_face(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text(json.dumps(fields_of("llama")))
     with pytest.raises(ValueError, match="has none of model.safetensors, pytorch_model.bin"):
         load_hugging_face(tmp_path)
 
