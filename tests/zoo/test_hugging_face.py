@@ -9,10 +9,15 @@ from interpbench_jax.model import EdgePatch
 from interpbench_jax.zoo import load_hugging_face
 from tests.golden_files import GOLDEN
 
-FOLDERS = sorted(folder.name for folder in (GOLDEN / "decoders").iterdir() if folder.is_dir())
+FOLDERS = sorted(folder.parent.name for folder in (GOLDEN / "decoders").glob("*/config.json"))
+# Between them, these have every option but normalised queries.
+SPREAD = ("gpt2", "gpt_neox", "llama", "gemma2")
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(f, marks=[] if f in SPREAD else pytest.mark.slow) for f in FOLDERS],
+)
 def golden(request):
     folder = GOLDEN / "decoders" / request.param
     with np.load(folder / "expected.npz") as expected:

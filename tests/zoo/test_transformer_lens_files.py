@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 
-from interpbench_jax.model import TransformerConfig, init_params
+from interpbench_jax.model import TransformerConfig, weight_shapes
 from interpbench_jax.zoo import (
     from_transformer_lens,
     load_transformer_lens,
@@ -99,7 +100,8 @@ def test_the_published_model_of_indirect_object_identification_can_be_said():
     sizes = {"n_layers": 6, "n_heads": 4, "d_model": 64, "d_head": 16, "d_mlp": 3072}
     sizes |= {"n_ctx": 16, "d_vocab": 100, "d_vocab_out": 100}
     config = TransformerConfig(**sizes, causal=True, activation="gelu_tanh", layer_norm=True)
-    params = init_params(config, jax.random.key(0))
+    shapes = weight_shapes(config).items()
+    params = unflatten_dict({path: np.full(shape, path[-1] == "w") * 1.0 for path, shape in shapes})
     state = to_transformer_lens(params)
     _, read = from_transformer_lens(state, causal=True, normalization="LN", activation="gelu_tanh")
     assert read.n_layers == 6 and read.d_mlp == 3072 and read.layer_norm
