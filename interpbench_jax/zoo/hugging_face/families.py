@@ -100,6 +100,7 @@ def read_gpt_neox(s: Settings) -> Read:
 
 def read_llama(s: Settings) -> Read:
     """Llama 1 to 3."""
+    s.require([False], "rope_interleaved")
     config = _llama_config(s, attention=(Attention(rotary=read_turns(s, _d_head(s))),))
     bias = s.flag("attention_bias", default=False)
     mlp_bias = s.flag("mlp_bias", default=False)
@@ -142,7 +143,7 @@ def read_gemma2(s: Settings) -> Read:
     rotary, n_layers = read_turns(s, _d_head(s)), _n_layers(s)
     kinds = ("sliding_attention", "full_attention")
     usual = [kinds[layer % 2] for layer in range(n_layers)]
-    window = s.integer("sliding_window", default=4096)
+    window = s.integer("sliding_window", "sliding_window_size", default=4096)
     by_kind = {kinds[0]: Attention(window, rotary), kinds[1]: Attention(None, rotary)}
     return _read_later_gemma(s, _by_layer(s, by_kind, usual), query_norm=False)
 
@@ -186,6 +187,10 @@ def _llama_config(
     s: Settings, *, attention: tuple[Attention, ...], **options: Any
 ) -> DecoderConfig:
     n_heads, tied = s.integer("num_attention_heads"), options.pop("tied", False)
+    # Gemma's files have both, and then the second one is what it was trained with.
+    old, new = "hidden_act", "hidden_activation"
+    activation = old if s.get(new, default=None) is None else new
+    s.get(old, default=None)
     n_kv_heads = s.get("num_key_value_heads", default=None)
     return DecoderConfig(
         n_layers=_n_layers(s),
@@ -198,7 +203,7 @@ def _llama_config(
         d_vocab=s.integer("vocab_size"),
         norm="rms_norm",
         norm_eps=s.number("rms_norm_eps", default=1e-6),
-        activation=s.choice(_ACTIVATIONS, "hidden_activation", "hidden_act", default="silu"),
+        activation=s.choice(_ACTIVATIONS, activation, default="silu"),
         gated=True,
         tied=s.flag("tie_word_embeddings", default=tied),
         attention=attention,
@@ -228,6 +233,7 @@ def _of_gemma(s: Settings) -> dict[str, Any]:
 
 def _qwen_attention(s: Settings) -> tuple[Attention, ...]:
     """Layers from some on have a window, if any has."""
+    s.require([False], "use_mrope")
     rotary, n_layers = read_turns(s, _d_head(s)), _n_layers(s)
     kinds = ("sliding_attention", "full_attention")
     by_kind, usual = {kinds[1]: Attention(None, rotary)}, [kinds[1]] * n_layers

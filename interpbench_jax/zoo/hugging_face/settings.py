@@ -16,7 +16,8 @@ _NO_EFFECT = re.compile(
     r"summary_.*|task_specific_params|id2label|label2id|problem_type|chunk_size_feed_forward|"
     r"pretraining_tp|tokenizer_class|n_ctx|torchscript|gradient_checkpointing|"
     r"reorder_and_upcast_attn|attn_implementation|_attn_implementation.*|cache_implementation|"
-    r"use_return_dict|max_window_layers|unsloth_.*|model_type"
+    r"use_return_dict|max_window_layers|is_llama_config|unsloth_.*|"
+    r"model_type"
 )
 
 
