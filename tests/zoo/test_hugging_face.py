@@ -58,7 +58,7 @@ LLAMA_LIKE = {
         "rms_norm_eps": 1e-5,
         "torch_dtype": "bfloat16",
     },
-    **{"attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 1, "use_cache": True},
+    **{"attention_dropout": 0.0, "bos_token_id": 1, "use_cache": True},
     **{"initializer_range": 0.02, "max_position_embeddings": 131072, "pretraining_tp": 1},
 }
 GEMMA_LIKE = {
@@ -92,7 +92,8 @@ PUBLISHED = {
         | {
             **{"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32},
             **{"num_hidden_layers": 32, "num_key_value_heads": 8, "vocab_size": 128256},
-            **{"rope_theta": 500000.0, "mlp_bias": False, "tie_word_embeddings": False},
+            **{"rope_theta": 500000.0, "mlp_bias": False, "attention_bias": False},
+            "tie_word_embeddings": False,
             "rope_scaling": {
                 **{"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
                 **{"original_max_position_embeddings": 8192, "rope_type": "llama3"},
