@@ -113,6 +113,7 @@ class Circuit:
         graph = self.graph
         if isinstance(graph, TransformerGraph):
             described: dict[str, Any] = {"n_layers": graph.n_layers, "n_heads": graph.n_heads}
+            described |= {"parallel": True} if graph.parallel else {}
         else:
             described = {name: getattr(graph, name) for name in _NAMES}
         described["edges"] = [edge_name(*edge) for edge in self]
@@ -206,7 +207,10 @@ def _read_graph(data: dict[str, Any], start: str) -> Graph:
                     f"a circuit needs whole positive sizes, got {short(json.dumps(size))}"
                 )
         check_graph_size(n_layers, n_heads)
-        return transformer_graph(n_layers, n_heads)
+        parallel = data.get("parallel", False)
+        if type(parallel) is not bool:
+            raise ValueError(f"parallel must be true or false, got {short(json.dumps(parallel))}")
+        return transformer_graph(n_layers, n_heads, parallel=parallel)
     if not all(isinstance(data.get(name), list) for name in _NAMES):
         raise ValueError(
             f"not a circuit: neither n_layers and n_heads nor {', '.join(_NAMES)} in {start}"

@@ -1,6 +1,7 @@
 """Models on disk and in other projects' formats."""
 
 from interpbench_jax.zoo.bar import BAR, below_bar
+from interpbench_jax.zoo.hugging_face import from_hugging_face, load_hugging_face
 from interpbench_jax.zoo.make import make_model, make_models_together, metrics, score_again
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel
 from interpbench_jax.zoo.pairs import EvaluationPairs, evaluation_pairs, held_out_statement
@@ -14,7 +15,12 @@ from interpbench_jax.zoo.store import (
     save_model,
 )
 from interpbench_jax.zoo.torch_files import read_torch
-from interpbench_jax.zoo.transformer_lens import from_transformer_lens, to_transformer_lens
+from interpbench_jax.zoo.transformer_lens import (
+    from_transformer_lens,
+    load_transformer_lens,
+    save_transformer_lens,
+    to_transformer_lens,
+)
 
 __all__ = [
     "BAR",
@@ -28,9 +34,12 @@ __all__ = [
     "bundled_names",
     "evaluation_pairs",
     "every_bundled_name",
+    "from_hugging_face",
     "from_transformer_lens",
     "held_out_statement",
+    "load_hugging_face",
     "load_model",
+    "load_transformer_lens",
     "make_model",
     "make_models_together",
     "metrics",
@@ -42,5 +51,6 @@ __all__ = [
     "read_torch",
     "save_model",
     "score_again",
+    "save_transformer_lens",
     "to_transformer_lens",
 ]
