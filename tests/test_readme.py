@@ -1,11 +1,14 @@
 """The README's example runs and prints what the README says."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PACKAGE = ROOT / "interpbench_jax"
 
 
 def test_the_example_prints_what_stands_below_it() -> None:
@@ -25,13 +28,39 @@ def test_every_command_named_is_there() -> None:
 def test_every_method_is_described() -> None:
     from interpbench_jax.discovery import METHODS
 
-    section = README.split("## Methods")[1].split("## Measured")[0]
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == set(METHODS)
+    table = (PACKAGE / "discovery/README.md").read_text().split("## Methods")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    assert set(re.findall(r"`([a-z_]+)`", " ".join(cells))) == set(METHODS)
 
 
 def test_every_preset_is_described() -> None:
     from interpbench_jax.siit import PRESETS
 
-    section = README.split("## Training")[1].split("## Ideas")[0]
+    text = (PACKAGE / "siit/README.md").read_text()
+    section = text.split("## Runs of `interpbench train`")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
     assert set(re.findall(r"`([a-z0-9-]+)`", " ".join(cells))) == set(PRESETS)
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_counts_are_those_of_the_package() -> None:
+    from interpbench_jax.cases import case_names
+    from interpbench_jax.discovery import METHODS
+    from interpbench_jax.tasks import causal_tasks
+    from interpbench_jax.zoo import below_bar, bundled_names
+    from interpbench_jax.zoo.store import BUNDLED
+
+    cards = [json.loads((BUNDLED / name / "card.json").read_text()) for name in bundled_names()]
+    metrics = [card["metrics"] for card in cards]
+    n_tasks = len(case_names()) + len({name.replace("-published", "") for name in causal_tasks()})
+    n_true = sum(not below_bar(found) for found in metrics)
+    for claim in (
+        f"{n_tasks} tasks with a known algorithm",
+        f"for {len(metrics)} of them",
+        f"{len(METHODS)} discovery methods",
+        f"{n_true} of {len(metrics)} models agree",
+    ):
+        assert claim in " ".join(README.split())

@@ -13,8 +13,9 @@ Directory = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS
 def report(results: Directory, *, out: Path | None = None) -> None:
     """Write a page (HTML, needs no network), plots (PNG, SVG) and tables (CSV, Markdown).
 
-    Results that are not comparable, such as runs on 200 and on 1,000 inputs or of two versions of
-    the code, stand apart. Failed runs and files that hold no result are listed.
+    Results that are not comparable, such as those of two ablations or of two versions of the code,
+    stand apart. Of runs on several numbers of inputs, those with most of them count; the others
+    show how many a method needs. Failed runs and files that hold no result are listed.
 
     Args:
       results: directory that `interpbench benchmark` wrote.

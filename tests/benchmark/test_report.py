@@ -18,6 +18,7 @@ from interpbench_jax.benchmark.report.tables import (
     comparisons,
     inputs_needed,
     leaderboard,
+    short_board,
     to_csv,
     to_markdown,
 )
@@ -360,3 +361,14 @@ def test_tables_as_text() -> None:
     assert to_csv(rows) == f"name,value\na|b,{1 / 3}\nc,\n"
     assert to_markdown(rows) == "| name | value |\n| --- | --- |\n| a\\|b | 0.333 |\n| c |  |\n"
     assert to_csv([]) == "\n"
+
+
+def test_the_short_leaderboard_has_a_table_per_kind(results: Results) -> None:
+    text = short_board(results)
+    headings = re.findall("^## (.*)$", text, re.MULTILINE)
+    assert headings == ["attention: 3 models", "MLPs: 2 models", "one MLP: 1 models"]
+    first = text.split("\n\n")[1].splitlines()
+    assert first[0] == "| method | rank | AUROC | average precision | nodes | CPR | seconds |"
+    best = leaderboard(results)[0]
+    assert first[2].startswith(f"| `{best['entrant']}` | {best['rank']:.1f} (")
+    assert f"| {best['edge_auroc']:.3f} |" in first[2]

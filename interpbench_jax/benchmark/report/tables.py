@@ -61,6 +61,45 @@ def _order(row: Row) -> tuple:
     return KINDS.index(row["kind"]), rank, row["entrant"]
 
 
+_SHORT = {
+    "edge_auroc": "AUROC",
+    "edge_ap": "average precision",
+    "node_auroc": "nodes",
+    "cpr": "CPR",
+    "seconds": "seconds",
+}
+
+
+def short_board(results: Results) -> str:
+    """The leaderboard as Markdown for a page of text: a table per kind of circuit, the best first.
+
+    Entrants that are not ranked are left out.
+    """
+    parts = []
+    rows = leaderboard(results)
+    for kind in KINDS:
+        own = [row for row in rows if row["kind"] == kind and row["rank"] is not None]
+        if own:
+            table = [
+                {
+                    "method": f"`{row['entrant']}`",
+                    "rank": _rank(row),
+                    **{name: _digits(row[score]) for score, name in _SHORT.items()},
+                }
+                for row in own
+            ]
+            parts.append(f"## {kind}: {own[0]['cases']} models\n\n{to_markdown(table)}")
+    return "\n".join(parts)
+
+
+def _rank(row: Row) -> str:
+    return f"{row['rank']:.1f} ({row['best_rank']:.1f} to {row['worst_rank']:.1f})"
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
 def comparisons(results: Results) -> list[Row]:
     """A row per pair of entrants, kind of circuit and score, for kinds with at least two cases."""
     rows = []

@@ -30,8 +30,9 @@ def write_report(store: Store, out: Path) -> Path:
     Returns:
       The page, `out/index.html`. Plots are of the cases with attention, or of the kind of circuit
       that there is: `plots/NAME.png` and `.svg`; `circuits/CASE.svg` has the true circuit and all
-      found ones; `tables/NAME.csv` and `.md`. Where every run failed, the page has the errors;
-      files that hold no result are named on it.
+      found ones; `tables/NAME.csv` and `.md`, and `tables/board.md`, the leaderboard for a page of
+      text. Where every run failed, the page has the errors; files that hold no result are named on
+      it.
 
     Raises:
       ValueError: there are no results, or `out` cannot be written to.
@@ -160,6 +161,7 @@ def _write_tables(results: Results, directory: Path) -> dict[str, list[dict[str,
     for name, rows in found.items():
         _write(directory / f"{name}.csv", tables.to_csv(rows))
         _write(directory / f"{name}.md", tables.to_markdown(rows))
+    _write(directory / "board.md", tables.short_board(results))
     return found
 
 
