@@ -1,6 +1,7 @@
 """Room for more tokens and outputs than a model has, so that models share a compiled program."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from interpbench_jax.model.transformer import Params
@@ -44,7 +45,7 @@ def pad_vocabularies(
     }
 
 
-def _longer(array: Array, n: int, *, axis: int, value: float = 0.0) -> Array:
+def _longer(array: Array | np.ndarray, n: int, *, axis: int, value: float = 0.0) -> Array:
     widths = [(0, 0)] * array.ndim
     widths[axis] = (0, n)
     return jnp.pad(array, widths, constant_values=value)

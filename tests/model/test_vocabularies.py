@@ -46,6 +46,12 @@ def test_methods_score_edges_alike(loss) -> None:
     assert jnp.isfinite(padded).all()
 
 
+def test_weights_as_they_are_loaded() -> None:
+    loaded = jax.tree.map(np.asarray, PARAMS)
+    padded = pad_vocabularies(loaded, d_vocab=9, d_vocab_out=7)
+    jax.tree.map(np.testing.assert_array_equal, padded, PADDED)
+
+
 def test_several_models_are_padded_at_once() -> None:
     stacked = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), PARAMS)
     both = pad_vocabularies(stacked, d_vocab=9, d_vocab_out=7)
