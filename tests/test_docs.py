@@ -63,7 +63,9 @@ def test_links_lead_somewhere(path: str) -> None:
 
 
 def test_links_are_seen_and_turned() -> None:
-    text = "[a\nb](../x/README.md#c), `[no](code)`\n```\n[no](code)\n```\n[d](#e) [f](https://g.h)\n"
+    text = (
+        "[a\nb](../x/README.md#c), `[no](code)`\n```\n[no](code)\n```\n[d](#e) [f](https://g.h)\n"
+    )
     assert list(links.relative_links(text)) == ["../x/README.md#c", "#e"]
     assert links.resolved("docs/how-to/p.md", "../q.md#r") == ("docs/q.md", "r")
     turned = links.with_links_to_pages(

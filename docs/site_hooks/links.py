@@ -45,7 +45,7 @@ def page_of(path: str) -> str:
     if place.parts[0] == "docs":
         return place.relative_to("docs").as_posix()
     if place.parts[0] == "notebooks":
-        return f"tutorials/{place.with_suffix('.md').name if place.suffix == '.ipynb' else place.name}"
+        return f"tutorials/{place.name.replace('.ipynb', '.md')}"
     if place.name == "README.md" and place.parts[0] == "interpbench_jax":
         return f"folders/{'-'.join(place.parts[1:-1])}.md"
     return f"files/{path}.md"
