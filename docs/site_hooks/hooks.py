@@ -20,7 +20,14 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from notebook_page import notebook_page
-from public_names import ROOT, commands, packages, public_names
+from public_names import (
+    ROOT,
+    PublicName,
+    commands,
+    documented_in,
+    packages,
+    public_names,
+)
 
 _COPIED = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown"}
@@ -83,15 +90,18 @@ def _linked_files(sources: dict[str, str]) -> dict[str, str]:
 
 def _reference() -> dict[str, str]:
     """A page for every package with all its public names, and one for the command line."""
-    pages = {}
+    pages, owners = {}, documented_in()
     for package in packages():
-        names = [name for name in public_names(package) if name.name != "__version__"]
+        names = public_names(package)
         parts = [f"# {package}", f"::: {package}\n    options:\n      members: []"]
         if package == "interpbench_jax":  # names that other packages define
             parts.append("| name | what it is |\n|---|---|")
-            parts[-1] += "".join(f"\n| {_linked(n.home, n.name)} | {n.summary} |" for n in names)
+            parts[-1] += "".join(f"\n| {_linked(n, owners)} | {n.summary} |" for n in names)
         else:
-            parts += [f"::: {package}.{name.name}" for name in names]
+            parts += [f"::: {name.home}" for name in names if owners[name.home] == package]
+            others = [_linked(n, owners) for n in names if owners[n.home] != package]
+            if others:
+                parts.insert(2, f"Also here, from other packages: {', '.join(others)}.")
         pages[_reference_uri(package)] = "\n\n".join(parts) + "\n"
     parts = ["# interpbench, the command line"]
     parts.append("`interpbench COMMAND --help` prints every option with its default.")
@@ -106,13 +116,11 @@ def _reference() -> dict[str, str]:
     return pages
 
 
-def _linked(home: str, name: str) -> str:
-    """A name that leads to where its package documents it."""
-    owner = home
-    while owner not in packages() or owner == "interpbench_jax":
-        owner, _, _ = owner.rpartition(".")
-    target = "" if home == owner else f"#{owner}.{name}"
-    return f"[`{name}`]({PurePosixPath(_reference_uri(owner)).name}{target})"
+def _linked(name: PublicName, owners: dict[str, str]) -> str:
+    """A name that leads to where it is documented."""
+    owner = owners[name.home]
+    anchor = "" if name.home == owner else f"#{name.home}"
+    return f"[`{name.name}`]({PurePosixPath(_reference_uri(owner)).name}{anchor})"
 
 
 def _reference_uri(package: str) -> str:

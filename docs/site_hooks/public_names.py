@@ -15,7 +15,7 @@ class PublicName:
     Attributes:
       package: the package that offers it, such as `interpbench_jax.model`.
       name: what it is called there.
-      home: the module that defines it; the package itself where the name is a folder.
+      home: where it is defined, such as `interpbench_jax.model.forward.forward`.
       summary: first paragraph of its documentation on one line; empty where there is none.
     """
 
@@ -41,6 +41,21 @@ def public_names(package: str) -> tuple[PublicName, ...]:
     return tuple(_resolve(package, name, tree) for name in _exported(tree))
 
 
+def documented_in() -> dict[str, str]:
+    """The package whose page documents a name, by its home.
+
+    The innermost of the packages around the home that export it; if there is none, the first that
+    exports it.
+    """
+    whole, *others = packages()
+    found = {package: package for package in others}
+    for package in others:
+        for name in public_names(package):
+            if name.home.startswith(f"{package}.") or name.home not in found:
+                found[name.home] = package
+    return found
+
+
 def commands() -> tuple[str, ...]:
     """The commands of `interpbench`."""
     (found,) = (
@@ -58,13 +73,14 @@ def commands() -> tuple[str, ...]:
 def _resolve(package: str, name: str, tree: ast.Module) -> PublicName:
     home, original = _imported_from(tree, name) or (package, name)
     folder = _file_of(f"{home}.{original}")
-    if folder.exists():  # a package, offered as a name
+    if folder.name == "__init__.py":  # a package, offered as a name
         return PublicName(package, name, f"{home}.{original}", _first_paragraph(_parse(folder)))
     while True:
         defining = _parse(_file_of(home))
         further = _imported_from(defining, original)
         if further is None:
-            return PublicName(package, name, home, _documentation(defining, home, original))
+            summary = _documentation(defining, home, original)
+            return PublicName(package, name, f"{home}.{original}", summary)
         home, original = further
 
 
