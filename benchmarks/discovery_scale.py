@@ -1,5 +1,7 @@
 """Discovery methods on larger models with random weights: seconds and peak memory, ours alone.
 
+The largest has the sizes of GPT-2 small (124 million weights).
+
 Run: `.venv/bin/python benchmarks/discovery_scale.py`; or as part of `discovery_speed.py --scale`.
 Every method runs in a process of its own, whose peak memory counts Python and its libraries, the
 weights and the inputs. The last line printed is JSON.
@@ -20,7 +22,8 @@ import tyro
 from interpbench_jax.discovery import contrast_batch, eap, eap_ig_inputs, edge_patching
 from interpbench_jax.discovery.losses import cross_entropy
 from interpbench_jax.files import to_json
-from interpbench_jax.model import Graph, TransformerConfig, init_params
+from interpbench_jax.model import DecoderConfig, DecoderNetwork, TransformerConfig
+from interpbench_jax.model.network import TransformerNetwork
 
 _SMALL = TransformerConfig(
     n_layers=6,
@@ -46,29 +49,46 @@ _LARGE = TransformerConfig(
     causal=True,
     layer_norm=True,
 )
-# Method, model, inputs.
-TASKS: dict[str, tuple[Callable[..., Any], TransformerConfig, int]] = {
-    "edge_patching": (edge_patching, _SMALL, 256),
-    "eap": (eap, _LARGE, 32),
-    "eap_ig_inputs": (eap_ig_inputs, _LARGE, 32),
+_GPT2 = DecoderConfig(
+    n_layers=12,
+    n_heads=12,
+    n_kv_heads=12,
+    d_model=768,
+    d_head=64,
+    d_mlp=3_072,
+    n_ctx=1_024,
+    d_vocab=50_257,
+    norm="layer_norm",
+    norm_eps=1e-5,
+    activation="gelu_tanh",
+    learned_positions=True,
+    tied=True,
+)
+# Method, model, inputs, and their positions.
+TASKS: dict[str, tuple[Callable[..., Any], TransformerNetwork, int, int]] = {
+    "edge_patching": (edge_patching, TransformerNetwork(_SMALL), 256, 16),
+    "eap": (eap, TransformerNetwork(_LARGE), 32, 64),
+    "eap_ig_inputs": (eap_ig_inputs, TransformerNetwork(_LARGE), 32, 64),
+    "eap_gpt2": (eap, DecoderNetwork(_GPT2), 32, 64),
 }
 
 
 def run_task(name: str) -> dict[str, Any]:
     """Makes the model and its inputs and runs the method twice."""
-    method, config, n_inputs = TASKS[name]
+    method, network, n_inputs, n_pos = TASKS[name]
+    n_tokens = network.config.d_vocab
     keys = jax.random.split(jax.random.key(0), 4)
-    params = init_params(config, keys[0])
+    params = network.init(keys[0])
     clean, corrupted, target = (
-        jax.random.randint(key, (n_inputs, config.n_ctx), 0, config.d_vocab) for key in keys[1:]
+        jax.random.randint(key, (n_inputs, n_pos), 0, n_tokens) for key in keys[1:]
     )
     start = time.perf_counter()
-    batch = contrast_batch(params, config, clean, corrupted, target, jnp.ones(clean.shape))
+    batch = contrast_batch(params, network, clean, corrupted, target, jnp.ones(clean.shape))
     jax.block_until_ready(batch)
     taken, batch_mb = [time.perf_counter() - start], _peak_mb()
     for _ in range(2):
         start = time.perf_counter()
-        scores = jax.block_until_ready(method(params, config, batch, cross_entropy))
+        scores = jax.block_until_ready(method(params, network, batch, cross_entropy))
         taken.append(time.perf_counter() - start)
     assert jnp.isfinite(scores).all()
     return {
@@ -77,7 +97,7 @@ def run_task(name: str) -> dict[str, Any]:
         "batch_s": round(taken[0], 2),
         "batch_mb": round(batch_mb),
         "ours_mb": round(_peak_mb()),
-        "n_edges": len(Graph.of(config).edges),
+        "n_edges": len(network.graph.edges),
     }
 
 

@@ -75,7 +75,7 @@ def _row(case: str, name: BundledPreset, max_batches: int | None, n_pairs: int, 
 
 
 def _model(case: str, name: BundledPreset, max_batches: int | None, out: Path) -> BenchmarkModel:
-    bundled = case if name == "siit" else f"{name}/{case}"
+    bundled = case if name == "edge-siit" else f"{name}/{case}"
     if bundled in bundled_names(name):
         return load_model(bundled)
     overrides = Overrides(max_batches=max_batches)

@@ -1,7 +1,8 @@
 """What training by nodes leaves open: edges outside the circuit that change answers all the same.
 
-Certifies the bundled models of `siit` (by nodes) and `edge-siit` (by edges), on sequences that were
-kept for tests, q, k and v apart. Prints a Markdown table, then one JSON line.
+Certifies the bundled models of `iit`, `siit` (by nodes) and `edge-siit` (by edges), on sequences
+that were kept for tests, q, k and v apart. Prints a Markdown table, then one JSON line, and draws
+the share of answers that change when all edges outside the circuit are patched at once.
 
     python benchmarks/what_siit_leaves_open.py --cases 3 13 --out out/left-open
 
@@ -15,28 +16,34 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
+from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.verify import verify_edges
-from interpbench_jax.files import to_json, write_json
-from interpbench_jax.zoo import bundled_names, load_model
+from interpbench_jax.files import replacing, to_json, write_json
+from interpbench_jax.zoo import load_model
 
-_PRESETS = ("siit", "edge-siit")
+_PRESETS = {"iit": "plain IIT", "siit": "by nodes (SIIT)", "edge-siit": "by edges (ours)"}
 _COLUMNS = {"inert": "all outside", "single": "worst edge", "searched": "worst set"}
 
 
 def main(
-    cases: tuple[str, ...] = (), *, n_pairs: int = 4_000, out: Path = Path("out/left-open")
+    cases: tuple[str, ...] = ("3", "4", "11", "13", "18", "19", "21"),
+    *,
+    n_pairs: int = 2_000,
+    out: Path = Path("out/left-open"),
 ) -> None:
     """Certifies.
 
     Args:
-      cases: names of cases; all with bundled models if none are named.
+      cases: names of cases; by default those of the paper with attention.
       n_pairs: pairs to certify on.
       out: where figures go; what is there is not done again.
     """
     rows = {
         case: {preset: _figures(case, preset, n_pairs, out) for preset in _PRESETS}
-        for case in cases or bundled_names()
+        for case in cases
     }
     names = [f"{preset}: {column}" for preset in _PRESETS for column in _COLUMNS.values()]
     print(f"| case | {' | '.join(names)} |")
@@ -44,16 +51,36 @@ def main(
     for case, row in rows.items():
         shown = [_percent(row[preset][figure]) for preset in _PRESETS for figure in _COLUMNS]
         print(f"| {case} | {' | '.join(shown)} |")
+    _draw(rows, out / "left_open.png")
     print(to_json(rows))
+
+
+def _draw(rows: dict[str, dict[str, dict[str, float]]], file: Path) -> None:
+    """A bar per model: the share of answers that all edges outside change."""
+    figure = Figure(figsize=(7.6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    for place, (preset, label) in enumerate(_PRESETS.items()):
+        changed = [1 - row[preset]["inert"] for row in rows.values()]
+        style = look((1, 4, 0)[place])
+        across = np.arange(len(rows)) + 0.27 * (place - 1)
+        axes.bar(across, changed, 0.25, color=style.colour, hatch=style.hatch, label=label)
+    axes.set_xticks(range(len(rows)), [f"task {case}" for case in rows])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(ylabel="answers that change")
+    axes.set_title("All edges outside the circuit are patched: nothing should change", fontsize=10)
+    axes.legend(frameon=False, fontsize=9)
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing(file) as partial:
+        figure.savefig(partial, dpi=150)
 
 
 def _figures(case: str, preset: str, n_pairs: int, out: Path) -> dict[str, float]:
     file = out / f"{case}-{preset}.json"
     if file.exists():
         return json.loads(file.read_text())
-    found = verify_edges(
-        load_model(case if preset == "edge-siit" else f"siit/{case}"), n_pairs=n_pairs
-    )
+    model = load_model(case if preset == "edge-siit" else f"{preset}/{case}")
+    found = verify_edges(model, n_pairs=n_pairs)
     figures: dict[str, float] = {}
     for name, level in (("", found.qkv), ("head_", found.head)):
         single = np.concatenate([level.inside, level.outside])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         zoo,
     )
     from interpbench_jax.alignment import Alignment, Site, align
+    from interpbench_jax.benchmark import plot
     from interpbench_jax.cases import Case, case, case_names, get_case
     from interpbench_jax.compiler import CompiledCase, compile_case, get_task
     from interpbench_jax.model import (
@@ -53,6 +54,7 @@ _MODULES = {
 }
 _HOME = {
     **dict.fromkeys(("Alignment", "Site", "align"), "alignment"),
+    "plot": "benchmark",
     **dict.fromkeys(("Case", "case", "case_names", "get_case"), "cases"),
     **dict.fromkeys(("CompiledCase", "compile_case", "get_task"), "compiler"),
     **dict.fromkeys(
@@ -105,6 +107,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "load_model",
     "make_problem",
     "model",
+    "plot",
     "scoring",
     "siit",
     "task",

@@ -8,7 +8,7 @@ import pytest
 
 from interpbench_jax.benchmark.draw_effects import draw_effects
 from interpbench_jax.benchmark.verify import verify_jointly
-from interpbench_jax.cli import main
+from interpbench_jax.cli import COMMANDS, main
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.zoo import load_model
 from interpbench_jax.zoo.store import BUNDLED
@@ -186,13 +186,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("cases", "train", "evaluate", "audit", "discover"),
-        *("benchmark", "report", "paper", "demo"),
-    ],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main([command, "--help"])

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interpbench_jax.benchmark import plot
     from interpbench_jax.benchmark.draw import draw_comparison
     from interpbench_jax.benchmark.execution import execute
     from interpbench_jax.benchmark.findings import (
@@ -49,6 +50,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "make_contrast",
     "make_plan",
     "measure",
+    "plot",
     "run_methods",
     "share_of",
     "verify_edges",
@@ -63,6 +65,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return importlib.import_module("interpbench_jax.benchmark.plot")
     if name in _HOME:
         return getattr(importlib.import_module(f"interpbench_jax.benchmark.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -11,10 +10,9 @@ from matplotlib.patches import FancyArrowPatch
 
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
-from interpbench_jax.model.graph import TransformerGraph
+from interpbench_jax.model.layout import bend, node_places
 
 # Colour-blind safe, and told apart by line style and width too.
-_GAP = 0.6
 _STYLES: dict[str, dict] = {
     "true": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2},
     "missed": {"color": "#D55E00", "linestyle": (0, (5, 3)), "linewidth": 1.8},
@@ -37,6 +35,18 @@ def draw_comparison(
       file: where to write.
       title: put above.
     """
+    figure = compare(truth, found)
+    figure.suptitle(title)
+    figure.savefig(file, dpi=110)
+
+
+def compare(truth: Circuit, found: Mapping[str, Circuit]) -> Figure:
+    """The true circuit next to found ones, see `draw_comparison`.
+
+    Args:
+      truth: the circuit to be found.
+      found: circuits by the name of what found them.
+    """
     panels = 1 + len(found)
     height = 0.2 + max(y for _, y in node_places(truth.graph).values())
     figure = Figure(figsize=(3.9 * panels, height), layout="constrained")
@@ -50,10 +60,21 @@ def draw_comparison(
         for kind, style in _STYLES.items()
         if kind != "unobservable" or truth.head_edges != truth.observable.head_edges
     ]
-    figure.suptitle(title)
     columns = min(len(handles), 2 * panels + 1)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    figure.savefig(file, dpi=110)
+    return figure
+
+
+def draw_circuit(axis: Axes, truth: Circuit, found: Circuit, title: str) -> None:
+    """Draws one circuit; its edges are marked as the true one has them or not.
+
+    Args:
+      axis: where.
+      truth: the circuit to be found.
+      found: the circuit that is drawn.
+      title: above it.
+    """
+    _draw(axis, truth.graph, edge_kinds(truth, found), title)
 
 
 def edge_kinds(truth: Circuit, found: Circuit) -> dict[str, frozenset[Edge]]:
@@ -96,35 +117,3 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
     axis.set_ylim(-0.6, max(y for _, y in places.values()) + 0.6)
     axis.set_title(title, fontsize=11)
     axis.set_axis_off()
-
-
-def bend(start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Straight, but around the MLPs that lie between two places of the middle column."""
-    height = end[1] - start[1]
-    return 1.0 / height if start[0] == end[0] and height > 2 else 0.0
-
-
-def node_places(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Where nodes stand: what writes first at the bottom, one unit from node to node.
-
-    The MLPs of a transformer stand in a gap between the heads, so that edges past a layer cross
-    nothing.
-    """
-    if not isinstance(graph, TransformerGraph):
-        rows = [np.flatnonzero(group).tolist() for group in graph.writer_groups]
-        nodes = [[graph.writers[writer] for writer in row] for row in rows]
-        nodes.append([name for name in graph.head_readers if name not in graph.writers])
-        widest = max(map(len, nodes))
-        return {
-            name: (place + (widest - len(row)) / 2, float(height))
-            for height, row in enumerate(nodes)
-            for place, name in enumerate(row)
-        }
-    left = (graph.n_heads + 1) // 2
-    middle = left - 1 + (1 + _GAP) / 2
-    places = {"input": (middle, 0.0), "logits": (middle, 2.0 * graph.n_layers + 1)}
-    for layer in range(graph.n_layers):
-        for head in range(graph.n_heads):
-            places[f"a{layer}.h{head}"] = (head + _GAP * (head >= left), 2.0 * layer + 1)
-        places[f"m{layer}"] = (middle, 2.0 * layer + 2)
-    return places

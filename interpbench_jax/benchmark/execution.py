@@ -17,7 +17,7 @@ import numpy as np
 from interpbench_jax.alignment import observed_circuit, place
 from interpbench_jax.benchmark.findings import make_contrast, score_edges, selection_of
 from interpbench_jax.benchmark.keys import Drawn, key_of
-from interpbench_jax.benchmark.measure import measure
+from interpbench_jax.benchmark.measure import measure, measure_circuit
 from interpbench_jax.benchmark.own_method import find_method, method_label
 from interpbench_jax.benchmark.plan import (
     ModelSource,
@@ -32,9 +32,10 @@ from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
+from interpbench_jax.model import Circuit
 from interpbench_jax.model.vocabularies import pad_vocabularies
 from interpbench_jax.scoring import node_importance
-from interpbench_jax.scoring.items import judged_edges, true_edges
+from interpbench_jax.scoring.items import EdgeScores, NodeScores, judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
 
 _ROWS = (200, 1_000)
@@ -75,9 +76,9 @@ def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator
         "versions": to_json(versions()),
         "device": device(),
     }
-    inputs = _Inputs(store)
+    inputs = Inputs(store)
     for run in runs:
-        row = {**known, **_described(run), "started": _now()}
+        row = {**known, **described(run), "started": now()}
         try:
             row |= _do(run, methods[run.method], inputs)
             row["status"] = "done"
@@ -97,10 +98,11 @@ def device() -> str:
     return f"{first.platform}: {kind or first.device_kind}{number}"
 
 
-class _Inputs:
+class Inputs:
     """Models and inputs of the last run, which the next one often shares."""
 
     def __init__(self, store: Store) -> None:
+        """Starts without any; what is known of models goes to the store."""
         self._store = store
         self.model = functools.lru_cache(maxsize=1)(self._load)
         self.contrast = functools.lru_cache(maxsize=2)(self._draw)  # for the method, for circuits
@@ -124,6 +126,10 @@ class _Inputs:
         n_rows = next((rows for rows in _ROWS if rows >= n_inputs), n_inputs)
         return make_contrast(model, key, n_inputs=n_inputs, ablation=ablation, n_rows=n_rows)
 
+    def of(self, run: Run, drawn: Drawn) -> ContrastBatch:
+        """The inputs that a run's method works on, or those on which circuits are run."""
+        return self.contrast(run.model, run.ablation, run.seed, run.n_inputs, drawn)
+
     def _importance(
         self, source: ModelSource, ablation: str, seed: int, n_inputs: int
     ) -> list[float]:
@@ -133,33 +139,89 @@ class _Inputs:
         return node_importance(model.params, model.config, batch, loss).tolist()
 
 
-def _do(run: Run, method: Callable[..., Any], inputs: _Inputs) -> dict[str, Any]:
-    inputs_of = (run.model, run.ablation, run.seed, run.n_inputs)
-    model, batch = inputs.model(run.model), inputs.contrast(*inputs_of, "inputs")
+def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
+    model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     loss = usual_loss(run.method, _categorical(batch))
-    found_scores, finding = score_edges(model, run.method, method, batch, loss, run.seed)
-    scores = np.asarray(found_scores, np.float64)
+    scores, finding = score_edges(model, run.method, method, batch, loss, run.seed)
+    return {
+        **judge(run, np.asarray(scores, np.float64), inputs),
+        "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
+        "seconds": finding.total - finding.compiling,
+        "compile_seconds": finding.compiling,
+    }
+
+
+def judge(run: Run, scores: EdgeScores | NodeScores, inputs: Inputs) -> dict[str, Any]:
+    """Every score of what a method found, wherever it was run.
+
+    Args:
+      run: what was run.
+      scores: what the method found.
+      inputs: where models and inputs come from.
+
+    Returns:
+      By the names of the columns of `Store`: all but what describes the run and its duration.
+
+    Raises:
+      ValueError: the scores do not fit the model's graph, or contain NaN.
+    """
+    model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     with stopwatch() as scoring:
-        others = inputs.contrast(*inputs_of, "scoring inputs")
+        others = inputs.of(run, "scoring inputs")
         key = key_of(run.seed, "circuits", model.case, run.method)
         found = measure(
             model, others, scores, key, selection=selection_of(run.method, run.selection)
         )
-        importance = inputs.importance(*inputs_of)
-    judged = judged_edges(model.circuit, "head")
+        importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
     return {
         **found,
+        **_counts(model),
+        "scores": np.reshape(scores, -1).tolist(),
+        "scores_shape": list(np.shape(scores)),
+        "node_importance": importance,
+        "seen_inputs": _share_seen(others, batch),
+        "scoring_seconds": scoring.total,
+    }
+
+
+def judge_circuit(run: Run, found: Circuit, inputs: Inputs) -> dict[str, Any]:
+    """Every score of a circuit that comes without a ranking of edges.
+
+    Args:
+      run: what was run.
+      found: the circuit, with q, k and v apart.
+      inputs: where models and inputs come from.
+
+    Returns:
+      As `judge`; `scores` are 1 at the edges of the circuit and 0 elsewhere.
+
+    Raises:
+      ValueError: it is a circuit of another graph.
+    """
+    model, batch = inputs.model(run.model), inputs.of(run, "inputs")
+    with stopwatch() as scoring:
+        others = inputs.of(run, "scoring inputs")
+        key = key_of(run.seed, "circuits", model.case, run.method)
+        measured = measure_circuit(model, others, found, key)
+        importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
+    return {
+        **measured,
+        **_counts(model),
+        "scores": found.mask.astype(float).reshape(-1).tolist(),
+        "scores_shape": list(found.mask.shape),
+        "node_importance": importance,
+        "seen_inputs": _share_seen(others, batch),
+        "scoring_seconds": scoring.total,
+    }
+
+
+def _counts(model: BenchmarkModel) -> dict[str, Any]:
+    """What the model's circuit is made of, and how many edges are judged."""
+    judged = judged_edges(model.circuit, "head")
+    return {
         "kind": kind(model),
         "n_edges": int(judged.sum()),
         "n_true_edges": int((judged & true_edges(model.circuit, "head")).sum()),
-        "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
-        "scores": scores.reshape(-1).tolist(),
-        "scores_shape": list(scores.shape),
-        "node_importance": importance,
-        "seen_inputs": _share_seen(others, batch),
-        "seconds": finding.total - finding.compiling,
-        "compile_seconds": finding.compiling,
-        "scoring_seconds": scoring.total,
     }
 
 
@@ -212,7 +274,8 @@ def model_facts(model: BenchmarkModel) -> dict[str, Any]:
     }
 
 
-def _described(run: Run) -> dict[str, Any]:
+def described(run: Run) -> dict[str, Any]:
+    """What was run, by the names of the columns of `Store`."""
     fields = dataclasses.asdict(run)
     source = fields.pop("model")
     return {
@@ -246,5 +309,6 @@ def _categorical(batch: ContrastBatch) -> bool:
     return bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, as results record it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

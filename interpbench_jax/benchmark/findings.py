@@ -37,6 +37,7 @@ from interpbench_jax.scoring.items import EdgeScores, NodeScores
 from interpbench_jax.tasks import answer_in_chunks
 from interpbench_jax.tasks.task import Contrast
 from interpbench_jax.zoo import BenchmarkModel
+from interpbench_jax.zoo.formats import write_score_arrays
 
 N_INPUTS = 1_000
 
@@ -338,10 +339,8 @@ def write_findings(
       ValueError: the directory cannot be written to.
     """
     make_directory(directory)
-    with replacing(directory / "scores.npz") as partial, partial.open("wb") as stream:
-        arrays: dict[str, Any] = {finding.method: finding.scores for finding in findings}
-        arrays |= {name: np.array(getattr(model.graph, name)) for name in ("writers", "readers")}
-        np.savez_compressed(stream, **arrays)
+    scores = {finding.method: finding.scores for finding in findings}
+    write_score_arrays(directory / "scores.npz", scores, model.graph)
     write_json(directory / "findings.json", [{**f.as_json(), **settings} for f in findings])
     found = {
         f"{f.method} ({f.selection})": found_circuit(f.scores, model.circuit, selection=f.selection)

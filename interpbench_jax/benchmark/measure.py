@@ -8,7 +8,10 @@ from jaxtyping import Array, Bool
 
 from interpbench_jax.discovery import ContrastBatch, Loss, Selection
 from interpbench_jax.discovery.losses import loss_to_target
+from interpbench_jax.model import Circuit
 from interpbench_jax.scoring import (
+    FoundEdges,
+    compared_edges,
     edge_average_precision,
     edge_rates,
     edge_roc,
@@ -23,7 +26,7 @@ from interpbench_jax.scoring import (
     share_auroc,
     staircase_auroc,
 )
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores
+from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, judged_edges
 from interpbench_jax.zoo import BenchmarkModel
 
 # Below this difference an edge is superfluous: a hundredth of the model's performance.
@@ -68,8 +71,7 @@ def measure(
         for name, values in edge_rates(scores, truth, **how)._asdict().items():
             row[f"{level}_{name}"] = values.tolist()
     edges = found_edges(scores, truth, selection=selection)
-    row |= {"found_edges": edges.n_true + edges.n_false}
-    row |= {"found_precision": edges.precision, "found_recall": edges.recall}
+    row |= _of_set(edges, model)
     row |= _of_shares(model, batch, scores, selection)
     found = found_circuits(scores, truth, level="qkv", selection=selection)
     of_each = [
@@ -79,6 +81,41 @@ def measure(
     for name in of_each[0]:
         row[name] = float(found.chances @ np.array([of_one[name] for of_one in of_each]))
     return {name: _plain(value) for name, value in row.items()}
+
+
+def measure_circuit(
+    model: BenchmarkModel, batch: ContrastBatch, found: Circuit, key: Array
+) -> dict[str, Any]:
+    """Scores a circuit that comes without a ranking: as a set of edges, and run on the model.
+
+    Args:
+      model: the model that was looked at.
+      batch: the inputs on which the circuit is run.
+      found: the circuit, as it is: dead ends count and stay.
+      key: as of `measure`.
+
+    Returns:
+      By the names of the columns of `Store`: the selection, which is `given`, and those of `SCORES`
+      that a set of edges has.
+
+    Raises:
+      ValueError: it is a circuit of another graph.
+    """
+    row: dict[str, Any] = {"selection": "given"}
+    row |= _of_set(compared_edges(found, model.circuit), model)
+    row |= _of_circuit(model, batch, found.mask, key)
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _of_set(edges: FoundEdges, model: BenchmarkModel) -> dict[str, float]:
+    """A found circuit as a set of edges, at head level."""
+    return {
+        "found_edges": edges.n_true + edges.n_false,
+        "found_precision": edges.precision,
+        "found_recall": edges.recall,
+        "found_f1": edges.f1,
+        "found_accuracy": edges.accuracy(int(judged_edges(model.circuit, "head").sum())),
+    }
 
 
 def _of_shares(

@@ -218,6 +218,20 @@ def stored_models(places: Sequence[Path], cases: Sequence[str]) -> list[ModelSou
     return [stored_model(directory, _called(directory)) for directory in chosen]
 
 
+def named_model(name: str) -> ModelSource:
+    """A bundled model by its name (`3`, `siit/3`), or the one in a directory.
+
+    Raises:
+      ValueError: there is none, or its case is not known.
+    """
+    is_name = not Path(name).is_absolute() and ".." not in Path(name).parts
+    if is_name and (_BUNDLED / name / "config.json").exists():
+        return stored_model(_BUNDLED / name, name)
+    if not (Path(name) / "config.json").exists():
+        raise ValueError(f"no model {name!r}: neither bundled nor a directory that holds one")
+    return stored_model(Path(name), _called(Path(name)))
+
+
 def compiled_models(cases: Sequence[str]) -> list[ModelSource]:
     """The models that Tracr makes of cases, which are the high-level models themselves.
 

@@ -23,8 +23,8 @@ _INTEGER = ("seed", "n_inputs", "n_edges", "n_true_edges")
 SCORES = (
     "edge_auroc", "edge_auroc_qkv", "node_auroc", "edge_ap", "edge_ap_qkv", "node_ap",
     "staircase", "staircase_qkv", "share_auroc", "share_auroc_qkv", "cpr", "cmd", "cpr_signed",
-    "cmd_signed", "found_edges", "found_precision", "found_recall", "faithfulness",
-    "incompleteness", "incompleteness_worst", "minimality", "superfluous",
+    "cmd_signed", "found_edges", "found_precision", "found_recall", "found_f1", "found_accuracy",
+    "faithfulness", "incompleteness", "incompleteness_worst", "minimality", "superfluous",
 )  # fmt: skip
 """Columns with one number per run; `scoring/README.md` says what they mean."""
 _REQUIRED = ("id", "status", "model", "model_id", "method", "ablation", "seed", "n_inputs")

@@ -92,23 +92,30 @@ def suite_row(model: BenchmarkModel) -> SuiteRow:
     )
 
 
-def summary(rows: Sequence[SuiteRow]) -> str:
-    """How many models meet the bar, and which do not, in a sentence or two."""
+def summary(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
+    """How many models meet the bar, which do not, and which tasks have no model, in sentences.
+
+    Args:
+      rows: models.
+      tasks: all tasks that shall have one.
+    """
     short = [row.task for row in rows if row.misses]
+    without = [task for task in tasks if task not in {row.task for row in rows}]
     text = f"{len(rows) - len(short)} of {len(rows)} models meet the bar."
-    return text + (f" Those that do not: {', '.join(short)}." if short else "")
+    text += f" Those that do not: {', '.join(short)}." if short else ""
+    return text + (f" Tasks without a model so far: {', '.join(without)}." if without else "")
 
 
-def suite_page(rows: Sequence[SuiteRow]) -> str:
-    """The table as a Markdown page, with what the models below the bar miss."""
+def suite_page(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
+    """The table as a Markdown page, with what the models below the bar miss; see `summary`."""
     weights = sum(row.n_weights for row in rows)
     hours = sum(row.seconds for row in rows) / 3600
     devices = ", ".join(sorted({row.device for row in rows}))
     headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
     lines = [
         _HEAD,
-        f"{summary(rows)} Together they have {weights:,} weights, and took {hours:.1f} hours to "
-        f"train ({devices}).\n",
+        f"{summary(rows, tasks)} Together they have {weights:,} weights, and took {hours:.1f} "
+        f"hours to train ({devices}).\n",
         "![share of wrong answers of every model](suite.png)\n",
         _line(headers),
         _line(["---"] * len(headers)),

@@ -7,6 +7,7 @@ that `--help` answers at once.
 import _thread
 import contextlib
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import tyro
 COMMANDS = (
     *("cases", "suite", "train", "evaluate", "audit", "discover"),
     *("benchmark", "report", "paper", "demo"),
+    *("export", "score", "import", "verify"),
 )
 
 
@@ -53,7 +55,8 @@ def _call(given: list[str]) -> int | None:
 
 def _load(command: str) -> Callable[..., int | None]:
     """The function of a command; it returns an exit status, or nothing where all went well."""
-    return getattr(importlib.import_module(f"interpbench_jax.cli.{command}"), command)
+    name = f"{command}_" if keyword.iskeyword(command) else command
+    return getattr(importlib.import_module(f"interpbench_jax.cli.{name}"), name)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from interpbench_jax.benchmark.plan import bundled_models, environment, make_plan, stored_model
+from interpbench_jax.benchmark.plan import (
+    ModelSource,
+    bundled_models,
+    environment,
+    make_plan,
+    stored_model,
+    stored_models,
+)
 from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.cli.benchmark import carry_out
 from interpbench_jax.cli.output import OUT, console
@@ -24,7 +31,8 @@ Experiment = Literal["auroc", "effects", "realism", "weights", "sweep"]
 def paper(
     *,
     cases: tuple[str, ...] = (),
-    experiments: tuple[Experiment, ...] = ("auroc", "effects", "realism", "weights", "sweep"),
+    experiments: tuple[Experiment, ...] = (),
+    models: tuple[Path, ...] = (),
     processes: int = 1,
     out: Path = OUT / "paper",
 ) -> None:
@@ -32,11 +40,16 @@ def paper(
 
     What is there, and was made by the same code of the same models, is not done again.
 
+    With --models, the main table is repeated on other models, such as the published ones that
+    `interpbench import` reads. The other experiments compare models of several kinds, which only
+    the bundled ones have.
+
     Args:
-      cases: which of the paper's; all of which models are bundled if none are named.
+      cases: which of the paper's; all of which there are models if none are named.
       experiments: `auroc`, the main table and its statistics; `effects` of nodes in Tracr, IIT and
         SIIT models; `realism`, by correlation with natural models; `weights`, their distribution;
-        `sweep` over weights of the strict loss and seeds.
+        `sweep` over weights of the strict loss and seeds. All if none are named.
+      models: directories of models, or directories of these.
       processes: how many work side by side, on a case each.
       out: where to write `paper.md`, and what it is made of.
     """
@@ -52,11 +65,16 @@ def paper(
         write_page,
     )
 
-    chosen = _cases(cases)
+    if models and set(experiments) - {"auroc"}:
+        raise ValueError(
+            f"--models repeats auroc only; {', '.join(experiments)} need the bundled models"
+        )
+    sources = _paper_models(models, cases)
+    chosen = tuple(source.case for source in sources)
     make_directory(out)
 
     def auroc(cases: Sequence[str]) -> list[dict[str, Any]]:
-        plan = make_plan(bundled_models(cases), METHODS, ("resample",), (0,), (1_000,))
+        plan = make_plan(sources, METHODS, ("resample",), (0,), (1_000,))
         store = Store(out / "results")
         if carry_out(plan, store, processes=processes, retry_failed=True):
             raise ValueError("the main table needs every run, and some failed; call again to retry")
@@ -73,22 +91,36 @@ def paper(
         "weights": weight_divergences,
         "sweep": sweep,
     }
+    asked = ["auroc"] if models else list(experiments or makers)
+    used = {source.name: source.fingerprint for source in sources} if models else None
     found: dict[str, Any] = {
-        name: _made(out / f"{name}.json", makers[name], chosen) for name in experiments
+        name: _made(out / f"{name}.json", makers[name], chosen, used) for name in asked
     }
     write_page(found, out / "paper.md")
     console.print(f"written to {out / 'paper.md'}", highlight=False, soft_wrap=True)
 
 
-def _cases(asked: tuple[str, ...]) -> tuple[str, ...]:
-    from interpbench_jax.benchmark.paper import published
-    from interpbench_jax.zoo import bundled_names
+def _paper_models(places: Sequence[Path], asked: tuple[str, ...]) -> list[ModelSource]:
+    """The models of the paper's cases, one of each: bundled, or those in the directories.
 
-    there = [name for name in bundled_names() if name in published()["cases"]]
-    for name in asked:
-        if name not in there:
-            raise ValueError(f"{name!r} is none of the bundled cases of the paper: {there}")
-    return asked or tuple(there)
+    Raises:
+      ValueError: there is none, none of a case that is asked for, or several of one.
+    """
+    from interpbench_jax.benchmark.paper import published
+
+    found = stored_models(places, ()) if places else bundled_models(())
+    there = [source for source in found if source.case in published()["cases"]]
+    cases = [source.case for source in there]
+    whose = f"models in {', '.join(map(str, places))}" if places else "bundled models"
+    for name in asked or cases:
+        if cases.count(name) != 1:
+            raise ValueError(
+                f"{cases.count(name)} of the {whose} are of case {name!r}, expected one; those of "
+                f"the paper: {cases}"
+            )
+    if not there:
+        raise ValueError(f"none of the {whose} is of a case of the paper")
+    return [source for source in there if not asked or source.case in asked]
 
 
 def _each(
@@ -115,15 +147,29 @@ def _rows(
     yield case, _made(directory / f"{case}.json", lambda cases: make(cases[0]), (case,))
 
 
-def _made(file: Path, make: Callable[[Sequence[str]], Any], cases: Sequence[str]) -> Any:
-    """What is in the file, or what is made and written to it if the file is of anything else."""
+def _made(
+    file: Path,
+    make: Callable[[Sequence[str]], Any],
+    cases: Sequence[str],
+    models: dict[str, str] | None = None,
+) -> Any:
+    """What is in the file, or what is made and written to it if the file is of anything else.
+
+    Args:
+      file: where it is kept.
+      make: makes it of cases.
+      cases: of which.
+      models: fingerprints of the models it is made of; all bundled ones of the cases if not given.
+    """
     from interpbench_jax.zoo import every_bundled_name
     from interpbench_jax.zoo.store import BUNDLED
 
-    names = [name for name in every_bundled_name() if name.rpartition("/")[2] in cases]
+    if models is None:
+        names = [name for name in every_bundled_name() if name.rpartition("/")[2] in cases]
+        models = {name: stored_model(BUNDLED / name, name).fingerprint for name in names}
     made_of = {
         "cases": list(cases),
-        "models": {name: stored_model(BUNDLED / name, name).fingerprint for name in names},
+        "models": models,
         "environment": environment(),
         "code": source_fingerprint("benchmark/paper"),
     }

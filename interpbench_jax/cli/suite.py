@@ -35,7 +35,7 @@ def suite(
         suite_row,
         summary,
     )
-    from interpbench_jax.zoo import bundled_names, load_model
+    from interpbench_jax.zoo import bundled_names, load_model, read_recipes
 
     if out is not None:
         make_directory(out)
@@ -45,6 +45,7 @@ def suite(
         if not places:
             raise ValueError(f"no model in {models}")
     rows = [suite_row(load_model(place)) for place in places]
+    tasks = [recipe.task for recipe in read_recipes("suite")]
     if as_json:
         print(to_json([row._asdict() for row in rows], indent=1))
     else:
@@ -58,11 +59,11 @@ def suite(
             for row in rows
         ]
         print_table(f"{len(rows)} models", [header.replace(" ", "\n") for header in headers], cells)
-        console.print(summary(rows), highlight=False)
+        console.print(summary(rows, tasks), highlight=False)
     if out is not None:
         draw_suite(rows, out / "suite.png")
         with replacing(out / "suite.md") as partial:
-            partial.write_text(suite_page(rows))
+            partial.write_text(suite_page(rows, tasks))
         if not as_json:
             console.print(f"written to {out / 'suite.md'}", highlight=False)
 

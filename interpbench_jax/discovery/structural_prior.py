@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Graph, Params, TransformerConfig
+from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.network import Network, as_network
 
 _SHARES = Path(__file__).with_suffix(".json")
@@ -40,9 +41,9 @@ def structural_prior(
       ValueError: the model is no transformer of this package.
     """
     del params, batch, loss
-    if not isinstance(network, TransformerConfig):
-        raise ValueError(f"structural_prior knows transformers only, got {type(network).__name__}")
     graph, shares = as_network(network).graph, json.loads(_SHARES.read_text())
+    if not isinstance(graph, TransformerGraph):
+        raise ValueError(f"structural_prior knows transformers only, got {type(network).__name__}")
     scores = np.zeros(graph.valid.shape, np.float32)
     for writer, reader in graph.edges.tolist():
         scores[writer, reader] = shares.get(_kind(graph, writer, reader), 0.0)

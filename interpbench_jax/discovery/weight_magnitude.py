@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.network import Network, as_network
+from interpbench_jax.model.network import Network, TransformerNetwork, as_network
 
 
 @functools.partial(jax.jit, static_argnames=("network", "loss"))
@@ -17,12 +17,13 @@ def weight_magnitude(
 ) -> Float[Array, "writer reader"]:
     """Frobenius norm of a writer's output map times a reader's input map.
 
-    The input's map has a row per token and one per position. Left out are all biases, and
-    LayerNorm with its scales.
+    The input's map has a row per token and one per position. A gated MLP reads by both of its maps,
+    and heads that share keys or values each read by the shared map. Left out are all biases, and
+    norms with their scales.
 
     Args:
       params: weights.
-      network: their shape; for transformers only.
+      network: their shape; for transformers and decoders only.
       batch: of no effect.
       loss: of no effect.
 
@@ -33,19 +34,29 @@ def weight_magnitude(
     Transformer Circuits.
     """
     del batch, loss
-    if not isinstance(network, TransformerConfig):
+    whole = as_network(network)
+    if not isinstance(whole, TransformerNetwork):
         raise ValueError(f"weight_magnitude knows transformers only, got {type(network).__name__}")
-    blocks = [params[f"blocks_{layer}"] for layer in range(network.n_layers)]
+    n_layers, n_heads = whole.config.n_layers, whole.config.n_heads
+    blocks = [params[f"blocks_{layer}"] for layer in range(n_layers)]
     # Everything as its Gram matrix over the residual stream: |A B|^2 is the trace of A^T A B B^T.
-    writes = [(_gram(params["embed"]["W_E"]) + _gram(params["pos_embed"]["W_pos"]))[None]]
-    reads = []
+    embeddings = [params["embed"]["W_E"]]
+    if "pos_embed" in params:
+        embeddings.append(params["pos_embed"]["W_pos"])
+    writes, reads = [_gram(jnp.concatenate(embeddings))[None]], []
     for block in blocks:
-        writes += [jax.vmap(_gram)(block["attn"]["W_O"]), _gram(block["mlp"]["W_out"])[None]]
-        reads += [jax.vmap(_gram)(block["attn"][f"W_{x}"].mT) for x in "QKV"]
-        reads.append(_gram(block["mlp"]["W_in"].T)[None])
-    reads.append(_gram(params["unembed"]["W_U"].T)[None])
+        attention, mlp = block["attn"], block["mlp"]
+        writes += [jax.vmap(_gram)(attention["W_O"]), _gram(mlp["W_out"])[None]]
+        for x in "QKV":
+            maps = jax.vmap(_gram)(attention[f"W_{x}"].mT)
+            reads.append(jnp.repeat(maps, n_heads // len(maps), 0))
+        inputs = [mlp[name] for name in ("W_in", "W_gate") if name in mlp]
+        reads.append(_gram(jnp.concatenate(inputs, 1).T)[None])
+    tied = "W_U" not in params["unembed"]
+    unembedding = params["embed"]["W_E"] if tied else params["unembed"]["W_U"].T
+    reads.append(_gram(unembedding)[None])
     squares = jnp.einsum("wde,rde->wr", jnp.concatenate(writes), jnp.concatenate(reads))
-    return jnp.sqrt(jnp.maximum(squares, 0.0)) * as_network(network).graph.valid
+    return jnp.sqrt(jnp.maximum(squares, 0.0)) * whole.graph.valid
 
 
 def _gram(rows: Float[Array, "row d_model"]) -> Float[Array, "d_model d_model"]:

@@ -3,7 +3,7 @@
 Standard library only, so that commands which read a plan or a store start at once.
 """
 
-from interpbench_jax.files.bounded import read_bytes, read_text
+from interpbench_jax.files.bounded import opened, read_bytes, read_text
 from interpbench_jax.files.directory import make_directory
 from interpbench_jax.files.fingerprint import fingerprint, source_fingerprint
 from interpbench_jax.files.lock import locked
@@ -17,6 +17,7 @@ __all__ = [
     "inside",
     "locked",
     "make_directory",
+    "opened",
     "read_bytes",
     "read_json",
     "read_text",

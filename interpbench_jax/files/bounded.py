@@ -1,20 +1,27 @@
 """Reading files that may be anything: only regular ones, only up to a size."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 MEBIBYTE = 2**20
 
 
-def read_bytes(file: Path, *, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes.
+@contextlib.contextmanager
+def opened(file: Path, *, limit: int) -> Iterator[tuple[FileIO, int]]:
+    """Opens a regular file of at most `limit` bytes for reading.
 
     A pipe, a device or a directory is refused without being read, links that lead to one as well.
 
     Args:
       file: the file.
-      limit: the largest size that is read, in bytes.
+      limit: the largest size that is opened, in bytes.
+
+    Yields:
+      The unbuffered file, and its size in bytes.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -34,17 +41,32 @@ def read_bytes(file: Path, *, limit: int) -> bytes:
             raise ValueError(f"{file} is not a regular file")
         if found.st_size > limit:
             raise ValueError(f"{file} has {found.st_size} bytes, expected at most {limit}")
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            # In pieces: a single call would take memory for the limit, not for the file.
-            pieces, left = [], limit + 1
-            while piece := stream.read(min(left, MEBIBYTE)):
-                pieces.append(piece)
-                left -= len(piece)
-        content = b"".join(pieces)
+        with os.fdopen(handle, "rb", buffering=0, closefd=False) as stream:
+            yield stream, found.st_size
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
+
+
+def read_bytes(file: Path, *, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes.
+
+    Args:
+      file: the file.
+      limit: the largest size that is read, in bytes.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: as `opened`; the message names the file.
+    """
+    with opened(file, limit=limit) as (stream, _):
+        # In pieces: a single call would take memory for the limit, not for the file.
+        pieces, left = [], limit + 1
+        while piece := stream.read(min(left, MEBIBYTE)):
+            pieces.append(piece)
+            left -= len(piece)
+    content = b"".join(pieces)
     if len(content) > limit:  # it grew, or its size was not told
         raise ValueError(f"{file} has more than {limit} bytes")
     return content

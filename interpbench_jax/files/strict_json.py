@@ -1,8 +1,13 @@
-"""JSON that every reader accepts: no NaN, no infinity, written whole, read within bounds."""
+"""JSON that every reader accepts: no NaN, no infinity, written whole, read within bounds.
+
+Other tools' files may hold NaN and infinity: they are read and written on request.
+"""
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from interpbench_jax.files.bounded import MEBIBYTE, read_text
@@ -18,20 +23,41 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def from_json(text: str | bytes, *, source: str | Path) -> Any:
+def to_python_json(value: Any) -> str:
+    """JSON of plain data as Python's own `json` writes it: with `NaN` and `Infinity`.
+
+    For tools that read it so; undone by `from_json(..., constants=True)`.
+
+    Raises:
+      TypeError: something is not plain data.
+    """
+    return json.dumps(value)
+
+
+def from_json(text: str | bytes, *, source: str | Path, constants: bool = False) -> Any:
     """Reads strict JSON.
 
     Args:
       text: the document; bytes are UTF-8.
       source: what the error message calls it.
+      constants: take `NaN`, `Infinity` and `-Infinity`, as Python's own `json` writes them.
 
     Raises:
-      ValueError: it is not UTF-8 or not JSON, holds NaN or a number that is infinite as a float, or
-        is nested too deeply.
+      ValueError: it is not UTF-8 or not JSON, holds NaN or a number that is infinite as a float, an
+        object has one name twice, or it is nested too deeply.
     """
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
+    def constant(name: str) -> float:
+        if constants:
+            return float(name)
+        raise ValueError(f"{name} is not JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"{short(twice)} is there twice")
+        return found
 
     def finite(digits: str) -> float:
         number = float(digits)
@@ -41,7 +67,9 @@ def from_json(text: str | bytes, *, source: str | Path) -> Any:
 
     try:
         text = text if isinstance(text, str) else text.decode()
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
+        return json.loads(
+            text, parse_constant=constant, parse_float=finite, object_pairs_hook=unique
+        )
     except RecursionError:
         raise ValueError(f"{source} cannot be read: nested too deeply") from None
     except ValueError as error:

@@ -29,5 +29,6 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": _gelu,
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
 }
-"""By name: GELU in its exact form and in that of the hyperbolic tangent, and ReLU."""
+"""By name: GELU in its exact form and in that of the hyperbolic tangent, ReLU, and SiLU."""

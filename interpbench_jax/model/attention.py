@@ -44,13 +44,14 @@ def _matmul(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
     q, k, v = qkv
     d_head = q.shape[1]
     scores = jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") / math.sqrt(d_head)
-    weights = _softmax(scores, causal, padding)
+    weights = attention_softmax(scores, causal, padding)
     return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")
 
 
-def _softmax(
+def attention_softmax(
     scores: Float[Array, "head pos key batch"], causal: bool, padding: Padding
 ) -> Float[Array, "head pos key batch"]:
+    """Attention of scores: no weight on keys that are not to be seen."""
     if causal:
         seen = np.tril(np.ones(scores.shape[1:3], bool))[None, :, :, None]
         scores = jnp.where(seen, scores, -jnp.inf)
@@ -62,5 +63,5 @@ def _softmax(
 def _unrolled(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
     q, k, v = (part[0] for part in jnp.split(qkv, 3))  # slices' gradients would be padded and added
     scores = spelled_out_product("hepb,hekb->hpkb", q, k, "e") / math.sqrt(q.shape[1])
-    weights = _softmax(scores, causal, padding)
+    weights = attention_softmax(scores, causal, padding)
     return spelled_out_product("hpkb,hekb->hepb", weights, v, "e")

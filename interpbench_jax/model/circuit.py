@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.model.config import check_graph_size
 from interpbench_jax.model.graph import (
+    Edge,
     Graph,
     TransformerGraph,
     edge_name,
@@ -22,9 +23,6 @@ from interpbench_jax.model.graph import (
 # A graph that is not a transformer's is told by its names; more pairs would not fit into memory.
 _MOST_PAIRS = 10**8
 _NAMES = ("writers", "readers", "n_before")
-
-Edge = tuple[str, str]
-"""Names of a writer and a reader."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,15 @@ class Circuit:
     graph: Graph
     edges: frozenset[Edge]
     unobservable: frozenset[Edge] = frozenset()
+
+    def _repr_svg_(self) -> str:
+        """A drawing at head level, which notebooks show; unobservable edges are dashed."""
+        from interpbench_jax.model.circuit_svg import circuit_svg, standing_alone
+
+        seen = self.observable.head_edges
+        kinds = {"unobservable": self.head_edges - seen, "true": seen}
+        drawing = circuit_svg(self.graph, kinds, f"{len(self.head_edges)} edges")
+        return standing_alone(self.graph, {f"circuit: {len(self.head_edges)} edges": drawing})
 
     def __post_init__(self) -> None:
         """Checks that every edge exists in the graph, and unobservable ones in the circuit."""
@@ -106,6 +113,7 @@ class Circuit:
         graph = self.graph
         if isinstance(graph, TransformerGraph):
             described: dict[str, Any] = {"n_layers": graph.n_layers, "n_heads": graph.n_heads}
+            described |= {"parallel": True} if graph.parallel else {}
         else:
             described = {name: getattr(graph, name) for name in _NAMES}
         described["edges"] = [edge_name(*edge) for edge in self]
@@ -199,7 +207,10 @@ def _read_graph(data: dict[str, Any], start: str) -> Graph:
                     f"a circuit needs whole positive sizes, got {short(json.dumps(size))}"
                 )
         check_graph_size(n_layers, n_heads)
-        return transformer_graph(n_layers, n_heads)
+        parallel = data.get("parallel", False)
+        if type(parallel) is not bool:
+            raise ValueError(f"parallel must be true or false, got {short(json.dumps(parallel))}")
+        return transformer_graph(n_layers, n_heads, parallel=parallel)
     if not all(isinstance(data.get(name), list) for name in _NAMES):
         raise ValueError(
             f"not a circuit: neither n_layers and n_heads nor {', '.join(_NAMES)} in {start}"

@@ -11,18 +11,20 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.decoders.config import DecoderConfig
+from interpbench_jax.model.decoders.run import run_decoder
 from interpbench_jax.model.edge_patches import EdgePatchStream
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.interchanges import InterchangeStream, SourceStream
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
-from interpbench_jax.model.stream import ResidualStream
+from interpbench_jax.model.stream import ResidualStream, Stream
 from interpbench_jax.model.transformer import Params, Transformer, apply_transformer
 
 
 def forward(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | DecoderConfig,
     tokens: Int[Array | np.ndarray, "batch pos"],
     patch: Patch | None = None,
     *,
@@ -47,13 +49,13 @@ def forward(
     nudges = (nudge,) if isinstance(nudge, Nudge) else tuple(nudge or ())
     _check_inputs(config, tokens, patch, nudges)
     stream = ResidualStream(Graph.of(config), len(tokens), patch, nudges)
-    logits = apply_transformer(Transformer(config), params, tokens, stream)
+    logits = _run(params, config, tokens, stream)
     return logits.transpose(2, 1, 0), stream.writers().transpose(3, 2, 0, 1)
 
 
 def forward_from(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | DecoderConfig,
     tokens: Int[Array | np.ndarray, "batch pos"],
     stage: int,
     written: Float[Array, "batch pos writer d_model"],
@@ -67,8 +69,7 @@ def forward_from(
       params: weights.
       config: the model's shape; static.
       tokens: token ids.
-      stage: where to start; static. Twice the layer for its attention, one more for its MLP, and
-        the last stage is the unembedding; see `Graph.stages`.
+      stage: where to start; static; see `Graph.stages`.
       written: what every writer writes without a patch.
       patch: its mask is zero at all readers of earlier stages.
       only_there: whether it is zero at those of later stages, too, which then cost less.
@@ -77,15 +78,16 @@ def forward_from(
     graph = Graph.of(config)
     stream = ResidualStream(graph, len(tokens), patch, once=only_there)
     stream.write(written[:, :, : graph.writers_before(stage)].transpose(2, 3, 1, 0))
-    for layer in range((stage + 1) // 2):
-        stream.add_constant(jnp.asarray(params[f"blocks_{layer}"]["attn"]["b_O"]))
-    logits = apply_transformer(Transformer(config, start=stage), params, tokens, stream)
+    for layer in range(graph.layers_before(stage)):
+        if "b_O" in (weights := params[f"blocks_{layer}"]["attn"]):
+            stream.add_constant(jnp.asarray(weights["b_O"]))
+    logits = _run(params, config, tokens, stream, start=stage)
     return logits.transpose(2, 1, 0)
 
 
 def forward_interchanges(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | DecoderConfig,
     base: Int[Array | np.ndarray, "pair pos"],
     source: Int[Array | np.ndarray, "_ _"],
     masks: Float[Array, "intervention _ writer"],
@@ -123,22 +125,22 @@ def forward_interchanges(
             f"masks have shape {masks.shape}, expected [intervention, 1 or {len(base)}, "
             f"{graph.n_writers}]"
         )
-    module, tokens = Transformer(config), jnp.tile(base, (n, 1))
+    tokens = jnp.tile(base, (n, 1))
     if source_gradient:
         stream = InterchangeStream(graph, masks, detached)
         tokens = jnp.concatenate([jnp.asarray(source), tokens])
     else:
         given = SourceStream(graph)
-        apply_transformer(module, params, source, given)
+        _run(params, config, source, given)
         stream = InterchangeStream(graph, masks, detached, given=given.values)
-    logits = apply_transformer(module, params, tokens, stream)
+    logits = _run(params, config, tokens, stream)
     blocks = logits.reshape(*logits.shape[:2], -1, len(base))[:, :, -n:]  # the sources come first
     return blocks.transpose(2, 3, 1, 0)
 
 
 def forward_edge_patches(
     params: Params,
-    config: TransformerConfig,
+    config: TransformerConfig | DecoderConfig,
     base: Int[Array | np.ndarray, "pair pos"],
     source: Int[Array | np.ndarray, "_ _"],
     masks: Float[Array, "_ writer reader"],
@@ -167,12 +169,25 @@ def forward_edge_patches(
         raise ValueError(f"masks have shape {masks.shape}, expected {expected}")
     tokens = jnp.concatenate([jnp.asarray(source), jnp.asarray(base)])
     stream = EdgePatchStream(graph, masks)
-    logits = apply_transformer(Transformer(config), params, tokens, stream).transpose(2, 1, 0)
+    logits = _run(params, config, tokens, stream).transpose(2, 1, 0)
     return logits[: len(base)], logits[len(base) :]
 
 
+def _run(
+    params: Params,
+    config: TransformerConfig | DecoderConfig,
+    tokens: Array | np.ndarray,
+    stream: Stream,
+    start: int | None = None,
+) -> Float[Array, "d_vocab_out pos batch"]:
+    """Logits of the network that a config is of."""
+    if isinstance(config, DecoderConfig):
+        return run_decoder(params, config, jnp.asarray(tokens), stream, start)
+    return apply_transformer(Transformer(config, start), params, tokens, stream)
+
+
 def _check_pairs(
-    config: TransformerConfig, base: Array | np.ndarray, source: Array | np.ndarray
+    config: TransformerConfig | DecoderConfig, base: Array | np.ndarray, source: Array | np.ndarray
 ) -> None:
     if base.shape != source.shape:
         raise ValueError(f"base has shape {base.shape}, source {source.shape}; expected the same")
@@ -180,7 +195,7 @@ def _check_pairs(
 
 
 def _check_inputs(
-    config: TransformerConfig,
+    config: TransformerConfig | DecoderConfig,
     tokens: Array | np.ndarray,
     patch: Patch | None = None,
     nudges: Sequence[Nudge] = (),

@@ -17,6 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.decoders.config import DecoderConfig
+
+Edge = tuple[str, str]
+"""Names of a writer and a reader."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ class Graph:
                 raise ValueError(f"{reader} cannot read {n} of {len(self.writers)} writers")
 
     @staticmethod
-    def of(config: TransformerConfig) -> "TransformerGraph":
+    def of(config: TransformerConfig | DecoderConfig) -> "TransformerGraph":
         """The graph of a transformer."""
-        return transformer_graph(config.n_layers, config.n_heads)
+        parallel = isinstance(config, DecoderConfig) and config.parallel
+        return transformer_graph(config.n_layers, config.n_heads, parallel=parallel)
 
     @property
     def n_writers(self) -> int:
@@ -91,7 +96,8 @@ class Graph:
     def stages(self) -> Int[np.ndarray, " reader"]:
         """When each reader reads; those with the same writers before them read at once.
 
-        In a transformer 2 l for attention of layer l, then its MLP, 2 L for logits.
+        In a transformer 2 l for attention of layer l, then its MLP, 2 L for logits; where attention
+        and MLP are parallel, l for both, L for logits.
         """
         return np.array([self._moments.index(n) for n in self.n_before])
 
@@ -108,7 +114,8 @@ class Graph:
     def writer_groups(self) -> Bool[np.ndarray, "group writer"]:
         """Which writers write at once, as no reader comes between them.
 
-        In a transformer: the input, the heads of each layer, each MLP.
+        In a transformer: the input, the heads of each layer, each MLP; where attention and MLP are
+        parallel, the MLP is in the group of its layer's heads.
         """
         ends = sorted({0, *self.n_before, self.n_writers})
         place = np.arange(self.n_writers)
@@ -188,14 +195,30 @@ class TransformerGraph(Graph):
     Writers are `input` (token and position embedding), then per layer the heads `a{l}.h{h}` and the
     MLP `m{l}`. Readers are per layer all q `a{l}.h{h}<q>`, all k, all v, then the MLP `m{l}`, and
     `logits` last. Made by `Graph.of` or `transformer_graph`.
+
+    Attributes:
+      n_layers: blocks of heads and an MLP.
+      n_heads: heads per layer.
+      parallel: whether an MLP reads what the heads of its layer read, and none of them.
     """
 
     n_layers: int
     n_heads: int
+    parallel: bool = False
 
     def __repr__(self) -> str:
-        """All else follows from these two."""
-        return f"TransformerGraph(n_layers={self.n_layers}, n_heads={self.n_heads})"
+        """All else follows from these."""
+        parallel = ", parallel=True" if self.parallel else ""
+        return f"TransformerGraph(n_layers={self.n_layers}, n_heads={self.n_heads}{parallel})"
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """How many writers write at each step of a run: the input, a layer's heads, its MLP."""
+        return (1, *(self.n_heads, 1) * self.n_layers)
+
+    def layers_before(self, stage: int) -> int:
+        """Of how many layers the heads have written when a stage begins."""
+        return self.writers_before(stage) // (self.n_heads + 1)
 
     def attention_writers(self, layer: int) -> slice:
         """Where the heads of a layer stand among the writers."""
@@ -217,19 +240,24 @@ class TransformerGraph(Graph):
 
 
 @functools.cache
-def transformer_graph(n_layers: int, n_heads: int) -> TransformerGraph:
-    """The graph of a transformer of these sizes."""
+def transformer_graph(n_layers: int, n_heads: int, *, parallel: bool = False) -> TransformerGraph:
+    """The graph of a transformer of these sizes, with attention and MLP in turn or parallel."""
     writers, readers, n_before = ["input"], [], []
     for layer in range(n_layers):
         heads = [f"a{layer}.h{head}" for head in range(n_heads)]
         read = [f"{head}<{kind}>" for kind in "qkv" for head in heads]
         readers += [*read, f"m{layer}"]
-        n_before += [len(writers)] * len(read) + [len(writers) + n_heads]
+        n_before += [len(writers)] * len(read) + [len(writers) + (0 if parallel else n_heads)]
         writers += [*heads, f"m{layer}"]
     readers.append("logits")
     n_before.append(len(writers))
     return TransformerGraph(
-        tuple(writers), tuple(readers), tuple(n_before), n_layers=n_layers, n_heads=n_heads
+        tuple(writers),
+        tuple(readers),
+        tuple(n_before),
+        n_layers=n_layers,
+        n_heads=n_heads,
+        parallel=parallel,
     )
 
 

@@ -9,6 +9,7 @@ from interpbench_jax.model.activations import ACTIVATIONS
 from interpbench_jax.model.attention import Heads, Padding, attend
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.norms import layer_norm
 
 # `init_params` fills the weights in.
 _BLANK = nn.initializers.zeros
@@ -111,10 +112,7 @@ class LayerNorm(nn.Module):
         c = self.config
         scale = self.param("w", _BLANK, (c.d_model,))
         shift = self.param("b", _BLANK, (c.d_model,))
-        x = x - x.mean(-3, keepdims=True)
-        x = x / jnp.sqrt((x * x).mean(-3, keepdims=True) + c.layer_norm_eps)
-        fit = (1,) * (x.ndim - 3) + (c.d_model, 1, 1)
-        return x * scale.reshape(fit) + shift.reshape(fit)
+        return layer_norm(x, scale, shift, c.layer_norm_eps)
 
 
 class Unembed(nn.Module):

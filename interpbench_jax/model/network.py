@@ -1,5 +1,6 @@
 """What training, evaluation, discovery and scoring ask of a model, transformer or not."""
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.config import TransformerConfig
+from interpbench_jax.model.decoders.config import DecoderConfig
+from interpbench_jax.model.decoders.shapes import init_decoder
 from interpbench_jax.model.forward import (
     forward,
     forward_edge_patches,
@@ -16,6 +19,7 @@ from interpbench_jax.model.forward import (
     forward_interchanges,
 )
 from interpbench_jax.model.graph import Graph
+from interpbench_jax.model.indices import check_indices
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.transformer import Params, init_params
 
@@ -209,3 +213,28 @@ class TransformerNetwork(Network):
         return forward_from(
             params, self.config, tokens, stage, written, patch, only_there=only_there
         )
+
+
+@dataclass(frozen=True)
+class DecoderNetwork(TransformerNetwork):
+    """The decoder of a config. Runs are compiled, once for each shape of their arguments."""
+
+    config: DecoderConfig  # type: ignore[assignment]
+
+    def init(self, key: Array) -> Params:
+        """See `init_decoder`."""
+        return init_decoder(self.config, key)
+
+    def run(
+        self,
+        params: Params,
+        tokens: Tokens,
+        patch: Patch | None = None,
+        nudge: Nudge | None = None,
+    ) -> tuple[Logits, Written]:
+        """See `forward`."""
+        check_indices("the input has token", tokens, self.config.d_vocab)  # no values are traced
+        return _forward(params, self.config, tokens, patch, nudge=nudge)
+
+
+_forward = functools.partial(jax.jit, static_argnames="config")(forward)

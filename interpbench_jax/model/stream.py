@@ -82,7 +82,7 @@ class ResidualStream(Stream):
             self._node_mask = _rows_last(patch.mask)
             # Split at once and repeated here, where the batch is last: the gradients of slices
             # would be padded and added, and repeating earlier would cost a transpose.
-            ends = np.cumsum([group.sum() for group in graph.writer_groups])
+            ends = np.cumsum(graph.writes)
             repeats = n_rows // len(patch.source)
             self._sources = [
                 jnp.concatenate([part] * repeats, -1) for part in jnp.split(self._source, ends[:-1])

@@ -72,6 +72,20 @@ class FoundEdges(NamedTuple):
         """Share of the true edges that are found; NaN if there are none."""
         return _share(self.n_true, self.n_missed)
 
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; NaN if there are no edges of either kind."""
+        return _share(2 * self.n_true, self.n_missed + self.n_false)
+
+    def accuracy(self, n_edges: int) -> float:
+        """Share of edges that are rightly in the circuit or rightly not; NaN if there are none.
+
+        Args:
+          n_edges: how many are judged.
+        """
+        wrong = self.n_missed + self.n_false
+        return _share(n_edges - wrong, wrong)
+
 
 def circuits_of_size(
     scores: EdgeScores | NodeScores,
@@ -183,6 +197,32 @@ def found_edges(
             (graph.writers[writer], graph.head_readers[reader])
             for writer, reader in np.argwhere(judged)[tied]
         ),
+    )
+
+
+def compared_edges(found: Circuit, truth: Circuit, *, level: Level = "head") -> FoundEdges:
+    """Compares a circuit that comes without a ranking with the true one; no edges tie.
+
+    `input->logits` and edges that no patch can reveal are not looked at, nor are dead ends removed.
+
+    Args:
+      found: the circuit.
+      truth: the circuit to be found.
+      level: see `edge_roc`.
+
+    Raises:
+      ValueError: the two are of different graphs.
+    """
+    if found.graph != truth.graph:
+        raise ValueError(f"a circuit of {found.graph}, expected one of {truth.graph}")
+    judged = judged_edges(truth, level)
+    kept = (found.mask if level == "qkv" else found.head_mask)[judged]
+    true = true_edges(truth, level)[judged]
+    return FoundEdges(
+        n_true=float((kept & true).sum()),
+        n_missed=float((true & ~kept).sum()),
+        n_false=float((kept & ~true).sum()),
+        tied=frozenset(),
     )
 
 

@@ -226,14 +226,20 @@ def _round(
         params, optimizer_state, losses = step(params, optimizer_state, batch_key, learning_rate)
         return params, optimizer_state, key, total + losses
 
-    left = loop.max_batches - state.round * loop.round_batches
-    n_batches = jnp.minimum(left, loop.round_batches)
+    n_batches: Array | int = loop.round_batches
+    if (
+        loop.max_batches % loop.round_batches
+    ):  # else the number is static, and `vmap` needs no select
+        left = loop.max_batches - state.round * loop.round_batches
+        n_batches = jnp.minimum(left, loop.round_batches)
     carry = (state.params, state.optimizer_state, state.key, jnp.zeros(3))
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
     # Losses are of before each step: what the last one made of the weights is seen here only.
     scores, finite = scores_and_finiteness(params, model, validation)
     worst = worst_that_counts(scores, rates.weights)
+    if divided:  # a replica that rounds otherwise must not stop alone: the others would wait for it
+        worst, finite = jax.lax.pmin(worst, DATA), jax.lax.pmin(finite.astype(jnp.int32), DATA) > 0
     seen = History(losses, scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
     diverged = ~(jnp.isfinite(losses).all() & finite)

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 from interpbench_jax.model import Graph, TransformerConfig
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
 
+FORMAT = 1
+"""Version of the format that is written; see the README beside this file."""
+
 _T = TypeVar("_T")
 _KINDS = {str: "text", dict: "an object", list: "a list", bool: "true or false"}
 
@@ -16,12 +19,14 @@ class Description(NamedTuple):
     """What `config.json` says of a model.
 
     Attributes:
+      format: version of the format it was written in; 0 before versions were written.
       case: name of the case it was trained on.
       config: the shape of its weights.
       variables: what its aligned nodes hold.
       data: on what it was trained; None for models of earlier versions, whose card tells.
     """
 
+    format: int
     case: str
     config: TransformerConfig
     variables: tuple[AlignedVariable, ...]
@@ -31,6 +36,7 @@ class Description(NamedTuple):
 def describe(model: BenchmarkModel) -> dict[str, Any]:
     """Plain data from which `read_description` makes the same description."""
     return {
+        "format": FORMAT,
         "case": model.case,
         "model": asdict(model.config),
         "variables": [asdict(variable) for variable in model.variables],
@@ -45,9 +51,16 @@ def read_description(data: Any) -> Description:
       data: as JSON gives it.
 
     Raises:
-      ValueError: something is missing, unknown, of another type, or out of range.
+      ValueError: it is of a newer format, or something is missing, unknown, of another type, or out
+        of range.
     """
-    data = _record(data, "the content", required=("case", "model", "variables"), optional=("data",))
+    version = _read_format(_checked(data, dict, "the content"))
+    data = _record(
+        data,
+        "the content",
+        required=("case", "model", "variables"),
+        optional=("format", "data"),
+    )
     sizes = [field.name for field in fields(TransformerConfig) if field.default is MISSING]
     others = [field.name for field in fields(TransformerConfig) if field.default is not MISSING]
     config = TransformerConfig(**_record(data["model"], "model", required=sizes, optional=others))
@@ -55,7 +68,7 @@ def read_description(data: Any) -> Description:
     for variable in variables:
         Graph.of(config).writer_index(variable.node)
     record = _read_data(data["data"], config) if "data" in data else None
-    return Description(_checked(data["case"], str, "case"), config, variables, record)
+    return Description(version, _checked(data["case"], str, "case"), config, variables, record)
 
 
 def read_card(data: Any, config: TransformerConfig) -> dict[str, Any]:
@@ -97,6 +110,19 @@ def data_of_card(card: dict[str, Any], config: TransformerConfig) -> DataRecord:
         same_size=_checked(trained.get("same_size", False), bool, "same_size"),
         held_out=held_out,
     )
+
+
+def _read_format(data: dict[str, Any]) -> int:
+    """Looked at first: a newer format may differ in everything else."""
+    version = data.get("format", 0)
+    if type(version) is not int or version < 0:
+        raise ValueError(f"format is {short(version)}, expected a version such as {FORMAT}")
+    if version > FORMAT:
+        raise ValueError(
+            f"format is {short(version)}, this version of the package reads up to {FORMAT}; "
+            "a newer one reads it"
+        )
+    return version
 
 
 def _read_data(data: Any, config: TransformerConfig) -> DataRecord:

@@ -82,6 +82,15 @@ class BenchmarkModel:
     card: dict[str, Any] = field(repr=False)
     data: DataRecord = DataRecord()
 
+    def __repr__(self) -> str:
+        """Task, size and scores: what one wants to know at a glance."""
+        config, metrics = self.config, self.card.get("metrics", {})
+        names = {"accuracy": "accuracy", "edge_agreement_worst": "worst set of edges"}
+        scores = [f"{text} {metrics[key]:.4f}" for key, text in names.items() if key in metrics]
+        size = f"{config.n_layers} layers x {config.n_heads} heads x {config.d_model}"
+        circuit = f"circuit of {len(self.circuit.head_edges)} edges"
+        return f"BenchmarkModel({', '.join((f'task {self.case!r}', size, circuit, *scores))})"
+
     @property
     def graph(self) -> Graph:
         """Writers and readers of the model."""

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -66,9 +66,43 @@ def load_model(name: str | Path) -> BenchmarkModel:
     directory has them; directories of earlier versions have none.
 
     Raises:
-      ValueError: there is no such model, or a file is missing, damaged, too large, or not what it
-        should be; the message names the file.
+      ValueError: there is no such model, or a file is missing, damaged, too large, of a newer
+        format, or not what it should be; the message names the file.
     """
+    return _read_model(name)[0]
+
+
+class Inspection(NamedTuple):
+    """What a directory holds in which everything is as it should be.
+
+    Attributes:
+      case: name of the task.
+      format: version of the format.
+      n_weights: numbers in all weights.
+      n_edges: of the ground truth.
+      has_checksums: whether every file was compared with its checksum.
+    """
+
+    case: str
+    format: int
+    n_weights: int
+    n_edges: int
+    has_checksums: bool
+
+
+def inspect_model(name: str | Path) -> Inspection:
+    """Checks structure, shapes and checksums of a model, as `load_model` does.
+
+    Raises:
+      ValueError: as `load_model`.
+    """
+    model, version, has_checksums = _read_model(name)
+    n_weights = sum(map(math.prod, weight_shapes(model.config).values()))
+    return Inspection(model.case, version, n_weights, len(model.circuit), has_checksums)
+
+
+def _read_model(name: str | Path) -> tuple[BenchmarkModel, int, bool]:
+    """A model, the version of its format, and whether it has checksums."""
     bundled = every_bundled_name()
     directory = BUNDLED / str(name) if str(name) in bundled else Path(name)
     if not os.path.isdir(directory):
@@ -86,13 +120,13 @@ def load_model(name: str | Path) -> BenchmarkModel:
                 f"{directory / file} does not match its checksum: it was damaged, or changed by "
                 f"hand (then delete {_CHECKSUMS})"
             )
-        with _naming(directory / file):
+        with naming(directory / file):
             return parse(content)
 
     described = read(_CONFIG, lambda text: read_description(_json(text)))
     config = described.config
-    with _naming(directory / _CONFIG):
-        limit = _most_bytes(config)
+    with naming(directory / _CONFIG):
+        limit = largest_weights(config)
     circuit = read(_CIRCUIT, Circuit.from_json)
     if circuit.graph != Graph.of(config):
         raise ValueError(
@@ -100,7 +134,7 @@ def load_model(name: str | Path) -> BenchmarkModel:
         )
     card = read(_CARD, lambda text: read_card(_json(text), config))
     params = read(_WEIGHTS, lambda data: nested_params(_arrays(data), config), limit)
-    return BenchmarkModel(
+    model = BenchmarkModel(
         case=described.case,
         params=params,
         config=config,
@@ -109,6 +143,7 @@ def load_model(name: str | Path) -> BenchmarkModel:
         card=card,
         data=described.data or data_of_card(card, config),
     )
+    return model, described.format, checksums is not None
 
 
 def check_place(directory: Path) -> None:
@@ -188,7 +223,7 @@ def _swap(fresh: Path, directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _naming(file: Path) -> Iterator[None]:
+def naming(file: Path) -> Iterator[None]:
     """Puts the name of a file before what is wrong with its content."""
     try:
         yield
@@ -213,7 +248,7 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _most_bytes(config: TransformerConfig) -> int:
+def largest_weights(config: TransformerConfig) -> int:
     """How long a file with the weights of a model can be: in float64, after a header.
 
     Raises:

@@ -1,7 +1,12 @@
-"""TransformerLens state dicts <-> our parameters: names and shapes agree, the nesting differs."""
+"""TransformerLens state dicts and files <-> our parameters.
+
+With TransformerLens 3 names and shapes agree, and the nesting differs; see
+`transformer_lens_names` for those of 4.
+"""
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,6 +15,8 @@ from jaxtyping import Array
 
 from interpbench_jax.model import Params, TransformerConfig, weight_shapes
 from interpbench_jax.model.config import Activation
+from interpbench_jax.zoo.transformer_lens_names import Names, from_hooked, names_of, to_hooked
+from interpbench_jax.zoo.weight_files import read_weights, write_weights
 
 Normalization = Literal["LN", "LNPre"]
 """`normalization_type` in TransformerLens: LayerNorm with scales and shifts, or without them, since
@@ -29,8 +36,11 @@ def from_transformer_lens(
     normalization: Normalization | None,
     activation: Activation,
     layer_norm_eps: float = 1e-5,
+    n_heads: int | None = None,
 ) -> tuple[Params, TransformerConfig]:
     """Reads weights named as in TransformerLens, of a standard decoder.
+
+    The names are those of `HookedTransformer` (3), or of `NativeModel` or `TransformerBridge` (4).
 
     Sizes come from the shapes. What the weights do not tell has to be given, from the model's
     `cfg` there: a folded LayerNorm leaves no trace in them, nor does the activation.
@@ -44,6 +54,7 @@ def from_transformer_lens(
         `from_pretrained` loads are `LNPre`.
       activation: its `act_fn`; `gelu` there is the exact form, `gelu_new` our `gelu_tanh`.
       layer_norm_eps: its `eps`.
+      n_heads: its `n_heads`; needed with the names of 4, where shapes do not tell.
 
     Returns:
       The weights in float32, and their config.
@@ -56,7 +67,13 @@ def from_transformer_lens(
         raise ValueError(
             f"normalization must be one of {get_args(Normalization)} or None, got {normalization!r}"
         )
-    weights = {name: np.asarray(w) for name, w in state.items() if not _NOT_WEIGHTS.match(name)}
+    state = {name: w for name, w in state.items() if not _NOT_WEIGHTS.match(name)}
+    names = names_of(state)
+    if names != "hooked" and n_heads is None:
+        raise ValueError("weights have the names of TransformerLens 4; n_heads must be given")
+    weights = {name: np.asarray(w) for name, w in state.items()}
+    if names != "hooked" and n_heads is not None:
+        weights = to_hooked(state, names, n_heads)
     scales = [name for name in weights if _NORM.fullmatch(name)]
     if scales and normalization != "LN":
         raise ValueError(
@@ -69,6 +86,8 @@ def from_transformer_lens(
             "was folded, None if there is none, got 'LN'"
         )
     config = _read_config(weights, causal, normalization is not None, activation, layer_norm_eps)
+    if n_heads is not None and config.n_heads != n_heads:
+        raise ValueError(f"n_heads is {n_heads}, but the weights have {config.n_heads} heads")
     if normalization == "LNPre":
         weights |= {
             _their_name(path): np.ones(shape) if path[-1] == "w" else np.zeros(shape)
@@ -78,9 +97,77 @@ def from_transformer_lens(
     return nested_params(weights, config), config
 
 
-def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
-    """The inverse of `from_transformer_lens`: arrays by TransformerLens name."""
-    return {_their_name(path): np.asarray(w) for path, w in flatten_dict(params).items()}
+def to_transformer_lens(
+    params: Params, names: Names = "hooked", *, folded: bool = False
+) -> dict[str, np.ndarray]:
+    """The inverse of `from_transformer_lens`: arrays by TransformerLens name.
+
+    Args:
+      params: weights of a transformer.
+      names: those of `HookedTransformer` in 3 (`hooked`), or in 4 of `NativeModel` (`native`) or
+        `TransformerBridge` (`bridge`).
+      folded: whether scales and shifts of LayerNorm, which are 1 and 0, are left out: for a model
+        whose `normalization_type` is `LNPre` there.
+
+    Raises:
+      ValueError: names are `native`, and the output bias is not zero; or a scale or shift would be
+        left out that is not 1 or 0.
+    """
+    hooked = {_their_name(path): np.asarray(w) for path, w in flatten_dict(params).items()}
+    for name in [name for name in hooked if folded and _NORM.fullmatch(name)]:
+        if (hooked.pop(name) != name.endswith("w")).any():
+            raise ValueError(f"{name!r} is not folded: it has values other than 1 or 0")
+    return hooked if names == "hooked" else from_hooked(hooked, names)
+
+
+def load_transformer_lens(
+    file: str | Path,
+    *,
+    causal: bool,
+    normalization: Normalization | None,
+    activation: Activation,
+    layer_norm_eps: float = 1e-5,
+    n_heads: int | None = None,
+) -> tuple[Params, TransformerConfig]:
+    """As `from_transformer_lens`, from a file of a state dict.
+
+    Args:
+      file: `.npz`, `.safetensors`, or of `torch.save` (`.pt`, `.pth`, `.bin`). Nothing in it is
+        run.
+      causal: see `from_transformer_lens`, and all that follow.
+      normalization: see there.
+      activation: see there.
+      layer_norm_eps: see there.
+      n_heads: see there.
+
+    Raises:
+      ValueError: as `from_transformer_lens`, or the file cannot be read.
+    """
+    return from_transformer_lens(
+        read_weights(file),
+        causal=causal,
+        normalization=normalization,
+        activation=activation,
+        layer_norm_eps=layer_norm_eps,
+        n_heads=n_heads,
+    )
+
+
+def save_transformer_lens(
+    params: Params, file: str | Path, names: Names = "hooked", *, folded: bool = False
+) -> None:
+    """Writes weights to a file that TransformerLens can load after `torch.load` or the like.
+
+    Args:
+      params: weights of a transformer.
+      file: its suffix says in which form, see `load_transformer_lens`.
+      names: see `to_transformer_lens`.
+      folded: see there.
+
+    Raises:
+      ValueError: as `to_transformer_lens`, or the suffix is another.
+    """
+    write_weights(to_transformer_lens(params, names, folded=folded), file)
 
 
 def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) -> Params:
@@ -102,14 +189,19 @@ def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) 
         weight = weights[name]
         if weight.shape != shape:
             raise ValueError(f"weight {name!r} has shape {weight.shape}, expected {shape}")
-        params[path] = _as_float32(name, weight)
+        params[path] = as_float32(name, weight)
     for name in weights:
         if name not in expected:
             raise ValueError(f"unknown weight {name!r} of shape {weights[name].shape}")
     return unflatten_dict(params)
 
 
-def _as_float32(name: str, weight: np.ndarray) -> np.ndarray:
+def as_float32(name: str, weight: np.ndarray) -> np.ndarray:
+    """A copy of a weight in float32.
+
+    Raises:
+      ValueError: it is not of a floating-point type, or not finite in float32.
+    """
     if weight.dtype.name not in _FLOATS:
         raise ValueError(
             f"weight {name!r} has type {weight.dtype}, expected one of {', '.join(_FLOATS)}"

@@ -12,7 +12,6 @@ from markupsafe import escape
 
 from interpbench_jax.benchmark import Store, write_report
 from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
-from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.tables import (
@@ -23,6 +22,7 @@ from interpbench_jax.benchmark.report.tables import (
     to_markdown,
 )
 from interpbench_jax.model import Circuit
+from interpbench_jax.model.circuit_svg import circuit_svg, standing_alone
 from tests.benchmark.made_up import GRAPH, fill
 
 CASES = ["3", "13", "7", "4", "11", "20", "100"]  # attention 4, MLPs 2, one MLP 1

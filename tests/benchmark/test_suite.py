@@ -10,14 +10,15 @@ from interpbench_jax.benchmark.suite import suite_page, suite_row, summary
 from interpbench_jax.cli import main
 from interpbench_jax.cli.rescoring import differing
 from interpbench_jax.siit import SiitConfig
-from interpbench_jax.zoo import BAR, below_bar, bundled_names, load_model, score_again
+from interpbench_jax.zoo import BAR, below_bar, bundled_names, load_model, read_recipes, score_again
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_page_in_the_docs_is_that_of_the_bundled_models() -> None:
     rows = [suite_row(load_model(name)) for name in bundled_names()]
-    assert (DOCS / "suite.md").read_text() == suite_page(rows)
+    tasks = [recipe.task for recipe in read_recipes("suite")]
+    assert (DOCS / "suite.md").read_text() == suite_page(rows, tasks)
     assert (DOCS / "suite.png").stat().st_size > 10_000
 
 
@@ -26,8 +27,10 @@ def test_a_model_below_the_bar_is_named_with_what_it_misses() -> None:
     metrics = model.card["metrics"] | {"edge_agreement_worst": 0.98999}
     card = model.card | {"metrics": metrics, "weakest_edges": {"m0->a1.h2<v>": 0.5}}
     row = suite_row(replace(model, card=card))
-    assert summary([suite_row(model), row]) == ("1 of 2 models meet the bar. Those that do not: 3.")
-    below = suite_page([row]).split("## Below the bar")[1]
+    assert summary([suite_row(model), row], ["3", "4"]) == (
+        "1 of 2 models meet the bar. Those that do not: 3. Tasks without a model so far: 4."
+    )
+    below = suite_page([row], []).split("## Below the bar")[1]
     assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000" in below
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from interpbench_jax.alignment import align
 from interpbench_jax.cases import Case, case, get_case, sequences
-from interpbench_jax.compiler import compile_case
+from interpbench_jax.compiler import compile_case, haiku_to_params, params_to_haiku
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.tracr_stages import compile_with_tracr
 from interpbench_jax.model import forward
@@ -58,6 +58,18 @@ def test_equals_the_haiku_model(each_case: Case, tracr, inputs, outputs) -> None
     # Haiku's argmax is taken of rounding errors where the program is undefined.
     defined = np.abs(logits).max(-1) > 0.1
     assert (np.argmax(logits, -1) == haiku.unembedded_output)[defined].all()
+
+
+def test_haiku_weights_come_back_bit_by_bit(each_case: Case, tracr) -> None:
+    params, _ = haiku_to_params(tracr)
+    back, theirs = params_to_haiku(params, tracr), tracr.assembled.params
+    assert {module: set(weights) for module, weights in back.items()} == {
+        module: set(weights) for module, weights in theirs.items()
+    }
+    for module, weights in theirs.items():
+        for name, weight in weights.items():
+            assert back[module][name].dtype == weight.dtype
+            np.testing.assert_array_equal(back[module][name], weight)
 
 
 def test_the_argmax_of_deciding_weights_is_the_label(each_case: Case, outputs) -> None:

@@ -1,10 +1,12 @@
 """Certificates of bundled models, and the same figures by a path that shares no code with them."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.benchmark.verify import verify_claim, verify_edges
@@ -12,7 +14,7 @@ from interpbench_jax.cli import main
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import certificate, edge_judge
 from interpbench_jax.model import Circuit
-from interpbench_jax.zoo import evaluation_pairs, load_model
+from interpbench_jax.zoo import BAR, bundled_names, evaluation_pairs, load_model
 from interpbench_jax.zoo.store import BUNDLED
 from tests.model import numpy_reference
 from tests.models import untrained_model
@@ -28,10 +30,11 @@ def says(params, config, base, source, edges):
     return numpy_reference.forward(params, config, base, edges=patch, source=written)[0]
 
 
-def by_loops(model, compiled, pairs, edges):
+def by_loops(model, compiled, pairs, edges, *, clear_only=False):
     """Share of positions where model and compiled program agree, with edges of the model patched.
 
-    Edges of the program are renamed, one by one, by the nodes that hold its variables.
+    Edges of the program are renamed, one by one, by the nodes that hold its variables. With
+    `clear_only`, positions do not count at which the compiled program has no single answer.
     """
     node = {"input": "input", "logits": "logits"}
     node |= {variable.compiled_node: variable.node for variable in model.variables}
@@ -43,12 +46,16 @@ def by_loops(model, compiled, pairs, edges):
     rows = pairs.base, pairs.source
     found = says(model.params, model.config, *rows, edges)
     right = says(compiled.params, compiled.config, *rows, own)
+    weights = pairs.positions
     if compiled.categorical:
         undefined = np.abs(right).max(-1) < 0.1  # Tracr's zero vector stands for the first label
         agreed = found.argmax(-1) == np.where(undefined, 0, right.argmax(-1))
+        if clear_only:
+            highest = np.sort(right, -1)
+            weights = weights * (highest[..., -1] - highest[..., -2] > 0.1)
     else:
         agreed = np.abs(found[..., 0] - right[..., 0]) <= 0.05
-    return (agreed * pairs.positions).sum() / pairs.positions.sum()
+    return (agreed * weights).sum() / weights.sum()
 
 
 @pytest.mark.parametrize("name", ["3", pytest.param("13", marks=pytest.mark.slow)])
@@ -168,3 +175,42 @@ def test_a_broken_model_is_refused_by_name(capsys) -> None:
     broken = type(model)(**{**vars(model), "params": params})
     with pytest.raises(ValueError, match="NaN or infinity"):
         verify_edges(broken, n_pairs=100)
+
+
+# Drawn once, from all tasks.
+DRAWN = np.random.default_rng(2026).permutation(bundled_names())[:10].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DRAWN)
+def test_exported_weights_meet_the_bar_in_plain_loops(name: str) -> None:
+    """From the files, by a transformer in NumPy: sets of edges, single edges, all edges outside."""
+    model, compiled = load_model(name), compile_case(name)
+    with safe_open(BUNDLED / name / "model.safetensors", "numpy") as file:
+        flat = {weight: file.get_tensor(weight) for weight in file.keys()}
+    weights = {
+        "embed": {"W_E": flat["embed.W_E"]},
+        "pos_embed": {"W_pos": flat["pos_embed.W_pos"]},
+        "unembed": {part: flat[f"unembed.{part}"] for part in ("W_U", "b_U")},
+        **{
+            f"blocks_{layer}": {
+                block: {
+                    weight.rpartition(".")[2]: array
+                    for weight, array in flat.items()
+                    if weight.startswith(f"blocks.{layer}.{block}.")
+                }
+                for block in ("attn", "mlp")
+            }
+            for layer in range(model.config.n_layers)
+        },
+    }
+    model = replace(model, params=weights)
+    graph, truth = model.graph, model.circuit
+    pairs = evaluation_pairs(model, 32, 5).pairs
+    every = [(graph.writers[w], graph.readers[r]) for w, r in graph.edges]
+    outside = {edge for edge in every if edge not in truth.edges}
+    rng = np.random.default_rng(0)
+    drawn = [{edge for edge in every if rng.random() < share} for share in rng.random(20)]
+    for edges in (set(), outside, *({edge} for edge in truth.edges), *drawn):
+        found = by_loops(model, compiled, pairs, edges, clear_only=True)
+        assert found >= BAR["edge_agreement_worst"], edges

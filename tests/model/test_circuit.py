@@ -1,6 +1,7 @@
 """Circuits are sets of edges: set algebra, masks, merged heads, and their file format."""
 
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -253,3 +254,12 @@ def test_circuits_of_other_networks_are_stored_with_their_names():
         Circuit.from_json(text)
     with pytest.raises(ValueError, match="names must be text"):
         Circuit.from_json(found.to_json().replace('"x2"', "2"))
+
+
+def test_a_circuit_draws_itself_in_a_notebook() -> None:
+    graph = transformer_graph(2, 2)
+    edges = frozenset([("input", "a0.h0<q>"), ("input", "a0.h0<k>"), ("a0.h0", "logits")])
+    circuit = Circuit(graph, edges, frozenset([("a0.h0", "logits")]))
+    drawing = ElementTree.fromstring(circuit._repr_svg_())
+    classes = [path.get("class") for path in drawing.iter("{http://www.w3.org/2000/svg}path")]
+    assert classes.count("edge true") == classes.count("edge unobservable") == 1

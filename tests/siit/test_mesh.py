@@ -33,14 +33,14 @@ from tests.siit.test_train import MODEL, QUICK, copy_problem
 LARGE = dataclasses.replace(QUICK, batch_size=128)
 mesh = device_mesh(4, LARGE.batch_size)
 rounds = []
-crowd = members(LARGE, seeds=(0, 1, 2, 3))
-result = train_siit(copy_problem(), MODEL, crowd, mesh=mesh, on_round=rounds.append)
+population = members(LARGE, seeds=(0, 1, 2, 3))
+result = train_siit(copy_problem(), MODEL, population, mesh=mesh, on_round=rounds.append)
 shape = dict(mesh.shape)
 found = {"shape": shape, "losses": result.history.losses.tolist(), "rounds": len(rounds)}
 # As read from a checkpoint: nothing is left to be done, and all is on one device.
 finished = jax.device_put(jax.device_get(rounds[-1]._replace(key=0)), jax.local_devices()[0])
 finished = finished._replace(key=jax.random.split(jax.random.key(0), 4))
-again = train_siit(copy_problem(), MODEL, crowd, mesh=mesh, state=finished)
+again = train_siit(copy_problem(), MODEL, population, mesh=mesh, state=finished)
 assert again.worst.tolist() == result.worst.tolist()
 print(json.dumps(found | {"worst": result.worst.tolist()}))
 """
@@ -52,9 +52,9 @@ from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 LARGE = dataclasses.replace(QUICK, batch_size=128)
 mesh = device_mesh(4, LARGE.batch_size)
-crowd = members(LARGE, seeds=(0, 1, 2, 3))
+population = members(LARGE, seeds=(0, 1, 2, 3))
 problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)
-results = train_together(problems, models, crowd, mesh=mesh)
+results = train_together(problems, models, population, mesh=mesh)
 print(json.dumps([result.history.losses.tolist() for result in results]))
 """
 

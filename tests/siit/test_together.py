@@ -21,7 +21,7 @@ from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 LARGER = dataclasses.replace(MODEL, d_vocab=5, d_vocab_out=4, init_std=0.4)
 # Pairs, variables and free nodes patched are drawn alike, so that losses can be compared.
-CROWD = members(dataclasses.replace(QUICK, strict_sampling="all"), seeds=(0, 1))
+POPULATION = members(dataclasses.replace(QUICK, strict_sampling="all"), seeds=(0, 1))
 
 
 def larger_problem():
@@ -41,8 +41,8 @@ def larger_problem():
 def test_the_larger_case_learns_what_it_learns_alone() -> None:
     """It is as large as the common shape, so even the order of its batches is the same."""
     problems, models = [copy_problem(), larger_problem()], [MODEL, LARGER]
-    small, large = train_together(problems, models, CROWD)
-    alone = train_siit(problems[1], LARGER, CROWD)
+    small, large = train_together(problems, models, POPULATION)
+    alone = train_siit(problems[1], LARGER, POPULATION)
     np.testing.assert_allclose(large.history.losses, alone.history.losses, rtol=1e-3)
     np.testing.assert_allclose(large.worst, alone.worst, atol=0.05)
     assert small.scores.iia.shape == (2, 1) and large.scores.iia.shape == (2, 2)
@@ -64,10 +64,10 @@ def test_padding_takes_no_part() -> None:
     """Its weights stay, however long training goes on."""
     stacked = module._stacked([copy_problem(), larger_problem()])
     common = common_shape([MODEL, LARGER])
-    fresh = module._pad_state(init_states(CROWD, copy_problem(), MODEL), common, (2, 2, 0))
+    fresh = module._pad_state(init_states(POPULATION, copy_problem(), MODEL), common, (2, 2, 0))
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
-    loop = module.Loop.of(CROWD[0].config)
+    loop = module.Loop.of(POPULATION[0].config)
     after = module._advance(state, first, first, model=common, loop=loop, mesh=None)
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == NEVER).all()
@@ -92,4 +92,4 @@ def test_labels_and_values_are_not_trained_together() -> None:
         variable_targets=values.variable_targets.astype(float),
     )
     with pytest.raises(ValueError, match="all have labels or all have values"):
-        train_together([labels, values], [MODEL, one_output], CROWD)
+        train_together([labels, values], [MODEL, one_output], POPULATION)

@@ -186,13 +186,13 @@ def test_members_are_all_combinations() -> None:
 
 
 def test_rates_vary_within_a_population_without_recompiling() -> None:
-    crowd = members(QUICK, vary={"learning_rate": (1e-3, 1e-2), "iit_weight": (0.5, 2.0)})
-    together = train_siit(copy_problem(), MODEL, crowd)
+    population = members(QUICK, vary={"learning_rate": (1e-3, 1e-2), "iit_weight": (0.5, 2.0)})
+    together = train_siit(copy_problem(), MODEL, population)
     compiled = loop._advance._cache_size()  # type: ignore[attr-defined]
     rates = {"learning_rate": (1e-4, 2e-2), "iit_weight": (1.0, 3.0)}
     train_siit(copy_problem(), MODEL, members(QUICK, vary=rates))
     assert loop._advance._cache_size() == compiled  # type: ignore[attr-defined]
-    for place, member in enumerate(crowd):
+    for place, member in enumerate(population):
         alone = train_siit(copy_problem(), MODEL, [member])
         np.testing.assert_allclose(
             together.history.losses[place], alone.history.losses[0], rtol=1e-3
@@ -200,8 +200,8 @@ def test_rates_vary_within_a_population_without_recompiling() -> None:
 
 
 def test_one_member_diverges_and_the_other_goes_on() -> None:
-    crowd = members(QUICK, vary={"learning_rate": (1e30, 1e-2)})
-    result = train_siit(copy_problem(), MODEL, crowd)
+    population = members(QUICK, vary={"learning_rate": (1e30, 1e-2)})
+    result = train_siit(copy_problem(), MODEL, population)
     assert result.diverged.tolist() == [True, False]
     assert result.rounds.tolist() == [1, QUICK.n_rounds]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
@@ -246,9 +246,9 @@ def test_members_of_a_sweep_are_compared_by_what_counts_for_any() -> None:
     config = dataclasses.replace(
         QUICK, max_batches=3_000, round_batches=20, validation_pairs=64, iit_weight=0.0
     )
-    crowd = members(config, vary={"strict_weight": (0.0, 1.0)})
+    population = members(config, vary={"strict_weight": (0.0, 1.0)})
     states: list[TrainState] = []
-    result = train_siit(copy_problem(), MODEL, crowd, on_round=states.append)
+    result = train_siit(copy_problem(), MODEL, population, on_round=states.append)
     assert states[-1].done.tolist() == [True, True]
     siia = result.scores.siia.min(-1)
     assert result.scores.accuracy[0] >= config.threshold > siia[0]

@@ -27,7 +27,7 @@ from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
 from interpbench_jax.zoo.progress import progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
-CROWD = members(dataclasses.replace(QUICK, max_batches=60), seeds=(0, 1))
+POPULATION = members(dataclasses.replace(QUICK, max_batches=60), seeds=(0, 1))
 SETTINGS = {"case": "copy", "seeds": (0, 1)}
 
 
@@ -37,8 +37,8 @@ class Interrupted(Exception):
 
 def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     problem = copy_problem()
-    whole = train_siit(problem, MODEL, CROWD)
-    fresh = init_states(CROWD, problem, MODEL)
+    whole = train_siit(problem, MODEL, POPULATION)
+    fresh = init_states(POPULATION, problem, MODEL)
 
     def until_round(last: int, saved: Checkpoints):
         def on_round(state) -> None:
@@ -53,11 +53,11 @@ def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
         state = saved.latest(fresh)
         assert (0 if state is None else int(state.round.max())) == start
         with saved, pytest.raises(Interrupted):
-            train_siit(problem, MODEL, CROWD, state=state, on_round=until_round(end, saved))
+            train_siit(problem, MODEL, POPULATION, state=state, on_round=until_round(end, saved))
     with Checkpoints(tmp_path / "run", SETTINGS, resume=True) as saved:
         state = saved.latest(fresh)
         assert state is not None and int(state.round.max()) == 3
-        resumed = train_siit(problem, MODEL, CROWD, state=state)
+        resumed = train_siit(problem, MODEL, POPULATION, state=state)
     for ours, expected in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(ours, expected)
 
@@ -69,12 +69,12 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds a run with seeds = \[0, 1\], not \[0\]"):
         Checkpoints(tmp_path / "run", other, resume=True)
     with Checkpoints(tmp_path / "run", other, resume=False) as anew:
-        assert anew.latest(init_states(CROWD, copy_problem(), MODEL)) is None
+        assert anew.latest(init_states(POPULATION, copy_problem(), MODEL)) is None
 
 
 def test_a_state_without_its_settings_is_not_resumed(tmp_path: Path) -> None:
     """As a kill leaves it that came between the removal of one file and another."""
-    fresh, run = init_states(CROWD, copy_problem(), MODEL), tmp_path / "run"
+    fresh, run = init_states(POPULATION, copy_problem(), MODEL), tmp_path / "run"
     with Checkpoints(run, SETTINGS, resume=False) as saved:
         saved.save(fresh._replace(round=fresh.round + 3))
     assert rounds_stored(run) == 3
@@ -89,7 +89,7 @@ def test_a_state_without_its_settings_is_not_resumed(tmp_path: Path) -> None:
 def test_a_kill_while_a_run_is_removed_leaves_nothing_to_resume(
     tmp_path: Path, monkeypatch
 ) -> None:
-    fresh, run = init_states(CROWD, copy_problem(), MODEL), tmp_path / "run"
+    fresh, run = init_states(POPULATION, copy_problem(), MODEL), tmp_path / "run"
     with Checkpoints(run, SETTINGS, resume=False) as saved:
         saved.save(fresh)
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_trained_leaves_the_checkpoints_alone(tmp_path: Path, mon
 
 def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:
     rounds: list[TrainState] = []
-    train_siit(copy_problem(), MODEL, CROWD, on_round=rounds.append)
+    train_siit(copy_problem(), MODEL, POPULATION, on_round=rounds.append)
     progress = [progress_of(state, "copy", QUICK, None) for state in rounds[:4]]
     file = tmp_path / "metrics.jsonl"
     first = MetricsFile(file)
@@ -140,7 +140,7 @@ def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:
 
 def stored_run(directory: Path) -> tuple[TrainState, list[Path]]:
     """A run of two rounds; a fresh state, and the files of the rounds, the newest first."""
-    fresh = init_states(CROWD, copy_problem(), MODEL)
+    fresh = init_states(POPULATION, copy_problem(), MODEL)
     with Checkpoints(directory, SETTINGS, resume=False) as saved:
         for number in (1, 2):
             saved.save(fresh._replace(round=fresh.round + number))
@@ -236,10 +236,12 @@ def test_a_run_is_another_one_if_anything_that_decides_its_numbers_differs() -> 
         dataclasses.replace(case, compression=case.compression * 2),
         dataclasses.replace(case, sampler=Mixture(((0.5, last_half),))),
     ]
-    crowds = [CROWD, CROWD[:1], members(dataclasses.replace(QUICK, batch_size=8))]
-    runs = [describe_run([compile_case(one)], crowd) for one in cases for crowd in crowds]
-    assert len({json.dumps(run) for run in runs}) == len(cases) * len(crowds)
-    assert describe_run([compile_case(dataclasses.replace(case))], CROWD) == runs[0]
+    populations = [POPULATION, POPULATION[:1], members(dataclasses.replace(QUICK, batch_size=8))]
+    runs = [
+        describe_run([compile_case(one)], population) for one in cases for population in populations
+    ]
+    assert len({json.dumps(run) for run in runs}) == len(cases) * len(populations)
+    assert describe_run([compile_case(dataclasses.replace(case))], POPULATION) == runs[0]
 
 
 @pytest.mark.slow

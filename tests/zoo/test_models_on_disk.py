@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from interpbench_jax.zoo import bundled_names, every_bundled_name, load_model, save_model
-from interpbench_jax.zoo.store import BUNDLED, check_place
+from interpbench_jax.zoo.description import FORMAT, describe
+from interpbench_jax.zoo.store import BUNDLED, check_place, inspect_model
 from tests.models import untrained_model
 
 
@@ -161,3 +164,61 @@ def test_bundled_models_load_and_run(name: str, run) -> None:
 
 def test_cases_3_and_13_are_bundled() -> None:
     assert {"3", "13"} <= set(bundled_names())
+
+
+def test_a_model_says_what_it_is() -> None:
+    text = repr(load_model("3"))
+    assert text.startswith("BenchmarkModel(task '3', 2 layers x 4 heads x 12, circuit of 4 edges, ")
+    assert "accuracy 1.0000" in text and "\n" not in text
+
+
+def with_format(stored: Path, version: object) -> None:
+    """Says that a model is of another format, and of no checksum."""
+    config = json.loads((stored / "config.json").read_text())
+    config.pop("format")
+    described = config if version is None else config | {"format": version}
+    (stored / "config.json").write_text(json.dumps(described))
+    (stored / "checksums.json").unlink(missing_ok=True)
+
+
+def test_older_formats_are_read(stored: Path) -> None:
+    assert inspect_model(stored)[:2] == ("3", FORMAT)
+    for version, expected in ((0, 0), (None, 0)):
+        with_format(stored, version)
+        assert inspect_model(stored).format == expected
+        (stored / "config.json").write_text(json.dumps(describe(untrained_model())))
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (FORMAT + 1, f"format is {FORMAT + 1}, this version of the package reads up to {FORMAT}"),
+        (10**30, "format is 1000000000.*reads up to"),
+        (-1, "format is -1, expected a version"),
+        (True, "format is True, expected a version"),
+        ("1", "format is '1', expected a version"),
+        (1.0, "format is 1.0, expected a version"),
+    ],
+)
+def test_newer_formats_are_refused_by_their_number(stored: Path, version, message: str) -> None:
+    with_format(stored, version)
+    with pytest.raises(ValueError, match=message):
+        load_model(stored)
+
+
+def test_a_newer_format_is_refused_before_its_fields_are_looked_at(stored: Path) -> None:
+    (stored / "config.json").write_text('{"format": 99, "something": "new"}')
+    (stored / "checksums.json").unlink()
+    with pytest.raises(ValueError, match="a newer one reads it"):
+        load_model(stored)
+
+
+def test_every_field_is_documented(stored: Path) -> None:
+    text = (BUNDLED.parent / "README.md").read_text()
+    told = [json.loads((stored / f"{name}.json").read_text()) for name in ("config", "circuit")]
+    fields = {*told[0], *told[1], *told[0]["model"], *told[0]["data"], *told[0]["variables"][0]}
+    assert all(re.search(rf"`[^`]*\b{field}\b[^`]*`", text) for field in fields)
+    weights = safetensors.numpy.load_file(stored / "model.safetensors")
+    for name in weights:
+        assert f"`{name.rsplit('.', 1)[0].replace('.1.', '.N.').replace('.0.', '.N.')}." in text
+        assert name.rsplit(".", 1)[1] in text

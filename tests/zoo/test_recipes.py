@@ -12,9 +12,9 @@ from interpbench_jax.zoo import every_bundled_name, load_model, read_recipes, re
 def test_every_bundled_model_has_its_recipe_and_was_made_by_it() -> None:
     both = (*read_recipes("suite"), *read_recipes("comparison"))
     recipes = {recipe.name: recipe for recipe in both}
-    assert set(recipes) == set(every_bundled_name())
-    for name, recipe in recipes.items():
-        card = load_model(name).card
+    assert len(recipes) == len(both)
+    for name in every_bundled_name():
+        recipe, card = recipes[name], load_model(name).card
         made_of = [member for member in recipe.members() if member.seed == card["seed"]]
         # What cards of earlier versions lack had no meaning then.
         given = {key: value for key, value in card["config"].items() if key != "source_gradient"}

@@ -29,7 +29,7 @@ def write_page(found: Mapping[str, Any], file: Path) -> None:
         "sweep": _sweep,
     }
     parts = [section(found[name]) for name, section in sections.items() if name in found]
-    text = "\n\n".join(["# The experiments of the InterpBench paper on our models", *parts])
+    text = "\n\n".join(["# The experiments of the InterpBench paper", *parts])
     with replacing(file) as partial:
         partial.write_text(text + "\n")
 

@@ -163,8 +163,8 @@ def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
     axes = figure.subplots()
     drawn = False
     for place, entrant in enumerate(results.entrants):
-        if np.isnan(table[:, place]).all():
-            continue
+        if np.isnan(table[:, place]).all() or np.isnan(seconds[:, place]).all():
+            continue  # of what was found elsewhere nobody knows the time
         drawn = True
         of = look(place)
         x, y = np.nanmedian(seconds[:, place]), np.nanmean(table[:, place])

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from interpbench_jax.benchmark.draw import edge_kinds
-from interpbench_jax.benchmark.report.circuit_svg import circuit_svg, standing_alone
 from interpbench_jax.benchmark.report.plots import node_importances
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.roc_svg import roc_svg
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit, Graph
-from interpbench_jax.scoring import FoundEdges, found_circuit, found_edges
+from interpbench_jax.model.circuit_svg import circuit_svg, standing_alone
+from interpbench_jax.scoring import FoundEdges, compared_edges, found_circuit, found_edges
 
 Row = dict[str, Any]
 
@@ -95,6 +95,9 @@ def graphs(sections: Sequence[Row]) -> list[Graph]:
 
 def _found(row: Row, truth: Circuit) -> tuple[Circuit, FoundEdges]:
     scores = np.reshape(np.array(row["scores"], float), row["scores_shape"])
+    if row["selection"] == "given":
+        given = Circuit.from_mask(truth.graph, scores > 0)
+        return given, compared_edges(given, truth)
     how: Selection = "greedy" if row["selection"] == "greedy" else "top_n"
     circuit = found_circuit(scores, truth, selection=how)
     return circuit, found_edges(scores, truth, selection=how)

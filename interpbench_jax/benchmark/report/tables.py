@@ -23,7 +23,8 @@ def leaderboard(results: Results) -> list[Row]:
     """A row per entrant and kind of circuit, the best first: rank by edge AUROC, mean scores.
 
     All numbers are means over the cases that all ranked entrants have. An entrant that has a
-    result on fewer than half of the cases is not ranked; its means are over those it has.
+    result on fewer than half of the cases is not ranked; its means are over those it has. Circuits
+    that came without a ranking of edges have no AUROC and are not ranked.
     """
     rows = []
     for kind in KINDS:
@@ -32,13 +33,14 @@ def leaderboard(results: Results) -> list[Row]:
             continue
         scored = {score: results.table(score, models) for score in (*SCORES, "seconds")}
         there = ~np.isnan(scored["edge_auroc"])
+        known = there | ~np.isnan(scored["found_edges"])  # circuits without a ranking
         ranked = np.flatnonzero(there.mean(0) >= _RANKED_SHARE)
         common = there[:, ranked].all(1)
         names = [results.entrants[place] for place in ranked]
         places = {found.method: found for found in ranking(scored["edge_auroc"][:, ranked], names)}
-        for column in np.flatnonzero(there.any(0)):
+        for column in np.flatnonzero(known.any(0)):
             place = places.get(results.entrants[column])
-            ours = common if place is not None and common.any() else there[:, column]
+            ours = common if place is not None and common.any() else known[:, column]
             values = {score: _mean(table[ours, column]) for score, table in scored.items()}
             intervals = {} if place is None else place._asdict()
             rows.append(
@@ -75,6 +77,7 @@ def comparisons(results: Results) -> list[Row]:
 def by_case(results: Results) -> list[Row]:
     """A row per model and entrant, with every score, mean over seeds."""
     tables = {score: results.table(score, results.models) for score in (*SCORES, "seconds")}
+    known = ~np.isnan(tables["edge_auroc"]) | ~np.isnan(tables["found_edges"])
     return [
         {
             "model": model,
@@ -85,7 +88,7 @@ def by_case(results: Results) -> list[Row]:
         }
         for i, model in enumerate(results.models)
         for j, entrant in enumerate(results.entrants)
-        if not np.isnan(tables["edge_auroc"][i, j])
+        if known[i, j]
     ]
 
 
@@ -122,10 +125,11 @@ def inputs_needed(results: Results) -> list[Row]:
 
 
 def runtimes(results: Results) -> list[Row]:
-    """Per entrant and device, how long its runs took, over all models."""
+    """Per entrant and device, how long its runs took, over all models; of runs that were timed."""
     import polars as pl
 
-    grouped = results.done.group_by("entrant", "device", maintain_order=True).agg(
+    timed = results.done.filter(pl.col("seconds").is_not_null())
+    grouped = timed.group_by("entrant", "device", maintain_order=True).agg(
         runs=pl.len(),
         median_seconds=pl.col("seconds").median(),
         most_seconds=pl.col("seconds").max(),

@@ -8,7 +8,6 @@ from typing import Any
 import jinja2
 
 from interpbench_jax.benchmark.report import tables
-from interpbench_jax.benchmark.report.circuit_svg import MARKERS, nodes
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.plots import PLOTS, render
 from interpbench_jax.benchmark.report.results import KINDS, Results
@@ -16,6 +15,7 @@ from interpbench_jax.benchmark.report.roc_svg import curve_style
 from interpbench_jax.benchmark.report.sections import anchor, graphs, section
 from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.files import from_json, make_directory, replacing
+from interpbench_jax.model.circuit_svg import MARKERS, nodes
 
 _HERE = Path(__file__).parent
 

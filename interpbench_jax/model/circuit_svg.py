@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from markupsafe import escape
 
-from interpbench_jax.benchmark.draw import bend, node_places
 from interpbench_jax.files import fingerprint
-from interpbench_jax.model import Graph
-from interpbench_jax.model.circuit import Edge
+from interpbench_jax.model.graph import Edge, Graph
+from interpbench_jax.model.layout import bend, node_places
 
 _UNIT_X, _UNIT_Y, _MARGIN = 52, 46, 26
 _HALF_HEIGHT, _GAP = 10, 3

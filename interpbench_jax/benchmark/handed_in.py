@@ -1,0 +1,173 @@
+"""Files that other tools wrote: which there are, of which model, and what results call them."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from interpbench_jax.benchmark.entrants import Entry
+from interpbench_jax.benchmark.plan import ModelSource, named_model, stored_model
+from interpbench_jax.discovery import METHODS
+from interpbench_jax.zoo import BenchmarkModel, load_model
+from interpbench_jax.zoo.export import MANIFEST, read_manifest
+from interpbench_jax.zoo.formats import SUFFIXES, read_discovered
+from interpbench_jax.zoo.mib import IMPORTANCES
+
+_FOLDERS = "scores", "circuits"
+"""Where an exported model's scripts write to."""
+
+
+class HandedIn(NamedTuple):
+    """One file.
+
+    Attributes:
+      file: where it lies.
+      model: of which it says something.
+      facts: what the export of that model noted; None where the file lies elsewhere.
+    """
+
+    file: Path
+    model: ModelSource
+    facts: dict[str, Any] | None
+
+
+def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedIn]:
+    """Finds scores and circuits.
+
+    Args:
+      places: files; exported models, or directories of these, whose `scores` and `circuits` count;
+        or other directories, of which every file counts that could be one.
+      model: the model of all of them, by name or directory; by default the one that was exported to
+        the directory in which a file lies.
+
+    Raises:
+      ValueError: a place does not exist or holds no such file, a file's model is not known, or is
+        not the one that was exported.
+    """
+    told = None if model is None else named_model(model)
+    exported = functools.cache(_exported_model)
+    found: list[HandedIn] = []
+    for place in places:
+        if not place.exists():
+            raise ValueError(f"there is no {place}")
+        files = _files_in(place) if place.is_dir() else [place]
+        if not files:
+            raise ValueError(f"no scores in {place}; expected files {', '.join(SUFFIXES)}")
+        for file in files:
+            export = _export_of(file)
+            if told is not None:
+                found.append(HandedIn(file, told, None))
+            elif export is None:
+                raise ValueError(
+                    f"{file} lies in no folder that `interpbench export` wrote; name its model "
+                    "with --model"
+                )
+            else:
+                found.append(HandedIn(file, *exported(export)))
+    return found
+
+
+def entries_of(
+    files: Sequence[HandedIn],
+    *,
+    method: str | None = None,
+    selection: str = "usual",
+    **settings: Any,
+) -> list[Entry]:
+    """Reads files.
+
+    Args:
+      files: of `find_files`.
+      method: what results call what is in them; by default the name of the file (of its folder in
+        MIB's layout, and of the array in `scores.npz`), with the tool that a model was exported
+        for.
+      selection: how circuits are read off scores.
+      **settings: `ablation`, `seed` and `n_inputs`; those not given are the export's, or the usual
+        ones.
+
+    Returns:
+      What was found, those of one model together.
+
+    Raises:
+      ValueError: a file cannot be read, or two of them say different things of one model under one
+        name.
+    """
+    entries: dict[tuple[str, str], Entry] = {}
+    for handed in files:
+        noted = handed.facts or {}
+        how = {name: noted[name] for name in ("ablation", "seed", "n_inputs") if name in noted}
+        discovered = read_discovered(handed.file, _loaded(handed.model))
+        if method is not None and len(discovered) > 1:
+            raise ValueError(
+                f"{handed.file} has scores of {', '.join(discovered)}; they cannot all be called "
+                f"{method!r}"
+            )
+        for name, found in discovered.items():
+            entry = Entry(
+                model=handed.model,
+                method=method or _called(handed, name),
+                discovered=found,
+                file=handed.file,
+                selection=selection,
+                **how | settings,
+            )
+            place = entry.model.fingerprint, entry.method
+            before = entries.setdefault(place, entry)
+            if before.run.id != entry.run.id:
+                raise ValueError(
+                    f"{before.file} and {entry.file} differ, and are both what {entry.method!r} "
+                    f"found in model {entry.model.name}; give one of them another name"
+                )
+    first = list(dict.fromkeys(entry.model for entry in entries.values()))
+    return sorted(entries.values(), key=lambda entry: first.index(entry.model))
+
+
+def _files_in(directory: Path) -> list[Path]:
+    exports = sorted(file.parent for file in directory.rglob(MANIFEST))
+    roots = [export / folder for export in exports for folder in _FOLDERS]
+    if not exports:
+        roots = [directory]
+    return [file for root in roots for file in sorted(root.rglob("*")) if _could_be(file)]
+
+
+def _could_be(file: Path) -> bool:
+    return file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _export_of(file: Path) -> Path | None:
+    """The exported model in whose folder a file lies."""
+    folders: Iterator[Path] = iter(file.resolve().parents)
+    return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+
+
+def _exported_model(export: Path) -> tuple[ModelSource, dict[str, Any]]:
+    """The model that was exported to a folder, once it is known to be the same, and its facts."""
+    facts = read_manifest(export)
+    assert facts is not None, export
+    directory = facts.get("directory")
+    if directory is None:
+        model = named_model(facts["model"])
+    else:
+        model = stored_model(Path(str(directory)), facts["model"])
+    if model.fingerprint != facts["model_id"]:
+        raise ValueError(
+            f"{export / MANIFEST}: model {facts['model']} is no longer the one that was exported; "
+            "export it again, or name a model with --model"
+        )
+    return model, facts
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(source: ModelSource) -> BenchmarkModel:
+    assert source.directory is not None, source
+    return load_model(source.directory)
+
+
+def _called(handed: HandedIn, method: str) -> str:
+    file = handed.file
+    if not method:
+        in_mib = file.name.startswith(Path(IMPORTANCES).stem)
+        method = file.resolve().parents[1].name if in_mib else file.stem
+    if handed.facts is not None:
+        return f"{method} ({handed.facts['tool']})"
+    return f"{method} (file)" if method in METHODS else method

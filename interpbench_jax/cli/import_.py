@@ -1,0 +1,88 @@
+"""`interpbench import`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from interpbench_jax.cli.output import OUT, console, need_some
+from interpbench_jax.files import inside
+
+_HUB = "hub:"
+
+
+def import_(
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
+    *,
+    case: str | None = None,
+    truth: Literal["ours", "published"] = "ours",
+    revision: str | None = None,
+    out: Path = OUT / "imported",
+) -> None:
+    """Read models that InterpBench published, and write them as models of ours.
+
+    A model is a folder with `ll_model.pth`, `ll_model_cfg.pkl` and `edges.pkl`, or its name on the
+    Hugging Face Hub, such as `hub:3`. Nothing in these files is run. What is written can be
+    evaluated, audited and benchmarked as any other model.
+
+    Args:
+      models: folders, or names such as `hub:3`.
+      case: name of the task, if it is not the folder's; for a single model.
+      truth: the circuit that methods are scored against: `ours`, the task's; or `published`, to
+        repeat published numbers.
+      revision: of the Hub's repository, if not the usual commit.
+      out: where to write a directory for each model.
+    """
+    need_some(models, "model")
+    if case is not None and len(models) > 1:
+        raise ValueError(f"--case {case} is for one model, got {len(models)}")
+    from interpbench_jax.zoo import save_model
+    from interpbench_jax.zoo.hub import REPOSITORY, REVISION, fetch_published
+    from interpbench_jax.zoo.published import read_published
+    from interpbench_jax.zoo.store import check_place
+
+    if revision is not None and not any(name.startswith(_HUB) for name in models):
+        raise ValueError(f"--revision {revision} is for models of the Hub, such as hub:3")
+    revision = revision or REVISION
+    for name, place in _places(models, out).items():
+        check_place(place)
+        source = None
+        folder = Path(name)
+        if name.startswith(_HUB):
+            folder = fetch_published(name.removeprefix(_HUB), revision=revision)
+            source = {"from": name, "repository": REPOSITORY, "revision": revision}
+        found = read_published(folder, case=case, truth=truth, source=source)
+        save_model(found.model, place)
+        differences = [
+            f"{whose} {', '.join(edges)}"
+            for whose, edges in (
+                ("only published:", found.only_published),
+                ("only ours:", found.only_ours),
+            )
+            if edges
+        ]
+        console.print(
+            f"{name}: written to {place}; published edges and ours: "
+            f"{'; '.join(differences) or 'the same'}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _places(models: Sequence[str], out: Path) -> dict[str, Path]:
+    """Where each model goes, by its name on the command line.
+
+    Raises:
+      ValueError: two would go to one place, or a name is that of no folder.
+    """
+    places: dict[str, Path] = {}
+    for name in models:
+        is_hub = name.startswith(_HUB)
+        place = inside(out, name.removeprefix(_HUB) if is_hub else Path(name).resolve().name)
+        for other, taken in places.items():
+            if taken == place:
+                raise ValueError(f"{other} and {name} would both be written to {place}")
+        places[name] = place
+    return places

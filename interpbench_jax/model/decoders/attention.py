@@ -1,0 +1,68 @@
+"""Attention of decoders: positions told by turning, windows, capped scores.
+
+Axes as everywhere inside the model: features first, the batch last.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from interpbench_jax.model.decoders.config import Attention, DecoderConfig
+
+Heads = Float[Array, "head d_head pos batch"]
+
+
+def attend_back(q: Heads, k: Heads, v: Heads, attention: Attention, config: DecoderConfig) -> Heads:
+    """Softmax attention of every head to its own position and those before it.
+
+    Args:
+      q: queries, turned.
+      k: keys, turned; as many as queries.
+      v: values.
+      attention: how the layer looks back.
+      config: the scale of scores, and their cap.
+
+    Returns:
+      The attention-weighted values, before the output projection.
+    """
+    scale = config.attention_scale or config.d_head**-0.5
+    scores = capped(
+        jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") * scale, config.attention_cap
+    )
+    seen = _seen(q.shape[2], attention.window)[None, :, :, None]
+    weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=2)
+    return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")
+
+
+def turn(x: Heads, rotary: tuple[float, ...]) -> Heads:
+    """Turns pairs of dimensions by an angle that grows with the position.
+
+    Products of a query and a key then depend on how far they are apart.
+
+    Source: Su et al. 2021, RoFormer; in the layout of GPT-NeoX, where a pair's dimensions are not
+    neighbours.
+    """
+    if not rotary:
+        return x
+    n = len(rotary)
+    angles = np.asarray(rotary)[:, None] * np.arange(x.shape[2])
+    cos, sin = (jnp.asarray(f(angles)[None, :, :, None], jnp.float32) for f in (np.cos, np.sin))
+    first, second, rest = x[:, :n], x[:, n : 2 * n], x[:, 2 * n :]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin, rest], 1)
+
+
+def for_every_head(x: Float[Array, "kv_head ..."], n_heads: int) -> Float[Array, "head ..."]:
+    """Repeats what several consecutive heads share."""
+    return x if len(x) == n_heads else jnp.repeat(x, n_heads // len(x), 0)
+
+
+def capped(x: Array, cap: float | None) -> Array:
+    """Bends values so that they stay within a cap."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def _seen(n_pos: int, window: int | None) -> np.ndarray:
+    """Which keys each position sees, `[pos, key]`."""
+    distance = np.arange(n_pos)[:, None] - np.arange(n_pos)[None]
+    return (distance >= 0) & (distance < (n_pos if window is None else window))

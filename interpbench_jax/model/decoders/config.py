@@ -1,0 +1,156 @@
+"""The shape and kind of a decoder: what GPT-2, Pythia, Llama, Gemma and Qwen differ in."""
+
+import math
+from dataclasses import dataclass, fields
+from reprlib import repr as short  # of what may be a whole file
+from typing import Literal, get_args
+
+from interpbench_jax.model.config import check_graph_size
+
+Norm = Literal["layer_norm", "rms_norm"]
+DecoderActivation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+
+_LARGEST = 2**24  # of numbers of positions and tokens, and of widths
+_LARGEST_SCALE = 1e30  # finite in float32
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How the heads of one layer look back.
+
+    Attributes:
+      window: how many positions a head sees, its own included; `None` is all up to its own.
+      rotary: by how much each pair of a head's dimensions is turned from one position to the next,
+        in radians; the pairs are dimension `i` and `i + len(rotary)`, further dimensions stay as
+        they are. Empty where positions are not told by turning.
+    """
+
+    window: int | None = None
+    rotary: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the range of every field.
+
+        Raises:
+          ValueError: a field has a value that no model has.
+        """
+        if self.window is not None and (type(self.window) is not int or self.window < 1):
+            raise ValueError(f"window must be a positive integer, got {short(self.window)}")
+        if not all(type(turn) is float and math.isfinite(turn) for turn in self.rotary):
+            raise ValueError(f"rotary must be finite numbers, got {short(self.rotary)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Everything static about one decoder; hashable, so it can be a static argument of `jit`.
+
+    Attributes:
+      n_layers: blocks of attention and an MLP.
+      n_heads: heads per layer, which is how many queries there are.
+      n_kv_heads: how many keys and values there are; each is that of `n_heads / n_kv_heads`
+        consecutive heads.
+      d_model: width of the residual stream.
+      d_head: width of one head's queries, keys and values.
+      d_mlp: hidden units per MLP.
+      n_ctx: the longest sequence.
+      d_vocab: number of tokens.
+      norm: how what is read is normalised: to mean 0 and variance 1, then scaled and shifted; or
+        to mean square 1, then scaled.
+      norm_eps: added to the variance or mean square there.
+      activation: `gelu` is the exact form, `gelu_tanh` the approximation that GPT-2 uses.
+      gated: hidden units are a linear map times the activation of another one.
+      parallel: attention and MLP of a layer read the same, and the MLP no head of its layer.
+      post_norm: what a layer's attention writes is normalised, and what its MLP writes. A head
+        writes its share of that: its output, divided by the norm of the sum of all.
+      query_norm: queries and keys are normalised, with the scales of `rms_norm`.
+      learned_positions: an embedding of the position is added to that of the token.
+      tied: the unembedding is the embedding's transpose.
+      attention: how each layer looks back; one for all layers is the same as so many of it.
+      attention_scale: what products of queries and keys are multiplied by; by default
+        `1 / sqrt(d_head)`.
+      attention_cap: attention scores `s` become `cap * tanh(s / cap)`.
+      logit_cap: logits become that with this cap.
+      embedding_scale: what embedded tokens are multiplied by.
+      init_std: standard deviation of initial weights; biases start at zero, scales at one.
+    """
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    n_ctx: int
+    d_vocab: int
+    norm: Norm
+    norm_eps: float
+    activation: DecoderActivation
+    gated: bool = False
+    parallel: bool = False
+    post_norm: bool = False
+    query_norm: bool = False
+    learned_positions: bool = False
+    tied: bool = False
+    attention: tuple[Attention, ...] = (Attention(),)
+    attention_scale: float | None = None
+    attention_cap: float | None = None
+    logit_cap: float | None = None
+    embedding_scale: float = 1.0
+    init_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Checks the type and the range of every field, and that they fit.
+
+        Raises:
+          ValueError: a field has another type, or a value that no model has, or that the others do
+            not allow.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (type(value) is not int or not 1 <= value <= _LARGEST):
+                raise ValueError(
+                    f"{field.name} must be an integer from 1 to {_LARGEST}, got {short(value)}"
+                )
+            if field.type is bool and type(value) is not bool:
+                raise ValueError(f"{field.name} must be true or false, got {short(value)}")
+            may_be_scale = field.type is float or (field.type == float | None and value is not None)
+            if may_be_scale and not (type(value) is float and 0 < value < _LARGEST_SCALE):
+                raise ValueError(
+                    f"{field.name} must be positive and below {_LARGEST_SCALE}, got {short(value)}"
+                )
+        for name, value, known in (
+            ("norm", self.norm, get_args(Norm)),
+            ("activation", self.activation, get_args(DecoderActivation)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {known}, got {short(value)}")
+        check_graph_size(self.n_layers, self.n_heads)
+        if self.post_norm and self.norm != "rms_norm":
+            raise ValueError("post_norm needs norm 'rms_norm': a shift would be no writer's own")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"n_heads must be a multiple of n_kv_heads, got {self.n_heads} and "
+                f"{self.n_kv_heads}"
+            )
+        if len(self.attention) == 1:
+            object.__setattr__(self, "attention", self.attention * self.n_layers)
+        if len(self.attention) != self.n_layers:
+            raise ValueError(
+                f"attention must be told for each of {self.n_layers} layers, got "
+                f"{len(self.attention)}"
+            )
+        for attention in self.attention:
+            if 2 * len(attention.rotary) > self.d_head:
+                raise ValueError(
+                    f"{len(attention.rotary)} pairs are turned; a head has {self.d_head} dimensions"
+                )
+
+    @property
+    def d_vocab_out(self) -> int:
+        """Number of outputs: one per token."""
+        return self.d_vocab
+
+    @property
+    def pad(self) -> None:
+        """All sequences of a batch have one length."""
+        return None

@@ -1,0 +1,34 @@
+"""The exported model in TransformerLens 2 or 3, its inputs, and its loss."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+HERE = Path(__file__).parent
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+config = json.loads((HERE / "config.json").read_text())
+model = HookedTransformer(HookedTransformerConfig.from_dict({**config, "device": DEVICE}))
+with np.load(HERE / "weights.npz") as file:
+    weights = {name: torch.from_numpy(array).to(DEVICE) for name, array in file.items()}
+model.load_state_dict({**model.state_dict(), **weights})
+model.eval()
+
+with np.load(HERE / "inputs.npz") as file:
+    inputs = {name: torch.from_numpy(array).to(DEVICE) for name, array in file.items()}
+clean, corrupted, target, positions = (
+    inputs[name] for name in ("clean", "corrupted", "target", "positions")
+)
+
+
+def loss(logits, rows=slice(None)):
+    """Mean over inputs and counted positions; of some rows, their part of the sum over inputs."""
+    if target.is_floating_point():
+        values = (logits[..., 0] - target[rows]).abs()
+    else:
+        values = cross_entropy(logits.transpose(1, 2), target[rows], reduction="none")
+    return (values * positions[rows]).sum() / positions.sum()

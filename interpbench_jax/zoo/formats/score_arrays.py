@@ -1,0 +1,102 @@
+"""Our own `scores.npz`: an array of scores per method, beside the names of writers and readers."""
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interpbench_jax.files import replacing
+from interpbench_jax.model import Graph
+from interpbench_jax.zoo.formats.discovered import Discovered, Scores
+from interpbench_jax.zoo.formats.edge_names import quoted
+
+_NAMES = ("writers", "readers")
+# What `zipfile` raises where an archive is damaged, encrypted, or of a kind that it cannot read.
+_DAMAGED = zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError
+_MOST_ARRAYS = 1_000
+_MOST_NUMBERS = 2**27
+
+
+def write_score_arrays(file: Path, scores: Mapping[str, Scores], graph: Graph) -> None:
+    """Writes scores of several methods in one model; undone by `read_score_arrays`.
+
+    Args:
+      file: where to.
+      scores: of edges or writers, by the name of the method.
+      graph: of the model.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    arrays: dict[str, Any] = {**scores, **{name: np.array(getattr(graph, name)) for name in _NAMES}}
+    with replacing(file) as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
+    """Reads `scores.npz`; nothing in it can run code, and no array is larger than it says.
+
+    Args:
+      content: of the file.
+      graph: of the model.
+
+    Returns:
+      What each method found, by its name.
+
+    Raises:
+      ValueError: it is not such a file, is of another model's graph, or scores have another shape,
+        another type or NaN.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = _arrays(archive)
+    except _DAMAGED as error:
+        raise ValueError(f"not an npz file: {error}") from error
+    for kind in _NAMES:
+        if kind not in arrays:
+            raise ValueError(f"no array {kind!r}; expected scores as `interpbench discover` writes")
+        if tuple(arrays.pop(kind).tolist()) != getattr(graph, kind):
+            raise ValueError(f"{kind} are those of another model; this one is {graph}")
+    if not arrays:
+        raise ValueError("no scores of any method")
+    found = {}
+    for name, scores in arrays.items():
+        if scores.dtype.kind not in "iuf":
+            raise ValueError(f"scores of {quoted(name)} have type {scores.dtype}, expected numbers")
+        try:
+            found[name] = Discovered(graph=graph, scores=scores.astype(np.float64))
+        except ValueError as error:
+            raise ValueError(f"{quoted(name)}: {error}") from error
+    return found
+
+
+def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, once their sizes are known to be small."""
+    members = archive.infolist()
+    if len(members) > _MOST_ARRAYS:
+        raise ValueError(f"{len(members)} arrays, expected at most {_MOST_ARRAYS}")
+    arrays: dict[str, np.ndarray] = {}
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        if name in arrays:
+            raise ValueError(f"array {quoted(name)} is there twice")
+        with archive.open(member) as stream:
+            try:
+                version = np.lib.format.read_magic(stream)
+                reader = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }[version]
+                shape, _, dtype = reader(stream)
+            except (ValueError, KeyError) as error:
+                raise ValueError(f"{quoted(name)} is no array: {error}") from error
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize > 8 * _MOST_NUMBERS:
+            raise ValueError(f"array {quoted(name)} of {dtype} and shape {shape} is not of scores")
+        with archive.open(member) as stream:
+            arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays

@@ -1,0 +1,109 @@
+"""State dicts in files: NumPy's `.npz`, `.safetensors`, and what `torch.save` writes."""
+
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import repr as short  # of what may be a whole file
+
+import numpy as np
+import safetensors.numpy
+
+from interpbench_jax.files import opened, replacing
+from interpbench_jax.files.bounded import MEBIBYTE
+from interpbench_jax.zoo.mapped_safetensors import map_safetensors
+from interpbench_jax.zoo.torch_files import LARGEST, read_torch
+from interpbench_jax.zoo.torch_writing import write_torch
+
+TORCH = (".pt", ".pth", ".bin")
+_SUFFIXES = (".npz", ".safetensors", *TORCH)
+_MOST_COMPRESSED = 200  # times; weights hardly shrink, unless most of them are zero
+_MOST_AXES = 16
+
+
+def read_weights(file: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a state dict by name. Nothing in the file is run.
+
+    Args:
+      file: `.npz`, `.safetensors`, or a torch file (`.pt`, `.pth`, `.bin`) of a state dict.
+
+    Raises:
+      ValueError: there is no such file, its suffix is another, it is damaged, or it holds anything
+        but arrays of numbers by name; the message names the file.
+    """
+    file = Path(file)
+    _check_suffix(file)
+    try:
+        if file.suffix == ".npz":
+            return _read_npz(file)
+        if file.suffix == ".safetensors":
+            return map_safetensors(file)
+        state = read_torch(file)
+    except FileNotFoundError:
+        raise ValueError(f"{file} is missing") from None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ValueError(f"{file} does not hold a state dict: it is a {type(state).__name__}")
+    for name, value in state.items():
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{file}: {short(name)} is a {type(value).__name__}, not a tensor")
+    return dict(state)
+
+
+def write_weights(weights: Mapping[str, np.ndarray], file: str | Path) -> None:
+    """Writes arrays by name, in the form that the suffix says; `read_weights` reads the same.
+
+    Raises:
+      ValueError: the suffix is none of `read_weights`.
+      OSError: the directory cannot be written to.
+    """
+    file = Path(file)
+    _check_suffix(file)
+    plain = {name: np.ascontiguousarray(weight) for name, weight in weights.items()}
+    with replacing(file) as partial:
+        if file.suffix == ".npz":
+            np.savez(partial, **plain)  # type: ignore[arg-type]
+        elif file.suffix == ".safetensors":
+            safetensors.numpy.save_file(plain, partial)
+        else:
+            write_torch(plain, partial)
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix not in _SUFFIXES:
+        raise ValueError(f"{file}: expected a suffix of {', '.join(_SUFFIXES)}")
+
+
+def _read_npz(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an archive, once their sizes are known to be what they say and not absurd."""
+    with opened(file, limit=LARGEST) as (stream, size):
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                entries = archive.infolist()
+                if sum(e.file_size for e in entries) > _MOST_COMPRESSED * size + MEBIBYTE:
+                    raise ValueError("it would be too large, uncompressed")
+                return {
+                    entry.filename.removesuffix(".npy"): _read_npy(archive, entry)
+                    for entry in entries
+                }
+        except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as e:
+            raise ValueError(f"{file} cannot be read: {str(e)[:500]}") from e
+
+
+def _read_npy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    name = short(entry.filename)
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        if version not in readers:
+            raise ValueError(f"{name} is of version {version}")
+        shape, by_columns, dtype = readers[version](stream)
+        if dtype.kind not in "fiub" or len(shape) > _MOST_AXES or min(shape, default=0) < 0:
+            raise ValueError(f"{name} holds {dtype} of shape {short(shape)}")
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if n_bytes != entry.file_size - stream.tell():
+            raise ValueError(f"{name} is not as long as its shape {short(shape)} says")
+        flat = np.frombuffer(stream.read(n_bytes), dtype)
+    return flat.reshape(shape, order="F" if by_columns else "C")

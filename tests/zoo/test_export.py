@@ -1,0 +1,152 @@
+"""Exports are complete, readable with NumPy alone, and refused where a tool cannot use them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast, get_args
+
+import numpy as np
+import pytest
+from flax.traverse_util import unflatten_dict
+
+from interpbench_jax.benchmark import make_contrast
+from interpbench_jax.benchmark.keys import key_of
+from interpbench_jax.files import write_json
+from interpbench_jax.model import forward
+from interpbench_jax.zoo import load_model
+from interpbench_jax.zoo.export import (
+    Tool,
+    check_export,
+    named_tool,
+    read_manifest,
+    transformer_lens_config,
+    write_export,
+)
+from interpbench_jax.zoo.formats import read_discovered
+from interpbench_jax.zoo.mib import mib_name, shortcomings, submission_folder
+from tests.model import numpy_reference
+
+FACTS = {"model": "3", "model_id": "abc", "ablation": "resample", "seed": 0, "n_inputs": 20}
+
+
+@pytest.fixture(scope="module")
+def case_3() -> Any:
+    model = load_model("3")
+    return model, make_contrast(model, key_of(0, "inputs", "3"), n_inputs=20)
+
+
+@pytest.mark.parametrize("tool", get_args(Tool))
+def test_a_folder_is_complete(tmp_path: Path, tool: Tool, case_3: Any) -> None:
+    model, batch = case_3
+    write_export(model, batch, tmp_path / "3", tool, FACTS)
+    files = {file.name for file in (tmp_path / "3").iterdir()}
+    scripts, arrays = {"load.py", "run.py"}, {"weights.npz", "inputs.npz"}
+    assert files == scripts | arrays | {"config.json", "circuit.json", "README.md", "export.json"}
+    for name in scripts:
+        source = (tmp_path / "3" / name).read_text()
+        compile(source, name, "exec")
+        assert "interpbench_jax" not in source  # the other tool's environment does without us
+    manifest = read_manifest(tmp_path / "3")
+    assert manifest is not None and manifest.items() >= FACTS.items() and manifest["tool"] == tool
+    readme = (tmp_path / "3" / "README.md").read_text()
+    assert (
+        "--n-inputs 20 --seed 0" in readme and "{" not in readme and "interpbench score" in readme
+    )
+    truth = read_discovered(tmp_path / "3" / "circuit.json", model)[""]
+    assert truth.circuit is not None and truth.circuit.edges == model.circuit.edges
+
+
+def test_weights_config_and_inputs_say_all(tmp_path: Path, case_3: Any) -> None:
+    """An independent transformer makes the same outputs of the files alone."""
+    model, batch = case_3
+    write_export(model, batch, tmp_path, "transformer-lens", FACTS)
+    given = json.loads((tmp_path / "config.json").read_text())
+    weights, inputs = np.load(tmp_path / "weights.npz"), np.load(tmp_path / "inputs.npz")
+    nested = {tuple(n.replace("blocks.", "blocks_").split(".")): w for n, w in weights.items()}
+    sizes = {name: given[name] for name in ("n_layers", "n_heads", "d_model", "d_head")}
+    config = SimpleNamespace(
+        **sizes,
+        activation={"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}[given["act_fn"]],
+        causal=given["attention_dir"] == "causal",
+        layer_norm=given["normalization_type"] == "LN",
+        layer_norm_eps=given["eps"],
+        pad=None,
+    )
+    for name in ("clean", "corrupted"):
+        theirs, _ = numpy_reference.forward(unflatten_dict(nested), config, inputs[name])
+        ours, _ = forward(model.params, model.config, np.asarray(getattr(batch, name)))
+        np.testing.assert_allclose(theirs, ours, atol=1e-4)
+    assert inputs["target"].dtype == np.float32 and inputs["clean"].dtype == np.int64
+    np.testing.assert_array_equal(inputs["target"], batch.target)
+    np.testing.assert_array_equal(inputs["positions"], batch.positions)
+
+
+def test_config_in_the_words_of_transformer_lens() -> None:
+    config = load_model("3").config
+    found = transformer_lens_config(replace(config, activation="gelu_tanh", layer_norm=True))
+    assert (found["act_fn"], found["normalization_type"]) == ("gelu_new", "LN")
+    assert (found["attention_dir"], found["d_vocab_out"]) == ("causal", 1)
+    assert found["use_attn_result"] and found["use_split_qkv_input"] and found["use_hook_mlp_in"]
+    with pytest.raises(ValueError, match="pad is 1 and attention is not causal"):
+        transformer_lens_config(replace(config, pad=1, causal=False))
+    transformer_lens_config(replace(config, pad=1))  # what is padded comes last, and is not seen
+
+
+def test_positions_that_auto_circuit_cannot_count(case_3: Any) -> None:
+    model, batch = case_3
+    some = np.asarray(batch.positions).copy()
+    some[0, 2] = 0
+    with pytest.raises(ValueError, match=r"model 3 has other ones, such as \[0.0, 1.0, 0.0"):
+        check_export(model, batch._replace(positions=some), "auto-circuit")
+    check_export(model, batch._replace(positions=some), "eap-ig")
+    last = np.zeros_like(some)
+    last[:, -1] = 1
+    check_export(model, batch._replace(positions=last), "auto-circuit")
+
+
+def test_tools_are_named() -> None:
+    assert named_tool("mib") == "mib"
+    with pytest.raises(ValueError, match="unknown tool 'acdc'; known: eap-ig, auto-circuit"):
+        named_tool("acdc")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 9}, "is of version 9, expected at most 1"),
+        ({"model_id": 3}, "no str 'model_id'"),
+        ({"seed": True}, "no int 'seed'"),
+    ],
+)
+def test_manifests_that_are_none(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    assert read_manifest(tmp_path) is None
+    facts = {**FACTS, "version": 1, "tool": "mib", "case": "3"}
+    write_json(tmp_path / "export.json", facts | change)
+    with pytest.raises(ValueError, match=message):
+        read_manifest(tmp_path)
+    write_json(tmp_path / "export.json", [1])
+    with pytest.raises(ValueError, match="does not describe an export"):
+        read_manifest(tmp_path)
+
+
+def test_folders_of_mib() -> None:
+    assert mib_name("3", "3") == "3_interpbench-3"
+    assert mib_name("ioi_next_token", "out/my_model") == "ioi-next-token_interpbench-out-my-model"
+    assert submission_folder("eap_ig_inputs", "resample", "edge") == "eap-ig-inputs_patching_edge"
+    assert submission_folder("a/../b", "mean", "node") == "a-..-b_mean_node"
+    assert shortcomings(["ioi_gpt2", "mcqa_qwen2.5"]) == []
+    one = shortcomings(["ioi_gpt2"])
+    assert "at least 2 tasks, here is 1: ioi" in one[0] and "2 models, here is 1: gpt2" in one[1]
+    (ours,) = shortcomings(["3_interpbench-3", "13_interpbench-13"])
+    assert "no task and model 3_interpbench-3, 13_interpbench-13; it takes tasks ioi" in ours
+
+
+def test_scripts_are_short() -> None:
+    """What a user reads and changes; `load.py` is beside it."""
+    from interpbench_jax.zoo import export
+
+    folder = Path(cast(str, export.__file__)).parent / "export_scripts"
+    for script in folder.glob("run_*.py"):
+        lines = [line for line in script.read_text().splitlines() if line.strip()]
+        assert len(lines) <= 45, script.name
