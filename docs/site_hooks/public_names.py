@@ -1,6 +1,7 @@
 """Which names of the package are public, and what documents them; read from the source by `ast`."""
 
 import ast
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,14 @@ class PublicName:
     summary: str
 
 
+@functools.cache
 def packages() -> tuple[str, ...]:
     """All packages with an `__all__`, the whole one first."""
     found = sorted(file for file in PACKAGE.rglob("__init__.py") if _exported(_parse(file)))
     return tuple(_module_name(file) for file in found)
 
 
+@functools.cache
 def public_names(package: str) -> tuple[PublicName, ...]:
     """The names in the `__all__` of a package, in its order.
 
@@ -81,6 +84,9 @@ def _resolve(package: str, name: str, tree: ast.Module) -> PublicName:
         if further is None:
             summary = _documentation(defining, home, original)
             return PublicName(package, name, f"{home}.{original}", summary)
+        if further == (home, original):  # a module, offered as a name
+            module = f"{home}.{original}"
+            return PublicName(package, name, module, _first_paragraph(_parse(_file_of(module))))
         home, original = further
 
 
@@ -127,5 +133,6 @@ def _module_name(file: Path) -> str:
     return ".".join(file.parent.relative_to(ROOT).parts)
 
 
+@functools.cache
 def _parse(file: Path) -> ast.Module:
     return ast.parse(file.read_text())
