@@ -22,6 +22,7 @@ MOST_HELD = 2**28
 """A gibibyte of float32, for the clean inputs and again for what patches put in."""
 
 DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
+"""Names of what patches can put in: those of `evaluation.ABLATIONS`, and learnt constants."""
 
 
 def contrast_batch(

@@ -59,6 +59,7 @@ METHODS: dict[str, Method] = {
     "structural_prior": structural_prior,
     "oracle": oracle,
 }
+"""All methods by name."""
 
 Selection = Literal["top_n", "greedy"]
 """How a circuit is read off scores: the edges with the best scores, or a search from the logits

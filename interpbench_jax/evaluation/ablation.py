@@ -11,7 +11,11 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 
 Ablation = Literal["resample", "mean", "mean_per_position", "zero"]
+"""What takes the place of what a node wrote: its value on another input, its mean, its mean at each
+position, or zero."""
+
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
+"""Names of all ablations of a node."""
 
 
 def ablation_source(

@@ -29,6 +29,8 @@ from interpbench_jax.tasks import HELD_OUT, Pairs, Split, Task
 from interpbench_jax.tasks.task import Masks, Sources, Tokens
 
 N_RANDOM = 1_000
+"""Random sets of edges that a certificate draws."""
+
 N_RUNS = 256_000
 """Patched runs that each part of a certificate may take, about."""
 

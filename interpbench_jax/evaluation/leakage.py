@@ -16,6 +16,7 @@ from interpbench_jax.siit import SiitProblem, agreement
 
 # All subsets of 12 nodes.
 N_SUBSETS = 4_096
+"""The most sets of nodes of which all are patched; of more, so many are drawn."""
 
 Judge = Callable[[Bool[Array, "subset free"]], tuple[Array, Array]]
 """Agreement `[subset]`, and at each position `[subset, pos]`, when these nodes are patched."""

@@ -56,3 +56,4 @@ class Nudge(NamedTuple):
 
 
 Patch = NodePatch | EdgePatch
+"""An intervention on whole nodes or on single edges."""

@@ -11,6 +11,7 @@ from interpbench_jax.scoring.greedy import greedy_places
 from interpbench_jax.scoring.node_scores import By, edge_scores_of_nodes
 
 Level = Literal["head", "qkv"]
+"""Whether the edges into q, k and v of a head count as one (`head`) or as three (`qkv`)."""
 EdgeScores = Float[Array | np.ndarray, "writer reader"]
 NodeScores = Float[Array | np.ndarray, " writer"]
 

@@ -11,6 +11,7 @@ from interpbench_jax.model.network import Network, as_network
 
 # How close a regression output must be to count as right.
 TOLERANCE = 0.05
+"""Largest absolute error of an answer that counts as right, in tasks whose answers are values."""
 
 
 def task_loss(

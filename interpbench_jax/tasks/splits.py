@@ -18,6 +18,7 @@ PADDING = -1
 Sequences = Int[np.ndarray, "sequence length"]
 Pairs = Int[np.ndarray, "pair length"]
 Part = Literal["train", "validation", "test"]
+"""What a sequence is for: training, deciding when to stop, or the scores in the card."""
 
 HELD_OUT = 0.2
 """The usual share of sequences that are not trained on."""

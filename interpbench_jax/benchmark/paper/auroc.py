@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 METHODS: tuple[str, ...] = tuple(published()["methods"])
+"""The methods of the paper's main table."""
 
 
 def auroc_rows(results: "pl.DataFrame") -> list[dict[str, Any]]:

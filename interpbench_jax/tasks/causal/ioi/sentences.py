@@ -13,6 +13,8 @@ from interpbench_jax.tasks.causal.ioi.language import Language, words_language
 from interpbench_jax.tasks.causal.ioi.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 Corruption = Literal["abc", "names", "flip", "order"]
+"""How a corrupted sentence differs: three other names, two other names in the old roles, the other
+person acting, or the two introduced in the other order."""
 _SLOTS = ("{1}", "{2}", "{S}", "{place}", "{object}")
 
 Tokens = Int[np.ndarray, "sentence pos"]
