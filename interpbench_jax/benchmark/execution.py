@@ -22,24 +22,20 @@ from interpbench_jax.benchmark.own_method import find_method, method_label
 from interpbench_jax.benchmark.plan import (
     ModelSource,
     Run,
-    shared_vocabulary,
     stored_model,
     versions,
 )
 from interpbench_jax.benchmark.results_store import Store
+from interpbench_jax.benchmark.shared_shapes import in_shared_shape, rows_for
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.model import Circuit
-from interpbench_jax.model.vocabularies import pad_vocabularies
 from interpbench_jax.scoring import node_importance
 from interpbench_jax.scoring.items import EdgeScores, NodeScores, judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
-
-_ROWS = (200, 1_000)
-"""How many rows batches have: runs with fewer inputs share compiled programs."""
 
 
 def check_setup(runs: Sequence[Run]) -> None:
@@ -116,15 +112,16 @@ class Inputs:
             if stored_model(Path(source.directory), source.name) != source:
                 raise ValueError(f"{source.directory} has changed since the runs were planned")
         self._store.write_model(source.fingerprint, model_facts(model))
-        return _in_shared_shape(model)
+        return in_shared_shape(model)
 
     def _draw(
         self, source: ModelSource, ablation: str, seed: int, n_inputs: int, drawn: Drawn
     ) -> ContrastBatch:
         model = self.model(source)
         key = key_of(seed, drawn, model.case)
-        n_rows = next((rows for rows in _ROWS if rows >= n_inputs), n_inputs)
-        return make_contrast(model, key, n_inputs=n_inputs, ablation=ablation, n_rows=n_rows)
+        return make_contrast(
+            model, key, n_inputs=n_inputs, ablation=ablation, n_rows=rows_for(n_inputs)
+        )
 
     def of(self, run: Run, drawn: Drawn) -> ContrastBatch:
         """The inputs that a run's method works on, or those on which circuits are run."""
@@ -223,19 +220,6 @@ def _counts(model: BenchmarkModel) -> dict[str, Any]:
         "n_edges": int(judged.sum()),
         "n_true_edges": int((judged & true_edges(model.circuit, "head")).sum()),
     }
-
-
-def _in_shared_shape(model: BenchmarkModel) -> BenchmarkModel:
-    """The model with the sizes of `ModelSource.shape`, so that it shares compiled programs."""
-    d_vocab = shared_vocabulary(model.config.d_vocab)
-    d_vocab_out = shared_vocabulary(model.config.d_vocab_out)
-    return dataclasses.replace(
-        model,
-        params=pad_vocabularies(model.params, d_vocab=d_vocab, d_vocab_out=d_vocab_out),
-        config=dataclasses.replace(
-            model.config, d_vocab=d_vocab, d_vocab_out=d_vocab_out, init_std=1.0
-        ),
-    )
 
 
 def kind(model: BenchmarkModel) -> str:

@@ -35,7 +35,10 @@ _LARGEST_MODEL = 2**36
 _CODE = (
     *("alignment", "cases", "compiler", "discovery", "evaluation", "model", "scoring", "siit"),
     *("tasks", "zoo"),
-    *(f"benchmark/{name}.py" for name in ("execution", "findings", "keys", "measure")),
+    *(
+        f"benchmark/{name}.py"
+        for name in ("execution", "findings", "keys", "measure", "shared_shapes")
+    ),
     "discovery/structural_prior.json",
 )
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "scipy", "tracr-pypi")

@@ -49,6 +49,7 @@ def discover(
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.findings import check_inputs, methods_by_name, selection_of
     from interpbench_jax.benchmark.keys import key_of
+    from interpbench_jax.benchmark.shared_shapes import in_shared_shape, rows_for
     from interpbench_jax.discovery import named_loss
 
     # All settings are checked before any work.
@@ -57,7 +58,7 @@ def discover(
     selection_of("", selection)
     check_inputs(n_inputs=n_inputs, ablation=ablation)
     check_seed(seed)
-    loaded = load_models(models)
+    loaded = {name: in_shared_shape(model) for name, model in load_models(models).items()}
     losses = {
         name: None if loss is None else named_loss(loss, model.task.categorical)
         for name, model in loaded.items()
@@ -83,6 +84,7 @@ def discover(
                 n_inputs=n_inputs,
                 ablation=ablation,
                 loss=losses[name],
+                n_rows=rows_for(n_inputs),
             )
             for method in methods:
                 progress.update(task, description=f"{name}  {method}")

@@ -73,8 +73,8 @@ def test_the_last_round_is_shorter_where_batches_run_out() -> None:
         assert len(states) == rounds
         ends.append(states[-1])
     long, short = ends
-    for ours, expected in zip(
-        jax.tree.leaves(long.params), jax.tree.leaves(short.params), strict=True
-    ):
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    expected = dict(jax.tree_util.tree_leaves_with_path(short.params))
+    for path, ours in jax.tree_util.tree_leaves_with_path(long.params):
+        if path[-1].key != "b_K":  # adds the same to all scores: its gradient is rounding
+            np.testing.assert_allclose(ours, expected[path], atol=1e-5, err_msg=str(path))
     np.testing.assert_allclose(long.history.losses[0, 2], short.history.losses[0, 4], rtol=1e-3)
