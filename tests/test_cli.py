@@ -76,6 +76,7 @@ def test_train_writes_a_model_and_says_when_it_misses(
     assert card["config"]["patches"] == "edges"
 
 
+@pytest.mark.slow
 def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", "3", "--n-pairs", "500", "--edge-runs", "20000", "--json"])
     (found,) = json.loads(capsys.readouterr().out)
@@ -83,6 +84,7 @@ def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["node_effects"]) == 10
 
 
+@pytest.mark.slow
 def test_evaluate_says_when_no_effect_can_be_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_killed_process_loses_nothing_but_the_run_it_was_at(tmp_path: Path) ->
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_failures_are_shown_and_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,6 +82,7 @@ def test_the_model_on_disk_is_complete(trained: Path) -> None:
     assert model.task.decode(logits)[0][-1] in (0, 1)
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_searched_and_reported(
     trained: Path, years: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,6 +137,7 @@ def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch, capsys) -> No
     assert f"cannot write to {tmp_path}: Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_cases_of_one_shape_train_together(tmp_path: Path, capsys, wandb_runs) -> None:
     """8 and 20 share a shape; every case gets its own directory, and is skipped when resumed."""
     call = ["train", "8", "20", "--together", *TINY, "--out", str(tmp_path), "--log", "wandb"]

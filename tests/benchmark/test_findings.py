@@ -188,6 +188,7 @@ def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
         run_methods(model, (method,), batch)
 
 
+@pytest.mark.slow
 def test_optimal_constants_minimise_the_loss_that_is_given() -> None:
     """Those learnt for an answer that is off by one suit it better, and the right one worse."""
     model = load_model("3")

@@ -112,6 +112,7 @@ def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
         assert judge.judge(level, blocks, ~level.inside[None]).agreement < most
 
 
+@pytest.mark.slow
 def test_a_claim_that_leaves_a_needed_edge_out_is_seen() -> None:
     model = load_model("siit/3")
     less = Circuit(model.graph, model.circuit.edges - {("input", "m0")})

@@ -255,6 +255,7 @@ def test_the_loss_over_all_sets_of_edges_mends_it() -> None:
     assert right(params, EdgePatch, EDGE_SETS).tolist() == [1] * 8
 
 
+@pytest.mark.slow
 def test_siit_also_ends_in_such_networks_from_random_weights() -> None:
     """How many of them is left a range, as rounding may decide a run or two."""
     config = SiitConfig(

@@ -257,6 +257,7 @@ def test_where_the_algorithm_has_no_answer_nothing_counts() -> None:
     assert np.isfinite(agreed).all() and agreed.max() <= 1
 
 
+@pytest.mark.slow
 def test_cases_of_one_shape_are_trained_together_as_alone() -> None:
     config = dataclasses.replace(CONFIG, max_batches=10, round_batches=10)
     given = [problem(), problem(seed=7)]

@@ -81,6 +81,7 @@ def check(process: subprocess.Popen, shape: dict[str, int]) -> None:
     np.testing.assert_allclose(found["worst"], expected.worst, atol=0.05)
 
 
+@pytest.mark.slow
 def test_members_and_batches_over_eight_devices() -> None:
     check(start(8), {"population": 4, "data": 2})
 

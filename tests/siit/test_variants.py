@@ -76,6 +76,7 @@ def test_frozen_nodes_keep_their_weights() -> None:
             assert changed, name
 
 
+@pytest.mark.slow
 def test_no_gradient_passes_through_detached_nodes() -> None:
     problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
     batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
