@@ -22,6 +22,8 @@ _PROTOCOLS = range(2, 6)
 _MOST_STEPS = 300_000  # opcodes; a model with 1,000 weights has 35,000
 # After what is shared is counted as often as it occurs; so many characters count as a value.
 _MOST_VALUES, _CHARACTERS = 1_000_000, 16
+# Values that wait for what they are part of: Python writes lists and dicts a thousand at a time.
+_MOST_WAITING = 10_000
 _DEEPEST = 50
 _LONGEST_BYTES = 1_000  # written as text; longer ones would multiply what a file holds
 _SCALARS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -103,6 +105,8 @@ class _Machine:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(content)):
             if step >= _MOST_STEPS:
                 raise ValueError(f"the pickle has over {_MOST_STEPS} opcodes")
+            if len(self._stack) > _MOST_WAITING:
+                raise ValueError(f"the pickle has over {_MOST_WAITING} values in the making")
             name = opcode.name
             if name in _LITERALS:
                 if type(argument) is int and not -(2**63) <= argument < 2**64:
