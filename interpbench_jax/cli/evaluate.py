@@ -28,16 +28,20 @@ _FORMS = {
 }
 
 
+_DEFAULTS = 5_000, 256, 1_000_000, 1_000, 256_000, 1, None
+"""Of the options that say what is drawn, and where drawings go."""
+
+
 def evaluate(
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     *,
     recipe: str | None = None,
-    n_pairs: int = 5_000,
-    n_interventions: int = 256,
-    n_runs: int = 1_000_000,
-    n_sets: int = 1_000,
-    edge_runs: int = 256_000,
-    seed: int = 1,
+    n_pairs: int = _DEFAULTS[0],
+    n_interventions: int = _DEFAULTS[1],
+    n_runs: int = _DEFAULTS[2],
+    n_sets: int = _DEFAULTS[3],
+    edge_runs: int = _DEFAULTS[4],
+    seed: int = _DEFAULTS[5],
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
@@ -54,7 +58,8 @@ def evaluate(
     alone; and the effect of every node, where the targets of base and source differ.
 
     With `--recipe suite`, scores all models of the suite, or those that are named, as their cards
-    have it, and fails where a score differs from the card's; no other option but `--json` counts.
+    have it, and fails where a score differs from the card's. Cards say which pairs these are of, so
+    that no other option but `--json` goes with it.
 
     Args:
       models: bundled models by name, or directories.
@@ -73,6 +78,8 @@ def evaluate(
     from interpbench_jax.benchmark.verify import verify_edges, verify_jointly, verify_model
 
     if recipe is not None:
+        if (n_pairs, n_interventions, n_runs, n_sets, edge_runs, seed, out) != _DEFAULTS:
+            raise ValueError("--recipe scores models as their cards do; only --json goes with it")
         return rescore(recipe, models, as_json=as_json)
     check_seed(seed)
     loaded = load_models(models)

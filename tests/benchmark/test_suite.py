@@ -59,6 +59,12 @@ def test_weights_give_the_scores_of_their_card(capsys: pytest.CaptureFixture[str
     assert row["differs"] == {} and row["metrics"].keys() >= BAR.keys()
 
 
+def test_options_that_cards_do_not_have_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "--recipe", "suite", "8", "--seed", "2"])
+    assert ended.value.code == 2 and "only --json goes with it" in capsys.readouterr().err
+
+
 def test_another_models_weights_do_not() -> None:
     card = load_model("3").card
     found = score_again(load_model("natural/3"), SiitConfig()).metrics
