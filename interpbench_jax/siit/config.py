@@ -50,7 +50,9 @@ class SiitConfig:
         of the circuit, and under edges outside only.
       outside_rows: share of the rows of a batch in which only edges outside are patched.
       single_rows: share of the rows in which one edge of the circuit is, beside some outside; in
-        the rest it is any set. These two, and the next three, are for `edges`.
+        the rest it is any set. These two, and the next four, are for `edges`.
+      single_focus: share of these edges that are drawn in proportion to how often the model was
+        wrong under a patch of each after the last round; the others are drawn evenly.
       edge_rows: about how many rows (a pair and a set of edges) are drawn to train on.
       checked_sets: random sets of edges that decide when to stop, beside every single edge and all
         edges outside at once.
@@ -117,6 +119,7 @@ class SiitConfig:
     min_length: int | None = None
     outside_rows: float = 0.25
     single_rows: float = 0.4
+    single_focus: float = 0.0
     edge_rows: int = 131_072
     checked_sets: int = 100
     checked_pairs: int = 256
@@ -154,7 +157,7 @@ class SiitConfig:
         for name in ("held_out", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        for name in ("outside_rows", "single_rows"):
+        for name in ("outside_rows", "single_rows", "single_focus"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share, got {getattr(self, name)}")
         if self.outside_rows + self.single_rows > 1:

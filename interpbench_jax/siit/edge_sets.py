@@ -63,6 +63,8 @@ class EdgeChecks(NamedTuple):
       targets: what the algorithm answers on the base under some sets of its edges; -1 or NaN where
         it has no answer.
       which: for each check its place among the targets.
+      alone: for each group of the circuit's edges, the first check that patches it and nothing
+        else; -1 if there is none.
     """
 
     masks: Float[Array, "check writer reader"]
@@ -71,6 +73,7 @@ class EdgeChecks(NamedTuple):
     positions: Float[Array, "pair pos"]
     targets: Num[Array, "target pair pos"]
     which: Int[Array, " check"]
+    alone: Int[Array, " group"]
 
 
 def sets_of_groups(
@@ -157,6 +160,27 @@ def draw_edge_sets(
     )
 
 
+def focus_on_wrong(
+    sets: EdgeSets, checks: EdgeChecks, agreement: Float[Array, " check"], share: float
+) -> EdgeSets:
+    """Draws single groups of edges more often where the model was wrong under their patches.
+
+    Args:
+      sets: to draw from; set 1 is the first group alone, and so on.
+      checks: by which the model was judged.
+      agreement: what came of each check; NaN where nothing has been judged yet.
+      share: of the draws that go by errors; the others are as before, and so are all of them where
+        there is no error.
+    """
+    wrong = jnp.where(checks.alone < 0, 0, 1 - jnp.nan_to_num(agreement[checks.alone], nan=1.0))
+    of_set = jnp.zeros_like(sets.single).at[1 + jnp.arange(len(wrong))].set(wrong, mode="drop")
+    by_error = sets.single * of_set
+    even = sets.single / jnp.maximum(sets.single.sum(), 1e-9)
+    share = jnp.where(by_error.sum() > 0, share, 0)
+    focused = (1 - share) * even + share * by_error / jnp.maximum(by_error.sum(), 1e-9)
+    return sets._replace(single=focused)
+
+
 def draw_outside(
     key: Array, outside: Float[Array, "writer reader"], share: Float[Array, " row"]
 ) -> Float[Array, "row writer reader"]:
@@ -215,7 +239,9 @@ def edge_checks(
       sets: which units each check patches.
     """
     own = group_masks(alignment)[0].astype(np.float32)
-    different, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
+    patched = level.groups_of(sets)
+    different, which = np.unique(patched, axis=0, return_inverse=True)
+    single = patched & ((patched.sum(1) == 1) & ~(sets & ~level.inside).any(1))[:, None]
     asked = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
     shape = (len(different), *pairs.base.shape)
     rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
@@ -226,6 +252,7 @@ def edge_checks(
         positions=jnp.asarray(pairs.positions),
         targets=_answer_sets(task.defined_answers, *rows, asked),
         which=jnp.asarray(which.reshape(-1)),
+        alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
     )
 
 

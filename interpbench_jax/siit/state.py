@@ -84,6 +84,7 @@ class Loop(NamedTuple):
     patches: Patches
     outside_rows: float
     single_rows: float
+    single_focus: float
     steps: Steps
     strict_sampling: StrictSampling
     variable_sampling: VariableSampling

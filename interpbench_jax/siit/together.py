@@ -222,6 +222,11 @@ def _padded_checks(
         positions=checks.positions[again],
         targets=_rows(checks.targets, max(len(other.targets) for other in others))[:, again],
         which=_rows(checks.which, n_checks),
+        alone=jnp.pad(
+            checks.alone,
+            (0, max(len(other.alone) for other in others) - len(checks.alone)),
+            constant_values=-1,
+        ),
     )
 
 

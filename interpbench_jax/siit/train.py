@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.edge_sets import focus_on_wrong
 from interpbench_jax.siit.edge_step import draw_edge_batch, own_rows, update_by_edges
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import (
@@ -217,6 +218,10 @@ def _round(
 ) -> TrainState:
     rates = state.rates
     take = _edge_step if loop.patches == "edges" else _node_step
+    if loop.single_focus and training.edges is not None and validation.checks is not None:
+        agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
+        edges = focus_on_wrong(training.edges, validation.checks, agreement, loop.single_focus)
+        training = training._replace(edges=edges)
     step = take(training, rates.weights, model, loop, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:

@@ -53,6 +53,7 @@ def test_scores_that_differ_from_the_card_are_told() -> None:
     assert found["accuracy"] == (1.0, 0.99) and found.keys() == {"accuracy", "siia"}
 
 
+@pytest.mark.slow
 def test_weights_give_the_scores_of_their_card(capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", "--recipe", "suite", "8", "--json"])
     (row,) = json.loads(capsys.readouterr().out)

@@ -170,7 +170,9 @@ def test_all_sequences_of_several_lengths() -> None:
     assert (found[:16, 2:] == PADDING).all() and (found[80:] != PADDING).all()
 
 
-@pytest.mark.parametrize("name", ["3", *BALANCED])
+@pytest.mark.parametrize(
+    "name", ["3", "5", *(pytest.param(n, marks=pytest.mark.slow) for n in BALANCED if n != "5")]
+)
 def test_each_length_is_as_likely_and_drawn_as_the_case_says(name: str) -> None:
     case = get_case(name)
     drawn = sample_sequences(case, 6_000, KEY, min_length=1)

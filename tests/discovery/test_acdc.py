@@ -82,7 +82,9 @@ def task(small, make_params, make_batch):
     return params, batch, acdc_circuits(params, small, batch, kl_to_clean, levels, order).kept
 
 
-@pytest.mark.parametrize("level", range(len(LEVELS)))
+@pytest.mark.parametrize(
+    "level", [0, 3, *(pytest.param(level, marks=pytest.mark.slow) for level in (1, 2))]
+)
 def test_agrees_with_a_slow_loop(small, task, level):
     params, batch, kept = task
     graph = Graph.of(small)
@@ -165,7 +167,7 @@ def test_one_edge_of_known_effect(make_params):
         np.testing.assert_array_equal(scores, expected)
 
 
-@pytest.mark.parametrize("at_once", [2, 5])
+@pytest.mark.parametrize("at_once", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_side_by_side_all_is_the_same(small, task, monkeypatch, at_once):
     """Two of five thresholds at once, or all; no run is made for edges that do not matter."""
     params, batch, _ = task

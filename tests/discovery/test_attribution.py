@@ -178,6 +178,7 @@ def test_node_attribution_is_the_gradient_of_the_node_mask(task):
     np.testing.assert_allclose(nap, gradient(jnp.zeros(7)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_led_path_takes_steps_of_one_length_down_the_distance(task):
     """Two steps: EAP at the clean input, and where one step of half the way leads."""
     params, config, batch = task

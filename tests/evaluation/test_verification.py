@@ -65,6 +65,7 @@ def test_evaluate_prints_json_and_draws(tmp_path: Path, capsys) -> None:
     assert [file.name for file in (tmp_path / "3").iterdir()] == ["node_effects.png"]
 
 
+@pytest.mark.slow
 def test_evaluate_prints_tables(capsys) -> None:
     main(ARGUMENTS)
     printed = capsys.readouterr().out

@@ -28,7 +28,7 @@ from interpbench_jax.siit import (
     usual_checks,
 )
 from interpbench_jax.siit import train as loop
-from interpbench_jax.siit.edge_sets import has_answer, sets_of_groups
+from interpbench_jax.siit.edge_sets import focus_on_wrong, has_answer, sets_of_groups
 from interpbench_jax.siit.problem import problem_of_pairs
 from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
 
@@ -192,16 +192,32 @@ def test_checks_are_all_outside_then_single_edges_then_random_sets() -> None:
 
 def test_training_by_edges_is_deterministic_and_can_be_resumed() -> None:
     given = problem()
-    whole = train_siit(given, MODEL, CONFIG, validation=given)
-    state = init_states(members(CONFIG), given, MODEL)
+    focused = dataclasses.replace(CONFIG, single_focus=0.5)
+    whole = train_siit(given, MODEL, focused, validation=given)
+    state = init_states(members(focused), given, MODEL)
     for _ in range(2):
-        state = loop.advance(state, given, given.take(slice(20)), model=MODEL, config=CONFIG)
+        state = loop.advance(state, given, given.take(slice(20)), model=MODEL, config=focused)
     for ours, theirs in zip(
         jax.tree.leaves(whole.history), jax.tree.leaves(state.history), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
     assert whole.scores.edges.shape == (1, len(given.checks.which))
     assert whole.worst[0] <= whole.scores.edges.min()
+
+
+def test_single_edges_are_drawn_more_often_where_the_model_was_wrong() -> None:
+    given = problem()
+    alone = np.asarray(given.checks.alone)
+    np.testing.assert_array_equal(alone, 1 + np.arange(N_GROUPS))  # after all edges outside
+    agreement = np.full(len(given.checks.which), 0.25)  # of others, which do not matter
+    agreement[alone] = [1, 0.9, 1, 0.7, 1]
+    focused = focus_on_wrong(given.edges, given.checks, jnp.asarray(agreement), 0.5)
+    chances = np.asarray(focused.single)
+    np.testing.assert_allclose(chances[1 : N_GROUPS + 1], [0.1, 0.225, 0.1, 0.475, 0.1], atol=1e-6)
+    assert not chances[0] and not chances[N_GROUPS + 1 :].any()
+    for same in (np.ones_like(agreement), np.full_like(agreement, np.nan)):
+        even = focus_on_wrong(given.edges, given.checks, jnp.asarray(same), 0.5).single
+        np.testing.assert_allclose(even[1 : N_GROUPS + 1], 0.2, atol=1e-6)
 
 
 def test_a_trained_model_agrees_under_every_set_of_edges() -> None:

@@ -60,6 +60,7 @@ def test_separate_steps_are_iit_then_strict_then_behaviour() -> None:
             np.testing.assert_allclose(ours, expected[path], atol=1e-5, err_msg=str(path))
 
 
+@pytest.mark.slow
 def test_the_last_round_is_shorter_where_batches_run_out() -> None:
     """Rounds are where the loop is looked at; they do not change what it does."""
     ends = []

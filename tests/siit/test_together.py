@@ -51,6 +51,7 @@ def test_the_larger_case_learns_what_it_learns_alone() -> None:
     assert small.params["unembed"]["b_U"].shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_the_smaller_case_reaches_its_threshold() -> None:
     config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20)
     problems, models = [copy_problem(), larger_problem()], [MODEL, LARGER]

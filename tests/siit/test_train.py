@@ -80,6 +80,7 @@ def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
     assert not np.allclose(losses[0], losses[1], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_accelerators_train_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """There, members are trained side by side, and one that is done waits for the others."""
     config = dataclasses.replace(QUICK, max_batches=200, round_batches=20)

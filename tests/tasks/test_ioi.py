@@ -264,6 +264,7 @@ def test_sentences_are_read_back() -> None:
         reader.choices(np.full((1, SENTENCES.rows.shape[1]), 5))
 
 
+@pytest.mark.slow
 def test_next_tokens_are_trained_beside_the_algorithm() -> None:
     plain, both = get_task("ioi"), get_task("ioi_next_token")
     pairs = both.pairs(both.split(0.2), "train", 20, jax.random.key(0))
