@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from interpbench_jax.model import init_params
 from interpbench_jax.siit import (
