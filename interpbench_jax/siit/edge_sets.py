@@ -176,8 +176,8 @@ def focus_on_wrong(
     of_set = jnp.zeros_like(sets.single).at[1 + jnp.arange(len(wrong))].set(wrong, mode="drop")
     by_error = sets.single * of_set
     even = sets.single / jnp.maximum(sets.single.sum(), 1e-9)
-    share = jnp.where(by_error.sum() > 0, share, 0)
-    focused = (1 - share) * even + share * by_error / jnp.maximum(by_error.sum(), 1e-9)
+    focus = jnp.where(by_error.sum() > 0, share, 0.0)
+    focused = (1 - focus) * even + focus * by_error / jnp.maximum(by_error.sum(), 1e-9)
     return sets._replace(single=focused)
 
 
