@@ -177,7 +177,14 @@ def test_findings_are_strict_json(tmp_path: Path) -> None:
     assert row["recall"] == 0
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in RUN_NOTHING_PATCHED])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=() if name in ("eap", "acdc") else pytest.mark.slow)
+        for name in METHODS
+        if name not in RUN_NOTHING_PATCHED
+    ],
+)
 def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
     """Of a model that is fine until it is patched."""
     model = load_model("3")

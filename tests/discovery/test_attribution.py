@@ -78,7 +78,7 @@ def test_the_gradient_of_the_mask(task, share):
         np.testing.assert_allclose(eap, scores, atol=1e-6)
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 3])
+@pytest.mark.parametrize("rows_at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("where", ["clean", "node patch", "edge mask"])
 def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
     """Four rows, one or three at a time; the loss is no sum over rows."""

@@ -47,7 +47,9 @@ def test_every_writer_alone(task):
     assert (np.abs(scores) > 1e-4).all()
 
 
-@pytest.mark.parametrize("stage", range(5))
+@pytest.mark.parametrize(
+    "stage", [1, 4, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 2, 3))]
+)
 def test_a_run_can_start_where_a_patch_begins(config, make_params, tokens, other_tokens, stage):
     """With every edge patched from that stage on; all three tiny models."""
     params, graph = make_params(config), Graph.of(config)

@@ -61,7 +61,9 @@ def test_agrees_with_one_patched_run_each(
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("closed", [False, True], ids=["open", "detached"])
+@pytest.mark.parametrize(
+    "closed", [pytest.param(False, marks=pytest.mark.slow), True], ids=["open", "detached"]
+)
 def test_gradients_into_the_source_agree(config, params, tokens, other_tokens, closed):
     graph = Graph.of(config)
     detached = jnp.arange(graph.n_writers) % 3 == 1

@@ -153,7 +153,13 @@ def test_every_bundled_model_has_its_checksums() -> None:
         assert (BUNDLED / name / "checksums.json").exists()
 
 
-@pytest.mark.parametrize("name", bundled_names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if place % 10 == 0 else pytest.mark.slow)
+        for place, name in enumerate(bundled_names())
+    ],
+)
 def test_bundled_models_load_and_run(name: str, run) -> None:
     model = load_model(name)
     tokens = np.zeros((2, model.config.n_ctx), np.int32)
