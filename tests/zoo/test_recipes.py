@@ -23,6 +23,11 @@ def test_every_bundled_model_has_its_recipe_and_was_made_by_it() -> None:
         )
 
 
+def test_every_recipe_has_settings_that_can_be_trained_by() -> None:
+    for name in recipe_names():
+        assert all(recipe.members() for recipe in read_recipes(name))
+
+
 def test_settings_of_a_table_change_its_preset(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(
@@ -63,7 +68,7 @@ def test_a_setting_out_of_range_names_the_model(tmp_path: Path) -> None:
 
 
 def test_unknown_recipes_and_models_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert recipe_names() == ("comparison", "suite")
+    assert recipe_names() == ("comparison", "published", "suite")
     for arguments, message in (
         (["--recipe", "nowhere"], "no recipe 'nowhere'"),
         (["3", "nowhere", "--recipe", "suite"], "has no model 'nowhere'"),
