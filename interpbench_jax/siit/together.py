@@ -9,6 +9,7 @@ the variables and free nodes are never drawn, and score as the behaviour does.
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxtyping import Array, Int
 
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.vocabularies import pad_vocabularies
+from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.edge_sets import EdgeChecks, EdgeSets
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import copy_everywhere, gather, spread_members
@@ -46,6 +48,8 @@ def train_together(
 ) -> list[TrainResult]:
     """Trains the members of every case at the same time; see `train_siit` for each.
 
+    Cases that are finished leave the group whenever half of it can go.
+
     Args:
       problems: one per case.
       models: their shapes, which may differ in vocabularies and initial scale only.
@@ -71,8 +75,12 @@ def train_together(
         state = spread_members(state, mesh, axis=1)
         seen, training, looked_at, both = copy_everywhere((seen, training, looked_at, both), mesh)
     loop = Loop.of(config)
+    group, given_to_group = np.arange(len(problems)), (training, looked_at)
     while not finished(seen, config):
-        state = _advance(state, training, looked_at, model=common, loop=loop, mesh=mesh)
+        if len(smaller := _group(seen, config)) < len(group):
+            group, given_to_group = smaller, _of_cases((training, looked_at), smaller)
+        own = _advance(_of_cases(state, group), *given_to_group, model=common, loop=loop, mesh=mesh)
+        state = jax.tree.map(lambda every, new: every.at[group].set(new), state, own)  # noqa: B023
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
@@ -80,6 +88,21 @@ def train_together(
         result_of(_unpad_state(own, model, validated_on), model, validated_on)
         for own, (_, validated_on), model in zip(states_by_case(seen), both, models, strict=True)
     ]
+
+
+def _group(state: TrainState, config: SiitConfig) -> Int[np.ndarray, " place"]:
+    """Places of the cases that train on, with some finished ones up to a power of two, or to all.
+
+    Few sizes, since every one of them is compiled.
+    """
+    over = np.array((state.done | (state.round >= config.n_rounds)).all(1))
+    size = 1 << (int((~over).sum()) - 1).bit_length()
+    return np.argsort(over, kind="stable")[:size]
+
+
+def _of_cases(tree: Any, places: Int[np.ndarray, " place"]) -> Any:
+    """Some of the entries of every array's leading axis."""
+    return jax.tree.map(lambda leaf: leaf[places], tree)
 
 
 def init_states_together(

@@ -61,6 +61,31 @@ def test_the_smaller_case_reaches_its_threshold() -> None:
     assert 0 < rounds < config.n_rounds
 
 
+def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one of three cases every answer is 0; the second group has room for the two others."""
+    config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
+    easy = copy_problem()
+    targets = ("base_target", "source_target", "variable_targets")
+    easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
+    problems, models = [copy_problem(), easy, copy_problem()], [MODEL] * 3
+    sizes, advance = [], module._advance
+
+    def watched(state, *given, **settings):
+        sizes.append(len(state.round))
+        return advance(state, *given, **settings)
+
+    monkeypatch.setattr(module, "_advance", watched)
+    shrinking = train_together(problems, models, members(config), validation=problems)
+    assert sizes == [3, 2, 2]
+    monkeypatch.setattr(module, "_group", lambda state, config: np.arange(3))
+    whole = train_together(problems, models, members(config), validation=problems)
+    assert sizes[3:] == [3, 3, 3]
+    for one, other in zip(shrinking, whole, strict=True):
+        np.testing.assert_allclose(one.history.losses, other.history.losses, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(one.rounds, other.rounds)
+        np.testing.assert_allclose(one.worst, other.worst, atol=0.02)
+
+
 def test_padding_takes_no_part() -> None:
     """Its weights stay, however long training goes on."""
     stacked = module._stacked([copy_problem(), larger_problem()])
