@@ -9,10 +9,12 @@ from rich.console import Console
 from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.certificates import print_audits, print_certificates
 from interpbench_jax.cli.models import load_models
-from interpbench_jax.files import read_text, to_json
+from interpbench_jax.files import to_json
 
 if TYPE_CHECKING:
     from interpbench_jax.evaluation import Audit, Certificate
+    from interpbench_jax.model import Circuit
+    from interpbench_jax.zoo import BenchmarkModel
 
 
 def audit(
@@ -38,7 +40,8 @@ def audit(
 
     Args:
       models: bundled models by name, or directories.
-      circuit: a file with a circuit, as `circuit.json` beside every model's weights.
+      circuit: a file with a circuit: `circuit.json` as beside every model's weights, a graph of
+        EAP-IG, or a list of edges in the names of EAP-IG, auto-circuit or TransformerLens.
       n_pairs: (base, source) pairs to draw, from sequences kept for tests.
       n_sets: random sets of edges.
       n_runs: patched runs that each part may take, about; where sets times pairs are more, every
@@ -47,32 +50,43 @@ def audit(
       as_json: print JSON instead of tables.
     """
     from interpbench_jax.benchmark.verify import verify_claim, verify_edges
-    from interpbench_jax.model import Circuit
 
     check_seed(seed)
-    claimed = None
-    if circuit is not None:
-        try:
-            claimed = Circuit.from_json(read_text(circuit))
-        except OSError as error:
-            raise ValueError(f"cannot read {circuit}: {error.strerror}") from error
-        except ValueError as error:
-            raise ValueError(f"{circuit}: {error}") from error
     settings = {"n_pairs": n_pairs, "n_random": n_sets, "n_runs": n_runs, "seed": seed}
     certificates: dict[str, Certificate] = {}
     audits: dict[str, Audit] = {}
-    for name, model in load_models(models).items():
+    loaded = load_models(models)
+    claims = {} if circuit is None else {n: _read_claim(circuit, m) for n, m in loaded.items()}
+    for name, model in loaded.items():
         with Console(stderr=True).status(f"auditing {name}"):
-            if claimed is None:
+            if circuit is None:
                 certificates[name] = verify_edges(model, **settings)
             else:
-                audits[name] = verify_claim(model, claimed, **settings)
+                audits[name] = verify_claim(model, claims[name], **settings)
     if as_json:
         described = {name: one.describe() for name, one in certificates.items()}
         described |= {name: one.describe() for name, one in audits.items()}
         rows = [{"model": name, **one} for name, one in described.items()]
         print(to_json(rows, indent=1))
-    elif claimed is None:
+    elif circuit is None:
         print_certificates(certificates)
     else:
         print_audits(audits)
+
+
+def _read_claim(file: Path, model: "BenchmarkModel") -> "Circuit":
+    """The circuit in a file of any known format.
+
+    Raises:
+      ValueError: the file cannot be read, is of another model, or has scores only.
+    """
+    from interpbench_jax.zoo.formats import read_discovered
+
+    try:
+        found = read_discovered(file, model).values()
+    except OSError as error:
+        raise ValueError(f"cannot read {file}: {error.strerror}") from error
+    circuits = [one.circuit for one in found if one.circuit is not None]
+    if not circuits:
+        raise ValueError(f"{file} has scores but no circuit; `interpbench score` judges scores")
+    return circuits[0]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import certificate, edge_judge
 from interpbench_jax.model import Circuit
 from interpbench_jax.zoo import BAR, bundled_names, evaluation_pairs, load_model
+from interpbench_jax.zoo.formats import Discovered, to_eap_ig, write_edge_lines
 from interpbench_jax.zoo.store import BUNDLED
 from tests.model import numpy_reference
 from tests.models import untrained_model
@@ -152,10 +154,10 @@ def test_audit_prints_json(claim: list[str], capsys) -> None:
     ("arguments", "message"),
     [
         (["siit/3", "--circuit", "nowhere.json"], "cannot read nowhere.json: No such file"),
-        (["siit/3", "--circuit", __file__], "not a circuit"),
+        (["siit/3", "--circuit", __file__], "unknown suffix '.py'"),
         (
             ["siit/3", "--circuit", str(BUNDLED / "siit" / "21" / "circuit.json")],
-            "the circuit is for",
+            "a circuit of TransformerGraph(n_layers=4, n_heads=4), expected one of",
         ),
         (["siit/3", "--n-sets", "0"], "n_random must be at least 1, got 0"),
         (["siit/3", "--seed", "-1"], "a seed must be at least 0"),
@@ -168,6 +170,32 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message: str, capsys) 
     assert exit_info.value.code == 2
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
+
+
+def test_claims_come_in_the_files_of_other_tools(tmp_path: Path, monkeypatch, capsys) -> None:
+    model, judged = load_model("siit/3"), []
+    claim = Discovered(graph=model.graph, circuit=model.circuit)
+
+    def watched(model, circuit, **settings):
+        judged.append(circuit)
+        raise ValueError("seen")
+
+    monkeypatch.setattr("interpbench_jax.benchmark.verify.verify_claim", watched)
+    for name, text in (
+        ("edges.txt", write_edge_lines(model.circuit, naming="transformer-lens")),
+        ("graph.json", to_eap_ig(claim, d_model=model.config.d_model)),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(SystemExit):
+            main(["audit", "siit/3", "--circuit", str(tmp_path / name)])
+        assert capsys.readouterr().err.endswith("seen\n")
+    assert [found.edges for found in judged] == [model.circuit.edges] * 2
+    graph = model.graph
+    every = [f"{graph.writers[w]}->{graph.readers[r]},1" for w, r in graph.edges]
+    (tmp_path / "scores.csv").write_text("\n".join(["edge,score", *every]))
+    with pytest.raises(SystemExit):
+        main(["audit", "siit/3", "--circuit", str(tmp_path / "scores.csv")])
+    assert "scores but no circuit" in capsys.readouterr().err
 
 
 def test_a_broken_model_is_refused_by_name(capsys) -> None:
