@@ -148,8 +148,8 @@ def test_set_algebra_is_that_of_the_masks(left, right):
     [
         ("a7.h0->logits", "no writer 'a7.h0'"),
         ("input->a0.h0", "no reader 'a0.h0'"),
-        ("m0->a0.h0<q>", "m0->a0.h0<q> is no edge"),
-        ("a0.h0->a0.h1<v>", "a0.h0->a0.h1<v> is no edge"),
+        ("m0->a0.h0<q>", "m0->a0.h0<q> is not an edge"),
+        ("a0.h0->a0.h1<v>", "a0.h0->a0.h1<v> is not an edge"),
     ],
 )
 def test_edges_that_do_not_exist(edge, message):

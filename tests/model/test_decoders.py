@@ -226,8 +226,8 @@ def test_attribution_is_the_derivative_of_exact_patching(network, params, tokens
         ({"norm": "batch"}, "norm must be one of"),
         ({"activation": "mish"}, "activation must be one of"),
         ({"n_kv_heads": 4}, "n_heads must be a multiple of n_kv_heads, got 2 and 4"),
-        ({"attention": (Attention(),) * 3}, "told for each of 2 layers, got 3"),
-        ({"attention": (Attention(rotary=(1.0,) * 3),)}, "3 pairs are turned; a head has 4"),
+        ({"attention": (Attention(),) * 3}, "one entry or one per layer .2., got 3"),
+        ({"attention": (Attention(rotary=(1.0,) * 3),)}, "3 pairs of dimensions; a head has 4"),
         ({"post_norm": True, "norm": "layer_norm"}, "post_norm needs norm 'rms_norm'"),
     ],
 )

@@ -31,7 +31,7 @@ def logits_and_gradient(params, config, base, source, masks, way):
 
 @pytest.fixture
 def masks(config, tokens):
-    """Nothing, everything, then sets of edges; among them pairs that are no edges."""
+    """Nothing, everything, then sets of edges; among them pairs that are not edges."""
     graph = Graph.of(config)
     drawn = np.random.default_rng(0).random((len(tokens), *graph.valid.shape)) < 0.5
     drawn[0], drawn[1] = 0, 1

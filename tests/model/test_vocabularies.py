@@ -60,6 +60,6 @@ def test_several_models_are_padded_at_once() -> None:
 
 @pytest.mark.parametrize(("d_vocab", "d_vocab_out"), [(4, 7), (9, 2)])
 def test_smaller_vocabularies_are_refused(d_vocab: int, d_vocab_out: int) -> None:
-    message = f"5 tokens and 3 outputs cannot have {d_vocab} and {d_vocab_out}"
+    message = f"5 tokens and 3 outputs cannot be padded to {d_vocab} and {d_vocab_out}"
     with pytest.raises(ValueError, match=message):
         pad_vocabularies(PARAMS, d_vocab=d_vocab, d_vocab_out=d_vocab_out)
