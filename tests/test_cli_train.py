@@ -292,9 +292,9 @@ def test_a_name_leads_nowhere_else(tmp_path: Path, name: str, capsys) -> None:
     assert exit_info.value.code == 2
     assert f"unknown case {name!r}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="a name must do for a file"):
+    with pytest.raises(ValueError, match="a name must be a valid file name"):
         dataclasses.replace(get_case("3"), name=name)
-    with pytest.raises(ValueError, match="a name must do for a file"):
+    with pytest.raises(ValueError, match="a name must be a valid file name"):
         dataclasses.replace(get_task("ioi"), name=name)  # type: ignore[type-var]
 
 

@@ -54,7 +54,7 @@ def test_own_cases_are_listed_trained_and_evaluated(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     found = interpbench("cases", cases=tmp_path / "nowhere.py")
     assert found.returncode == 2
-    assert "nowhere.py', which is no Python file" in found.stderr
+    assert "nowhere.py', which is not a Python file" in found.stderr
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +142,7 @@ def test_an_error_in_a_file_is_one_line(
     ["../evil", "a/b", "/etc", "a\\b", "..", ".hidden", "-x", "", " a", "a\n", "a\0", "x" * 101, 3],
 )
 def test_a_name_must_do_for_a_file(name: str, no_shape_checks) -> None:
-    with pytest.raises(ValueError, match="a name must do for a file"):
+    with pytest.raises(ValueError, match="a name must be a valid file name"):
         Case(name=name, title="", program=lambda: rasp.tokens, vocab=("a",))
 
 
