@@ -50,7 +50,7 @@ def test_what_haiku_cannot_hold_is_named(case_3) -> None:
     params, _ = haiku_to_params(case_3)
     changed = copy.deepcopy(params)
     changed["unembed"]["b_U"] = changed["unembed"]["b_U"] + 1
-    with pytest.raises(ValueError, match=r"unembed\.b_U is not that of the compiled model"):
+    with pytest.raises(ValueError, match=r"unembed\.b_U differs from the compiled model"):
         params_to_haiku(changed, case_3)
     changed = copy.deepcopy(params)
     changed["blocks_1"]["mlp"]["W_in"] = np.zeros((3, 3))
