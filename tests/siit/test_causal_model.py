@@ -42,7 +42,7 @@ def pairs() -> Array:
 def test_the_readme_example_trains_until_every_score_reaches_the_threshold(
     capsys: pytest.CaptureFixture,
 ) -> None:
-    section = README.split("## Algorithms of one's own")[1]
+    section = README.split("## Your own algorithm")[1]
     match = re.search(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", section, re.DOTALL)
     assert match
     names: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from interpbench_jax.model.wiring import patch_nodes
 from interpbench_jax.siit import Scores, SiitProblem, agreement, interchange_losses, validate
 
 README = (Path(interpbench_jax.siit.__file__).parent / "README.md").read_text()
-OWN_NETWORK = README.split("## Networks of one's own")[1].split("\n## ")[0]
+OWN_NETWORK = README.split("## Your own network")[1].split("\n## ")[0]
 BITS = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]], jnp.float32)
 
 

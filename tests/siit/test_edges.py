@@ -276,7 +276,7 @@ def test_cases_of_one_shape_are_trained_together_as_alone() -> None:
 
 
 def test_settings_that_do_not_apply_are_refused() -> None:
-    with pytest.raises(ValueError, match="steps='separate' is for patches of nodes"):
+    with pytest.raises(ValueError, match="steps='separate' applies to patches of nodes"):
         SiitConfig(patches="edges", steps="separate")
     with pytest.raises(ValueError, match="at most 1 together, got 0.7 and 0.6"):
         SiitConfig(outside_rows=0.7, single_rows=0.6)
