@@ -96,7 +96,7 @@ def nan_where_clean_is_left(logits, batch):
 
 def test_a_loss_that_is_no_number_is_not_passed_over(model, batches):
     """Optimal constants are no longer the mean then; inside `jit` they say so themselves."""
-    with pytest.raises(ValueError, match="optimal ablation puts in NaN for input"):
+    with pytest.raises(ValueError, match="optimal ablation gives NaN for input"):
         contrast_batch(*model, **ARRAYS, ablation="optimal", loss=nan_where_clean_is_left)
     source = optimal_source(*model, batches["mean"], nan_where_clean_is_left, steps=2)
     assert jnp.isnan(source).all()
@@ -109,7 +109,7 @@ def test_sources_that_are_no_numbers(model, ablation):
     broken = params | {
         "blocks_0": blocks | {"mlp": blocks["mlp"] | {"b_out": jnp.full(4, jnp.nan)}}
     }
-    with pytest.raises(ValueError, match=f"^{ablation} ablation puts in NaN for m0"):
+    with pytest.raises(ValueError, match=f"^{ablation} ablation gives NaN for m0"):
         contrast_batch(broken, config, **ARRAYS, ablation=ablation)
 
 

@@ -72,7 +72,7 @@ def test_scores_are_the_same(name, one_layer, make_params, three_at_once):
 def test_nan_in_a_part_is_found(one_layer, make_params):
     params = make_params(one_layer)
     broken = {**params, "embed": {"W_E": jnp.full_like(params["embed"]["W_E"], jnp.nan)}}
-    with pytest.raises(ValueError, match="resample ablation puts in NaN for input"):
+    with pytest.raises(ValueError, match="resample ablation gives NaN for input"):
         contrast_batch(broken, one_layer, **INPUTS, most_held=0)
 
 

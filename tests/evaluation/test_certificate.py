@@ -266,7 +266,7 @@ def test_the_figures_of_a_card_are_those_of_the_certificate() -> None:
 
 def test_a_second_certificate_compiles_nothing() -> None:
     task = make_task(DIGITS)
-    compiled_functions: Any = (edge_judge._run, edge_judge._ask)
+    compiled_functions: Any = (edge_judge._run, edge_judge._answers_under)
     certified(UNHARMED, task)
     compiled = [function._cache_size() for function in compiled_functions]
     certified(UNHARMED | {"leak": jnp.array(0.5)}, task, copies=20, n_random=70)
