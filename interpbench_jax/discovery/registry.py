@@ -118,6 +118,6 @@ def knobs(
     method: Method, *, key: Array | None = None, truth: Array | np.ndarray | None = None
 ) -> dict[str, Array]:
     """Selects the arguments that a method takes."""
-    taken = inspect.signature(method).taken
+    taken = inspect.signature(method).parameters
     given = {"key": key, "truth": None if truth is None else jnp.asarray(truth)}
     return {name: value for name, value in given.items() if name in taken and value is not None}
