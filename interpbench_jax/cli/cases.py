@@ -165,6 +165,6 @@ def _print_facts(facts: dict[str, Any]) -> None:
     hidden = facts["unobservable"]
     lines += [f"  {edge}{' (unobservable)' * (edge in hidden)}" for edge in facts["circuit"]]
     if hidden:
-        lines += ["unobservable: no patch from another input changes an answer by it; not scored"]
+        lines += ["unobservable: no patch from another input changes an answer; not scored"]
     lines += ["", f"drawn in {', '.join(facts['drawings'])}", ""]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -40,7 +40,7 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
             silent = np.array(level.names[: level.n_inside])[np.isnan(level.necessity)]
             _print_worst(f"model {name}, {kind}", level)
             if len(silent):
-                _line(f"  no patch that was tried changes an answer by {', '.join(silent)}")
+                _line(f"  no tested patch changes an answer through {', '.join(silent)}")
 
 
 def print_audits(found: Mapping[str, "Audit"]) -> None:
