@@ -220,7 +220,7 @@ def test_500_batches_of_siit_change_no_weight() -> None:
     found = train_siit(PROBLEM, NETWORK, config, state=state, on_round=last.append)
     assert found.rounds.tolist() == [1] and (found.history.losses == 0).all()
     jax.tree.map(np.testing.assert_array_equal, last[-1].params, first)
-    assert "500 batches of `train_siit` leave every weight as it is" in TEXT
+    assert "500 batches of `train_siit` change no weight" in TEXT
 
 
 def test_an_edge_outside_and_the_circuits_own_look_alike_to_exact_patching() -> None:

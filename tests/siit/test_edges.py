@@ -283,7 +283,7 @@ def test_settings_that_do_not_apply_are_refused() -> None:
     with pytest.raises(ValueError, match="needs a problem with `edges`"):
         given = problem()._replace(edges=None)
         train_siit(given, MODEL, CONFIG, validation=given)
-    with pytest.raises(ValueError, match="needs a validation problem"):
+    with pytest.raises(ValueError, match="needs a separate validation problem"):
         train_siit(problem(), MODEL, CONFIG)
     assert preset("edge-siit", "3").patches == "edges"
     assert preset("siit", "3").patches == "nodes"

@@ -182,7 +182,7 @@ def test_members_are_all_combinations() -> None:
     with pytest.raises(ValueError, match="no value given for seed"):
         members(QUICK, seeds=())
     other = Member(0, dataclasses.replace(QUICK, batch_size=32))
-    with pytest.raises(ValueError, match="members must agree"):
+    with pytest.raises(ValueError, match="members must have the same static settings"):
         init_states([Member(0, QUICK), other], copy_problem(), MODEL)
 
 

@@ -167,7 +167,7 @@ def test_a_damaged_state_is_named_kept_and_passed_over(tmp_path: Path, damage) -
     damage(newest)
     assert rounds_stored(run) == 1
     with Checkpoints(run, SETTINGS, resume=True) as saved:
-        with pytest.warns(UserWarning, match=f"{newest} is damaged.*going on from {older.name}"):
+        with pytest.warns(UserWarning, match=f"{newest} is damaged.*continuing from {older.name}"):
             state = saved.latest(fresh)
         assert state is not None and state.round.tolist() == [1, 1]
         saved.save(fresh._replace(round=fresh.round + 2))

@@ -114,7 +114,7 @@ def test_tools_are_named() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 9}, "is of version 9, expected at most 1"),
+        ({"version": 9}, "has version 9, expected at most 1"),
         ({"model_id": 3}, "no str 'model_id'"),
         ({"seed": True}, "no int 'seed'"),
     ],
@@ -137,7 +137,7 @@ def test_folders_of_mib() -> None:
     assert submission_folder("a/../b", "mean", "node") == "a-..-b_mean_node"
     assert shortcomings(["ioi_gpt2", "mcqa_qwen2.5"]) == []
     one = shortcomings(["ioi_gpt2"])
-    assert "at least 2 tasks, here is 1: ioi" in one[0] and "2 models, here is 1: gpt2" in one[1]
+    assert "at least 2 tasks, got 1: ioi" in one[0] and "2 models, got 1: gpt2" in one[1]
     (ours,) = shortcomings(["3_interpbench-3", "13_interpbench-13"])
     assert "no task and model 3_interpbench-3, 13_interpbench-13; it takes tasks ioi" in ours
 

@@ -209,7 +209,7 @@ def test_newer_formats_are_refused_by_their_number(stored: Path, version, messag
 def test_a_newer_format_is_refused_before_its_fields_are_looked_at(stored: Path) -> None:
     (stored / "config.json").write_text('{"format": 99, "something": "new"}')
     (stored / "checksums.json").unlink()
-    with pytest.raises(ValueError, match="a newer one reads it"):
+    with pytest.raises(ValueError, match="upgrade the package to read it"):
         load_model(stored)
 
 

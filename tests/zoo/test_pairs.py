@@ -30,7 +30,7 @@ def test_what_was_kept_for_tests_is_held_out(share: float) -> None:
         tokens = np.concatenate([base, source])[:, 1:]
         sequences = np.array([[indices[token] for token in row] for row in tokens.tolist()])
         assert split.contains(sequences, "test").all()
-        assert found.held_out is True and "not trained on" in found.statement
+        assert found.held_out is True and found.statement.startswith("on held-out")
     assert rows(evaluation_pairs(model, 500, 2).pairs.base) != rows(base)
 
 
@@ -58,7 +58,7 @@ def test_cards_without_a_record_claim_nothing(split: Any) -> None:
     assert record == DataRecord()
     found = evaluation_pairs(model, 500, seed=1)
     assert found.held_out is None and len(found.pairs.base) == 500
-    assert found.statement == "perhaps trained on: the model's card does not tell"
+    assert found.statement == "perhaps NOT held out: the model's card does not say"
 
 
 def test_cards_of_earlier_versions_tell_what_was_kept() -> None:

@@ -40,9 +40,9 @@ def test_settings_of_a_table_change_its_preset(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("= 3", "no TOML file"),
-        ('["nothing/3"]', "'nothing/3' names no model"),
-        ('["edge-siit/3"]', "names no model"),
-        ('["siit/"]', "names no model"),
+        ('["nothing/3"]', "'nothing/3' is not the name of a model"),
+        ('["edge-siit/3"]', "is not the name of a model"),
+        ('["siit/"]', "is not the name of a model"),
         ('"3" = 1', "unknown settings 1"),
         ('["3"]\nlerning_rate = 1.0', "unknown settings \\['lerning_rate'\\]"),
         ('["3"]\nseeds = 3', "seeds of model 3 are 3"),

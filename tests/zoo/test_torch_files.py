@@ -171,7 +171,7 @@ def test_nested_values_as_torch_wrote_them() -> None:
     [
         ("older.pt", "format before version 1.6; load it with torch and save it again"),
         ("module.pt", "refused: the pickle names 'torch.nn.modules.linear.Linear'"),
-        ("config.pkl", "it is no file of torch.save"),
+        ("config.pkl", "it is not a file of torch.save"),
     ],
 )
 def test_files_of_torch_that_hold_no_data(file: str, message: str) -> None:
