@@ -130,7 +130,7 @@ def test_mib(tmp_path: Path, ours: Any, capsys: pytest.CaptureFixture[str]) -> N
     (submission,) = write_submissions(only, tmp_path / "mib")
     assert submission.directory == tmp_path / "mib" / "my-eap_patching_edge"
     assert submission.names == ["3_interpbench-3"]
-    assert "at least 2 tasks, here is 1: 3" in submission.shortcomings[0]
+    assert "at least 2 tasks, got 1: 3" in submission.shortcomings[0]
     text = (submission.directory / "3_interpbench-3" / "importances.json").read_text()
     model = load_model("3")
     back = read_eap_ig(text, model.graph, d_model=model.config.d_model)
@@ -138,7 +138,7 @@ def test_mib(tmp_path: Path, ours: Any, capsys: pytest.CaptureFixture[str]) -> N
     capsys.readouterr()
     main(["export", "--for", "mib", "--results", str(tmp_path / "results"), "--out", str(tmp_path)])
     told = capsys.readouterr().out
-    assert "not ready to be submitted: MIB asks for at least 2 models, here is 1" in told
+    assert "cannot be submitted yet: MIB requires at least 2 models, got 1" in told
 
     (entry,) = entries_of(find_files([tmp_path / "my-eap_patching_edge"], "3"))
     assert entry.method == "my-eap_patching_edge"
@@ -161,7 +161,7 @@ def test_a_run_is_told_by_what_was_found() -> None:
     ids = {entry().run.id, entry(discovered=circuit).run.id, entry(seed=1).run.id}
     assert len(ids) == 3 and entry().run.id == entry(file=Path("b.json")).run.id
     for name in ("", "eap"):
-        with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
+        with pytest.raises(ValueError, match=f"cannot be named '{name}'"):
             entry(method=name)
 
 
@@ -183,7 +183,7 @@ def test_what_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str
     told = refused(["score", mine, "--model", "21", *store], capsys)
     assert "mine.csv: " in told and "have no score, such as" in told
     told = refused(["score", mine, "--model", "3", "--method", "eap", *store], capsys)
-    assert "cannot be called 'eap'" in told
+    assert "cannot be named 'eap'" in told
     assert "no model 'x'" in refused(["score", mine, "--model", "x", *store], capsys)
     assert "unknown selection" in refused(["score", mine, "--selection", "x", *store], capsys)
 
@@ -196,7 +196,7 @@ def test_what_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str
     facts = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(facts | {"model_id": "other"}))
     told = refused(["score", str(out), *store], capsys)
-    assert "model 3 is no longer the one that was exported" in told
+    assert "model 3 has changed since it was exported" in told
     assert not (tmp_path / "results").exists()
 
 

@@ -148,7 +148,7 @@ def test_functions_are_methods_too(no_shape_checks: None) -> None:
     bad: Any
     for bad, message in (
         ("eap", r"methods must be a sequence, such as \('eap',\), got 'eap'"),
-        ((mine, mine), "two methods are called 'mine'"),
+        ((mine, mine), "two methods are named 'mine'"),
         ((3,), "a method must be a function or a name, got 3"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -48,7 +48,7 @@ def test_an_error_is_handed_on(n_processes: int) -> None:
 
 
 def test_a_process_that_is_ended_is_noticed() -> None:
-    with pytest.raises(ChildProcessError, match="ended from outside"):
+    with pytest.raises(ChildProcessError, match="killed from outside"):
         list(in_processes(ends_itself, [1, 2], 2))
 
 

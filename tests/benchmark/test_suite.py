@@ -62,7 +62,7 @@ def test_weights_give_the_scores_of_their_card(capsys: pytest.CaptureFixture[str
 def test_options_that_cards_do_not_have_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", "--recipe", "suite", "8", "--seed", "2"])
-    assert ended.value.code == 2 and "only --json goes with it" in capsys.readouterr().err
+    assert ended.value.code == 2 and "can only be combined with" in capsys.readouterr().err
 
 
 def test_another_models_weights_do_not() -> None:
