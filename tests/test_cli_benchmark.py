@@ -119,13 +119,13 @@ def test_failures_are_shown_and_can_be_tried_again(
         (["benchmark", "--cases", "0"], "no bundled model of case '0'"),
         (["benchmark", "--methods", "guess"], "unknown method 'guess'; known: eap"),
         (["benchmark", "--methods", "nowhere:find"], "there is no module 'nowhere'"),
-        (["benchmark", "--share", "2/2"], "a share is 0/4"),
+        (["benchmark", "--share", "2/2"], "a share must be one of"),
         (["benchmark", "--ablations", "median"], "unknown ablation 'median'"),
         (["benchmark", "--selection", "best"], "unknown selection 'best'; known: usual, top_n"),
         (["discover", "3", "--selection", "best"], "unknown selection 'best'; known: usual, top_n"),
         (["benchmark", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
-        (["benchmark", "--models", ".", "--compiled"], "exclude one another"),
+        (["benchmark", "--models", ".", "--compiled"], "exclude each other"),
         (["report", "nowhere"], "no results in nowhere"),
         (["benchmark", *FEW, "--out", __file__], f"cannot write to {__file__}: "),
         (["benchmark", *FEW, "--out", "/proc/x"], "cannot write to /proc/x: "),
@@ -154,7 +154,7 @@ def test_a_model_of_an_unknown_case_or_a_broken_one_is_refused_before_any_run(
     config = (model / "config.json").read_text()
     (model / "circuit.json").write_text("{}")
     for text, message in (
-        (config.replace('"case": "3"', '"case": "mine"'), "INTERPBENCH_CASES must name the file"),
+        (config.replace('"case": "3"', '"case": "mine"'), "to INTERPBENCH_CASES"),
         (config, "circuit.json"),
     ):
         (model / "config.json").write_text(text)
@@ -188,7 +188,7 @@ def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
     finally:
         signal.signal(signal.SIGINT, handler)
     error = capsys.readouterr().err
-    assert error == ("interpbench: interrupted: the same command goes on where this one stopped\n")
+    assert error == ("interpbench: interrupted: run the same command again to continue\n")
     assert not Store(tmp_path).finished()
 
 

@@ -53,7 +53,7 @@ def test_options_outdo_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("batchsize = 3", "unknown settings .'batchsize'.; known: batch_size, "),
-        ("batch_size = [1, 2", "is no TOML file that can be read"),
+        ("batch_size = [1, 2", "is not a readable TOML file"),
         ("batch_size = 'many'", "batch_size must be a whole number, got 'many'"),
         ("steps = 'twice'", "steps must be one of"),
     ],
@@ -106,7 +106,7 @@ def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> 
         (["3", "--seeds", "-1"], r"a seed must be at least 0 and below 2\*\*32, got -1"),
         (["3", "--seeds", "0", "0"], "seed 0 is given twice"),
         (["3", "--strict-weight", "1", "1.0"], "strict_weight 1.0 is given twice"),
-        (["3", "4", "3"], "case 3 is named twice"),
+        (["3", "4", "3"], "case 3 is given twice"),
     ):
         with pytest.raises(SystemExit) as exit_info:
             main(["train", *arguments, "--out", str(tmp_path)])
@@ -124,7 +124,8 @@ def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch, capsys) -> No
     with pytest.raises(SystemExit) as exit_info:
         main(call)
     assert exit_info.value.code == 2
-    assert "3.training exists and is no directory; will not replace it" in capsys.readouterr().err
+    message = "3.training exists and is not a directory; will not replace it"
+    assert message in capsys.readouterr().err
     (tmp_path / "3.training").unlink()
 
     def refuse(*_: object, **__: object) -> None:

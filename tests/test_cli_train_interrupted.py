@@ -181,7 +181,7 @@ def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsy
     capsys.readouterr()
     main([*call, "--seeds", "1", "--resume"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "is of another run, and will be kept aside" in printed
+    assert "is from another run, and will be moved aside" in printed
     unwrapped = printed.replace(" ", "")  # lines may be broken within a path
     assert f"the older model is kept in {tmp_path}/older/3-1".replace(" ", "") in unwrapped
     assert (seed_of("older/3-1"), seed_of("3")) == (0, 1)
@@ -189,7 +189,7 @@ def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsy
         main([*call, "--seeds", "2"])
     main([*call, "--seeds", "3"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "starting anew; the interrupted run, with which --resume would have gone on" in printed
+    assert "starting a new run; the interrupted run, which --resume would have continued" in printed
     assert rounds_stored(tmp_path / "older" / "3.training-1" / "checkpoints") == 1
     assert (seed_of("older/3-1"), seed_of("older/3-2"), seed_of("3")) == (0, 1, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "older"]
@@ -221,7 +221,7 @@ def test_a_run_that_stops_says_how_to_go_on(
     assert exit_info.value.code == code
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1 and told[0].startswith(line)
-    assert told[0].endswith("the same command with --resume goes on from the last round")
+    assert told[0].endswith("the same command with --resume continues from the last round")
     main([*call, "--resume"])
     card = json.loads((tmp_path / "3" / "card.json").read_text())
     assert card["rounds_before_resuming"] == 1
