@@ -114,7 +114,7 @@ def test_what_cannot_be_trained_leaves_the_checkpoints_alone(tmp_path: Path, mon
     with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a part empty"):
         make_model("3", config, checkpoints=tmp_path)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(ValueError, match="made and written by one process, not by 2"):
+    with pytest.raises(ValueError, match="made by a single process, got 2 processes"):
         make_model("3", QUICK, checkpoints=tmp_path)
     assert (tmp_path / "settings.json").exists()
 

@@ -97,7 +97,7 @@ def test_positions_that_auto_circuit_cannot_count(case_3: Any) -> None:
     model, batch = case_3
     some = np.asarray(batch.positions).copy()
     some[0, 2] = 0
-    with pytest.raises(ValueError, match=r"model 3 has other ones, such as \[0.0, 1.0, 0.0"):
+    with pytest.raises(ValueError, match=r"model 3 counts others, such as \[0.0, 1.0, 0.0"):
         check_export(model, batch._replace(positions=some), "auto-circuit")
     check_export(model, batch._replace(positions=some), "eap-ig")
     last = np.zeros_like(some)
@@ -139,7 +139,7 @@ def test_folders_of_mib() -> None:
     one = shortcomings(["ioi_gpt2"])
     assert "at least 2 tasks, got 1: ioi" in one[0] and "2 models, got 1: gpt2" in one[1]
     (ours,) = shortcomings(["3_interpbench-3", "13_interpbench-13"])
-    assert "no task and model 3_interpbench-3, 13_interpbench-13; it takes tasks ioi" in ours
+    assert "no task and model 3_interpbench-3, 13_interpbench-13; it has tasks ioi" in ours
 
 
 def test_scripts_are_short() -> None:

@@ -54,7 +54,7 @@ def fields_of(name):
         ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention = True"),
         ("gemma", {"attention_bias": True}, "attention_bias = True is not supported"),
         ("qwen3", {"head_dim": 8}, r"has shape \(24, 16\), expected \(32, 16\)"),
-        ("qwen3", {"head_dim": 5}, "5 of the 5 dimensions .* cannot be turned in pairs"),
+        ("qwen3", {"head_dim": 5}, "5 of the 5 dimensions .* cannot be rotated in pairs"),
     ],
 )
 def test_fields_that_are_wrong_or_unsupported_are_named(name, change, message):

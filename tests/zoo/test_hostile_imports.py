@@ -100,7 +100,7 @@ def test_sparse_files_are_not_read(tmp_path: Path) -> None:
         read_torch(tmp_path / "file.pth")
     with (tmp_path / "file.pth").open("wb") as stream:
         stream.truncate(2**32)
-    with refused("no file of torch.save"):
+    with refused("not a file of torch.save"):
         read_torch(tmp_path / "file.pth")
 
 

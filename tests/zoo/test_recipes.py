@@ -39,7 +39,7 @@ def test_settings_of_a_table_change_its_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("= 3", "no TOML file"),
+        ("= 3", "not a TOML file"),
         ('["nothing/3"]', "'nothing/3' is not the name of a model"),
         ('["edge-siit/3"]', "is not the name of a model"),
         ('["siit/"]', "is not the name of a model"),
