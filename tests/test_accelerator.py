@@ -29,11 +29,11 @@ def test_two_parts_and_what_is_there_is_not_measured_again(
     accelerator: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "results.jsonl"
-    there = {"rate edge-siit 32": RATE, "many edge_probing 3": {"ratio": 5.0}}
-    file.write_text("".join(json.dumps({"name": n} | found) + "\n" for n, found in there.items()))
+    stored = {"rate edge-siit 32": RATE, "many edge_probing 3": {"ratio": 5.0}}
+    file.write_text("".join(json.dumps({"name": n} | found) + "\n" for n, found in stored.items()))
     accelerator.main(file, parts=("many", "estimate"), small=True)
     found = results(file)
-    assert found.keys() == there.keys() | {"many acdc 3", "estimate"}
+    assert found.keys() == stored.keys() | {"many acdc 3", "estimate"}
     assert found["many acdc 3"]["ratio"] > 0 and found["many acdc 3"]["n"] == 2
     # 47 shapes with 139 layers in all; the rate is of two layers.
     assert found["estimate"]["compile_s"] == 139 and found["estimate"]["train_s"] == 100 * 69.5

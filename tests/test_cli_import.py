@@ -25,8 +25,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_imported_models_are_verified(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = [str(imported / case) for case in ("3", "13")]
     main(["verify", *places])
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
         f"{places[0]}: a model of 3 in format 1, 3817 weights, 5 edges in its circuit; "
         "checksums match",
         f"{places[1]}: a model of 13 in format 1, 10323 weights, 6 edges in its circuit; "

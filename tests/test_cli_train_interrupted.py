@@ -219,9 +219,9 @@ def test_a_run_that_stops_says_how_to_go_on(
         patched.setattr("signal.signal", lambda *_: None)
         main(call)
     assert exit_info.value.code == code
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1 and told[0].startswith(line)
-    assert told[0].endswith("the same command with --resume continues from the last round")
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith(line)
+    assert message[0].endswith("the same command with --resume continues from the last round")
     main([*call, "--resume"])
     card = json.loads((tmp_path / "3" / "card.json").read_text())
     assert card["rounds_before_resuming"] == 1
@@ -232,8 +232,10 @@ def test_a_second_command_is_told_of_the_first(tmp_path: Path, capsys) -> None:
     with locked_runs(["3"], tmp_path), pytest.raises(SystemExit) as exit_info:
         main(["train", "4", "3", *TINY, "--out", str(tmp_path)])
     assert exit_info.value.code == 2
-    told = capsys.readouterr().err
-    assert re.search(f"{tmp_path}/3 is in use by process {os.getpid()} on .* since 20", told), told
+    message = capsys.readouterr().err
+    assert re.search(f"{tmp_path}/3 is in use by process {os.getpid()} on .* since 20", message), (
+        message
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -33,12 +33,12 @@ def batches(model):
 
 
 def test_sources(model, batches):
-    _, there = forward(*model, ARRAYS["corrupted"])
+    _, written = forward(*model, ARRAYS["corrupted"])
     expected = {
-        "resample": there,
-        "mean": jnp.broadcast_to(there[:, 1:].mean((0, 1)), there.shape),  # BOS does not count
-        "mean_per_position": jnp.broadcast_to(there.mean(0), there.shape),
-        "zero": jnp.zeros(there.shape),
+        "resample": written,
+        "mean": jnp.broadcast_to(written[:, 1:].mean((0, 1)), written.shape),  # BOS does not count
+        "mean_per_position": jnp.broadcast_to(written.mean(0), written.shape),
+        "zero": jnp.zeros(written.shape),
     }
     for kind, source in expected.items():
         np.testing.assert_allclose(batches[kind].source, source, atol=1e-6)

@@ -196,9 +196,9 @@ def test_the_led_path_takes_steps_of_one_length_down_the_distance(task):
     norms = [
         np.sqrt((np.asarray(x) ** 2).sum((1, 2), keepdims=True)) for x in (other - clean, slope)
     ]
-    there = clean - jnp.asarray(norms[0] / 2 * slope / norms[1])
-    assert distance(there) < distance(clean)
-    gradient, _ = gradients_at(params, config, batch, patch(there))
+    next_point = clean - jnp.asarray(norms[0] / 2 * slope / norms[1])
+    assert distance(next_point) < distance(clean)
+    gradient, _ = gradients_at(params, config, batch, patch(next_point))
     difference = batch.source - batch.written
     second = np.einsum("bpwd,bprd->wr", difference, gradient) * Graph.of(config).valid
     first = METHODS["eap"](params, config, batch, cross_entropy)

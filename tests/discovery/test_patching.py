@@ -58,9 +58,9 @@ def test_a_run_can_start_where_a_patch_begins(config, make_params, tokens, other
     expected, _ = forward(params, config, tokens, patch)
     found = forward_from(params, config, tokens, stage, written, patch)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    there = EdgePatch(0.7 * jnp.where(graph.stages == stage, mask, 0.0), source)
-    expected, _ = forward(params, config, tokens, there)
-    found = forward_from(params, config, tokens, stage, written, there, only_there=True)
+    later_patch = EdgePatch(0.7 * jnp.where(graph.stages == stage, mask, 0.0), source)
+    expected, _ = forward(params, config, tokens, later_patch)
+    found = forward_from(params, config, tokens, stage, written, later_patch, only_there=True)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -82,10 +82,10 @@ def test_acdc_says_what_its_circuits_cost(task):
     graph = Graph.of(config)
     levels = jnp.array([0.003, 0.03])
     found = acdc_circuits(params, config, batch, kl_to_clean, levels, removal_order(graph))
-    for kept, said in zip(found.kept, found.loss, strict=True):
+    for kept, loss in zip(found.kept, found.loss, strict=True):
         patch = EdgePatch(jnp.asarray(~kept & graph.valid, jnp.float32), batch.source)
         logits, _ = forward(params, config, batch.clean, patch)
-        np.testing.assert_allclose(kl_to_clean(logits, batch), said, atol=1e-6)
+        np.testing.assert_allclose(kl_to_clean(logits, batch), loss, atol=1e-6)
     # Two thresholds share runs until they first decide otherwise.
     assert len(graph.edges) < found.evaluations < 2 * len(graph.edges)
 

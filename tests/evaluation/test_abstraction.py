@@ -86,16 +86,18 @@ def test_targets_of_sets(name: str, min_length, monkeypatch) -> None:
     problem = make_problem(compiled, align(compiled), KEY, n_pairs=200)
     n_variables = len(compiled.variables)
     every = every_subset(n_variables)
-    said = np.asarray(abstraction_targets(compiled, problem, jnp.asarray(every)))
-    np.testing.assert_array_equal(said[0], problem.base_target)
-    np.testing.assert_array_equal(said[2 ** np.arange(n_variables)], problem.variable_targets)
-    np.testing.assert_array_equal(said[-1], problem.source_target)
+    all_targets = np.asarray(abstraction_targets(compiled, problem, jnp.asarray(every)))
+    np.testing.assert_array_equal(all_targets[0], problem.base_target)
+    np.testing.assert_array_equal(
+        all_targets[2 ** np.arange(n_variables)], problem.variable_targets
+    )
+    np.testing.assert_array_equal(all_targets[-1], problem.source_target)
     # The same without the detour over all sets, and by the tables.
     few = abstraction_targets(compiled, problem, jnp.asarray(every[[2, 1]]))
-    np.testing.assert_array_equal(few, said[[2, 1]])
+    np.testing.assert_array_equal(few, all_targets[[2, 1]])
     monkeypatch.setattr(compiled_module, "_HEAVY", 0)
     by_tables = abstraction_targets(compiled, problem, jnp.asarray(every))
-    np.testing.assert_allclose(by_tables, said, atol=1e-5)
+    np.testing.assert_allclose(by_tables, all_targets, atol=1e-5)
 
 
 def test_sets_of_other_variables_are_refused(no_shape_checks) -> None:

@@ -55,8 +55,8 @@ def test_a_generous_limit_takes_no_memory(tmp_path: Path) -> None:
 def test_a_lock_has_one_holder_and_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
     with locked(file, what=tmp_path):
-        told = f"{tmp_path} is in use by process {os.getpid()} on .* since 20"
-        with pytest.raises(ValueError, match=told), locked(file, what=tmp_path):
+        message = f"{tmp_path} is in use by process {os.getpid()} on .* since 20"
+        with pytest.raises(ValueError, match=message), locked(file, what=tmp_path):
             pass
         assert file.exists()
     assert not file.exists()

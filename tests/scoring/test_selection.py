@@ -211,12 +211,14 @@ def test_scores_do_not_depend_on_the_names_of_heads():
             found = found_circuit(scores, truth, selection=how)
             again = found_circuit(*other, selection=how)
             np.testing.assert_array_equal(again.mask, found.mask[writers][:, readers])
-            for here, there in zip(
+            for original, renamed in zip(
                 found_edges(scores, truth, selection=how)[:3],
                 found_edges(*other, selection=how)[:3],
                 strict=True,
             ):
-                assert here == pytest.approx(there, abs=0.5)  # of many choices 1,000 are drawn
+                assert original == pytest.approx(
+                    renamed, abs=0.5
+                )  # of many choices 1,000 are drawn
 
 
 def test_numbers_of_a_found_circuit_whose_last_edges_tie():

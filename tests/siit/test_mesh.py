@@ -150,12 +150,12 @@ def test_as_many_devices_as_fit_are_used_and_it_is_told(
     devices = [Device(number) for number in range(n_devices)]
     monkeypatch.setattr(jax, "devices", lambda: devices)
     n_used = shape[0] * shape[1]
-    told = (
+    expected_warning = (
         pytest.warns(UserWarning, match=f"{n_used} of {n_devices} devices are used")
         if n_used < n_devices
         else contextlib.nullcontext()
     )
-    with told:
+    with expected_warning:
         mesh = device_mesh(n_members, batch_size)
     assert mesh is not None
     assert (mesh.shape["population"], mesh.shape["data"]) == shape

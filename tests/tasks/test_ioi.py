@@ -217,8 +217,8 @@ def test_a_tokenizer_from_a_file(tokenizer_file: Path) -> None:
     assert (tokens[:, 0] == language.bos).all()
     longest = sentences.lengths.max()
     assert tokens.shape == (50, longest) and tokens.max() == language.pad
-    said = language.vocabulary[tokens[0][sentences.lengths[choices.template[0]] - 1]]
-    assert said == "Ġto"
+    last_word = language.vocabulary[tokens[0][sentences.lengths[choices.template[0]] - 1]]
+    assert last_word == "Ġto"
     with pytest.raises(ValueError, match="'Simon' must be one token, but is"):
         Sentences(language=language).name_ids  # noqa: B018
 

@@ -215,8 +215,14 @@ def test_a_newer_format_is_refused_before_its_fields_are_looked_at(stored: Path)
 
 def test_every_field_is_documented(stored: Path) -> None:
     text = (BUNDLED.parent / "README.md").read_text()
-    told = [json.loads((stored / f"{name}.json").read_text()) for name in ("config", "circuit")]
-    fields = {*told[0], *told[1], *told[0]["model"], *told[0]["data"], *told[0]["variables"][0]}
+    records = [json.loads((stored / f"{name}.json").read_text()) for name in ("config", "circuit")]
+    fields = {
+        *records[0],
+        *records[1],
+        *records[0]["model"],
+        *records[0]["data"],
+        *records[0]["variables"][0],
+    }
     assert all(re.search(rf"`[^`]*\b{field}\b[^`]*`", text) for field in fields)
     weights = safetensors.numpy.load_file(stored / "model.safetensors")
     for name in weights:

@@ -79,11 +79,11 @@ def test_a_saved_model_tells_where_it_comes_from(tmp_path: Path) -> None:
     model = load_model(tmp_path / "13")
     assert model.case == "13" and model.data.held_out is None
     assert [variable.node for variable in model.variables] == ["a0.h0", "m0"]
-    told = model.card["imported"]
-    assert told["from"] == str(PUBLISHED / "13") and told["edges_read_in"] == "compiled"
-    assert told["only_ours"] == ["input->m0"] and told["truth"] == "ours"
-    assert told["config"]["initializer_range"] == 0.17457431218879393  # a NumPy number there
-    assert set(told["sha256"]) == {WEIGHTS, CONFIG, EDGES}
+    imported = model.card["imported"]
+    assert imported["from"] == str(PUBLISHED / "13") and imported["edges_read_in"] == "compiled"
+    assert imported["only_ours"] == ["input->m0"] and imported["truth"] == "ours"
+    assert imported["config"]["initializer_range"] == 0.17457431218879393  # a NumPy number there
+    assert set(imported["sha256"]) == {WEIGHTS, CONFIG, EDGES}
 
 
 def test_settings_of_the_training_are_kept(folder: Path) -> None:
