@@ -1,4 +1,4 @@
-"""Folders that are damaged, inconsistent, or ask for what decoders cannot do: one clear error."""
+"""Folders that are damaged, inconsistent or of unsupported models: one clear error."""
 
 import json
 import shutil
@@ -72,7 +72,7 @@ def test_fields_that_are_needed(name):
             from_hugging_face(state_of(name), rest)
 
 
-def test_an_unknown_field_can_be_said_to_have_no_effect():
+def test_an_unknown_field_can_be_declared_irrelevant():
     fields = fields_of("llama") | {"new": 1}
     from_hugging_face(state_of("llama"), fields | {"new": None})
     from_hugging_face(state_of("llama"), fields, ignored=["new"])
@@ -98,7 +98,7 @@ def test_weights_that_do_not_fit_are_named():
         from_hugging_face(state | {own: state[name]}, fields)
 
 
-def test_an_unembedding_beside_a_tied_one():
+def test_an_unembedding_in_addition_to_a_tied_one():
     state, fields = state_of("gpt2"), fields_of("gpt2")
     embedding = state["transformer.wte.weight"]
     buffer = {"transformer.h.0.attn.bias": np.ones((1, 1, 8, 8), np.uint8)}
@@ -197,7 +197,7 @@ def test_changed_bytes_are_arrays_or_an_error(written, place, byte):
 
 
 def test_brain_floats_become_the_same_numbers(tmp_path):
-    """As most of these models are published; the top half of a float32."""
+    """Most of these models are published in this type, the upper half of a float32."""
     numbers = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     halves = (numbers.view(np.uint32) >> 16).astype(np.uint16)
     header = {"a": {"dtype": "BF16", "shape": [3, 4], "data_offsets": [0, 24]}}

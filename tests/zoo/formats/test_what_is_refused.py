@@ -1,4 +1,4 @@
-"""Files that are damaged, or of another model: one error each, which names the value."""
+"""Files that are damaged or of another model: one error each, naming the value."""
 
 import io
 import json
@@ -125,7 +125,7 @@ def test_an_edge_twice_in_one_graph_of_eap_ig() -> None:
         read_eap_ig(text, GRAPH)
 
 
-def test_a_graph_in_which_nothing_was_found() -> None:
+def test_a_graph_without_edges() -> None:
     empty = to_eap_ig(Discovered(graph=GRAPH, circuit=Circuit(GRAPH, frozenset())), d_model=6)
     with pytest.raises(ValueError, match="nothing was found"):
         read_eap_ig(empty, GRAPH)
@@ -226,7 +226,7 @@ def test_arrays(content: bytes, message: str) -> None:
         read_score_arrays(content, GRAPH)
 
 
-def test_an_array_that_says_it_is_larger_than_memory() -> None:
+def test_an_array_with_a_declared_size_larger_than_memory() -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
