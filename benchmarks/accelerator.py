@@ -105,7 +105,7 @@ class Record:
         start = time.perf_counter()
         try:
             result = work()
-        except Exception as error:  # other measurements go on
+        except Exception as error:  # other measurements continue
             print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
             return
         device = jax.devices()[0].device_kind

@@ -180,14 +180,16 @@ def measure(path: Path, method: str, *, peer_python: str | None, rounds: int) ->
             ready = peer(None)
         ours = stack.enter_context(worker(sys.executable, _OURS, str(path), method))
         compile_s = ours(ready.get("order", []))["compile_s"]
-        our_turns, peer_turns, apart = [], [], None
+        our_turns, peer_turns, difference = [], [], None
         for turn in range(rounds):
             our_turns.append(ours(turn))
             if peer is None:
                 continue
             peer_turns.append(peer(turn))
             if turn == 0:
-                apart = largest_difference(method, our_turns[0]["scores"], peer_turns[0]["scores"])
+                difference = largest_difference(
+                    method, our_turns[0]["scores"], peer_turns[0]["scores"]
+                )
     per = _EPOCHS if method == "edge_probing" else 1
     found: dict[str, Any] = {
         "ours_s": min(turn["seconds"] for turn in our_turns) / per,
@@ -196,7 +198,7 @@ def measure(path: Path, method: str, *, peer_python: str | None, rounds: int) ->
         "compile_s": compile_s,
         "ours_mb": our_turns[-1]["peak_mb"],
         "peer_mb": None,
-        "difference": apart,
+        "difference": difference,
     }
     if peer_turns:
         found["peer_s"] = min(turn["seconds"] for turn in peer_turns) / per

@@ -164,7 +164,7 @@ class Alignment(Generic[N]):
 
     @cached_property
     def groups(self) -> tuple[tuple[frozenset[Edge], frozenset[Edge]], ...]:
-        """The smallest sets of edges that can be patched alike in the algorithm and the network.
+        """The smallest sets of edges that can be patched equally in the algorithm and the network.
 
         Each is a pair (edges of the algorithm, edges of the network): usually one edge of the
         algorithm and its counterparts; if variables share a node, all edges that have counterparts
@@ -197,7 +197,7 @@ class Alignment(Generic[N]):
     ) -> Float[Array, "*batch _ _"]:
         """Masks of the algorithm that patch the counterparts of a network's masks.
 
-        Edges outside are ignored. Exact if the edges of every group are patched alike; otherwise an
+        Edges outside are ignored. Exact if the edges of every group have equal masks; otherwise an
         edge of the algorithm takes the largest value of its counterparts.
         """
         masks = jnp.asarray(masks)

@@ -91,14 +91,14 @@ def _used(file: Path) -> Iterator[tuple[Path, bytes]]:
         current = waiting.pop()
         content = current.read_bytes()
         yield current, content
-        beside = {
+        imported = {
             found
             for name in _imported(content)
             for found in (file.parent / f"{name}.py", *(file.parent / name).rglob("*.py"))
             if found.is_file()
         }
-        waiting += sorted(beside - seen)
-        seen |= beside
+        waiting += sorted(imported - seen)
+        seen |= imported
 
 
 def _imported(source: bytes) -> set[str]:

@@ -42,7 +42,7 @@ def training_bar(
 
 
 class _Bar(rich.progress.Progress):
-    """A progress bar with measurements on a separate line, as there is no room beside the bar."""
+    """A progress bar with measurements on a separate line, as there is no room next to the bar."""
 
     def get_renderables(self) -> Iterable[rich.console.RenderableType]:
         """The bar, and the line of measurements after the first round."""

@@ -17,7 +17,7 @@ def bend(start: tuple[float, float], end: tuple[float, float]) -> float:
 def node_places(graph: Graph) -> dict[str, tuple[float, float]]:
     """Positions of nodes, one unit apart; the first writers are at the bottom.
 
-    The MLPs of a transformer stand in a gap between the heads, so that edges that skip a layer
+    The MLPs of a transformer are placed in a gap between the heads, so that edges that skip a layer
     cross no node.
     """
     if not isinstance(graph, TransformerGraph):

@@ -142,7 +142,7 @@ class Network(Protocol):
 
 
 def as_network(model: TransformerConfig | Network) -> Network:
-    """A transformer's config as a network; a network as it is."""
+    """Converts a transformer's config to a network; returns a network unchanged."""
     return TransformerNetwork(model) if isinstance(model, TransformerConfig) else model
 
 

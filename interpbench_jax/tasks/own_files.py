@@ -53,9 +53,9 @@ def _load_file(file: Path, name: str) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
-        told = " ".join(f"{type(error).__name__}: {error}".split())
+        text = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(
-            f"{OWN_CASES} names {name!r}, which fails{_line(error, file)}: {told}"
+            f"{OWN_CASES} names {name!r}, which fails{_line(error, file)}: {text}"
         ) from error
 
 
