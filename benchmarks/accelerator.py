@@ -1,11 +1,12 @@
-"""What an accelerator does for the package: the same numbers, and how much faster.
+"""Compares an accelerator with the CPU: equality of results, and speed.
 
-Run: `python benchmarks/accelerator.py --out accelerator.jsonl`, within 8 minutes on one GPU, and
-with `--small` in a minute or two on a CPU. Results are written as they come, one JSON line each;
-what the file has is not measured again. The last lines printed are a table of all of them.
+Run: `python benchmarks/accelerator.py --out accelerator.jsonl`, within 8 minutes on one GPU, or
+with `--small` in a minute or two on a CPU. Each result is written immediately, as a JSON line;
+results in the file are not measured again. The last lines printed are a table of all results.
 
-Parts: `parity` with the CPU of the same machine; `rates` of training; `many` thresholds and
-penalties against one; `group`, tasks of one shape trained at once; `estimate` of the whole suite.
+Parts: `parity` with the CPU of the same machine; `rates` of training; `many` thresholds
+or penalties compared with one; `group`, tasks of one shape trained together; `estimate` for the
+whole suite.
 """
 
 import concurrent.futures
@@ -58,7 +59,7 @@ _SHAPES = {2: 24, 3: 10, 4: 9, 5: 2, 7: 1, 8: 1}
 
 
 class Sizes(NamedTuple):
-    """How much is measured."""
+    """How much to measure."""
 
     models: tuple[str, ...] = ("3", "13", "21")
     inputs: int = 256
@@ -92,19 +93,19 @@ class Record:
     """Results on disk, a JSON line each; those of an earlier run are kept."""
 
     def __init__(self, file: Path) -> None:
-        """Reads what is there."""
+        """Reads the results of an earlier run."""
         self.file = file
         lines = file.read_text().splitlines() if file.exists() else []
         self.found = {line.pop("name"): line for line in map(json.loads, lines)}
 
     def add(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
-        """Does some work unless its result is there; an error is a result that is not kept."""
+        """Runs `work` unless its result exists; an error is only printed, and retried later."""
         if name in self.found:
             return
         start = time.perf_counter()
         try:
             result = work()
-        except Exception as error:  # what fails on an accelerator is a finding
+        except Exception as error:  # other measurements continue
             print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
             return
         device = jax.devices()[0].device_kind
@@ -119,7 +120,7 @@ class Record:
 
 
 class Inputs(NamedTuple):
-    """What a model is looked at with; drawn on the CPU and given to the accelerator."""
+    """Inputs and patched edges, drawn on the CPU and passed to the accelerator."""
 
     batch: ContrastBatch
     checks: EdgeChecks
@@ -150,7 +151,7 @@ def draw_inputs(name: str, sizes: Sizes) -> Inputs:
 
 
 def on_the_cpu(sizes: Sizes) -> dict[str, tuple[Inputs, dict[str, np.ndarray]]]:
-    """Inputs and results by model, of a process that has the CPU only."""
+    """Inputs and results by model, computed by a process that has only the CPU."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "reference"
         file.write_bytes(pickle.dumps(sizes._asdict()))
@@ -193,7 +194,7 @@ def parity(record: Record, sizes: Sizes) -> None:
 
 
 def rates(record: Record, sizes: Sizes) -> None:
-    """Batches per second on case 13, compiling apart; every member takes each batch."""
+    """Batches per second of each member on case 13, without compilation."""
     names = {name: preset(name, "13") for name in ("edge-siit", "siit")}
     missing = [n for n in names if any(f"rate {n} {m}" not in record.found for m in sizes.members)]
     for name in missing:
@@ -206,7 +207,7 @@ def rates(record: Record, sizes: Sizes) -> None:
             threshold=1.0,
         )
         task = prepare("13", members(config))
-        validation = task.training.take(slice(1))._replace(checks=None)  # training is timed
+        validation = task.training.take(slice(1))._replace(checks=None)  # only training is timed
 
         def rate(
             n: int,
@@ -238,7 +239,7 @@ def rates(record: Record, sizes: Sizes) -> None:
 
 
 def many(record: Record, sizes: Sizes) -> None:
-    """Thresholds of ACDC and penalties of edge probing, against one of each."""
+    """Thresholds of ACDC and penalties of edge probing, compared with one of each."""
     for case in sizes.models[:2]:
         for method, n in (("acdc", sizes.thresholds), ("edge_probing", sizes.penalties)):
 
@@ -328,7 +329,7 @@ def workers() -> Iterator[concurrent.futures.Executor]:
 
 
 def largest_group(pool: concurrent.futures.Executor, n: int) -> list[str]:
-    """Names of at most so many cases that share the most frequent shape."""
+    """Names of at most `n` cases that share the most frequent shape."""
     names = ib.case_names() if n > 2 else ("8", "20", "13")
     found = list(pool.map(_shape, names))
     places = max(same_shape(*map(list, zip(*found, strict=True))), key=len)  # type: ignore[arg-type]
@@ -343,8 +344,8 @@ def _shape(name: str) -> tuple[Any, bool]:
 def estimate(record: Record) -> None:
     """Seconds of the whole suite: every shape compiled once, 6,000 batches for all its cases.
 
-    By the rate of 32 members, in proportion to layers; shapes one after the other. Wide models
-    take longer, and most cases reach the threshold earlier.
+    Computed from the rate of 32 members, proportional to layers, one shape after the other. Wide
+    models take longer, and most cases reach the threshold earlier.
     """
     rate = record.found.get("rate edge-siit 32") or record.found.get("rate edge-siit 2")
     if rate is None:
@@ -389,15 +390,15 @@ def main(
     group_batches: int | None = None,
     seconds: float = 470.0,
 ) -> None:
-    """Measure, and write each result when it is there.
+    """Measure, and write each result immediately.
 
     Args:
-      out: file for the results; what it has is not measured again.
+      out: file for the results; results in it are not measured again.
       parts: what to measure.
-      small: next to nothing of each part, to see that it runs.
-      tasks: of the group, at most.
-      group_batches: that the group is trained for, at most.
-      seconds: training of the group stops so long after the start.
+      small: measure very little of each part, to test that it runs.
+      tasks: maximum number of tasks in the group.
+      group_batches: maximum number of batches that the group is trained for.
+      seconds: training of the group stops this long after the start.
     """
     until = time.perf_counter() + seconds
     sizes = _SMALL if small else Sizes()

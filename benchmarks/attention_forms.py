@@ -1,7 +1,8 @@
 """The two forms of attention in `interpbench_jax.model.attention`, forward and backward.
 
-Run: `.venv/bin/python benchmarks/attention_forms.py`. Shapes: a training step on case 13, that is
-4 heads of 5, 10 positions, 768 rows. The last line printed is JSON: median seconds per form.
+Run: `.venv/bin/python benchmarks/attention_forms.py`. Shapes are those of a training step on case
+13: 4 heads of size 5, 10 positions, 768 rows. The last line printed is JSON: median seconds of each
+form.
 """
 
 import functools
@@ -30,7 +31,7 @@ def median_seconds(function: Callable[..., object], *args: jax.Array, repeats: i
 
 
 def main() -> None:
-    """Measures both forms in one process."""
+    """Measure both forms in one process."""
     qkv = jax.random.normal(jax.random.key(0), (3, HEADS, D_HEAD, POS, ROWS))
     results = {}
     for name, form in (("matmul", attention._matmul), ("unrolled", attention._unrolled)):

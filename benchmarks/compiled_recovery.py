@@ -1,11 +1,11 @@
-"""Do methods recover the circuits of the compiled models, where nothing was trained?
+"""Do methods recover the circuits of the compiled models, which are not trained?
 
-For the compiled model of each case: edges (at q/k/v level) of the true circuit; of these, those
-whose patch alone changes an answer on some input, which are the *used* ones; and for every method,
-how many of the used edges are in the circuit of that size that it finds. For edges that are missed,
-how much of a gradient they have when all edges are patched in part: the mean over 32 random masks,
-as a share of the largest of all used edges. Cases that are done are not done again. Prints a
-Markdown table, then one JSON line.
+For the compiled model of each case: the number of edges (q, k and v separate) of the true circuit;
+how many of them are *used*, that is, change an answer on some input if patched alone; and for every
+method, how many of the used edges are in the circuit of that size that it finds. For missed edges,
+the size of their gradient when all edges are partly patched: the mean over 32 random masks, as a
+share of the largest of all used edges. Results in `--out` are not computed again. Prints a Markdown
+table, then one JSON line.
 
     python benchmarks/compiled_recovery.py --cases 3 13 --processes 2
 """
@@ -57,9 +57,9 @@ def main(
     Args:
       cases: names of cases.
       methods: names of methods.
-      n_inputs: how many inputs.
-      processes: how many cases at a time.
-      out: directory of a file per case.
+      n_inputs: number of inputs.
+      processes: how many cases to run at a time.
+      out: directory for results, one file per case.
     """
     work = partial(_row, methods=methods, n_inputs=n_inputs, out=out)
     found = {
@@ -106,7 +106,7 @@ def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
     used = Circuit.from_mask(model.graph, mask)
     row: dict[str, Any] = {"case": case, "true": len(truth), "used": len(used)}
     for finding in run_methods(model, methods, batch):
-        # As a ranking, without pruning: an edge on a used one's only way in may itself be unused.
+        # A ranking, without pruning: an unused edge may be on the only path to a used one.
         items = edge_items(finding.scores, used, level="qkv")
         best, _, _ = places(items.values, int(items.positive.sum()))
         left_out = np.argwhere(scored_edges(used.graph, "qkv"))[items.positive & ~best]
@@ -128,7 +128,7 @@ def _recovered(case: str, methods: list[str], n_inputs: int) -> dict[str, Any]:
 def gradients(
     model: BenchmarkModel, batch: ContrastBatch, loss: Loss
 ) -> Float[np.ndarray, "writer reader"]:
-    """Size of the loss's gradient in each edge's mask, mean over random masks."""
+    """Absolute gradient of the loss by each edge's mask, mean over random masks."""
     masked = edge_masked_loss(model.params, model.config, batch, loss)
 
     def at_random_mask(key: Array) -> Float[Array, "writer reader"]:

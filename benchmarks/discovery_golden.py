@@ -1,12 +1,13 @@
-"""What auto-circuit finds in two tiny networks, as files that tests compare with.
+"""Writes the scores of auto-circuit in two tiny networks, as files that tests compare with.
 
-Run: `.venv/bin/python benchmarks/discovery_golden.py --peer-python PATH`, where the Python has what
-`discovery_torch.py` says. For each network it writes weights and inputs (`NAME.npz`), and scores of
-every method by edge, with the order in which ACDC tried edges (`NAME.json`).
+Run: `.venv/bin/python benchmarks/discovery_golden.py --peer-python PATH`, with a Python that has
+the packages listed in `discovery_torch.py`. For each network it writes weights and inputs
+(`NAME.npz`), and the scores of every method by edge with the order in which ACDC tried edges
+(`NAME.json`).
 
-- `random`: two layers of two causal heads, random weights, labels.
-- `one_way`: a layer in which nothing but `input->m0->logits` carries anything, values; its scores
-  can be worked out by hand.
+- `random`: two layers of two causal heads with random weights; outputs are labels.
+- `one_way`: one layer in which only the path `input->m0->logits` carries information; outputs are
+  values, and the scores can be computed by hand.
 """
 
 from pathlib import Path
@@ -28,7 +29,7 @@ _INPUTS = 16
 
 
 def random_network() -> tuple[Params, TransformerConfig]:
-    """Weights large enough that attention is not even."""
+    """Weights large enough that attention is not uniform."""
     config = TransformerConfig(
         n_layers=2,
         n_heads=2,
@@ -45,7 +46,7 @@ def random_network() -> tuple[Params, TransformerConfig]:
 
 
 def one_way_network() -> tuple[Params, TransformerConfig]:
-    """The input writes where the output map does not look; the MLP copies it to where it does."""
+    """The input writes where the output map does not read; the MLP copies it to where it does."""
     config = TransformerConfig(
         n_layers=1,
         n_heads=1,
@@ -66,7 +67,7 @@ def one_way_network() -> tuple[Params, TransformerConfig]:
 
 
 def inputs(config: TransformerConfig) -> tuple[Array, Array, Array, Array]:
-    """Clean and corrupted tokens, what is right (random, too), and which positions count."""
+    """Clean and corrupted tokens, right outputs (also random), and the positions that count."""
     clean, corrupted, target = jax.random.randint(
         jax.random.key(1), (3, _INPUTS, config.n_ctx), 0, config.d_vocab
     )

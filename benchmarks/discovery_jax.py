@@ -1,7 +1,7 @@
-"""Our discovery methods as `discovery_speed.py` runs and times them: one method, one process.
+"""Our discovery methods for `discovery_speed.py`, which runs one process for each method.
 
-Answers JSON lines as `discovery_torch.py` does. The first line that it reads tells the order in
-which ACDC tries edges, or is empty.
+Answers JSON lines as `discovery_torch.py` does. The first line that it reads is the order in which
+ACDC tries edges, or is empty.
 """
 
 import argparse
@@ -48,7 +48,7 @@ _WEIGHTS = "model.weights."
 
 
 def thresholds(arrays: Arrays) -> tuple[float, ...]:
-    """ACDC's, ascending."""
+    """Thresholds of ACDC, ascending."""
     powers = 10.0 ** arrays["tao_exponents"]
     return tuple(np.outer(arrays["tao_bases"], powers).ravel().tolist())
 
@@ -70,7 +70,7 @@ def load_model(arrays: Arrays) -> tuple[Params, TransformerConfig]:
 def make_run(arrays: Arrays, method: str, order: list[str]) -> Run:
     """The method from tokens to scores, as one compiled function.
 
-    What patches put in is computed inside, since auto-circuit's functions do that as well.
+    It also computes the values that patches insert, since auto-circuit's functions do, too.
     """
     params, config = load_model(arrays)
     graph = Graph.of(config)
@@ -111,7 +111,7 @@ def _edge(graph: Graph, name: str) -> tuple[int, int]:
 
 
 def seconds_of(run: Run, at_least: float) -> tuple[float, Float[Array, "writer reader"]]:
-    """The fastest of as many calls as fill a time, one at least, and what the last returns."""
+    """Seconds of the fastest call, and the last result; calls until `at_least` seconds passed."""
     taken: list[float] = []
     while not taken or sum(taken) < at_least:
         start = time.perf_counter()
@@ -121,7 +121,7 @@ def seconds_of(run: Run, at_least: float) -> tuple[float, Float[Array, "writer r
 
 
 def serve(arrays: Arrays, method: str, order: list[str]) -> Iterator[dict[str, Any]]:
-    """What to print: first what compiling took, then for every turn."""
+    """The lines to print: first the compile time, then one for every turn."""
     run = make_run(arrays, method, order)
     graph = Graph.of(load_model(arrays)[1])
     first, _ = seconds_of(run, 0.0)
@@ -138,7 +138,7 @@ def serve(arrays: Arrays, method: str, order: list[str]) -> Iterator[dict[str, A
 
 
 def main() -> None:
-    """Answers one line for every line read, the first of which is the order."""
+    """Answers every line read, the first of which is the order of edges, by one line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problem", type=Path)
     parser.add_argument("method", choices=METHODS)

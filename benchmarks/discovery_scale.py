@@ -1,9 +1,9 @@
-"""Discovery methods on larger models with random weights: seconds and peak memory, ours alone.
+"""Time and peak memory of our discovery methods on larger models with random weights.
 
-The largest has the sizes of GPT-2 small (124 million weights).
+The largest model has the size of GPT-2 small (124 million weights).
 
 Run: `.venv/bin/python benchmarks/discovery_scale.py`; or as part of `discovery_speed.py --scale`.
-Every method runs in a process of its own, whose peak memory counts Python and its libraries, the
+Every method runs in a separate process, whose peak memory includes Python and its libraries, the
 weights and the inputs. The last line printed is JSON.
 """
 
@@ -64,7 +64,7 @@ _GPT2 = DecoderConfig(
     learned_positions=True,
     tied=True,
 )
-# Method, model, inputs, and their positions.
+# Method, model, number of inputs, number of positions.
 TASKS: dict[str, tuple[Callable[..., Any], TransformerNetwork, int, int]] = {
     "edge_patching": (edge_patching, TransformerNetwork(_SMALL), 256, 16),
     "eap": (eap, TransformerNetwork(_LARGE), 32, 64),
@@ -102,7 +102,7 @@ def run_task(name: str) -> dict[str, Any]:
 
 
 def measure_scale() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Runs every task in a process of its own; what it took, task by task."""
+    """Runs every task in a separate process; yields its time and memory."""
     for name in TASKS:
         command = [sys.executable, __file__, "--task", name]
         ran = subprocess.run(command, capture_output=True, text=True)
@@ -119,7 +119,7 @@ def main(task: str | None = None) -> None:
     """Measure discovery methods on larger models.
 
     Args:
-      task: the only one to measure, in this process.
+      task: if given, measure only this task, in this process.
     """
     if task is not None:
         print(to_json(run_task(task)))

@@ -1,24 +1,24 @@
-"""Discovery methods against auto-circuit: seconds, compile time, memory, and whether they agree.
+"""Compares our discovery methods with auto-circuit: time, compile time, memory and scores.
 
 Run: `.venv/bin/python benchmarks/discovery_speed.py [--cases 3 13] [--methods acdc eap]
-[--peer-python PATH] [--scale] [--json]`. The peer is `discovery_torch.py`, which says what the
-Python that runs it has to have installed. For every case and method ours and the peer's are one
-process each; they work on the same weights and inputs and take turns. Both start from tokens, so
-that the run on the corrupted inputs is part of what is timed. The last line printed is JSON.
+[--peer-python PATH] [--scale] [--json]`. The peer is `discovery_torch.py`, which lists
+the packages that its Python needs. For every case and method, ours and the peer's run in one
+process each; they get the same weights and inputs and take turns. Both start from tokens, so the
+time includes the run on the corrupted inputs. The last line printed is JSON.
 
-- `acdc`: `acdc_prune_scores` over 20 thresholds. Both try edges in one order: the last readers, and
-  the last writers of each, first. `acdc_first_writers`: the first writers first, which costs ours
-  more runs, as thresholds part sooner.
+- `acdc`: `acdc_prune_scores` over 20 thresholds. Both try edges in the same order: the last readers
+  first, and for each reader its last writers first. `acdc_first_writers`: for each reader its first
+  writers first, which takes ours more runs, as decisions of the thresholds diverge earlier.
 - `eap`: `mask_gradient_prune_scores` at mask 0.
-- `eap_ig_masks`: the same with 5 steps. It sums over 6 points, ours is their mean.
+- `eap_ig_masks`: the same with 5 steps. It sums over 6 points; ours is their mean.
 - `edge_probing`: `subnetwork_probing_prune_scores`, 20 epochs; seconds are per epoch. Masks are
-  random, so nothing is compared. The peer draws one for every input, we one per epoch;
-  `peer_one_mask_s` is what the peer takes with one for all (a sigmoid, nothing drawn).
+  random, so scores are not compared. The peer draws a mask for every input, ours one per epoch;
+  `peer_one_mask_s` is the peer's time with one mask for all inputs (a sigmoid, not drawn).
 - `edge_patching`: whole runs in a loop, one edge patched in each, with auto-circuit's `patch_mode`.
 
-Losses are those against a wrong answer (cross entropy or squared error); for ACDC, and for probing
-of labels, those against the unpatched model (KL divergence or squared error). Position 0 is left
-out. `compile_s` is what our first call takes longer than later ones.
+Losses compare with a wrong answer (cross entropy or squared error); for ACDC, and for probing of
+labels, with the unpatched model (KL divergence or squared error). Position 0 is left out.
+`compile_s` is the time by which our first call is longer than later ones.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ _STEPS, _EPOCHS, _PENALTY = 5, 20, 1.0
 _TAO_BASES, _TAO_EXPONENTS = (1, 3, 5, 7, 9), (-5, -4, -3, -2)
 _TOLERANCE = 1e-4
 _OFF = 0.1
-# Of thresholds that may differ, where the rise of a loss is a threshold up to rounding.
+# Share of edges whose thresholds may differ: the rise of the loss may equal one up to rounding.
 _ACDC_TOLERANCE = 0.05
 
 Ask = Callable[[Any], dict[str, Any]]
@@ -62,10 +62,10 @@ Ask = Callable[[Any], dict[str, Any]]
 def write_problem(
     path: Path, params: Params, config: TransformerConfig, batch: ContrastBatch
 ) -> None:
-    """Writes all that both sides need.
+    """Writes everything that both sides need.
 
     Raises:
-      ValueError: sequences differ in length, which auto-circuit cannot leave out.
+      ValueError: sequences differ in length; auto-circuit cannot leave out padding.
     """
     if not (np.asarray(batch.positions)[:, 1:] == 1).all():
         raise ValueError("inputs are padded; the peer counts all positions")
@@ -83,9 +83,9 @@ def write_problem(
 
 @contextlib.contextmanager
 def worker(python: str, script: Path, *arguments: str) -> Iterator[Ask]:
-    """Starts a script that answers a JSON line to each one it is sent; ends with the block.
+    """Starts a script that answers each JSON line it reads by one; stops it after the block.
 
-    The function given sends one, unless it is `None`, and waits for an answer.
+    The yielded function sends a line, unless it is `None`, and waits for an answer.
 
     Raises:
       RuntimeError: the script ended; its errors are in the message.
@@ -121,16 +121,16 @@ def worker(python: str, script: Path, *arguments: str) -> Iterator[Ask]:
 
 
 def peer_is_missing(python: str) -> str | None:
-    """Why the peer cannot be run: the last line of what it says; None where it can."""
+    """Why the peer cannot be run: the last line of its errors; None if it can."""
     ran = subprocess.run([python, str(_PEER), "--help"], capture_output=True, text=True)
     return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
 
 
 def wrong_target(batch: ContrastBatch) -> jax.Array:
-    """What is asked for, moved away from what the model says: another label, or 0.1 more.
+    """A target that differs from the model's answer: another label, or a value larger by 0.1.
 
-    Outputs that are right up to 2e-4 have gradients that are rounding to a hundredth, in which
-    nothing could be compared.
+    With right targets, losses are so small (outputs right up to 2e-4) that gradients have rounding
+    errors of 1 %, too large to compare.
     """
     if jnp.issubdtype(batch.target.dtype, jnp.floating):
         return batch.target + _OFF
@@ -140,10 +140,10 @@ def wrong_target(batch: ContrastBatch) -> jax.Array:
 def largest_difference(
     method: str, ours: Mapping[str, float], peer: Mapping[str, float]
 ) -> float | None:
-    """How far scores are apart, relative to the largest; for ACDC the share of edges that differ.
+    """Largest difference relative to the largest score; for ACDC the share of edges that differ.
 
     Returns:
-      `None` where nothing can be compared.
+      `None` if scores cannot be compared.
 
     Raises:
       AssertionError: edges are not the same, or scores differ by more than rounding.
@@ -169,7 +169,7 @@ def measure(path: Path, method: str, *, peer_python: str | None, rounds: int) ->
     Args:
       path: file with model and inputs.
       method: name of the method.
-      peer_python: has the peer's packages; `None` measures ours alone.
+      peer_python: the Python that has the peer's packages; `None` measures only ours.
       rounds: turns of each.
     """
     with contextlib.ExitStack() as stack:
@@ -180,14 +180,16 @@ def measure(path: Path, method: str, *, peer_python: str | None, rounds: int) ->
             ready = peer(None)
         ours = stack.enter_context(worker(sys.executable, _OURS, str(path), method))
         compile_s = ours(ready.get("order", []))["compile_s"]
-        our_turns, peer_turns, apart = [], [], None
+        our_turns, peer_turns, difference = [], [], None
         for turn in range(rounds):
             our_turns.append(ours(turn))
             if peer is None:
                 continue
             peer_turns.append(peer(turn))
             if turn == 0:
-                apart = largest_difference(method, our_turns[0]["scores"], peer_turns[0]["scores"])
+                difference = largest_difference(
+                    method, our_turns[0]["scores"], peer_turns[0]["scores"]
+                )
     per = _EPOCHS if method == "edge_probing" else 1
     found: dict[str, Any] = {
         "ours_s": min(turn["seconds"] for turn in our_turns) / per,
@@ -196,7 +198,7 @@ def measure(path: Path, method: str, *, peer_python: str | None, rounds: int) ->
         "compile_s": compile_s,
         "ours_mb": our_turns[-1]["peak_mb"],
         "peer_mb": None,
-        "difference": apart,
+        "difference": difference,
     }
     if peer_turns:
         found["peer_s"] = min(turn["seconds"] for turn in peer_turns) / per
@@ -209,7 +211,7 @@ def measure(path: Path, method: str, *, peer_python: str | None, rounds: int) ->
 
 
 def _rounded(value: Any) -> Any:
-    """Floats with four digits."""
+    """Floats rounded to four digits."""
     if not isinstance(value, float) or value == 0 or not math.isfinite(value):
         return value
     return round(value, 3 - math.floor(math.log10(abs(value))))
@@ -250,11 +252,11 @@ def main(
     Args:
       cases: bundled models, or directories of models.
       methods: names of methods.
-      n_inputs: clean and corrupted inputs.
+      n_inputs: number of clean inputs, and of corrupted ones.
       rounds: how often ours and the peer take turns.
       peer_python: the Python that has auto-circuit.
       scale: measure ours on larger models as well; see `discovery_scale.py`.
-      as_json: print nothing but the JSON line.
+      as_json: print only the JSON line.
     """
     unknown = set(methods) - set(METHODS)
     if unknown:
@@ -263,7 +265,7 @@ def main(
     missing = peer_is_missing(peer_python)
     if missing:
         console.print(f"{peer_python} cannot run the peer: {missing}", highlight=False)
-        console.print(f"what it needs is said in {_PEER.name}", highlight=False)
+        console.print(f"{_PEER.name} lists the packages it needs", highlight=False)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:

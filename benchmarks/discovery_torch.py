@@ -1,21 +1,21 @@
 """Discovery by `auto-circuit` 1.0.1: the peer that `discovery_speed.py` runs and compares with.
 
-Needs `torch`, `transformer-lens` and `auto-circuit`, and nothing of this package, so that it can
-have a Python environment of its own. auto-circuit pins packages that it does not need here and that
-hold back others; installed as follows it runs:
+Needs `torch`, `transformer-lens` and `auto-circuit`, and nothing from this package, so it can run
+in a separate Python environment. auto-circuit pins packages that are not needed here and conflict
+with others; installed as follows it works:
 
     pip install 'torch==2.13.0' 'transformer-lens>=2.0,<4' attrs blobfile ordered-set plotly
     pip install --no-deps 'auto-circuit==1.0.1'
 
 It reads model and inputs from the `.npz` file that `discovery_speed.py` writes. After a warm-up it
-prints one JSON line, and one more with time and scores for every line that it is sent.
+prints one JSON line, and then one with time and scores for every line that it reads.
 
-auto-circuit is called as its documentation says. It was written for TransformerLens 1, where one
-class, which only serves its type annotations, had another name, and for a PyTorch that showed the
-module of Adam: `_old_names` brings both back.
+auto-circuit is called as documented. It was written for TransformerLens 1, in which a class that it
+uses for type annotations had another name, and for a PyTorch that exposed the module of Adam:
+`_old_names` adds both.
 
-Kind to the peer: weights ask for no gradients; batches are put together once, not in every call;
-progress bars are off where the variable `TQDM_DISABLE` is set; one thread where two are slower.
+In the peer's favour: weights require no gradients; batches are collated once, not in every call;
+progress bars are off if the variable `TQDM_DISABLE` is set; one thread if two are slower.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from torch.nn import functional
 
 
 def _old_names() -> None:
-    """Gives TransformerLens and PyTorch the names that auto-circuit uses."""
+    """Adds to TransformerLens and PyTorch the old names that auto-circuit uses."""
     torch.optim.adam = importlib.import_module("torch.optim.adam")
     if hasattr(transformer_lens, "HookedTransformerKeyValueCache"):
         return
@@ -76,10 +76,10 @@ _TURN_SECONDS = 0.5
 
 
 class CollatedOnce(PromptDataLoader):
-    """All inputs as one batch, put together when the loader is made."""
+    """All inputs as one batch, collated when the loader is made."""
 
     def __init__(self, arrays: Arrays, n_inputs: int) -> None:
-        """Takes the first inputs; position 0 has no answer."""
+        """Takes the first `n_inputs` inputs; position 0 has no answer."""
         clean, corrupted = (
             torch.from_numpy(arrays[name]).long() for name in ("clean", "corrupted")
         )
@@ -95,7 +95,7 @@ class CollatedOnce(PromptDataLoader):
 
 
 def load_patchable(arrays: Arrays) -> PatchableModel:
-    """The model with auto-circuit's wrappers, readers q, k and v of each head apart."""
+    """The model with auto-circuit's wrappers; q, k and v of each head are separate readers."""
     model = load_model(arrays, "model")
     model.requires_grad_(False)
     model.set_use_attn_result(True)
@@ -105,7 +105,7 @@ def load_patchable(arrays: Arrays) -> PatchableModel:
 
 
 def our_name(edge: Edge) -> str:
-    """An edge in our names: `A1.0->A2.3.Q` is `a1.h0->a2.h3<q>`."""
+    """The name of an edge in our notation: `A1.0->A2.3.Q` is `a1.h0->a2.h3<q>`."""
     return f"{_our_node(edge.src.name)}->{_our_node(edge.dest.name)}"
 
 
@@ -120,7 +120,7 @@ def _our_node(name: str) -> str:
 
 
 def run_acdc(model: PatchableModel, loader: CollatedOnce, arrays: Arrays, quick: bool) -> Scores:
-    """The smallest threshold at which an edge goes, infinity where none does."""
+    """The smallest threshold at which an edge is removed, infinity if none does."""
     bases, exponents = arrays["tao_bases"].tolist(), arrays["tao_exponents"].tolist()
     scores = acdc_prune_scores(
         model,
@@ -160,7 +160,7 @@ def run_probing(
     quick: bool,
     mask_fn: str = "hard_concrete",
 ) -> Scores:
-    """Learnt masks; clean inputs, into which the mean over corrupted inputs is patched."""
+    """Learnt masks; patches insert the mean over corrupted inputs into clean runs."""
     scores = subnetwork_probing_prune_scores(
         model,
         loader,
@@ -177,7 +177,7 @@ def run_probing(
 def run_patching(
     model: PatchableModel, loader: CollatedOnce, arrays: Arrays, quick: bool
 ) -> Scores:
-    """The rise of the loss when one edge is patched: a loop of whole runs, by us."""
+    """The rise of the loss when one edge is patched: our loop of whole runs."""
     (batch,) = loader
     sources = src_ablations(model, batch.corrupt)
     set_all_masks(model, val=0.0)
@@ -226,7 +226,7 @@ METHODS: dict[str, Callable[..., Scores]] = {
 
 
 def seconds_of(run: Callable[[], Scores], at_least: float = 0.0) -> tuple[float, Scores]:
-    """The fastest of as many calls as fill a time, one at least, and what the last returns."""
+    """Seconds of the fastest call, and the last result; calls until `at_least` seconds passed."""
     taken: list[float] = []
     while not taken or sum(taken) < at_least:
         start = time.perf_counter()
@@ -236,7 +236,7 @@ def seconds_of(run: Callable[[], Scores], at_least: float = 0.0) -> tuple[float,
 
 
 def fewest_threads(run: Callable[[], Scores]) -> int:
-    """How many threads are fastest, one or two; sets them."""
+    """Sets and returns the number of threads, one or two, that is fastest."""
     tried = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -248,12 +248,13 @@ def fewest_threads(run: Callable[[], Scores]) -> int:
 
 
 def put_in_order(model: PatchableModel, method: str) -> None:
-    """Lets the model's edges stand in an order that is the same in every run.
+    """Puts the model's edges in an order that is the same in every run.
 
-    `acdc_prune_scores` sorts them by the reader's layer, and follows a set where that is equal. The
-    order of the set changes from run to run (in Python 3.11 the hash of `None` is an address), and
-    the number of runs that ours needs with it: from 64 to 235 on case 13. Here readers and their
-    writers go from the last to the first, or, for `acdc_first_writers`, writers the other way.
+    `acdc_prune_scores` sorts them by the reader's layer, and takes edges of equal layer in the
+    order of a set. That order changes from run to run (in Python 3.11 the hash of `None` is an
+    address), and with it the number of runs that ours needs: from 64 to 235 on case 13. Here,
+    readers and their writers are ordered from last to first; for `acdc_first_writers`, writers from
+    first to last.
     """
     by_writer = sorted(model.edges, key=lambda edge: (edge.src.layer, edge.src.name))
     if method != "acdc_first_writers":
@@ -264,13 +265,13 @@ def put_in_order(model: PatchableModel, method: str) -> None:
 
 
 def removal_order(model: PatchableModel) -> list[str]:
-    """In which order `acdc_prune_scores` tries edges: sorted by layer of the reader."""
+    """The order in which `acdc_prune_scores` tries edges: sorted by layer of the reader."""
     edges = sorted(model.edges, key=lambda edge: edge.dest.layer, reverse=True)
     return [our_name(edge) for edge in edges]
 
 
 def serve(arrays: Arrays, method: str) -> Iterator[dict[str, Any]]:
-    """What to print: first after the warm-up, then for every turn."""
+    """The lines to print: one after the warm-up, then one for every turn."""
     model, run = load_patchable(arrays), METHODS[method]
     put_in_order(model, method)
     loader = CollatedOnce(arrays, len(arrays["clean"]))
@@ -288,7 +289,7 @@ def serve(arrays: Arrays, method: str) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answers one line for the warm-up and one for every line read."""
+    """Prints one line after the warm-up and one for every line read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problem", type=Path)
     parser.add_argument("method", choices=METHODS)
@@ -296,7 +297,7 @@ def main() -> None:
     with np.load(given.problem) as file:
         arrays = dict(file)
     answers, out = serve(arrays, given.method), sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):  # nothing but answers on the output
+    with contextlib.redirect_stdout(sys.stderr):  # only answers on stdout
         print(json.dumps(next(answers)), file=out, flush=True)
         for _ in sys.stdin:
             print(json.dumps(next(answers)), file=out, flush=True)

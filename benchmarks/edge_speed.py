@@ -1,10 +1,10 @@
-"""How fast training by patched edges is, beside training by patched nodes, and where time goes.
+"""Speed of training by patched edges, compared with patched nodes, and where the time goes.
 
 Run: `.venv/bin/python benchmarks/edge_speed.py [--cases 3 13] [--json]`. Both presets, `edge-siit`
 and `siit`, train the same task on this process's devices (one for each core). For each: seconds to
-compile, batches per second, seconds from nothing to the threshold (compilation included), and the
-worst agreement of the trained model under sets of patched edges on sequences kept for tests. The
-parts of a batch are timed on one device. The last line printed is JSON.
+compile, batches per second, seconds until the threshold is reached (compilation included), and the
+worst agreement of the trained model under sets of patched edges on held-out sequences. The parts of
+a batch are timed on one device. The last line printed is JSON.
 """
 
 import time
@@ -44,11 +44,11 @@ console = Console()
 
 
 def main(cases: tuple[str, ...] = ("3", "13"), as_json: bool = False) -> None:
-    """Measures.
+    """Measure.
 
     Args:
       cases: tasks to train on.
-      as_json: print the JSON line only.
+      as_json: print only the JSON line.
     """
     cores_as_devices(1, preset("edge-siit", "3").batch_size)
     found: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def main(cases: tuple[str, ...] = ("3", "13"), as_json: bool = False) -> None:
 
 
 def _worst_set(task: Prepared, params: Any) -> float:
-    """Of all single edges, all outside at once, and 200 random sets."""
+    """Worst agreement over single edges, all edges outside together, and 200 random sets."""
     test = jax.device_get(task.test.take(slice(_CHECKED)))
     some = Pairs(test.base, test.source, test.positions)
     checks = usual_checks(task.task, task.alignment, some, jax.random.key(7), n_random=200)
@@ -90,7 +90,7 @@ def _worst_set(task: Prepared, params: Any) -> float:
 
 
 def _rate(task: Prepared, config: SiitConfig) -> dict[str, float]:
-    """Seconds to compile a round, and batches per second, with next to no validation."""
+    """Seconds to compile a round, and batches per second, almost without validation."""
     timed = replace(config, round_batches=_BATCHES, max_batches=10**6, threshold=1.0)
     nothing = task.validation._replace(checks=None).take(slice(1))
     state = init_states((Member(0, timed),), nothing, task.alignment.network)
@@ -140,7 +140,7 @@ def _parts(task: Prepared, config: SiitConfig) -> dict[str, float]:
 
 
 def _fastest(work: Callable[[], Any], calls: int) -> float:
-    """Seconds of the fastest of some calls, after one that compiles."""
+    """Seconds of the fastest call, after one that compiles."""
     jax.block_until_ready(work())
     seconds = []
     for _ in range(calls):

@@ -1,8 +1,8 @@
-"""Our circuits against the original's, edge by edge, with what patching each edge does.
+"""Compares our circuits with the original's, edge by edge, and patches the edges that differ.
 
 Run: `.venv/bin/python benchmarks/ground_truth.py`. Prints the table of
-`interpbench_jax/compiler/README.md`: head-level edges that only one side has, and edges of our
-circuits that no drawn pair of inputs uses. Takes a quarter of an hour.
+`interpbench_jax/compiler/README.md`: head-level edges that only one of the two circuits has, and
+edges of our circuits whose patch changes no answer on the drawn inputs. Takes a quarter of an hour.
 """
 
 import json
@@ -38,15 +38,15 @@ def rows(compiled: CompiledCase, theirs: set[Edge], n_pairs: int) -> Iterator[st
     drawn = sample_pairs(compiled.case, n_pairs, jax.random.key(1))
     base, source = (jnp.asarray(compiled.codec.encode_indices(x)) for x in drawn)
 
-    # What differs between inputs at one position, seen by each reader; and what patching does.
+    # The readers that see differences between inputs at a position, and the effects of patches.
     written = np.asarray(written_after_bos(params, config, base))
     places = (written - written.mean(1, keepdims=True)).reshape(graph.n_writers, -1, config.d_model)
     about_tokens = head_edges(graph, visible(params, config, places))
-    asked = graph.edges
-    asked = np.array([e for e in asked if head_edges(graph, one(graph, e)) & (ours | theirs)])
+    patched = graph.edges
+    patched = np.array([e for e in patched if head_edges(graph, one(graph, e)) & (ours | theirs)])
     effects = np.zeros(graph.valid.shape)
-    effects[tuple(asked.T)] = edge_effects(
-        params, config, base, source, asked, categorical=compiled.categorical
+    effects[tuple(patched.T)] = edge_effects(
+        params, config, base, source, patched, categorical=compiled.categorical
     )
     by_head = graph.to_head_level(effects)
 
@@ -72,8 +72,8 @@ def main(cases: tuple[str, ...] = (), *, n_pairs: int = 1_000) -> None:
     """Compare ground truths.
 
     Args:
-      cases: names of cases; all where none is given.
-      n_pairs: pairs of inputs over which edges are patched.
+      cases: names of cases; all if none is given.
+      n_pairs: pairs of inputs on which edges are patched.
     """
     reference = {entry["case"]: entry for entry in map(json.loads, REFERENCE.open())}
     print("| case | edge | ours | original | carries | outputs changed by patching it |")
@@ -87,7 +87,7 @@ def main(cases: tuple[str, ...] = (), *, n_pairs: int = 1_000) -> None:
         }
         for row in rows(compiled, theirs, n_pairs):
             print(row, flush=True)
-        jax.clear_caches()  # executables of all cases take gigabytes
+        jax.clear_caches()  # compiled programs of all cases take gigabytes
 
 
 if __name__ == "__main__":

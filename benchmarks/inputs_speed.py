@@ -1,7 +1,7 @@
-"""Seconds for 100,000 inputs of a case with what its algorithm says on them.
+"""Seconds to draw 100,000 inputs of a case and compute its algorithm's answers.
 
-Run: `.venv/bin/python benchmarks/inputs_speed.py`. One line per case; the last line is JSON. The
-case is compiled by Tracr before, and all of XLA's compilation is in the figure.
+Run: `.venv/bin/python benchmarks/inputs_speed.py`. Prints one line per case; the last line is JSON.
+Times exclude Tracr's compilation of the case and include XLA's.
 """
 
 import time
@@ -21,7 +21,7 @@ def main(cases: tuple[str, ...] = (*PAPER, "119"), *, n_inputs: int = 100_000) -
 
     Args:
       cases: names of cases.
-      n_inputs: how many inputs.
+      n_inputs: number of inputs.
     """
     found = {}
     for name in cases:

@@ -1,8 +1,8 @@
-"""How much longer do many take than one, where a device has room for them side by side?
+"""How much longer do many computations take than one, if a device can run them in parallel?
 
-Members in training, thresholds of ACDC and penalties of edge probing; on the device that JAX finds,
-in one process. Run: `.venv/bin/python benchmarks/many_at_once.py --cases 3 13`. The last line
-printed is JSON: seconds of the fastest of a few calls for one, for many, and their ratio.
+Measures models trained together, thresholds of ACDC and penalties of edge probing, on JAX's default
+device, in one process. Run: `.venv/bin/python benchmarks/many_at_once.py --cases 3 13`. The last
+line printed is JSON: seconds for one and for many (fastest of a few calls), and their ratio.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,19 @@ from interpbench_jax.siit import SiitConfig, init_states, make_problem, members
 from interpbench_jax.siit.train import advance
 
 _CALLS = 3
-# From, the one, to: thresholds and weights of the penalty.
+# Smallest, the one used alone, largest: thresholds and weights of the penalty.
 _SETTINGS = {"acdc": (1e-5, 1e-2, 10.0), "edge_probing": (0.01, 1.0, 100.0)}
 
 Work = Callable[[int], Callable[[], Any]]
-"""For so many, what is to be timed."""
+"""Returns the function to be timed for a given number."""
 
 
 def training(case: str, batches: int) -> Work:
-    """So many batches of 256 pairs, for every member."""
+    """Trains every member on `batches` batches of 256 pairs."""
     compiled = ib.compile_case(case)
     alignment = align(compiled)
     problem = make_problem(compiled, alignment, jax.random.key(0), n_pairs=20_000)
-    validation = problem.take(slice(1))  # next to nothing: training is what is timed
+    validation = problem.take(slice(1))  # minimal: only training is timed
     config = SiitConfig(round_batches=batches, max_batches=batches, threshold=1.0)
 
     def work(n: int) -> Callable[[], Any]:
@@ -45,7 +45,7 @@ def training(case: str, batches: int) -> Work:
 
 
 def discovery(case: str, method: str, learning: Learning, *, n_inputs: int = 1_000) -> Work:
-    """ACDC for every threshold, or a probe of edges for every penalty."""
+    """ACDC for every threshold, or edge probing for every penalty."""
     model = ib.load_model(case)
     batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
     loss = usual_loss(method, jnp.issubdtype(batch.target.dtype, jnp.integer))
@@ -62,7 +62,7 @@ def discovery(case: str, method: str, learning: Learning, *, n_inputs: int = 1_0
 
 
 def measure(work: Work, many: int) -> dict[str, float]:
-    """Times one and many; the fastest call of each counts, and compiling apart."""
+    """Times one and many; the fastest call of each counts, without compilation."""
     found: dict[str, float] = {}
     for name, n in (("one", 1), ("many", many)):
         run, seconds = work(n), []
@@ -84,14 +84,14 @@ def main(
     n_penalties: int = 16,
     batches: int = 100,
 ) -> None:
-    """Measure what many cost.
+    """Compare the time of many with that of one.
 
     Args:
-      cases: of which a model is bundled.
-      n_members: of a population.
-      n_thresholds: of ACDC.
-      n_penalties: of edge probing.
-      batches: of training and of probing, in each call.
+      cases: names of cases that have a bundled model.
+      n_members: number of models trained together.
+      n_thresholds: number of thresholds of ACDC.
+      n_penalties: number of penalties of edge probing.
+      batches: batches of training and of probing in each call.
     """
     learning = Learning(steps=batches)
     results: dict[str, Any] = {"device": jax.devices()[0].device_kind}

@@ -1,8 +1,8 @@
-"""What the strict loss adds: models trained by SIIT next to models trained by IIT alone.
+"""The effect of the strict loss: models trained by SIIT compared with models trained by IIT alone.
 
-Takes the models that come with the package; of other cases it trains one under each preset, or goes
-on where it stopped. Verifies them on sequences kept for tests: accuracy, IIA, SIIA, leakage (free
-nodes patched together) and abstraction (variables interchanged while free nodes are patched).
+Takes bundled models; for other cases it trains one with each preset, and resumes after an
+interruption. Verifies them on held-out sequences: accuracy, IIA, SIIA, leakage (free nodes patched
+together) and abstraction (variables interchanged while free nodes are patched).
 Prints a Markdown table, then one JSON line.
 
     python benchmarks/siit_against_iit.py --cases 3 13 --out out/siit-against-iit
@@ -30,7 +30,7 @@ COLUMNS = {
     "abstraction": "abstraction",
     "abstraction_worst": "worst abstraction",
 }
-"""What the table shows, by the names of metrics."""
+"""Column headings by metric."""
 
 
 def main(
@@ -45,10 +45,10 @@ def main(
 
     Args:
       cases: names of cases.
-      presets: of training.
-      max_batches: of training, where a model is trained; the preset's own if not given.
+      presets: presets of training.
+      max_batches: maximum number of batches if a model is trained; by default the preset's.
       n_pairs: pairs to verify on.
-      out: where models and figures go; what is there is not done again.
+      out: directory for models and figures; those it has are not computed again.
     """
     rows = [
         _row(case, name, max_batches, n_pairs, out / name) for case in cases for name in presets

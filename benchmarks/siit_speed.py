@@ -1,10 +1,10 @@
-"""How fast SIIT trains, against PyTorch: seconds per batch, memory, compile time, data.
+"""Compares the speed of SIIT with PyTorch: seconds per batch, memory, compile time, drawing data.
 
 Run: `.venv/bin/python benchmarks/siit_speed.py [--cases 3 13 2] [--peer-python PATH] [--json]`. A
-batch is 256 pairs with all three losses and one optimizer step, targets looked up. The peer is
-`siit_torch.py`, run by the Python that has the packages of the group `peers`. Both train the same
-problem from the same weights, taking turns; their losses on a first batch must agree. The last line
-printed is JSON.
+batch is 256 pairs with all three losses and one optimizer step; targets are computed in advance.
+The peer is `siit_torch.py`, run by a Python that has the packages of the group `peers`. Both train
+on the same problem from the same weights, taking turns; their losses on the first batch must agree.
+The last line printed is JSON.
 """
 
 import concurrent.futures
@@ -52,7 +52,7 @@ _TOLERANCE = 1e-4
 
 
 class Ours(NamedTuple):
-    """What our training takes."""
+    """Time and memory of our training."""
 
     seconds: float
     cpu_seconds: float
@@ -63,7 +63,7 @@ class Ours(NamedTuple):
 def write_problem(
     path: Path, compiled: CompiledCase, alignment: Alignment, problem: SiitProblem
 ) -> np.ndarray:
-    """Writes all that both sides need, and a first batch to compare them on.
+    """Writes everything that both sides need, and a first batch to compare them on.
 
     Returns:
       Our three losses on the first batch.
@@ -107,13 +107,12 @@ def _model_arrays(name: str, config: TransformerConfig, params: Params) -> dict[
 def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, repeats: int) -> Ours:
     """Times rounds of training on the problem in a file.
 
-    To be called in a process of its own, where each core becomes a device, as `interpbench train`
-    has it.
+    Call it in a separate process, in which each core becomes a device, as in `interpbench train`.
 
     Args:
-      path: the file.
+      path: file with the problem.
       model: shape of the model to train.
-      seeds: how many models are trained together.
+      seeds: number of models trained together.
       batches: per timed call.
       repeats: timed calls; the fastest counts.
     """
@@ -123,9 +122,9 @@ def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, re
             name: jnp.asarray(file[name]) for name in file.files if name in SiitProblem._fields
         }
     problem = SiitProblem(**arrays)
-    # What the source writes is given, as in the original and in the peer.
+    # No gradient through the source's run, as in the original and in the peer.
     config = SiitConfig(round_batches=batches, max_batches=batches, source_gradient=False)
-    validation = problem.take(slice(1))  # next to nothing: training is what is timed
+    validation = problem.take(slice(1))  # minimal: only training is timed
     state = init_states(members(config, seeds=range(seeds)), problem, model)
     mesh = device_mesh(seeds, config.batch_size)
     if mesh is not None:
@@ -156,14 +155,14 @@ def time_peer(python: str, path: Path, **options: Any) -> dict[str, Any]:
 
 
 def peer_is_missing(python: str) -> str | None:
-    """Why the peer cannot be run: the last line of what its imports say; None where it can."""
+    """Why the peer cannot be run: the last line of its import error; None if it can."""
     program = "import torch; from transformer_lens import HookedTransformer"
     ran = subprocess.run([python, "-c", program], capture_output=True, text=True)
     return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held so far."""
+    """Peak memory of this process so far."""
     found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else float("nan")
 
@@ -172,7 +171,7 @@ def check_losses(case: str, ours: np.ndarray, peer: Mapping[str, list[float]]) -
     """Compares the losses on the first batch.
 
     Raises:
-      AssertionError: ours differ from those of a way in which the peer computes them.
+      AssertionError: ours differ from the peer's, in one of the ways it computes them.
     """
     for way, losses in peer.items():
         np.testing.assert_allclose(
@@ -193,11 +192,11 @@ def measure(
 
     Args:
       case: name of the case.
-      peer_python: has the peer's packages; `None` measures ours alone.
+      peer_python: the Python that has the peer's packages; `None` measures only ours.
       batches: per timed call.
       rounds: turns of each.
-      population: how many models to train together, which is timed once.
-      ways: what the peer tries on its first turn. Later turns repeat the fastest.
+      population: number of models to train together, which is timed once.
+      ways: the ways that the peer tries on its first turn. Later turns repeat the fastest.
     """
     compiled = compile_case(case)
     alignment = align(compiled)
@@ -223,8 +222,8 @@ def measure(
             check_losses(case, losses, peer[-1]["losses"])
             options = {"ways": peer[-1]["way"], "threads": peer[-1]["threads"]}
         with concurrent.futures.ProcessPoolExecutor(1, spawn) as another:
-            asked = (path, alignment.network, population, batches, 2)
-            together = another.submit(time_ours, *asked).result()
+            arguments = (path, alignment.network, population, batches, 2)
+            together = another.submit(time_ours, *arguments).result()
     best = min(ours)
     found: dict[str, Any] = {
         "ours_s": best.seconds / batches,
@@ -287,15 +286,15 @@ def main(
       peer_python: the Python that has PyTorch and TransformerLens.
       batches: per timed call.
       rounds: how often ours and the peer take turns.
-      population: how many models to train together, to compare with one.
+      population: number of models to train together, to compare with one.
       peer_ways: ways of computing the losses that the peer tries; see `siit_torch.py`.
-      as_json: print nothing but the JSON line.
+      as_json: print only the JSON line.
     """
     console = Console(quiet=as_json)
     missing = peer_is_missing(peer_python)
     if missing:
         console.print(f"{peer_python} cannot run the peer: {missing}", highlight=False)
-        console.print(f"install it there: {_INSTALL}", highlight=False)
+        console.print(f"install its packages: {_INSTALL}", highlight=False)
     results = {}
     for case in cases:
         results[case] = measure(

@@ -1,21 +1,21 @@
 """SIIT in PyTorch on TransformerLens: the peer that `siit_speed.py` runs and compares with.
 
-Needs `torch` and `transformer-lens` and nothing of this package, so that it can have a Python
-environment of its own. It reads a problem from the `.npz` file that `siit_speed.py` writes and
-prints one JSON line: seconds for so many batches, in the fastest of several ways.
+Needs `torch` and `transformer-lens` and nothing from this package, so it can run in a separate
+Python environment. It reads a problem from the `.npz` file that `siit_speed.py` writes and prints
+one JSON line: seconds for a number of batches, in the fastest of several ways.
 
-- `separate`: source, base and both interchanges are runs of their own, as in the original.
-- `stacked`: base and both interchanges are one run of three times the rows, as with us.
-- `compiled`: the latter under `torch.compile`, which takes a minute and a C++ compiler.
+- `separate`: source, base and both interchanges are separate runs, as in the original.
+- `stacked`: base and both interchanges are one run of three times the rows, as in ours.
+- `compiled`: `stacked` with `torch.compile`, which takes a minute and needs a C++ compiler.
 - `computed`: `separate` with targets from the high-level model, run on every batch as in the
-  original. In all others but the next targets are looked up, as with us.
-- `hooks`: as the original goes about it, by the calls that TransformerLens offers for this. Each
+  original. All other ways except `hooks` use targets computed in advance, as ours does.
+- `hooks`: the original's procedure, by TransformerLens's calls for caching and hooks. Each
   interchange caches a run on the source and hooks every patched node of a run on the base, heads at
-  `hook_result`; so does the high-level model for the interchange of a variable.
+  `hook_result`; the high-level model does the same for the interchange of a variable.
 
-Kind to the peer in all but `hooks`: heads are patched at `hook_z`, which spares it every head's own
-output; hooks stay in place and are data to the run; only nodes of the interchange cost anything;
-the fused Adam; one thread where two are slower, as they are on a busy machine.
+In the peer's favour, except with `hooks`: heads are patched at `hook_z`, so each head's output need
+not be computed separately; hooks are permanent and read their masks as data; hooks of unpatched
+nodes cost nothing; Adam is fused; one thread is used if two are slower, as on a busy machine.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Pairs, targets and nodes; fields as in our `SiitProblem`."""
+    """Pairs, targets and nodes, with the fields of our `SiitProblem`."""
 
     base: Int[Tensor, "pair pos"]
     source: Int[Tensor, "pair pos"]
@@ -67,7 +67,7 @@ class Problem(NamedTuple):
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "Problem":
-        """Reads it, with integers and masks in the types that PyTorch wants."""
+        """Reads it, with integers and masks in the types that PyTorch needs."""
         found = {name: torch.from_numpy(arrays[name]) for name in cls._fields}
         for name, value in found.items():
             if name.endswith("nodes"):
@@ -77,7 +77,7 @@ class Problem(NamedTuple):
         return cls(**found)
 
     def draw(self) -> Batch:
-        """A batch at random: pairs, one variable, each free node with probability one half."""
+        """A random batch: pairs, one variable, each free node with probability one half."""
         drawn = torch.rand(len(self.free_nodes), 1) < 0.5
         return self.batch(
             torch.randint(len(self.base), (_PAIRS,)),
@@ -96,12 +96,12 @@ class Problem(NamedTuple):
 class Interchange:
     """A model whose nodes can be recorded in one run and replaced by the record in another.
 
-    A node is a head at `hook_z` or an MLP at `hook_post`. Hooks can only talk to the outside
-    through state, which lives here and is emptied after each use.
+    A node is a head at `hook_z` or an MLP at `hook_post`. Hooks get masks and return records
+    through the state of this object, which is cleared after each use.
     """
 
     def __init__(self, model: HookedTransformer) -> None:
-        """Hooks the model, for good."""
+        """Adds permanent hooks to the model."""
         self.model, self._recording = model, False
         self._recorded: dict[str, Tensor] = {}
         self._masks: dict[str, Tensor] = {}
@@ -124,8 +124,8 @@ class Interchange:
           base: inputs to run on.
           source: inputs that give the values, without gradient.
           masks: the nodes of each run.
-          stacked: whether all runs are one.
-          skip_idle: whether to look at the masks first, and leave alone what none of them names.
+          stacked: whether to stack all runs into one.
+          skip_idle: whether to skip the hooks of nodes that are in none of the masks.
         """
         self._recording = True
         with torch.no_grad():
@@ -225,15 +225,15 @@ def by_hooks(
 def hooked_losses(
     model: HookedTransformer, algorithm: HookedTransformer, nodes: Bool[Tensor, "variable writer"]
 ) -> Losses:
-    """The three losses as the original computes them, one after the other."""
+    """The three losses, computed one after the other, as in the original."""
     model.set_use_attn_result(True)
     algorithm.set_use_attn_result(True)
 
     def losses(batch: Batch) -> Float[Tensor, "3"]:
         _, interchanged, free = batch.masks
         with torch.no_grad():
-            said = by_hooks(algorithm, batch.base, batch.source, nodes[batch.variable])
-        target = labels(said, batch.targets)
+            logits = by_hooks(algorithm, batch.base, batch.source, nodes[batch.variable])
+        target = labels(logits, batch.targets)
         iit = task_loss(by_hooks(model, batch.base, batch.source, interchanged), target)
         strict = task_loss(by_hooks(model, batch.base, batch.source, free), batch.targets[2])
         return torch.stack([task_loss(model(batch.base), batch.targets[0]), iit, strict])
@@ -241,12 +241,12 @@ def hooked_losses(
     return losses
 
 
-def labels(said: Float[Tensor, "*runs pair pos d_vocab_out"], like: Tensor) -> Tensor:
-    """What the high-level model says: values, or the most likely token."""
+def labels(logits: Float[Tensor, "*runs pair pos d_vocab_out"], like: Tensor) -> Tensor:
+    """Answers of the high-level model: values, or the most likely token."""
     if like.is_floating_point():
-        return said[..., 0]
+        return logits[..., 0]
     # Where the program is undefined, outputs are rounding errors and the label is 0.
-    return torch.where(said.abs() < _NOTHING, 0, said).argmax(-1)
+    return torch.where(logits.abs() < _NOTHING, 0, logits).argmax(-1)
 
 
 def losses_by(way: str, arrays: Mapping[str, np.ndarray]) -> tuple[HookedTransformer, Losses]:
@@ -254,12 +254,12 @@ def losses_by(way: str, arrays: Mapping[str, np.ndarray]) -> tuple[HookedTransfo
     model = load_model(arrays, "model")
     trained = Interchange(model)
     if way == "compiled":
-        # `run_with_hooks`, and hooks that look at their mask, break the graph: these do neither.
+        # `run_with_hooks`, and hooks that branch on their mask, would break the graph.
         stacked = functools.partial(siit_losses, trained, stacked=True, skip_idle=False)
         return model, torch.compile(stacked, fullgraph=True, dynamic=False)
     nodes = torch.from_numpy(arrays["algorithm.variable_nodes"]).bool()
     if way == "hooks":
-        model = load_model(arrays, "model")  # without hooks that stay
+        model = load_model(arrays, "model")  # without permanent hooks
         return model, hooked_losses(model, load_model(arrays, "algorithm"), nodes)
     if way != "computed":
         return model, functools.partial(siit_losses, trained, stacked=way == "stacked")
@@ -269,8 +269,8 @@ def losses_by(way: str, arrays: Mapping[str, np.ndarray]) -> tuple[HookedTransfo
         chosen = nodes[batch.variable]
         masks = torch.stack([torch.zeros_like(chosen), chosen])
         with torch.no_grad():
-            said = torch.stack(algorithm(batch.base, batch.source, masks, stacked=False))
-        targets = labels(said, batch.targets)[[0, 1, 0]]
+            logits = torch.stack(algorithm(batch.base, batch.source, masks, stacked=False))
+        targets = labels(logits, batch.targets)[[0, 1, 0]]
         return siit_losses(trained, batch._replace(targets=targets), stacked=False)
 
     return model, computed
@@ -295,7 +295,7 @@ def trainer(model: HookedTransformer, losses: Losses) -> Losses:
 def time_way(
     way: str, arrays: Mapping[str, np.ndarray], threads: int, batches: int, repeats: int
 ) -> tuple[float, float, list[float]]:
-    """Seconds and CPU seconds for so many batches, drawing included; losses on the first batch."""
+    """Seconds and CPU seconds of `batches` batches with drawing; losses on the first batch."""
     torch.set_num_threads(threads)
     problem = Problem.of(arrays)
     step = trainer(*losses_by(way, arrays))
@@ -313,13 +313,13 @@ def time_way(
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held so far."""
+    """Peak memory of this process so far."""
     found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else float("nan")
 
 
 def main() -> None:
-    """Times the ways asked for; the first of them tells how many threads the others get."""
+    """Times the requested ways; the first determines the number of threads for the others."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problem", type=Path)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
@@ -338,7 +338,7 @@ def main() -> None:
     looked_up = [way for way in found if way not in ("computed", "hooks")] or list(found)
     fastest = min(looked_up, key=lambda way: found[way][0])
     seconds, cpu_seconds, _ = found[fastest]
-    said = {
+    result = {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "batches": given.batches,
@@ -348,7 +348,7 @@ def main() -> None:
         "ways": {way: seconds for way, (seconds, _, _) in found.items()},
         "losses": {way: losses for way, (_, _, losses) in found.items()},
     }
-    print(json.dumps(said))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

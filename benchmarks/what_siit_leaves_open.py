@@ -1,14 +1,14 @@
-"""What training by nodes leaves open: edges outside the circuit that change answers all the same.
+"""What training by nodes leaves open: edges outside the circuit that still change answers.
 
-Certifies the bundled models of `iit`, `siit` (by nodes) and `edge-siit` (by edges), on sequences
-that were kept for tests, q, k and v apart. Prints a Markdown table, then one JSON line, and draws
-the share of wrong answers under the worst set of patched edges that was found.
+Certifies the bundled models of `iit`, `siit` (by nodes) and `edge-siit` (by edges) on held-out
+sequences, with q, k and v separate. Prints a Markdown table, then one JSON line, and plots the
+share of wrong answers under the worst set of patched edges found.
 
     python benchmarks/what_siit_leaves_open.py --cases 3 13 --out out/left-open
 
-Columns, for each preset: answers that stay right when all edges outside the circuit are patched at
-once; under the worst single edge, inside or outside; and under the worst set of edges, inside and
-outside, of 1,000 random ones and those that a greedy search finds.
+Columns, for each preset: the share of right answers when all edges outside the circuit are patched
+at once; under the worst single edge, inside or outside; and under the worst set of edges, inside
+and outside, among 1,000 random ones and those found by a greedy search.
 """
 
 import json
@@ -34,12 +34,12 @@ def main(
     n_pairs: int = 2_000,
     out: Path = Path("out/left-open"),
 ) -> None:
-    """Certifies.
+    """Certify.
 
     Args:
-      cases: names of cases; by default those of the paper with attention.
+      cases: names of cases; by default those of the paper that have attention.
       n_pairs: pairs to certify on.
-      out: where figures go; what is there is not done again.
+      out: directory for figures; those it has are not computed again.
     """
     rows = {
         case: {preset: _figures(case, preset, n_pairs, out) for preset in _PRESETS}
@@ -100,7 +100,7 @@ def _figures(case: str, preset: str, n_pairs: int, out: Path) -> dict[str, float
 
 
 def _percent(share: float) -> str:
-    """Rounded down: 100 is said of nothing less."""
+    """In percent, rounded down, so that 100 is exact."""
     return f"{np.floor(1e3 * share) / 10:.1f}"
 
 

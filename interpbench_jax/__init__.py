@@ -1,7 +1,7 @@
 """Transformers with known circuits, and circuit discovery methods to test on them, in JAX.
 
-Everything that users need at first is here by name; it is loaded when it is first used, so that
-importing the package costs nothing.
+The most used functions and submodules are available here. Each is loaded when it is first used, so
+importing the package is cheap.
 """
 
 import importlib
@@ -118,7 +118,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]  # what is completed as one types
+    return [*__all__, "__version__"]  # for tab completion
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Shape checks at run time, and the tiny models that several folders of tests share."""
+"""Runtime shape checks, and tiny models shared by several folders of tests."""
 
 import functools
 import os
@@ -25,7 +25,7 @@ from interpbench_jax.model import TransformerConfig, forward, init_params  # noq
 
 
 def pytest_configure() -> None:
-    """Shortens compilation, which takes most of the time of the tests."""
+    """Shortens compilation, which takes most of the tests' time."""
     flags = ["--xla_backend_optimization_level=0"]
     if jaxlib.__version__.startswith("0.10."):  # an unknown flag is fatal
         flags.append("--xla_cpu_use_fusion_emitters=false")
@@ -50,14 +50,14 @@ VARIANTS = {
 }
 
 
-# A process may map 65,530 pieces of memory, of which every compiled function has some; beyond that
-# the compiler crashes.
+# A process may have 65,530 memory mappings, and every compiled function takes some; beyond this
+# limit the compiler crashes.
 _MOST_MAPS = 40_000
 
 
 @pytest.fixture(autouse=True)
 def room_for_compiled_functions():
-    """Forgets compiled functions before a worker has too many."""
+    """Clears compiled functions before a worker has too many."""
     maps = Path("/proc/self/maps")
     if maps.exists() and len(maps.read_bytes().splitlines()) > _MOST_MAPS:
         jax.clear_caches()
@@ -65,7 +65,7 @@ def room_for_compiled_functions():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_edge_sets():
-    """Cards of models that tests train: without optimisation, all sets would take a minute."""
+    """Fewer sets for cards of trained models: without optimisation, all would take a minute."""
     from interpbench_jax.zoo import make
 
     make._EDGE_SETS, make._EDGE_RUNS = 20, 3_000
@@ -73,7 +73,7 @@ def few_edge_sets():
 
 @pytest.fixture(scope="session")
 def variants():
-    """The tiny models' configs by name; between them every activation."""
+    """The tiny models' configs by name; together they have every activation."""
     return VARIANTS
 
 
@@ -85,7 +85,7 @@ def config(request):
 
 @pytest.fixture(scope="session")
 def make_params():
-    """A function that draws weights large enough for every part of a model to matter."""
+    """A function that draws weights so large that every part of a model matters."""
 
     @functools.cache
     def shapes(config):
@@ -129,5 +129,5 @@ def run():
 
 @pytest.fixture
 def no_shape_checks(monkeypatch):
-    """Runs a test as users run the package, so that the package's own checks come to bear."""
+    """Disables runtime shape checks, so that the package's own checks are tested."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -1,4 +1,4 @@
-"""Reads the outputs of the PyTorch original in `tests/golden`, under our names."""
+"""Reads the PyTorch original's outputs in `tests/golden`, with our names."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def edge_index(graph: Graph, writer: str, reader: str) -> tuple[int, int]:
 
 
 def our_name(name: str, index: str = "") -> str:
-    """`A0.1.Q`, `MLP 0`, or a hook with an index, in our form."""
+    """Our name for `A0.1.Q`, `MLP 0`, or a hook with an index."""
     if name in ("Resid Start", "Resid End"):
         return "input" if name == "Resid Start" else "logits"
     if match := re.fullmatch(r"MLP (\d+)|blocks\.(\d+)\.mlp.*|blocks\.(\d+)\.hook_mlp_out", name):

@@ -1,4 +1,4 @@
-"""The benchmark of accelerators runs, in small, where there is none."""
+"""The benchmark of accelerators, run in small on a CPU."""
 
 import importlib
 import json
@@ -25,17 +25,17 @@ def results(file: Path) -> dict[str, dict]:
     return {line.pop("name"): line for line in lines}
 
 
-def test_two_parts_and_what_is_there_is_not_measured_again(
+def test_two_parts_and_stored_results_are_not_measured_again(
     accelerator: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "results.jsonl"
-    there = {"rate edge-siit 32": RATE, "many edge_probing 3": {"ratio": 5.0}}
-    file.write_text("".join(json.dumps({"name": n} | found) + "\n" for n, found in there.items()))
+    stored = {"rate edge-siit 32": RATE, "many edge_probing 3": {"ratio": 5.0}}
+    file.write_text("".join(json.dumps({"name": n} | found) + "\n" for n, found in stored.items()))
     accelerator.main(file, parts=("many", "estimate"), small=True)
     found = results(file)
-    assert found.keys() == there.keys() | {"many acdc 3", "estimate"}
+    assert found.keys() == stored.keys() | {"many acdc 3", "estimate"}
     assert found["many acdc 3"]["ratio"] > 0 and found["many acdc 3"]["n"] == 2
-    # 47 shapes with 139 layers in all; the rate is of two layers.
+    # 47 shapes with 139 layers in total; the rate is for two layers.
     assert found["estimate"]["compile_s"] == 139 and found["estimate"]["train_s"] == 100 * 69.5
     assert capsys.readouterr().out.splitlines()[-1].startswith("estimate")
     before = file.read_text()
@@ -43,7 +43,7 @@ def test_two_parts_and_what_is_there_is_not_measured_again(
     assert file.read_text() == before
 
 
-def test_an_error_is_told_and_not_kept(
+def test_an_error_is_printed_and_not_kept(
     accelerator: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = accelerator.Record(tmp_path / "results.jsonl")

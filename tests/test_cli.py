@@ -1,4 +1,4 @@
-"""The command line, in process; what it prints and how it exits."""
+"""The command line, in this process: output and exit status."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def test_a_case_is_shown_with_program_and_circuit(
     assert "<svg" in (tmp_path / "3.svg").read_text()
 
 
-def test_train_writes_a_model_and_says_when_it_misses(
+def test_train_writes_a_model_and_reports_missed_scores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["--max-batches", "4", "--round-batches", "2", "--batch-size", "8"]
@@ -85,7 +85,7 @@ def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_evaluate_says_when_no_effect_can_be_measured(
+def test_evaluate_reports_if_no_effect_can_be_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Base and source of the only pair have the same targets."""
@@ -110,10 +110,10 @@ def test_discover_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "3" / "circuits.png").exists()
 
 
-def test_one_s_own_method_from_a_file_and_one_that_fails(
+def test_an_own_method_from_a_file_and_one_that_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The failure is one line, keeps nobody else from being run, and is in the exit status."""
+    """The failure is one line, does not stop other methods, and sets the exit status."""
     file = tmp_path / "mine.py"
     file.write_text(
         "import numpy as np\n"
@@ -138,15 +138,15 @@ def test_one_s_own_method_from_a_file_and_one_that_fails(
 def test_discover_checks_everything_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A loss that fits the first model only is refused before the first one is looked at."""
+    """A loss that fits only the first model is refused before the first search."""
     with pytest.raises(SystemExit):
         main(["discover", "3", "13", "--loss", "mae", "--out", str(tmp_path / "new")])
     assert "unknown loss 'mae' for labels" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
-def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
-    """Not by case: two models of one case would be written to one place."""
+def test_models_are_identified_by_name(tmp_path: Path) -> None:
+    """Not by case, or two models of one case would be written to the same place."""
     shutil.copytree(BUNDLED / "13", tmp_path / "mine")
     found = load_models(["3", "iit/3", str(tmp_path / "mine")])
     assert list(found) == ["3", "iit/3", "mine"]
@@ -165,11 +165,11 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
         (["train", "3", "--strict-weight", "-1"], "strict_weight must not be negative, got -1"),
         (["evaluate", "nowhere"], "no model 'nowhere'"),
         (["discover", "3", "--loss", "kl", "--n-inputs", "4"], "unknown loss 'kl' for values"),
-        (["evaluate", "3", "elsewhere/3"], "3 and elsewhere/3 would both be called '3'"),
+        (["evaluate", "3", "elsewhere/3"], "3 and elsewhere/3 would both be named '3'"),
         (["discover", "3", "--methods", "guess"], "unknown method 'guess'"),
         (["discover", "3", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["discover", "3", "--seed", "-1"], "a seed must be at least 0 and below 2**32, got -1"),
-        (["discover", "3", "--methods", "eap", "eap"], "two methods are called 'eap'"),
+        (["discover", "3", "--methods", "eap", "eap"], "two methods are named 'eap'"),
         (["discover", "3", "--methods", "nowhere.py:f"], "there is no file 'nowhere.py'"),
         (["discover", "3", "--ablation", "median"], "unknown ablation 'median'; known: resample"),
         (["discover", "3", "--out", __file__], f"cannot write to {__file__}: "),

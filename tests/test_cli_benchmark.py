@@ -1,4 +1,4 @@
-"""`interpbench benchmark` and `report`, in process; and killed, in a process of its own."""
+"""`interpbench benchmark` and `report`, in this process; and killed, in a separate one."""
 
 import errno
 import json
@@ -43,8 +43,8 @@ def test_plan_run_and_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert (tmp_path / "runs" / f"{first}.parquet").stat().st_mtime_ns == before
 
 
-def test_one_seed_is_one_result_under_both_commands(tmp_path: Path) -> None:
-    """Scores, what is drawn for them, and how circuits are read off."""
+def test_one_seed_gives_the_same_result_in_both_commands(tmp_path: Path) -> None:
+    """Scores, random draws and selection of circuits are the same."""
     methods = ["random", "information_flow_routes"]
     common = ["--methods", *methods, "--n-inputs", "20", "--out"]
     main(["discover", "13", *common, str(tmp_path / "discover"), "--seed", "5"])
@@ -61,7 +61,9 @@ def test_one_seed_is_one_result_under_both_commands(tmp_path: Path) -> None:
     assert [found["selection"] for found in findings] == ["top_n", "greedy"]
 
 
-def test_report_says_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_prints_the_path_of_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fill(Store(tmp_path), ["3"], ["good"])
     main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
     assert "page/index.html" in capsys.readouterr().out.replace("\n", "")
@@ -69,8 +71,8 @@ def test_report_says_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
-def test_a_killed_process_loses_nothing_but_the_run_it_was_at(tmp_path: Path) -> None:
-    """Killed with no chance to clean up, gone on with in two shares, and called once more."""
+def test_a_killed_process_loses_only_its_current_run(tmp_path: Path) -> None:
+    """Killed without cleaning up, continued in two shares, and called once more."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     seeds = ["--seeds", *map(str, range(6))]
     program = "import sys; from interpbench_jax.cli import main; main(sys.argv[1:])"
@@ -95,7 +97,7 @@ def test_a_killed_process_loses_nothing_but_the_run_it_was_at(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_failures_are_shown_and_can_be_tried_again(
+def test_failures_are_shown_and_can_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -119,13 +121,13 @@ def test_failures_are_shown_and_can_be_tried_again(
         (["benchmark", "--cases", "0"], "no bundled model of case '0'"),
         (["benchmark", "--methods", "guess"], "unknown method 'guess'; known: eap"),
         (["benchmark", "--methods", "nowhere:find"], "there is no module 'nowhere'"),
-        (["benchmark", "--share", "2/2"], "a share is 0/4"),
+        (["benchmark", "--share", "2/2"], "a share must be one of"),
         (["benchmark", "--ablations", "median"], "unknown ablation 'median'"),
         (["benchmark", "--selection", "best"], "unknown selection 'best'; known: usual, top_n"),
         (["discover", "3", "--selection", "best"], "unknown selection 'best'; known: usual, top_n"),
         (["benchmark", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
-        (["benchmark", "--models", ".", "--compiled"], "exclude one another"),
+        (["benchmark", "--models", ".", "--compiled"], "exclude each other"),
         (["report", "nowhere"], "no results in nowhere"),
         (["benchmark", *FEW, "--out", __file__], f"cannot write to {__file__}: "),
         (["benchmark", *FEW, "--out", "/proc/x"], "cannot write to /proc/x: "),
@@ -154,7 +156,7 @@ def test_a_model_of_an_unknown_case_or_a_broken_one_is_refused_before_any_run(
     config = (model / "config.json").read_text()
     (model / "circuit.json").write_text("{}")
     for text, message in (
-        (config.replace('"case": "3"', '"case": "mine"'), "INTERPBENCH_CASES must name the file"),
+        (config.replace('"case": "3"', '"case": "mine"'), "to INTERPBENCH_CASES"),
         (config, "circuit.json"),
     ):
         (model / "config.json").write_text(text)
@@ -165,10 +167,10 @@ def test_a_model_of_an_unknown_case_or_a_broken_one_is_refused_before_any_run(
         assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
+def test_ctrl_c_is_one_line_and_exits_without_cleaning_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """XLA's threads may still be computing: two of four interruptions ended in a segfault."""
+    """XLA's threads may still be computing: otherwise two of four interruptions segfaulted."""
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -188,15 +190,15 @@ def test_ctrl_c_is_one_line_and_ends_the_process_without_tearing_it_down(
     finally:
         signal.signal(signal.SIGINT, handler)
     error = capsys.readouterr().err
-    assert error == ("interpbench: interrupted: the same command goes on where this one stopped\n")
+    assert error == ("interpbench: interrupted: run the same command again to continue\n")
     assert not Store(tmp_path).finished()
 
 
 @pytest.mark.slow
-def test_an_interruption_that_a_callback_swallows_comes_again(
+def test_an_interruption_that_a_callback_swallows_is_raised_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As JAX's callback of the garbage collection did: the benchmark went on."""
+    """As JAX's callback in garbage collection did, after which the benchmark continued."""
 
     class Swallows:
         def __del__(self) -> None:

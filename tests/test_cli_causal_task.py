@@ -1,4 +1,4 @@
-"""A causal task of a user's own, from the README, goes through every command by its name."""
+"""The user-defined causal task of the README works in every command."""
 
 import json
 import re
@@ -25,7 +25,7 @@ FEW = (
 
 @pytest.fixture(scope="module")
 def years(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The README's file, as the command line is told of it."""
+    """The README's file, registered for the command line."""
     folder = tmp_path_factory.mktemp("own")
     found = re.search(r"```py\n(.*?)```", README, re.DOTALL)
     assert found
@@ -40,19 +40,19 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def trained(years: Path) -> Path:
-    """A model of it, trained for a moment."""
+    """A model of it, trained very briefly."""
     main(["train", NAME, *FEW, "--out", str(years / "models")])
     return years / "models" / NAME
 
 
-def test_the_algorithm_answers_as_the_text_says(years: Path) -> None:
+def test_the_algorithm_answers_as_described(years: Path) -> None:
     task = ib.get_task(NAME)
     tokens = np.array([[1, 9, 2, 0, 10], [2, 0, 1, 9, 10], [2, 0, 2, 0, 10]])
     nothing = np.zeros((1, 4, 1))
     assert task.answers(tokens, tokens, nothing)[0, :, -1].tolist() == [1, 0, 0]
     second = np.zeros((1, 4, 1))
     second[0, task.circuit.graph.writer_index("second")] = 1
-    # 19 < 19, 20 < 20 and 20 < 19 with the next one's second year.
+    # 19 < 19, 20 < 20, and 20 < 19 with the second year of the next input.
     assert task.answers(tokens, tokens[[1, 2, 1]], second)[0, :, -1].tolist() == [0, 0, 0]
     assert task.answers(tokens, tokens[[0, 0, 1]][:, ::1], second)[0, :, -1].tolist() == [1, 0, 0]
 

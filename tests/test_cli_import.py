@@ -1,4 +1,4 @@
-"""`interpbench import` and `verify`: published models become models like any other."""
+"""`interpbench import` and `verify`: imported models are used like any other."""
 
 import json
 import shutil
@@ -25,8 +25,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_imported_models_are_verified(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = [str(imported / case) for case in ("3", "13")]
     main(["verify", *places])
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
         f"{places[0]}: a model of 3 in format 1, 3817 weights, 5 edges in its circuit; "
         "checksums match",
         f"{places[1]}: a model of 13 in format 1, 10323 weights, 6 edges in its circuit; "
@@ -37,7 +37,7 @@ def test_imported_models_are_verified(imported: Path, capsys: pytest.CaptureFixt
     assert row["format"] == 0 and row["has_checksums"]
 
 
-def test_the_published_truth_can_be_asked_for(tmp_path: Path) -> None:
+def test_the_published_circuit_can_be_used(tmp_path: Path) -> None:
     main(["import", str(PUBLISHED / "13"), "--truth", "published", "--out", str(tmp_path)])
     assert ("input", "m0") not in load_model(tmp_path / "13").circuit
 
@@ -82,7 +82,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in error and len(error.splitlines()) == 1
 
 
-def test_what_is_no_model_is_not_replaced(tmp_path: Path) -> None:
+def test_directories_without_a_model_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "3").mkdir()
     (tmp_path / "3" / "thesis.tex").write_text("...")
     with pytest.raises(SystemExit):
@@ -90,7 +90,7 @@ def test_what_is_no_model_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "3" / "thesis.tex").exists()
 
 
-def test_damage_is_verified_by_name(
+def test_verify_names_damaged_files(
     imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(imported / "3", tmp_path / "3")

@@ -1,4 +1,4 @@
-"""`interpbench train`: where settings come from, what it shows, and what it leaves behind."""
+"""`interpbench train`: sources of settings, output, and files."""
 
 import dataclasses
 import io
@@ -35,7 +35,7 @@ def test_every_setting_is_an_option() -> None:
     assert options == {field.name for field in dataclasses.fields(SiitConfig)}
 
 
-def test_options_outdo_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
+def test_options_override_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("batch_size = 64\nlearning_rate = 0.002\nround_batches = 7\n")
     given = Overrides(round_batches=9, behaviour_weight=(0.5, 1.0))
@@ -53,7 +53,7 @@ def test_options_outdo_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("batchsize = 3", "unknown settings .'batchsize'.; known: batch_size, "),
-        ("batch_size = [1, 2", "is no TOML file that can be read"),
+        ("batch_size = [1, 2", "is not a readable TOML file"),
         ("batch_size = 'many'", "batch_size must be a whole number, got 'many'"),
         ("steps = 'twice'", "steps must be one of"),
     ],
@@ -88,12 +88,12 @@ def test_a_run_leaves_its_history_and_is_skipped_when_resumed(tmp_path: Path, ca
 
     main([*arguments, *rates, "--resume"])
     assert "case 3: done before" in capsys.readouterr().out
-    main([*arguments, "--resume"])  # other members: made anew
+    main([*arguments, "--resume"])  # other members: trained again
     assert "did NOT reach" in capsys.readouterr().out
 
 
-def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> None:
-    """An interrupted run is still there after a call that cannot be obeyed."""
+def test_everything_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> None:
+    """An interrupted run is not removed by a call with invalid options."""
     begun = tmp_path / "3.training" / "checkpoints"
     begun.mkdir(parents=True)
     (tmp_path / "7").mkdir()
@@ -106,7 +106,7 @@ def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> 
         (["3", "--seeds", "-1"], r"a seed must be at least 0 and below 2\*\*32, got -1"),
         (["3", "--seeds", "0", "0"], "seed 0 is given twice"),
         (["3", "--strict-weight", "1", "1.0"], "strict_weight 1.0 is given twice"),
-        (["3", "4", "3"], "case 3 is named twice"),
+        (["3", "4", "3"], "case 3 is given twice"),
     ):
         with pytest.raises(SystemExit) as exit_info:
             main(["train", *arguments, "--out", str(tmp_path)])
@@ -118,13 +118,14 @@ def test_all_is_checked_before_any_work(tmp_path: Path, monkeypatch, capsys) -> 
     assert begun.exists()
 
 
-def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_directories_that_are_not_writable(tmp_path: Path, monkeypatch, capsys) -> None:
     call = ["train", "3", "--out", str(tmp_path)]
     (tmp_path / "3.training").touch()
     with pytest.raises(SystemExit) as exit_info:
         main(call)
     assert exit_info.value.code == 2
-    assert "3.training exists and is no directory; will not replace it" in capsys.readouterr().err
+    message = "3.training exists and is not a directory; will not replace it"
+    assert message in capsys.readouterr().err
     (tmp_path / "3.training").unlink()
 
     def refuse(*_: object, **__: object) -> None:
@@ -139,7 +140,7 @@ def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch, capsys) -> No
 
 @pytest.mark.slow
 def test_cases_of_one_shape_train_together(tmp_path: Path, capsys, wandb_runs) -> None:
-    """8 and 20 share a shape; every case gets its own directory, and is skipped when resumed."""
+    """8 and 20 share a shape; each case gets its own directory, and is skipped by `--resume`."""
     call = ["train", "8", "20", "--together", *TINY, "--out", str(tmp_path), "--log", "wandb"]
     main(call)
     printed = capsys.readouterr().out
@@ -183,7 +184,7 @@ PROGRESS = Progress(
 
 
 class WandbRun:
-    """Stands for a run of Weights & Biases, which needs an account."""
+    """Replaces a run of Weights & Biases, which needs an account."""
 
     def __init__(self, **given: Any) -> None:
         self.given = given
@@ -203,7 +204,7 @@ class WandbRun:
 
 @pytest.fixture
 def wandb_runs(monkeypatch) -> list[WandbRun]:
-    """The runs that are begun."""
+    """The started runs."""
     runs: list[WandbRun] = []
 
     def init(**given: Any) -> WandbRun:
@@ -215,7 +216,7 @@ def wandb_runs(monkeypatch) -> list[WandbRun]:
 
 
 def test_numbers_go_to_weights_and_biases(wandb_runs, tmp_path: Path) -> None:
-    """A case's run is finished before that of the next begins; what is not finite is left out."""
+    """A case's run ends before the next starts; numbers that are not finite are left out."""
     for case in ("3", "4"):
         assert all(run.finished for run in wandb_runs)
         with dashboard("wandb", case, {"case": case}, tmp_path) as listener:
@@ -239,15 +240,15 @@ def test_numbers_go_to_weights_and_biases(wandb_runs, tmp_path: Path) -> None:
         assert run.finished
 
 
-def test_a_missing_dashboard_says_what_to_install(monkeypatch, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_dashboard_names_the_package(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     missing = pytest.raises(ValueError, match="logging to wandb needs `pip install wandb`")
     with missing, dashboard("wandb", "3", {}, tmp_path):
         pass
 
 
-def test_the_bar_fits_a_terminal_and_starts_where_the_run_goes_on(monkeypatch) -> None:
-    """Two lines of 80 columns: how far it is, and the losses and scores."""
+def test_the_bar_fits_a_terminal_and_starts_at_the_resumed_round(monkeypatch) -> None:
+    """Two lines of 80 columns: progress, and losses and scores."""
     screen = rich.console.Console(width=80, file=io.StringIO())
     monkeypatch.setattr(training_bar, "console", screen)
     config = SiitConfig(max_batches=100_000, round_batches=250)
@@ -286,20 +287,20 @@ def test_unknown_numbers_become_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", ".hidden", ".."])
-def test_a_name_leads_nowhere_else(tmp_path: Path, name: str, capsys) -> None:
+def test_a_name_cannot_leave_the_directory(tmp_path: Path, name: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main(["train", name, "--out", str(tmp_path / "out")])
     assert exit_info.value.code == 2
     assert f"unknown case {name!r}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="a name must do for a file"):
+    with pytest.raises(ValueError, match="a name must be a valid file name"):
         dataclasses.replace(get_case("3"), name=name)
-    with pytest.raises(ValueError, match="a name must do for a file"):
+    with pytest.raises(ValueError, match="a name must be a valid file name"):
         dataclasses.replace(get_task("ioi"), name=name)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper", "/proc/nothing"])
-def test_places_are_checked_first(tmp_path: Path, place: str, capsys) -> None:
+def test_output_directories_are_checked_first(tmp_path: Path, place: str, capsys) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as exit_info:
         main(["train", "3", "--out", str(tmp_path / place)])

@@ -1,4 +1,4 @@
-"""Runs of `interpbench train` that were interrupted, and what becomes of them."""
+"""Interrupted runs of `interpbench train`."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def test_an_older_run_is_removed_when_the_problem_is_built(
 
 
 class KilledError(BaseException):
-    """Stands for a signal."""
+    """Simulates a signal."""
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ class KilledError(BaseException):
     ],
 )
 def test_no_round_of_the_history_is_lost(tmp_path: Path, monkeypatch, capsys, moment) -> None:
-    """A run is killed after its first round was told, or while its results are written."""
+    """A run is killed after its first round was printed, or while its results are written."""
     arguments = ["train", "3", "--out", str(tmp_path), *TINY, "--log", "tensorboard"]
 
     def killed(*_: object, **__: object) -> None:
@@ -68,8 +68,8 @@ def test_no_round_of_the_history_is_lost(tmp_path: Path, monkeypatch, capsys, mo
     assert list((tmp_path / "3" / "tensorboard").iterdir())
 
 
-def test_what_is_left_of_a_run_that_is_done_is_removed(tmp_path: Path, monkeypatch, capsys) -> None:
-    """A run is killed when its results are there and its directory is not yet removed."""
+def test_remains_of_a_finished_run_are_removed(tmp_path: Path, monkeypatch, capsys) -> None:
+    """A run is killed after its results are written and before its directory is removed."""
     arguments = ["train", "3", "--out", str(tmp_path), *TINY]
 
     def killed(directory: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_left_of_a_run_that_is_done_is_removed(tmp_path: Path, monkeypat
     own = settings.read_text()
     settings.write_text(json.dumps({"case": "3"}))
     main([*arguments, "--resume"])
-    assert left.exists()  # of another run, which may go on
+    assert left.exists()  # of another run, which may be resumed
     settings.write_text(own)
     main([*arguments, "--resume"])
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
@@ -110,7 +110,7 @@ class Killed(Exception):
 
 @contextmanager
 def killed_after_the_first_round(monkeypatch) -> Iterator[None]:
-    """What is called within dies as soon as it has saved its state."""
+    """Code in the block is killed as soon as it has saved its state."""
     save = Checkpoints.save
 
     def save_and_die(self, state) -> None:
@@ -123,10 +123,8 @@ def killed_after_the_first_round(monkeypatch) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_cases_trained_together_go_on_where_they_were_interrupted(
-    tmp_path: Path, monkeypatch, capsys
-) -> None:
-    """After a round, and again between the models that are written in the end."""
+def test_cases_trained_together_are_resumed(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Interrupted after a round, and again between writing two models at the end."""
 
     def call(out: str, *more: str) -> None:
         main(["train", "8", "20", "--together", *TINY, "--out", str(tmp_path / out), *more])
@@ -159,7 +157,7 @@ def test_cases_trained_together_go_on_where_they_were_interrupted(
 
 
 @pytest.mark.slow
-def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_of_one_case_is_resumed_alone(tmp_path: Path, monkeypatch) -> None:
     with killed_after_the_first_round(monkeypatch):
         main(["train", "8", *TINY, "--out", str(tmp_path)])
     main(["train", "8", "20", "--together", "--resume", *TINY, "--out", str(tmp_path)])
@@ -170,7 +168,7 @@ def test_a_run_that_was_interrupted_alone_goes_on_alone(tmp_path: Path, monkeypa
     assert before == {"8": 1, "20": 0}
 
 
-def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_older_models_and_runs_are_moved_aside(tmp_path: Path, monkeypatch, capsys) -> None:
     """A model of other settings, the same model trained again, and an interrupted run."""
     call = ["train", "3", *TINY, "--out", str(tmp_path)]
 
@@ -181,15 +179,15 @@ def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsy
     capsys.readouterr()
     main([*call, "--seeds", "1", "--resume"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "is of another run, and will be kept aside" in printed
-    unwrapped = printed.replace(" ", "")  # lines may be broken within a path
+    assert "is from another run, and will be moved aside" in printed
+    unwrapped = printed.replace(" ", "")  # a path may contain a line break
     assert f"the older model is kept in {tmp_path}/older/3-1".replace(" ", "") in unwrapped
     assert (seed_of("older/3-1"), seed_of("3")) == (0, 1)
     with killed_after_the_first_round(monkeypatch):
         main([*call, "--seeds", "2"])
     main([*call, "--seeds", "3"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "starting anew; the interrupted run, with which --resume would have gone on" in printed
+    assert "starting a new run; the interrupted run, which --resume would have continued" in printed
     assert rounds_stored(tmp_path / "older" / "3.training-1" / "checkpoints") == 1
     assert (seed_of("older/3-1"), seed_of("older/3-2"), seed_of("3")) == (0, 1, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "older"]
@@ -202,10 +200,10 @@ def test_older_models_and_runs_are_kept_aside(tmp_path: Path, monkeypatch, capsy
         (OSError(28, "No space left on device"), 1, "interpbench: cannot write to"),
     ],
 )
-def test_a_run_that_stops_says_how_to_go_on(
+def test_a_stopped_run_prints_how_to_resume(
     tmp_path: Path, monkeypatch, capsys, error: BaseException, code: int, line: str
 ) -> None:
-    """By Ctrl-C, or on a full disk, after its first round."""
+    """Stopped by Ctrl-C or a full disk, after its first round."""
     call = ["train", "3", *TINY, "--out", str(tmp_path)]
     save = Checkpoints.save
 
@@ -215,32 +213,34 @@ def test_a_run_that_stops_says_how_to_go_on(
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as exit_info:
         patched.setattr(Checkpoints, "save", save_and_stop)
-        patched.setattr("os._exit", sys.exit)  # or it would end the tests
+        patched.setattr("os._exit", sys.exit)  # otherwise it would end the tests
         patched.setattr("signal.signal", lambda *_: None)
         main(call)
     assert exit_info.value.code == code
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1 and told[0].startswith(line)
-    assert told[0].endswith("the same command with --resume goes on from the last round")
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith(line)
+    assert message[0].endswith("the same command with --resume continues from the last round")
     main([*call, "--resume"])
     card = json.loads((tmp_path / "3" / "card.json").read_text())
     assert card["rounds_before_resuming"] == 1
     assert card["split"] == {"divided": True, "held_out": 0.2, "sequences": 256}
 
 
-def test_a_second_command_is_told_of_the_first(tmp_path: Path, capsys) -> None:
+def test_a_second_command_is_refused_and_names_the_first(tmp_path: Path, capsys) -> None:
     with locked_runs(["3"], tmp_path), pytest.raises(SystemExit) as exit_info:
         main(["train", "4", "3", *TINY, "--out", str(tmp_path)])
     assert exit_info.value.code == 2
-    told = capsys.readouterr().err
-    assert re.search(f"{tmp_path}/3 is in use by process {os.getpid()} on .* since 20", told), told
+    message = capsys.readouterr().err
+    assert re.search(f"{tmp_path}/3 is in use by process {os.getpid()} on .* since 20", message), (
+        message
+    )
     assert not list(tmp_path.iterdir())
 
 
-def test_another_program_of_the_same_name_is_not_gone_on_with(
+def test_another_program_of_the_same_name_is_not_resumed(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    """An own case that was edited between two calls."""
+    """A user's case that was edited between two calls."""
     call = ["train", "3", *TINY, "--out", str(tmp_path)]
     with killed_after_the_first_round(monkeypatch):
         main(call)

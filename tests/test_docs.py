@@ -1,4 +1,4 @@
-"""The docs: links lead somewhere, examples run, every public name and page has its place."""
+"""The docs: links work, examples run, all public names and pages are listed."""
 
 import contextlib
 import importlib
@@ -23,7 +23,7 @@ _EXAMPLE = re.compile(
 
 
 def _hooks(name: str) -> ModuleType:
-    """A module of the site's hooks, which stand outside of any package."""
+    """A module of the site's hooks, which are not in a package."""
     sys.path.insert(0, str(DOCS / "site_hooks"))
     try:
         return importlib.import_module(name)
@@ -50,17 +50,17 @@ def _text(path: str) -> str:
 
 
 @pytest.mark.parametrize("path", TEXTS)
-def test_links_lead_somewhere(path: str) -> None:
+def test_links_work(path: str) -> None:
     for target in links.relative_links(_text(path)):
         if path.endswith(".ipynb") and target.endswith(".png"):
-            continue  # what a cell drew
+            continue  # a plot of a cell
         found, anchor = links.resolved(path, target)
         assert (ROOT / found).exists(), f"{target}: no {found}"
         if anchor:
             assert anchor in links.anchors(_text(found)), f"{target}: no such heading"
 
 
-def test_links_are_seen_and_turned() -> None:
+def test_links_are_found_and_replaced() -> None:
     text = (
         "[a\nb](../x/README.md#c), `[no](code)`\n```\n[no](code)\n```\n[d](#e) [f](https://g.h)\n"
     )
@@ -97,7 +97,7 @@ def test_every_package_is_found() -> None:
     )
 
 
-def test_every_command_named_is_there() -> None:
+def test_every_named_command_exists() -> None:
     from interpbench_jax import cli
 
     assert names.commands() == cli.COMMANDS
@@ -114,7 +114,7 @@ def _run(program: str, variables: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("page", FAST)
-def test_examples_print_what_stands_below_them(page: str) -> None:
+def test_examples_print_the_output_shown(page: str) -> None:
     variables = {"__name__": "example"}
     for _, program, shown in EXAMPLES[page]:
         printed = _run(program, variables)
@@ -124,7 +124,7 @@ def test_examples_print_what_stands_below_them(page: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SLOW)
 def test_long_examples_run(page: str, tmp_path: Path) -> None:
-    """In a process of their own: they add to the tables of cases and methods."""
+    """In a separate process, as they register cases and methods."""
     program = "\n".join(program for _, program, _ in EXAMPLES[page])
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path

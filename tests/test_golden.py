@@ -1,4 +1,4 @@
-"""Parity with the PyTorch original on its own weights and inputs; see `golden/README.md`."""
+"""Parity with the PyTorch original on its weights and inputs; see `golden/README.md`."""
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,9 @@ def golden(request: pytest.FixtureRequest) -> GoldenCase:
 
 @pytest.mark.parametrize("kind", ["clean", "corrupt"])
 def test_trained_model_gives_the_logits(golden: GoldenCase, kind: str) -> None:
-    """In float64, so that all rounding is the original's, and from there in float32.
+    """Compared in float64, in which all rounding is the original's, and then float32 with float64.
 
-    Case 13's logits reach 185; float32 leaves 1e-4 of that.
+    Case 13's logits reach 185, with a float32 error of 1e-4.
     """
     params, config = golden.weights("ll_weights.npz")
     tokens = golden.tokens(kind)
@@ -84,7 +84,7 @@ def test_edge_attribution_patching(golden: GoldenCase) -> None:
     params, config = golden.weights("ll_weights.npz")
     batch = golden.batch(params, config)
     loss = loss_to_target(golden.categorical)
-    # The original sums case 13's loss over positions; ours is their mean.
+    # The original sums case 13's loss over positions; ours is a mean.
     scale = golden.positions[0].sum() if golden.categorical else 1
     expected = golden.edge_scores("eap_scores_200.json", Graph.of(config))
     _close_in_size(scale * eap(params, config, batch, loss), expected)
@@ -94,7 +94,7 @@ def test_edge_attribution_patching(golden: GoldenCase) -> None:
 
 
 def _close_in_size(found, expected: np.ndarray, share: float = 1e-3) -> None:
-    """Equal up to a share of the largest value."""
+    """Equal up to a fraction of the largest value."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=share * np.abs(expected).max())
 
 

@@ -1,4 +1,4 @@
-"""Notebooks run from top to bottom, and what is stored in them is the whole of a run."""
+"""Notebooks run from top to bottom, and store the output of one complete run."""
 
 from pathlib import Path
 

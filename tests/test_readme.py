@@ -1,4 +1,4 @@
-"""The README's example runs and prints what the README says."""
+"""The README's example prints the output shown; lists and counts are complete."""
 
 import json
 import re
@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text()
 PACKAGE = ROOT / "interpbench_jax"
 
 
-def test_the_example_prints_what_stands_below_it() -> None:
+def test_the_example_prints_the_output_shown() -> None:
     match = re.search(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", README, re.DOTALL)
     assert match
     program, printed = match.groups()
@@ -19,7 +19,7 @@ def test_the_example_prints_what_stands_below_it() -> None:
     assert found.stdout == printed, found.stderr
 
 
-def test_every_command_named_is_there() -> None:
+def test_every_named_command_exists() -> None:
     from interpbench_jax import cli
 
     assert set(re.findall(r"`interpbench ([a-z]+)", README)) == set(cli.COMMANDS)

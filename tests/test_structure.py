@@ -45,7 +45,7 @@ def test_imports_point_up(file: Path) -> None:
             assert ORDER.index(imported) <= ORDER.index(place), ast.unparse(node)
 
 
-def test_every_folder_has_its_place() -> None:
+def test_every_folder_is_listed() -> None:
     folders = {f.name for f in PACKAGE.iterdir() if f.is_dir() and (f / "__init__.py").exists()}
     assert folders == set(ORDER)
 
@@ -70,7 +70,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_types_do_not_depend_on_which_extras_are_installed() -> None:
-    """Packages that only benchmarks compare with are `Any` to mypy, installed or not."""
+    """Packages used only by benchmarks are `Any` to mypy, installed or not."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
     peers = project["project"]["optional-dependencies"]["peers"]
     modules = {re.split("[=<>~!]", peer)[0].replace("-", "_") + ".*" for peer in peers}

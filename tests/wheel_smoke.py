@@ -1,4 +1,4 @@
-"""Whether an installed wheel is complete and works without the repository; run by `make wheel`."""
+"""Tests that an installed wheel is complete and works on its own; run by `make wheel`."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ SOURCE = Path(__file__).parent.parent / "interpbench_jax"
 
 
 def files(folder: Path) -> set[Path]:
-    """All files below a folder, relative to it, without what Python compiled."""
+    """All files below a folder, relative to it, except Python's bytecode."""
     found = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
     return {file for file in found if "__pycache__" not in file.parts}
 
 
 def main() -> None:
-    """Finds a circuit in a bundled model, and has the command line write a report."""
+    """Finds a circuit in a bundled model, and writes a report by the command line."""
     assert INSTALLED.is_relative_to(sys.prefix), f"{INSTALLED} is not in {sys.prefix}"
     missing = files(SOURCE) - files(INSTALLED)
     assert not missing, f"not in the wheel: {', '.join(map(str, sorted(missing)))}"

@@ -1,7 +1,7 @@
-"""Pages of the site that are made from the repository: READMEs, notebooks, reference, linked files.
+"""Pages generated from the repository: READMEs, notebooks, API reference and linked files.
 
 MkDocs calls `on_config`, `on_files` and `on_page_markdown`. A name that ends with `/` in the
-navigation of `mkdocs.yml` stands for all pages that are made in that folder.
+navigation of `mkdocs.yml` stands for all generated pages of that folder.
 """
 
 from pathlib import PurePosixPath
@@ -34,7 +34,7 @@ _LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdow
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Puts the pages that are made into the navigation."""
+    """Adds the generated pages to the navigation."""
     made = {
         "tutorials/": [page_of(path) for path in notebooks()],
         "folders/": [page_of(path) for path in readmes()],
@@ -45,7 +45,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are made."""
+    """Adds the generated pages to the site."""
     sources = {path: text_of(path) for path in (*_COPIED, *readmes())}
     pages = {page_of(path): text for path, text in sources.items()}
     for path in notebooks():
@@ -61,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turns links to files of the repository into links to pages."""
+    """Replaces links to files of the repository by links to pages."""
     uri = page.file.src_uri
     made = {page_of(path): path for path in (*_COPIED, *readmes(), *notebooks())}
     return with_links_to_pages(markdown, made.get(uri, f"docs/{uri}"), uri)
@@ -77,7 +77,7 @@ def _expanded(entry: Any, made: dict[str, list[str]]) -> Any:
 
 
 def _linked_files(sources: dict[str, str]) -> dict[str, str]:
-    """A page with the text of each file that is linked and is no page itself."""
+    """A page for each linked file that has no page yet."""
     pages = {}
     for source, text in sources.items():
         for target in relative_links(text):
@@ -89,7 +89,7 @@ def _linked_files(sources: dict[str, str]) -> dict[str, str]:
 
 
 def _reference() -> dict[str, str]:
-    """A page for every package with all its public names, and one for the command line."""
+    """A page for every package, with all its public names, and one for the command line."""
     pages, owners = {}, documented_in()
     for package in packages():
         names = public_names(package)
@@ -101,14 +101,14 @@ def _reference() -> dict[str, str]:
             parts += [f"::: {name.home}" for name in names if owners[name.home] == package]
             others = [_linked(n, owners) for n in names if owners[n.home] != package]
             if others:
-                parts.insert(2, f"Also here, from other packages: {', '.join(others)}.")
+                parts.insert(2, f"Also exported, from other packages: {', '.join(others)}.")
         pages[_reference_uri(package)] = "\n\n".join(parts) + "\n"
     parts = ["# interpbench, the command line"]
     parts.append("`interpbench COMMAND --help` prints every option with its default.")
     for command in commands():
         module = f"interpbench_jax.cli.{command}"
         if not (ROOT / f"interpbench_jax/cli/{command}.py").exists():
-            module += "_"  # the file of a command that is a word of Python
+            module += "_"  # the command is a keyword of Python, so its file has another name
         parts.append(f"## interpbench {command}")
         parts.append(f"::: {module}.{module.split('.')[-1]}\n    options:")
         parts[-1] += "\n      show_root_heading: false\n      show_signature: false"
@@ -117,7 +117,7 @@ def _reference() -> dict[str, str]:
 
 
 def _linked(name: PublicName, owners: dict[str, str]) -> str:
-    """A name that leads to where it is documented."""
+    """A name, linked to its documentation."""
     owner = owners[name.home]
     anchor = "" if name.home == owner else f"#{name.home}"
     return f"[`{name.name}`]({PurePosixPath(_reference_uri(owner)).name}{anchor})"

@@ -1,4 +1,4 @@
-"""A notebook as a page: its text, its code, and what a run of it printed and drew."""
+"""A notebook as a page: its text, its code, and the stored text and pictures of its output."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from links import text_of
 
 
 def notebook_page(path: str) -> tuple[str, dict[str, bytes]]:
-    """The page of a notebook, and its pictures by their file names."""
+    """The page of a notebook, and its pictures by file name."""
     parts, pictures = [], {}
     for cell in json.loads(text_of(path))["cells"]:
         source = "".join(cell["source"])
@@ -22,7 +22,7 @@ def notebook_page(path: str) -> tuple[str, dict[str, bytes]]:
             if picture:
                 name = f"{PurePosixPath(path).stem}_{len(pictures)}.png"
                 pictures[name] = base64.b64decode("".join(picture))
-                parts.append(f"![what this cell draws]({name})")
+                parts.append(f"![plot drawn by this cell]({name})")
             else:
                 parts.append(f"```text\n{_text(output).rstrip()}\n```")
     return "\n\n".join(parts) + "\n", pictures

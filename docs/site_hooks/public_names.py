@@ -1,4 +1,4 @@
-"""Which names of the package are public, and what documents them; read from the source by `ast`."""
+"""Public names of the package and their documentation, read from the source by `ast`."""
 
 import ast
 import functools
@@ -14,10 +14,10 @@ class PublicName:
     """A name in the `__all__` of a package.
 
     Attributes:
-      package: the package that offers it, such as `interpbench_jax.model`.
-      name: what it is called there.
+      package: the package that exports it, such as `interpbench_jax.model`.
+      name: its name in that package.
       home: where it is defined, such as `interpbench_jax.model.forward.forward`.
-      summary: first paragraph of its documentation on one line; empty where there is none.
+      summary: first paragraph of its documentation on one line; empty if there is none.
     """
 
     package: str
@@ -28,7 +28,7 @@ class PublicName:
 
 @functools.cache
 def packages() -> tuple[str, ...]:
-    """All packages with an `__all__`, the whole one first."""
+    """All packages with an `__all__`, the top-level one first."""
     found = sorted(file for file in PACKAGE.rglob("__init__.py") if _exported(_parse(file)))
     return tuple(_module_name(file) for file in found)
 
@@ -45,10 +45,10 @@ def public_names(package: str) -> tuple[PublicName, ...]:
 
 
 def documented_in() -> dict[str, str]:
-    """The package whose page documents a name, by its home.
+    """The package whose page documents a name, by the `home` of the name.
 
-    The innermost of the packages around the home that export it; if there is none, the first that
-    exports it.
+    This is the innermost package around the home that exports the name; if there is none, the
+    first that exports it.
     """
     whole, *others = packages()
     found = {package: package for package in others}
@@ -76,7 +76,7 @@ def commands() -> tuple[str, ...]:
 def _resolve(package: str, name: str, tree: ast.Module) -> PublicName:
     home, original = _imported_from(tree, name) or (package, name)
     folder = _file_of(f"{home}.{original}")
-    if folder.name == "__init__.py":  # a package, offered as a name
+    if folder.name == "__init__.py":  # the name is a package
         return PublicName(package, name, f"{home}.{original}", _first_paragraph(_parse(folder)))
     while True:
         defining = _parse(_file_of(home))
@@ -84,14 +84,14 @@ def _resolve(package: str, name: str, tree: ast.Module) -> PublicName:
         if further is None:
             summary = _documentation(defining, home, original)
             return PublicName(package, name, f"{home}.{original}", summary)
-        if further == (home, original):  # a module, offered as a name
+        if further == (home, original):  # the name is a module
             module = f"{home}.{original}"
             return PublicName(package, name, module, _first_paragraph(_parse(_file_of(module))))
         home, original = further
 
 
 def _documentation(tree: ast.Module, module: str, name: str) -> str:
-    """Of a class or function its docstring; of a constant the string or comment beside it."""
+    """The docstring of a class or function; the string or comment next to a constant."""
     for place, node in enumerate(tree.body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return _first_paragraph(node)

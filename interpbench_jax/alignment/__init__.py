@@ -1,4 +1,4 @@
-"""From the algorithm's writers, readers and edges to the trained network's."""
+"""Maps an algorithm's writers, readers and edges to those of the trained network."""
 
 from interpbench_jax.alignment.align import align, place
 from interpbench_jax.alignment.alignment import Alignment, Site

@@ -1,4 +1,4 @@
-"""Lays a task's algorithm over the network that is trained on it."""
+"""Aligns a task's algorithm with the network that is trained on it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,15 +10,15 @@ from interpbench_jax.tasks.task import Task
 
 
 def align(task: Task, d_model: int | None = None) -> Alignment[TransformerConfig]:
-    """Lays a task over the transformer that it says, in the places that it says.
+    """Aligns a task with its own transformer, in its own places.
 
     Args:
-      task: names the transformer and the places.
-      d_model: width of the residual stream, where it shall not be the task's own. Heads divide it
-        among them, and MLPs are four times as wide.
+      task: gives the transformer and the places.
+      d_model: width of the residual stream, if not the task's own. It is divided among the heads,
+        and MLPs are four times as wide.
 
     Raises:
-      ValueError: heads cannot divide the width.
+      ValueError: the width is not a multiple of the number of heads.
     """
     network = task.network
     if d_model is not None:
@@ -35,12 +35,12 @@ def align(task: Task, d_model: int | None = None) -> Alignment[TransformerConfig
 def place(
     task: Task, network: TransformerConfig | Network, places: Mapping[str, tuple[str, ...]]
 ) -> Alignment:
-    """Lays a task over any network.
+    """Aligns a task with any network.
 
     Args:
-      task: its circuit is laid over the network.
+      task: the task whose circuit is aligned.
       network: a transformer's shape, or another network.
-      places: for each writer of the algorithm the nodes of the network that hold it.
+      places: for each writer of the algorithm, the nodes of the network that hold it.
 
     Raises:
       ValueError: as `Alignment`.

@@ -1,4 +1,4 @@
-"""Where an algorithm lives in a network: from its writers, readers and edges to the network's."""
+"""The map from an algorithm's writers, readers and edges to those of a network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Site:
     """The part of a network that holds a variable.
 
     Attributes:
-      nodes: writers of the network, each as a whole.
+      nodes: writers of the network.
     """
 
     nodes: tuple[str, ...]
@@ -38,20 +38,20 @@ N = TypeVar("N", bound=TransformerConfig | Network)
 class Alignment(Generic[N]):
     """A map from an algorithm to a network; static and hashable.
 
-    Every edge of the algorithm's circuit stands for edges of the network: from each node of the
-    writer's site to each node of the reader's. A reader `x<q>` is read by the query inputs of its
-    site; a reader without `<` by all inputs. The last reader of the algorithm is the network's.
-    Edges of the network that stand for nothing are *outside*: patching them must change nothing.
+    Every edge of the algorithm's circuit corresponds to edges of the network: from each node of the
+    writer's site to each node of the reader's site. A reader `x<q>` corresponds to the query inputs
+    of its site, a reader without `<` to all inputs. The algorithm's last reader corresponds to the
+    network's. All other edges of the network are *outside*: patching them must change nothing.
 
     Attributes:
-      algorithm: the edges by which the algorithm works, in its own graph.
+      algorithm: the edges of the algorithm, in its own graph.
       network: the network, or a transformer's shape.
       places: `(writer of the algorithm, its site)`, in the algorithm's order, the input first;
-        writers that no edge of the algorithm leaves may be left out.
+        writers without outgoing edges may be omitted.
 
     Raises:
-      ValueError: a writer has no site or an unknown one, or an edge of the algorithm stands for no
-        edge of the network.
+      ValueError: a writer has no site or an unknown one, or an edge of the algorithm has no
+        counterpart in the network.
     """
 
     algorithm: Circuit
@@ -59,7 +59,7 @@ class Alignment(Generic[N]):
     places: tuple[tuple[str, Site], ...]
 
     def __post_init__(self) -> None:
-        """Checks that everything has its place."""
+        """Checks that every writer has a site, and every edge a counterpart."""
         known = self.algorithm.graph.writers
         given = [name for name, _ in self.places]
         if unknown := [name for name in given if name not in known]:
@@ -72,11 +72,11 @@ class Alignment(Generic[N]):
         for _, site in self.places:
             for node in site.nodes:
                 self.graph.writer_index(node)
-        self._pairs  # noqa: B018 (raises where an edge has no counterpart)
+        self._pairs  # noqa: B018 (raises if an edge has no counterpart)
 
     @cached_property
     def graph(self) -> Graph:
-        """Of the network."""
+        """The network's graph."""
         return as_network(self.network).graph
 
     @cached_property
@@ -94,7 +94,7 @@ class Alignment(Generic[N]):
         return self.places[0][1]
 
     def edges_of(self, edge: Edge) -> tuple[Edge, ...]:
-        """The edges of the network that an edge of the algorithm stands for."""
+        """The edges of the network that correspond to an edge of the algorithm."""
         writer, reader = edge
         readers = self._readers_of(reader)
         return tuple((node, to) for node in self.sites[writer].nodes for to in readers)
@@ -105,7 +105,7 @@ class Alignment(Generic[N]):
             return (self.graph.readers[-1],)
         own = [name for name in self.graph.readers if node_of(name) in self.sites[node].nodes]
         of_kind = [name for name in own if name.endswith(f"<{kind}")] if kind else own
-        # A node that tells no query, key and value apart has one input for all of them.
+        # A node without separate query, key and value inputs has one input for all of them.
         return tuple(of_kind or (name for name in own if "<" not in name))
 
     @cached_property
@@ -126,21 +126,21 @@ class Alignment(Generic[N]):
 
     @cached_property
     def circuit(self) -> Circuit:
-        """The ground truth in the network: all edges that stand for one of the algorithm."""
+        """The ground truth: all edges of the network that correspond to one of the algorithm."""
         edges = (edge for own in self.algorithm for edge in self.edges_of(own))
         return Circuit(self.graph, frozenset(edges))
 
     @cached_property
     def outside(self) -> Bool[np.ndarray, "writer reader"]:
-        """True at the network's edges that stand for none of the algorithm."""
+        """True at the network's edges that correspond to no edge of the algorithm."""
         return self.graph.valid & ~self.circuit.mask
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Per variable the node that holds it.
+        """For each variable, the node that holds it.
 
         Raises:
-          ValueError: a variable has several.
+          ValueError: a variable has several nodes.
         """
         several = [name for name in self.variables if len(self.sites[name].nodes) > 1]
         if several:
@@ -158,17 +158,17 @@ class Alignment(Generic[N]):
 
     @cached_property
     def free_nodes(self) -> tuple[str, ...]:
-        """Writers of the network that hold nothing: what they write shall not matter."""
+        """Writers of the network that hold no variable: their outputs should not matter."""
         held = {*self.aligned_nodes, *self._input_site.nodes}
         return tuple(name for name in self.graph.writers if name not in held)
 
     @cached_property
     def groups(self) -> tuple[tuple[frozenset[Edge], frozenset[Edge]], ...]:
-        """The smallest sets of edges that can be patched alike in the algorithm and the network.
+        """The smallest sets of edges that can be patched equally in the algorithm and the network.
 
-        A pair of edges of the algorithm and edges of the network each. Mostly an edge of the
-        algorithm and what it stands for; where variables share a node, all edges that stand for
-        one another.
+        Each is a pair (edges of the algorithm, edges of the network): usually one edge of the
+        algorithm and its counterparts; if variables share a node, all edges that have counterparts
+        in common.
         """
         found: list[tuple[set[Edge], set[Edge]]] = []
         for edge in self.algorithm:
@@ -182,9 +182,10 @@ class Alignment(Generic[N]):
     def to_network(
         self, masks: Float[Array | np.ndarray, "*batch _ _"]
     ) -> Float[Array, "*batch _ _"]:
-        """Masks of the network that patch what masks of the algorithm patch, and nothing outside.
+        """Masks of the network that patch the counterparts of an algorithm's masks.
 
-        An edge of the network takes the largest value of those it stands for.
+        An edge of the network takes the largest value of the edges that it corresponds to; edges
+        outside are not patched.
         """
         masks = jnp.asarray(masks)
         w, r, to_w, to_r = self._pairs.T
@@ -194,10 +195,10 @@ class Alignment(Generic[N]):
     def to_algorithm(
         self, masks: Float[Array | np.ndarray, "*batch _ _"]
     ) -> Float[Array, "*batch _ _"]:
-        """Masks of the algorithm that patch what masks of the network patch; outside is left out.
+        """Masks of the algorithm that patch the counterparts of a network's masks.
 
-        Exact where the edges of every group are patched alike; otherwise an edge of the algorithm
-        takes the largest value of those that stand for it.
+        Edges outside are ignored. Exact if the edges of every group have equal masks; otherwise an
+        edge of the algorithm takes the largest value of its counterparts.
         """
         masks = jnp.asarray(masks)
         w, r, to_w, to_r = self._pairs.T

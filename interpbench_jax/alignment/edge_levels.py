@@ -1,4 +1,4 @@
-"""What is patched as one: edges with q, k and v apart, or with those of a head merged."""
+"""Units of edges that are patched together: with q, k and v separate, or merged per head."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ class EdgeLevel(NamedTuple):
     """The units that sets of patched edges are made of.
 
     Attributes:
-      names: of the units, for people.
-      edges: the network's edges that each patches.
-      groups: the groups of the circuit's edges, see `Alignment.groups`, that each patches as a
+      names: readable names of the units.
+      edges: the network's edges that each unit patches.
+      groups: the groups of the circuit's edges (`Alignment.groups`) that each unit patches as a
         whole; none for units outside the circuit.
     """
 
@@ -43,21 +43,21 @@ class EdgeLevel(NamedTuple):
 
 
 def qkv_level(alignment: Alignment) -> EdgeLevel:
-    """Every group of the circuit's edges is a unit, then every edge outside the circuit."""
+    """The units are the groups of the circuit's edges, then the single edges outside it."""
     return _apart(alignment.graph, group_masks(alignment)[1], alignment.outside)
 
 
 def head_level(alignment: Alignment) -> EdgeLevel:
-    """Every edge with the inputs of its head merged is a unit.
+    """The units are edges with the q, k and v inputs of each head merged.
 
-    A unit with an edge of the circuit patches whole groups: where a group is part of several merged
-    edges, these are one unit.
+    A unit with an edge of the circuit patches whole groups: merged edges that share a group form
+    one unit.
     """
     return _merged(alignment.graph, group_masks(alignment)[1], alignment.outside)
 
 
 def levels_outside(circuit: Circuit) -> tuple[EdgeLevel, EdgeLevel]:
-    """At both levels the edges outside a circuit, and nothing of the circuit itself."""
+    """The units outside a circuit, at both levels; the circuit's own edges are excluded."""
     graph = circuit.graph
     none = np.zeros((0, *graph.valid.shape), bool)
     outside = graph.valid & ~circuit.mask
@@ -65,15 +65,15 @@ def levels_outside(circuit: Circuit) -> tuple[EdgeLevel, EdgeLevel]:
 
 
 def draw_sets(level: EdgeLevel, rng: np.random.Generator, n: int) -> Bool[np.ndarray, "set unit"]:
-    """Draws sets of units inside and outside the circuit, with shares of their own.
+    """Draws sets of units, inside and outside the circuit with separate shares.
 
-    The share of the units inside, and of those outside, is drawn for each set, and so is whether
-    each part has units one by one, or all that leave some writers.
+    For each set, four things are drawn: the share of units inside and outside, and for each part
+    whether it consists of single units or of all units that leave some writers.
 
     Args:
       level: the units.
-      rng: draws the sets.
-      n: how many.
+      rng: random generator.
+      n: number of sets.
     """
     leaves = np.asarray(level.edges.any(2).T, np.float32)
     sets = np.zeros((n, len(level.names)), bool)

@@ -1,4 +1,4 @@
-"""Which edges of a circuit no patch can reveal: they carry only positions, lengths or constants."""
+"""Edges of a circuit that no patch can reveal: they carry only positions, lengths or constants."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,23 +16,23 @@ from interpbench_jax.tasks.splits import HELD_OUT
 from interpbench_jax.tasks.task import NO_LABEL, Pairs, Task
 
 CHANGE = 1e-4
-"""Values that differ by no more are the same answer."""
+"""Values that differ by at most this are the same answer."""
 
 _N_PAIRS = 500
 _N_SETS = 1_024
-# One compiled program answers so many pairs and sets of edges at once.
+# Pairs and sets of edges that one call answers, fixed so that one compiled program is reused.
 _PAIRS, _SETS = 250, 64
 
 
 def observed_circuit(task: Task, alignment: Alignment) -> Circuit:
-    """The circuit of the network, with the edges that no patch can reveal marked.
+    """The circuit of the network, with edges that no patch can reveal marked as unobservable.
 
     Args:
-      task: whose algorithm it is.
-      alignment: of that algorithm with the network.
+      task: the task.
+      alignment: alignment of its algorithm with the network.
 
     Returns:
-      `alignment.circuit`, with `unobservable` the edges of all `unobservable_groups`.
+      `alignment.circuit`, whose `unobservable` has the edges of all `unobservable_groups`.
     """
     hidden = unobservable_groups(task, alignment)
     edges: frozenset[Edge] = frozenset()
@@ -45,17 +45,17 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
     """Which groups of edges never change an answer of the algorithm, whatever else is patched.
 
     A set of other groups is patched from another input, once without the group and once with it.
-    The group is observable if the answers then differ at a position that counts, for any set and
-    any pair of inputs. All sets are looked at where there are at most 1,024; else so many drawn
-    ones, of all sizes alike. Up to 500 pairs of all inputs are drawn with a fixed key, so that one
-    task and alignment always give the same.
+    The group is observable if the answers differ at a position that counts, for any set and any
+    pair of inputs. All sets are tested if there are at most 1,024; otherwise 1,024 random sets, of
+    all sizes. Up to 500 pairs are drawn from all inputs with a fixed key, so the result depends
+    only on the task and the alignment.
 
-    Where the algorithm has no single answer nothing is compared. A group whose patch always leads
-    there is unobservable.
+    Nothing is compared where the algorithm has no single answer. A group is unobservable if
+    patching it always leads to that.
 
     Args:
-      task: its answers and inputs.
-      alignment: its groups.
+      task: gives answers and inputs.
+      alignment: gives the groups.
 
     Returns:
       True at the groups of `alignment.groups` that are unobservable.
@@ -84,19 +84,19 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
 
 
 def _every_set(n_groups: int) -> Bool[np.ndarray, "set group"]:
-    """All sets of groups; the set at place i has group g if bit g of i is 1."""
+    """All sets of groups; set i has group g if bit g of i is 1."""
     return (np.arange(2**n_groups)[:, None] >> np.arange(n_groups) & 1).astype(bool)
 
 
 def _drawn_sets(n_groups: int) -> Bool[np.ndarray, "set group"]:
-    """Sets of which each has its own share of the groups, from none to all."""
+    """Random sets; the share of groups is drawn for each set, from none to all."""
     key_share, key_set = jax.random.split(jax.random.key(1))
     share = jax.random.uniform(key_share, (_N_SETS, 1))
     return np.array(jax.random.uniform(key_set, (_N_SETS, n_groups)) < share)
 
 
 def _chunks(pairs: Pairs) -> Iterator[Pairs]:
-    """Some pairs at a time, always as many: the last ones are repeated."""
+    """Chunks of equal size; the last one is filled by repeating pairs."""
     for start in range(0, len(pairs.base), _PAIRS):
         some = [array[start : start + _PAIRS] for array in pairs]
         short = _PAIRS - len(some[0])
@@ -109,7 +109,7 @@ def _answers_under(
     sets: Bool[np.ndarray, "set group"],
     members: Float[np.ndarray, "group writer reader"],
 ) -> Num[np.ndarray, "set pair pos"]:
-    """What the algorithm answers with the edges of each set patched."""
+    """The algorithm's answers with the edges of each set patched."""
     masks = np.tensordot(sets.astype(np.float32), members, 1)
     at_once = min(_SETS, len(masks))  # their number is a power of two
     blocks = masks.reshape(-1, at_once, *members.shape[1:])
@@ -127,7 +127,7 @@ def _answer_blocks(
 def _differ(
     before: Num[np.ndarray, "*shape"], after: Num[np.ndarray, "*shape"]
 ) -> Bool[np.ndarray, "*shape"]:
-    """Where both have an answer, and not the same."""
+    """Where both have an answer and the answers differ."""
     if np.issubdtype(before.dtype, np.integer):
         return (before != after) & (before != NO_LABEL) & (after != NO_LABEL)
     return np.abs(before - after) > CHANGE  # never true of NaN

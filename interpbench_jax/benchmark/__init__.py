@@ -1,6 +1,6 @@
-"""Cases times methods: run them, score them, keep the results, show them.
+"""The benchmark: runs methods on models, scores them, stores the results and reports them.
 
-Names are loaded when they are first used: a finished plan is recognised without importing JAX.
+Names are loaded when they are first used, so a finished plan is recognised without importing JAX.
 """
 
 import importlib
@@ -61,7 +61,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
 
 
 def __dir__() -> list[str]:
-    return list(__all__)  # what is completed as one types
+    return list(__all__)  # for tab completion
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Draws circuits: layers from bottom to top, one arrow per head-level edge."""
+"""Drawings of circuits: layers from bottom to top, one arrow per head-level edge."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.layout import bend, node_places
 
-# Colour-blind safe, and told apart by line style and width too.
+# Colour-blind safe, and also distinguished by line style and width.
 _STYLES: dict[str, dict] = {
     "true": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2},
     "missed": {"color": "#D55E00", "linestyle": (0, (5, 3)), "linewidth": 1.8},
@@ -24,16 +24,16 @@ _STYLES: dict[str, dict] = {
 def draw_comparison(
     truth: Circuit, found: Mapping[str, Circuit], file: Path, *, title: str
 ) -> None:
-    """Writes a picture of the true circuit next to found ones; the format follows the suffix.
+    """Writes a picture of the true circuit next to found ones; the suffix determines the format.
 
-    Nodes that no edge touches, dead ones among them, are not drawn. Edges of the true circuit that
-    no patch can reveal are dashed, in found circuits too where these have them.
+    Nodes without edges are not drawn. Edges of the true circuit that no patch can reveal are
+    dashed, in found circuits too.
 
     Args:
       truth: the circuit to be found.
-      found: circuits by the name of what found them.
+      found: circuits by the name of their method.
       file: where to write.
-      title: put above.
+      title: the title.
     """
     figure = compare(truth, found)
     figure.suptitle(title)
@@ -41,11 +41,11 @@ def draw_comparison(
 
 
 def compare(truth: Circuit, found: Mapping[str, Circuit]) -> Figure:
-    """The true circuit next to found ones, see `draw_comparison`.
+    """The true circuit next to found ones; see `draw_comparison`.
 
     Args:
       truth: the circuit to be found.
-      found: circuits by the name of what found them.
+      found: circuits by the name of their method.
     """
     panels = 1 + len(found)
     height = 0.2 + max(y for _, y in node_places(truth.graph).values())
@@ -66,13 +66,13 @@ def compare(truth: Circuit, found: Mapping[str, Circuit]) -> Figure:
 
 
 def draw_circuit(axis: Axes, truth: Circuit, found: Circuit, title: str) -> None:
-    """Draws one circuit; its edges are marked as the true one has them or not.
+    """Draws one circuit; edges are marked as true, false or missed.
 
     Args:
-      axis: where.
+      axis: the axes to draw on.
       truth: the circuit to be found.
-      found: the circuit that is drawn.
-      title: above it.
+      found: the circuit to draw.
+      title: the title.
     """
     _draw(axis, truth.graph, edge_kinds(truth, found), title)
 

@@ -1,4 +1,4 @@
-"""Draws how much every node of a model matters."""
+"""Drawings of the effect of every node of a model."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from interpbench_jax.evaluation import ABLATIONS
 from interpbench_jax.files import replacing
 from interpbench_jax.zoo import BenchmarkModel
 
-# Colour-blind safe, and told apart by hatch too.
+# Colour-blind safe, and also distinguished by hatching.
 _STYLES: dict[bool, dict[str, Any]] = {
     True: {"facecolor": "#0072B2", "label": "in the circuit"},
     False: {"facecolor": "#E69F00", "hatch": "////", "label": "outside"},
@@ -25,15 +25,15 @@ _OUTLINE: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.6}
 
 
 def draw_effects(model: BenchmarkModel, joint: JointVerification, file: Path) -> None:
-    """Draws the effect of every node, a row per form and a panel per ablation.
+    """Draws the effect of every node, with one row per measure and one panel per ablation.
 
     Args:
       model: the model that was verified.
-      joint: what was found.
+      joint: the results.
       file: where to write, in the format of its suffix; replaced when the drawing is complete.
 
     Raises:
-      ValueError: there are no effects, as no target differs between base and source.
+      ValueError: there are no effects, because no target differs between base and source.
     """
     if not joint.has_effects:
         raise ValueError("no effects to draw: no target differs between base and source")

@@ -1,4 +1,4 @@
-"""Losses and scores of a training run, drawn."""
+"""Drawings of the losses and scores of a training run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _SCORES = {
     "siia": "worst SIIA",
     "edges": "worst set of edges",
 }
-# Marked, so that a run of one round is seen, too.
+# With markers, so that a run with one round is visible too.
 _STYLES: tuple[dict[str, Any], ...] = (
     {"linestyle": "-", "marker": "o", "markersize": 3.5},
     {"linestyle": "--", "marker": "s", "markersize": 3.5},
@@ -31,20 +31,20 @@ _MOST_IN_COLUMN = 12
 
 
 def draw_history(rows: Sequence[dict[str, Any]], file: Path, *, title: str) -> None:
-    """Draws the rounds of a run to a PNG or SVG: a colour per member if there are several.
+    """Draws the rounds of a run to a PNG or SVG, with one colour per member if there are several.
 
     Args:
-      rows: rounds, as `read_metrics` gives them.
+      rows: rounds from `read_metrics`.
       file: where to write.
-      title: above the drawing.
+      title: the title.
     """
     batches = [row["batches"] for row in rows]
     losses = np.array([row["losses"] for row in rows], float)
-    # Rounds before training was judged by edges do not have that score.
+    # Older runs, from before training was evaluated by edges, do not have that score.
     known = {name: label for name, label in _SCORES.items() if all(name in row for row in rows)}
     scores = np.stack([np.array([row[name] for row in rows], float) for name in known], axis=-1)
     n_members = losses.shape[1]
-    n_columns = -(-n_members // _MOST_IN_COLUMN) if n_members > 1 else 0  # of the members' legend
+    n_columns = -(-n_members // _MOST_IN_COLUMN) if n_members > 1 else 0  # of the legend
 
     figure = Figure(figsize=(9 + 1.2 * n_columns, 3.6), layout="constrained")
     figure.suptitle(title)
@@ -91,5 +91,5 @@ def _draw(
 
 
 def _colours(n_members: int) -> list[str]:
-    """Told apart by brightness, too; the brightest, hard to see on white, are left out."""
+    """Colours that also differ in brightness; the brightest, hard to see on white, are excluded."""
     return [to_hex(rgba) for rgba in colormaps["viridis"](np.linspace(0, 0.9, n_members))]

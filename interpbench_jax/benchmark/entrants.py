@@ -1,4 +1,4 @@
-"""Scores and circuits of other tools: judged as methods are, and kept beside their results."""
+"""Entrants: scores and circuits of other tools, evaluated and stored like results of methods."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ from interpbench_jax.zoo.formats import Discovered
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What somebody found in a model by other means than this package.
+    """Scores or a circuit that another tool found in a model.
 
     Attributes:
       model: the model.
-      method: what results call it.
+      method: its name in results.
       discovered: scores or a circuit.
-      file: where it was read from, for the record.
-      ablation: what patches put in, when it was found and when circuits are run.
-      seed: of the inputs, as `interpbench export` draws them.
-      n_inputs: how many of them.
-      selection: how circuits are read off scores; `usual` is by their size.
+      file: the file it was read from, for the record.
+      ablation: the ablation with which it was found, and with which circuits are run.
+      seed: seed of the inputs, as in `interpbench export`.
+      n_inputs: number of inputs.
+      selection: how scores become circuits; `usual` orders edges by absolute score.
 
     Raises:
-      ValueError: the method has the name of one of this package.
+      ValueError: the method has the name of a method of this package.
     """
 
     model: ModelSource
@@ -48,16 +48,16 @@ class Entry:
     selection: str = "usual"
 
     def __post_init__(self) -> None:
-        """Checks that results of others are never taken for our own."""
+        """Checks that the name is not that of our own method."""
         if not self.method or self.method in METHODS:
             raise ValueError(
-                f"an entrant cannot be called {self.method!r}, which is a method of this package; "
+                f"an entrant cannot be named {self.method!r}, which is a method of this package; "
                 "give it another name"
             )
 
     @property
     def run(self) -> Run:
-        """As a run of a plan; another finding under the same name is another run."""
+        """The entry as a run of a plan; a different result under the same name is another run."""
         found = self.discovered
         parts = {
             "scores": b"" if found.scores is None else found.scores.astype(float).tobytes(),
@@ -76,21 +76,21 @@ class Entry:
 
 
 def enter(entries: Iterable[Entry], store: Store, *, command: str = "") -> Iterator[dict[str, Any]]:
-    """Judges what others found, one by one, and writes every result to a store.
+    """Evaluates entries one by one, and writes every result to a store.
 
-    Scores are judged as those of this package's methods are. A circuit that comes without scores is
-    judged as a set of edges. Where a file has both, its scores count.
+    Scores are evaluated like those of this package's methods. A circuit without scores is evaluated
+    as a set of edges. If a file has both, its scores count.
 
     Args:
-      entries: what was found; best those of one model together.
-      store: where results go.
-      command: what the user called; written next to the results.
+      entries: the entries; faster if entries of one model are adjacent.
+      store: the store for the results.
+      command: the user's command, stored with the results.
 
     Yields:
-      What was written, after it was.
+      Each result, after it was written.
 
     Raises:
-      ValueError: something does not fit its model.
+      ValueError: an entry does not fit its model.
       OSError: a result cannot be written.
     """
     known = {"command": command, "versions": to_json(versions()), "device": device()}
@@ -102,7 +102,7 @@ def enter(entries: Iterable[Entry], store: Store, *, command: str = "") -> Itera
             row |= judge(run, found.scores, inputs)
         elif found.circuit is not None:
             row |= judge_circuit(run, found.circuit, inputs)
-        # Of one entrant every model has a file of its own: that is no other version of it.
+        # An entrant has a separate file for every model, which is not another version of it.
         row["method_version"] = ""
         row["knobs"] = to_json({"file": entry.file.name, "heads_merged": found.heads_merged})
         store.write(row)

@@ -1,4 +1,4 @@
-"""Carries a plan out: one run after another, each written when it is done."""
+"""Execution of a plan: one run after another, each stored when it is done."""
 
 import dataclasses
 import datetime
@@ -39,7 +39,7 @@ from interpbench_jax.zoo import BenchmarkModel, load_model
 
 
 def check_setup(runs: Sequence[Run]) -> None:
-    """Looks up every method and loads every model, so that mistakes are told before any run.
+    """Looks up every method and loads every model, to detect errors before the first run.
 
     Raises:
       ValueError: a method does not exist or its file cannot be imported, or a model cannot be
@@ -53,18 +53,18 @@ def check_setup(runs: Sequence[Run]) -> None:
 
 
 def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator[dict[str, Any]]:
-    """Does runs one by one. A run that fails is written as such, and the next one is done.
+    """Executes runs one by one; a run that fails is stored as failed, and the next one follows.
 
     Args:
-      runs: what to do; best in the order of `make_plan`.
-      store: where results go.
-      command: what the user called; written next to the results.
+      runs: the runs; fastest in the order of `make_plan`.
+      store: the store for the results.
+      command: the user's command, stored with the results.
 
     Yields:
-      What was written, after it was.
+      Each result, after it was written.
 
     Raises:
-      ValueError: a method does not exist; before any run.
+      ValueError: a method does not exist (raised before the first run).
     """
     methods = {run.method: find_method(run.method) for run in runs}
     known: dict[str, Any] = {
@@ -86,7 +86,7 @@ def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator
 
 
 def device() -> str:
-    """What JAX runs on, such as `cpu: cpu, x86_64` or `gpu: NVIDIA A100 x 2`."""
+    """The devices that JAX uses, such as `cpu: cpu, x86_64` or `gpu: NVIDIA A100 x 2`."""
     devices = jax.devices()
     first = devices[0]
     kind = f"{first.device_kind}, {platform.machine()}" if first.platform == "cpu" else ""
@@ -95,13 +95,13 @@ def device() -> str:
 
 
 class Inputs:
-    """Models and inputs of the last run, which the next one often shares."""
+    """A cache of models and inputs of the last run, which the next run often shares."""
 
     def __init__(self, store: Store) -> None:
-        """Starts without any; what is known of models goes to the store."""
+        """An empty cache; facts about models are written to the store."""
         self._store = store
         self.model = functools.lru_cache(maxsize=1)(self._load)
-        self.contrast = functools.lru_cache(maxsize=2)(self._draw)  # for the method, for circuits
+        self.contrast = functools.lru_cache(maxsize=2)(self._draw)  # for method and circuits
         self.importance = functools.lru_cache(maxsize=1)(self._importance)
 
     def _load(self, source: ModelSource) -> BenchmarkModel:
@@ -124,7 +124,7 @@ class Inputs:
         )
 
     def of(self, run: Run, drawn: Drawn) -> ContrastBatch:
-        """The inputs that a run's method works on, or those on which circuits are run."""
+        """The inputs of a run's method, or the inputs on which circuits are run."""
         return self.contrast(run.model, run.ablation, run.seed, run.n_inputs, drawn)
 
     def _importance(
@@ -149,15 +149,15 @@ def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
 
 
 def judge(run: Run, scores: EdgeScores | NodeScores, inputs: Inputs) -> dict[str, Any]:
-    """Every score of what a method found, wherever it was run.
+    """Every score of a method's result, from this package or another tool.
 
     Args:
-      run: what was run.
-      scores: what the method found.
-      inputs: where models and inputs come from.
+      run: the run.
+      scores: the method's result.
+      inputs: provides models and inputs.
 
     Returns:
-      By the names of the columns of `Store`: all but what describes the run and its duration.
+      Values by the names of the columns of `Store`, except the run's description and duration.
 
     Raises:
       ValueError: the scores do not fit the model's graph, or contain NaN.
@@ -182,18 +182,18 @@ def judge(run: Run, scores: EdgeScores | NodeScores, inputs: Inputs) -> dict[str
 
 
 def judge_circuit(run: Run, found: Circuit, inputs: Inputs) -> dict[str, Any]:
-    """Every score of a circuit that comes without a ranking of edges.
+    """Every score of a circuit without a ranking of edges.
 
     Args:
-      run: what was run.
-      found: the circuit, with q, k and v apart.
-      inputs: where models and inputs come from.
+      run: the run.
+      found: the circuit, with q, k and v separate.
+      inputs: provides models and inputs.
 
     Returns:
       As `judge`; `scores` are 1 at the edges of the circuit and 0 elsewhere.
 
     Raises:
-      ValueError: it is a circuit of another graph.
+      ValueError: the circuit has another graph.
     """
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     with stopwatch() as scoring:
@@ -213,7 +213,7 @@ def judge_circuit(run: Run, found: Circuit, inputs: Inputs) -> dict[str, Any]:
 
 
 def _counts(model: BenchmarkModel) -> dict[str, Any]:
-    """What the model's circuit is made of, and how many edges are judged."""
+    """The kind of the model's circuit, and the number of scored edges."""
     judged = judged_edges(model.circuit, "head")
     return {
         "kind": kind(model),
@@ -223,7 +223,7 @@ def _counts(model: BenchmarkModel) -> dict[str, Any]:
 
 
 def kind(model: BenchmarkModel) -> str:
-    """What the circuit has: `attention`, several `MLPs`, or `one MLP`, which any method finds."""
+    """The kind of the circuit: `attention`, several `MLPs`, or `one MLP` (any method finds it)."""
     nodes = model.circuit.nodes - {"input", "logits"}
     if any(node.startswith("a") for node in nodes):
         return "attention"
@@ -231,7 +231,7 @@ def kind(model: BenchmarkModel) -> str:
 
 
 def compiled_model(case: str) -> BenchmarkModel:
-    """The high-level model of a case as a model to look at."""
+    """The compiled model of a case, as a model to run methods on."""
     compiled = compile_case(case)
     itself = place(compiled, compiled.config, {node: (node,) for node in compiled.places})
     return BenchmarkModel(
@@ -245,7 +245,7 @@ def compiled_model(case: str) -> BenchmarkModel:
 
 
 def model_facts(model: BenchmarkModel) -> dict[str, Any]:
-    """What a report says of a model: plain data."""
+    """The facts about a model in a report, as plain data."""
     return {
         "case": model.case,
         "title": model.card.get("title", ""),
@@ -259,7 +259,7 @@ def model_facts(model: BenchmarkModel) -> dict[str, Any]:
 
 
 def described(run: Run) -> dict[str, Any]:
-    """What was run, by the names of the columns of `Store`."""
+    """The description of a run, by the names of the columns of `Store`."""
     fields = dataclasses.asdict(run)
     source = fields.pop("model")
     return {
@@ -273,7 +273,7 @@ def described(run: Run) -> dict[str, Any]:
 
 
 def _defaults(method: Callable[..., Any]) -> dict[str, str]:
-    """A method's settings: its keyword-only arguments and their values, but what a run gives it."""
+    """A method's settings: keyword-only arguments and defaults, except those that a run passes."""
     settings = [
         p for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY
     ]
@@ -281,7 +281,7 @@ def _defaults(method: Callable[..., Any]) -> dict[str, str]:
 
 
 def _share_seen(batch: ContrastBatch, before: ContrastBatch) -> float:
-    """Share of clean inputs that are among those of another batch: few cases have no repeats."""
+    """Share of clean inputs that are also in another batch."""
     inputs, seen = (
         [row.tobytes() for row in np.asarray(one.clean)[np.asarray(one.positions).any(1)]]
         for one in (batch, before)
@@ -294,5 +294,5 @@ def _categorical(batch: ContrastBatch) -> bool:
 
 
 def now() -> str:
-    """The time, as results record it."""
+    """The current time in the format of results."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Runs discovery methods on a model and scores what they find."""
+"""Runs discovery methods on a model and scores their results."""
 
 import functools
 import math
@@ -43,30 +43,30 @@ N_INPUTS = 1_000
 
 
 class Finding(NamedTuple):
-    """What one method found in one model.
+    """The result of one method on one model.
 
     Attributes:
       case: name of the model's case.
       method: name of the method.
-      loss: name of the loss function it was given.
-      selection: how edges are ranked and the found circuit is read off the scores.
-      scores: per edge, or per writer.
-      edge_auroc: with q, k and v of a head merged.
-      edge_auroc_qkv: with them apart.
-      node_auroc: over heads and MLPs.
-      true_edges: names of the true edges in the found circuit (see `found_circuit`); with q, k and
-        v of a head merged.
-      missed_edges: of the true edges that are not in it.
-      false_edges: of the edges in it that are not true.
-      unobservable_edges: of the edges in it that are in the true circuit, but that no patch can
-        reveal. They count nowhere.
-      tied_edges: of edges that tie for its last places. They count in the numbers below, by the
-        chance that they are in it, and are among none of the true and false ones above.
-      n_true: how many true edges the found circuit has, expected over the orders of tied ones.
-      n_missed: how many it lacks.
-      n_false: how many others it has.
+      loss: name of its loss function.
+      selection: how edges are ranked and the found circuit is selected.
+      scores: scores per edge, or per writer.
+      edge_auroc: AUROC of edges with q, k and v of a head merged.
+      edge_auroc_qkv: AUROC of edges with q, k and v separate.
+      node_auroc: AUROC of heads and MLPs.
+      true_edges: names of the true edges in the found circuit (see `found_circuit`), with q, k and
+        v of a head merged; so are the following.
+      missed_edges: names of the true edges that are not in it.
+      false_edges: names of the false edges in it.
+      unobservable_edges: names of the edges in it that are in the true circuit, but that no patch
+        can reveal. They are not scored.
+      tied_edges: names of edges that tie for its last places. They are not among the true and false
+        edges above; the numbers below count them with the probability that they are in it.
+      n_true: expected number of true edges in the found circuit, over the orders of tied edges.
+      n_missed: expected number of true edges that it lacks.
+      n_false: expected number of false edges in it.
       seconds: wall time of the run, without compilation.
-      compile_seconds: of XLA compilation.
+      compile_seconds: time of XLA compilation.
     """
 
     case: str
@@ -103,14 +103,14 @@ class Finding(NamedTuple):
         return FoundEdges(self.n_true, self.n_missed, self.n_false, frozenset())
 
     def as_json(self) -> dict[str, Any]:
-        """All but the scores, as plain data."""
+        """Everything except the scores, as plain data."""
         fields = self._asdict()
         del fields["scores"]
         return fields | {"precision": self.precision, "recall": self.recall}
 
 
 def check_inputs(*, n_inputs: int, ablation: str) -> None:
-    """Refuses inputs that `make_contrast` cannot make.
+    """Checks arguments of `make_contrast`.
 
     Raises:
       ValueError: `n_inputs` is smaller than 1, or there is no such ablation.
@@ -123,11 +123,11 @@ def check_inputs(*, n_inputs: int, ablation: str) -> None:
 
 
 def selection_of(method: str, selection: str) -> Selection:
-    """How circuits are read off a method's scores.
+    """The selection to use for a method.
 
     Args:
-      method: its name.
-      selection: `top_n`, `greedy`, or `usual` for the one of the method's paper.
+      method: name of the method.
+      selection: `top_n`, `greedy`, or `usual` for the selection of the method's paper.
 
     Raises:
       ValueError: there is no such selection.
@@ -151,16 +151,16 @@ def make_contrast(
     loss: Loss | None = None,
     n_rows: int | None = None,
 ) -> ContrastBatch:
-    """Draws clean and corrupted inputs of the model's case, with what is right on the clean ones.
+    """Draws clean and corrupted inputs of the model's case, with the right answers.
 
     Args:
-      model: the model to be looked at.
-      key: a JAX random key, or a seed to make one of.
-      n_inputs: how many of each.
-      ablation: what patches put in, see `contrast_batch`.
-      loss: what `optimal` constants minimise; by default the loss against what is right.
-      n_rows: fill the batch up to so many rows with copies of the first that do not count, so that
-        batches of different numbers of inputs share compiled programs.
+      model: the model.
+      key: a JAX random key, or a seed.
+      n_inputs: number of inputs of each kind.
+      ablation: the source of patches, see `contrast_batch`.
+      loss: the loss that `optimal` constants minimise; by default against the right answer.
+      n_rows: pads the batch to this many rows with copies of the first row that do not count, so
+        that batches of different sizes share compiled programs.
 
     Raises:
       ValueError: `n_inputs` is smaller than 1 or larger than `n_rows`, there is no such ablation,
@@ -187,7 +187,7 @@ def make_contrast(
 
 
 def _filled(drawn: Contrast, n_rows: int) -> Contrast:
-    """With copies of the first row that do not count."""
+    """Pads with copies of the first row that do not count."""
     missing = n_rows - len(drawn.clean)
     if missing < 0:
         raise ValueError(f"{len(drawn.clean)} inputs do not fit into {n_rows} rows")
@@ -208,29 +208,29 @@ def run_methods(
     seed: int = 0,
     selection: str = "usual",
 ) -> list[Finding]:
-    """Runs each method and scores what it finds.
+    """Runs each method and scores its result.
 
     Args:
-      model: the model to be looked at.
-      methods: functions; or their names in `discovery.METHODS`, and for one's own
-        `module:function` or `file.py:function`.
-      batch: inputs and what patches put in.
-      loss: the one for all of them; by default each method's usual one.
-      seed: of methods that draw.
-      selection: how circuits are read off scores; by default as each method's paper does.
+      model: the model.
+      methods: functions; or names in `discovery.METHODS`; or `module:function` or
+        `file.py:function` for your own.
+      batch: inputs and the source of patches.
+      loss: the loss for all methods; by default each method's usual loss.
+      seed: seed of methods that use randomness.
+      selection: how scores become circuits; by default as in each method's paper.
 
     Raises:
-      ValueError: a method or the selection is not known, two are called the same, the seed is out
-        of range, or the loss or a score is no number.
+      ValueError: a method or the selection is unknown, two methods have the same name, the seed is
+        out of range, or the loss or a score is NaN.
     """
     check_seed(seed)
-    functions = methods_by_name(methods)  # all looked up before any runs
+    functions = methods_by_name(methods)  # looks up all before running any
     selection_of("", selection)
     categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
     truth = model.circuit
     findings = []
     for name, function in functions.items():
-        built_in = METHODS.get(name) is function  # one's own may bear the same name
+        built_in = METHODS.get(name) is function  # a user's method may have the same name
         used = loss or usual_loss(name if built_in else "", categorical)
         how = selection_of(name if built_in else "", selection)
         scores, time_taken = score_edges(model, name, function, batch, used, seed)
@@ -260,28 +260,28 @@ def score_edges(
     loss: Loss,
     seed: int,
 ) -> tuple[Float[np.ndarray, "writer reader"] | Float[np.ndarray, " writer"], TimeTaken]:
-    """Calls a method, with the key or the truth if it asks for them.
+    """Calls a method, with the key or the truth if it takes them.
 
     Args:
-      model: the model to be looked at.
-      name: what results call the method; its key depends on it.
+      model: the model.
+      name: the method's name in results, on which its key depends.
       method: the function.
-      batch: inputs and what patches put in.
-      loss: the one it gets.
-      seed: of methods that draw.
+      batch: inputs and the source of patches.
+      loss: its loss.
+      seed: seed of methods that use randomness.
 
     Returns:
-      Its scores, and how long it took.
+      Its scores, and the time it took.
 
     Raises:
-      ValueError: the loss of the unpatched model, or a score, is no number.
+      ValueError: the loss of the unpatched model is not finite, or a score is NaN.
     """
     unpatched = float(loss(batch.clean_logits, batch))
     if not math.isfinite(unpatched):
         raise ValueError(f"{_loss_name(loss)} of the unpatched model must be finite: {unpatched}")
-    asked = knobs(method, key=key_of(seed, "method", model.case, name), truth=model.circuit.mask)
+    extra = knobs(method, key=key_of(seed, "method", model.case, name), truth=model.circuit.mask)
     with stopwatch() as time_taken:
-        scores = np.asarray(method(model.params, model.config, batch, loss, **asked))
+        scores = np.asarray(method(model.params, model.config, batch, loss, **extra))
     if np.isnan(scores).any():
         raise ValueError(f"{name} gives NaN as a score; its loss was {_loss_name(loss)}")
     return scores, time_taken
@@ -294,13 +294,13 @@ def _loss_name(loss: Loss) -> str:
 def methods_by_name(
     methods: Sequence[str | Callable[..., Any]],
 ) -> dict[str, Callable[..., Any]]:
-    """Methods by what results call them.
+    """Methods by their names in results.
 
     Args:
-      methods: as of `run_methods`.
+      methods: as in `run_methods`.
 
     Raises:
-      ValueError: a method is not known, or two are called the same.
+      ValueError: a method is unknown, or two methods have the same name.
     """
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise ValueError(f"methods must be a sequence, such as ('eap',), got {methods!r}")
@@ -313,7 +313,7 @@ def methods_by_name(
         else:
             raise ValueError(f"a method must be a function or a name, got {method!r}")
         if name in found:
-            raise ValueError(f"two methods are called {name!r}")
+            raise ValueError(f"two methods are named {name!r}")
         found[name] = function
     return found
 
@@ -324,16 +324,16 @@ def write_findings(
     directory: Path,
     settings: Mapping[str, Any],
 ) -> None:
-    """Writes scores (`scores.npz`), figures (`findings.json`) and a drawing (`circuits.png`).
+    """Writes scores (`scores.npz`), results (`findings.json`) and a drawing (`circuits.png`).
 
-    Beside the methods' scores, `scores.npz` has the names of writers and readers. In the figures,
-    what is not defined, such as the precision of an empty circuit, is null.
+    `scores.npz` also has the names of writers and readers. Undefined results, such as the precision
+    of an empty circuit, are null.
 
     Args:
-      model: the model that was looked at.
+      model: the model.
       findings: one per method.
-      directory: where to write; made if missing.
-      settings: how they were made, for the record.
+      directory: where to write; created if missing.
+      settings: settings with which they were made, for the record.
 
     Raises:
       ValueError: the directory cannot be written to.
@@ -352,7 +352,7 @@ def write_findings(
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """What a function is called in `METHODS`, or else itself, without arguments given before."""
+    """A function's name in `METHODS`, or its own name, ignoring `functools.partial`."""
     while isinstance(function, functools.partial):
         function = function.func
     listed = (name for name, method in METHODS.items() if method is function)
@@ -360,7 +360,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 
 def _found(truth: Circuit, scores: EdgeScores | NodeScores, selection: Selection) -> dict[str, Any]:
-    """The fields of `Finding` that name edges, each in graph order, and their numbers."""
+    """The fields of `Finding` with names of edges, in graph order, and with their numbers."""
     writers, readers = truth.graph.writers, truth.graph.head_readers
 
     def place(edge: Edge) -> tuple[int, int]:

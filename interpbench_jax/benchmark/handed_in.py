@@ -1,4 +1,4 @@
-"""Files that other tools wrote: which there are, of which model, and what results call them."""
+"""Files of other tools: finding them, and determining their models and names in results."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from interpbench_jax.zoo.formats import SUFFIXES, read_discovered
 from interpbench_jax.zoo.mib import IMPORTANCES
 
 _FOLDERS = "scores", "circuits"
-"""Where an exported model's scripts write to."""
+"""The folders to which an exported model's scripts write."""
 
 
 class HandedIn(NamedTuple):
     """One file.
 
     Attributes:
-      file: where it lies.
-      model: of which it says something.
-      facts: what the export of that model noted; None where the file lies elsewhere.
+      file: its path.
+      model: the model that it belongs to.
+      facts: facts stored by the export of this model; None if the file is elsewhere.
     """
 
     file: Path
@@ -35,16 +35,16 @@ def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedI
     """Finds scores and circuits.
 
     Args:
-      places: files; exported models, or directories of these, whose `scores` and `circuits` count;
-        or other directories, of which every file counts that could be one.
-      model: the model of all of them, by name or directory; by default the one that was exported to
-        the directory in which a file lies.
+      places: files; exported models, or directories of these, from which `scores` and `circuits`
+        are read; or other directories, from which every suitable file is read.
+      model: the model of all files, by name or directory; by default the model that was exported to
+        the file's directory.
 
     Raises:
-      ValueError: a place does not exist or holds no such file, a file's model is not known, or is
-        not the one that was exported.
+      ValueError: a place does not exist or has no suitable file, or a file's model is unknown or
+        has changed since it was exported.
     """
-    told = None if model is None else named_model(model)
+    named = None if model is None else named_model(model)
     exported = functools.cache(_exported_model)
     found: list[HandedIn] = []
     for place in places:
@@ -55,11 +55,11 @@ def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedI
             raise ValueError(f"no scores in {place}; expected files {', '.join(SUFFIXES)}")
         for file in files:
             export = _export_of(file)
-            if told is not None:
-                found.append(HandedIn(file, told, None))
+            if named is not None:
+                found.append(HandedIn(file, named, None))
             elif export is None:
                 raise ValueError(
-                    f"{file} lies in no folder that `interpbench export` wrote; name its model "
+                    f"{file} is not in a folder that `interpbench export` wrote; give its model "
                     "with --model"
                 )
             else:
@@ -77,19 +77,18 @@ def entries_of(
     """Reads files.
 
     Args:
-      files: of `find_files`.
-      method: what results call what is in them; by default the name of the file (of its folder in
-        MIB's layout, and of the array in `scores.npz`), with the tool that a model was exported
-        for.
-      selection: how circuits are read off scores.
-      **settings: `ablation`, `seed` and `n_inputs`; those not given are the export's, or the usual
+      files: files from `find_files`.
+      method: the name in results; by default the name of the file (of its folder in MIB's layout,
+        and of the array in `scores.npz`), with the tool that the model was exported for.
+      selection: how scores become circuits.
+      **settings: `ablation`, `seed` and `n_inputs`; by default those of the export, or the usual
         ones.
 
     Returns:
-      What was found, those of one model together.
+      The entries, grouped by model.
 
     Raises:
-      ValueError: a file cannot be read, or two of them say different things of one model under one
+      ValueError: a file cannot be read, or two files have different results for the same model and
         name.
     """
     entries: dict[tuple[str, str], Entry] = {}
@@ -99,7 +98,7 @@ def entries_of(
         discovered = read_discovered(handed.file, _loaded(handed.model))
         if method is not None and len(discovered) > 1:
             raise ValueError(
-                f"{handed.file} has scores of {', '.join(discovered)}; they cannot all be called "
+                f"{handed.file} has scores of {', '.join(discovered)}; they cannot all be named "
                 f"{method!r}"
             )
         for name, found in discovered.items():
@@ -115,8 +114,8 @@ def entries_of(
             before = entries.setdefault(place, entry)
             if before.run.id != entry.run.id:
                 raise ValueError(
-                    f"{before.file} and {entry.file} differ, and are both what {entry.method!r} "
-                    f"found in model {entry.model.name}; give one of them another name"
+                    f"{before.file} and {entry.file} differ, but both are results of "
+                    f"{entry.method!r} for model {entry.model.name}; give one of them another name"
                 )
     first = list(dict.fromkeys(entry.model for entry in entries.values()))
     return sorted(entries.values(), key=lambda entry: first.index(entry.model))
@@ -135,13 +134,13 @@ def _could_be(file: Path) -> bool:
 
 
 def _export_of(file: Path) -> Path | None:
-    """The exported model in whose folder a file lies."""
+    """The folder of the exported model that contains a file."""
     folders: Iterator[Path] = iter(file.resolve().parents)
     return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
 
 
 def _exported_model(export: Path) -> tuple[ModelSource, dict[str, Any]]:
-    """The model that was exported to a folder, once it is known to be the same, and its facts."""
+    """The model that was exported to a folder, checked to be unchanged, and its facts."""
     facts = read_manifest(export)
     assert facts is not None, export
     directory = facts.get("directory")
@@ -151,8 +150,8 @@ def _exported_model(export: Path) -> tuple[ModelSource, dict[str, Any]]:
         model = stored_model(Path(str(directory)), facts["model"])
     if model.fingerprint != facts["model_id"]:
         raise ValueError(
-            f"{export / MANIFEST}: model {facts['model']} is no longer the one that was exported; "
-            "export it again, or name a model with --model"
+            f"{export / MANIFEST}: model {facts['model']} has changed since it was exported; "
+            "export it again, or give a model with --model"
         )
     return model, facts
 

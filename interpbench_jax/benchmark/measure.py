@@ -1,4 +1,4 @@
-"""Every score of what one method found in one model."""
+"""Every score of one method's result on one model."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ from interpbench_jax.scoring import (
 from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, judged_edges
 from interpbench_jax.zoo import BenchmarkModel
 
-# Below this difference an edge is superfluous: a hundredth of the model's performance.
+# An edge whose difference is below this is superfluous: a hundredth of the model's performance.
 _DIFFERENCE = 0.01
 
 
@@ -41,18 +41,18 @@ def measure(
     *,
     selection: Selection = "top_n",
 ) -> dict[str, Any]:
-    """Scores a ranking against the true circuit, and the circuits it implies on the model.
+    """Scores a ranking against the true circuit, and runs the circuits selected from it.
 
     Args:
-      model: the model that was looked at.
-      batch: the inputs on which circuits are run; best others than those that the scores are of.
-      scores: of a method.
-      key: a JAX random key: which edges completeness and minimality patch together.
-      selection: how edges are ranked and circuits read off, everywhere but in the staircase.
+      model: the model.
+      batch: the inputs on which circuits are run; they should differ from the method's inputs.
+      scores: scores of a method.
+      key: a JAX random key for the sets of edges of completeness and minimality.
+      selection: how edges are ranked and circuits selected, except in the staircase.
 
     Returns:
-      By the names of the columns of `Store`: the selection, all of `SCORES`, rates at every
-      threshold, and faithfulness at MIB's shares. Missing where they are not defined.
+      Values by the names of the columns of `Store`: the selection, all of `SCORES`, rates at every
+      threshold, and faithfulness at MIB's shares. Undefined values are missing.
 
     Raises:
       ValueError: the scores do not fit the model's graph, or contain NaN.
@@ -86,20 +86,20 @@ def measure(
 def measure_circuit(
     model: BenchmarkModel, batch: ContrastBatch, found: Circuit, key: Array
 ) -> dict[str, Any]:
-    """Scores a circuit that comes without a ranking: as a set of edges, and run on the model.
+    """Scores a circuit without a ranking: as a set of edges, and by running it.
 
     Args:
-      model: the model that was looked at.
+      model: the model.
       batch: the inputs on which the circuit is run.
-      found: the circuit, as it is: dead ends count and stay.
-      key: as of `measure`.
+      found: the circuit; dead ends are kept and count.
+      key: as in `measure`.
 
     Returns:
-      By the names of the columns of `Store`: the selection, which is `given`, and those of `SCORES`
-      that a set of edges has.
+      Values by the names of the columns of `Store`: the selection, which is `given`, and those of
+      `SCORES` that are defined for a set of edges.
 
     Raises:
-      ValueError: it is a circuit of another graph.
+      ValueError: the circuit has another graph.
     """
     row: dict[str, Any] = {"selection": "given"}
     row |= _of_set(compared_edges(found, model.circuit), model)
@@ -108,7 +108,7 @@ def measure_circuit(
 
 
 def _of_set(edges: FoundEdges, model: BenchmarkModel) -> dict[str, float]:
-    """A found circuit as a set of edges, at head level."""
+    """Scores of a found circuit as a set of edges, at head level."""
     return {
         "found_edges": edges.n_true + edges.n_false,
         "found_precision": edges.precision,
@@ -124,7 +124,7 @@ def _of_shares(
     scores: EdgeScores | NodeScores,
     selection: Selection,
 ) -> dict[str, Any]:
-    """CPR and CMD, of edges by their size and of those that help most."""
+    """CPR and CMD, with edges ordered by absolute and by signed score."""
     running = (model.params, model.config, batch, _loss(batch))
     absolute = faithfulness_curve(*running, scores, selection=selection)
     signed = faithfulness_curve(*running, scores, selection=selection, by="signed")
@@ -143,7 +143,7 @@ def _of_circuit(
     circuit: Bool[np.ndarray, "writer reader"],
     key: Array,
 ) -> dict[str, float]:
-    """How good one circuit is; NaN where a circuit without edges has no such number."""
+    """Scores of running one circuit; NaN for scores that a circuit without edges lacks."""
     running = (model.params, model.config, batch, _loss(batch))
     key_sets, key_edges = jax.random.split(key)
     gaps = incompleteness(*running, circuit, key_sets)
@@ -157,7 +157,7 @@ def _of_circuit(
     if circuit.any():
         differences = minimality(*running, circuit, key_edges)
         found["minimality"] = float(differences.min())
-        # NaN, where there is no performance to have a share of, is not below.
+        # NaN (no performance to have a share of) is not below.
         share = float((differences < _DIFFERENCE).mean())
         found["superfluous"] = float("nan") if np.isnan(differences).any() else share
     return found

@@ -12,12 +12,12 @@ from interpbench_jax.zoo.mib import mib_name, shortcomings, submission_folder, w
 
 
 class Submission(NamedTuple):
-    """What one entrant hands in.
+    """A submission of one entrant.
 
     Attributes:
-      directory: the folder to be uploaded.
-      names: of the folders in it, one for each task and model.
-      shortcomings: why MIB would not take it, a sentence each.
+      directory: the folder to upload.
+      names: names of the folders in it, one for each task and model.
+      shortcomings: reasons why MIB would reject it, one sentence each.
     """
 
     directory: Path
@@ -28,14 +28,14 @@ class Submission(NamedTuple):
 def write_submissions(store: Store, out: Path) -> list[Submission]:
     """Writes a folder for every method and ablation of a store that has scores.
 
-    Of several seeds the first counts. Circuits that came without scores are left out.
+    If there are several seeds, the first is used. Circuits without scores are left out.
 
     Args:
       store: the results.
-      out: where to write; made if missing.
+      out: where to write; created if missing.
 
     Raises:
-      ValueError: there are no scores, or two models would have one folder.
+      ValueError: there are no scores, or two models would have the same folder.
       OSError: a file cannot be written.
     """
     results = Results(store)
@@ -51,7 +51,7 @@ def write_submissions(store: Store, out: Path) -> list[Submission]:
         if name in written:
             if written[name] != row["model"]:
                 raise ValueError(
-                    f"models {written[name]} and {row['model']} would both be called {name}"
+                    f"models {written[name]} and {row['model']} would both be named {name}"
                 )
             continue
         facts = results.facts(row["model_id"])

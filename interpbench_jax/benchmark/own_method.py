@@ -1,7 +1,7 @@
-"""Methods by name: those of the package, and those in a user's own file or module.
+"""Lookup of methods by name: methods of the package, and of a user's file or module.
 
-`module:function` has its module in the working directory or installed, `file.py:function` is a
-file anywhere.
+For `module:function` the module is in the working directory or installed; `file.py:function` is a
+path to a file.
 """
 
 import ast
@@ -18,11 +18,11 @@ from interpbench_jax.files import fingerprint
 
 
 def find_method(name: str) -> Callable[..., Any]:
-    """Looks a method up.
+    """Looks up a method.
 
     Args:
-      name: in `discovery.METHODS`, `module:function` or `file.py:function`. The user's file is
-        imported, and so runs; the modules beside it can be imported from it.
+      name: a name in `discovery.METHODS`, `module:function` or `file.py:function`. The user's file
+        is imported, and thus executed; it can import modules in the same folder.
 
     Raises:
       ValueError: there is no such method.
@@ -35,7 +35,7 @@ def find_method(name: str) -> Callable[..., Any]:
     file = _source_file(name)
     try:
         loaded = _load(file) if module.endswith(".py") else importlib.import_module(module)
-    except Exception as error:  # whatever the user's file does
+    except Exception as error:  # the user's file may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"method {name!r}: cannot import {module!r}: {reason}") from error
     found = getattr(loaded, function, None)
@@ -45,15 +45,15 @@ def find_method(name: str) -> Callable[..., Any]:
 
 
 def method_label(name: str) -> str:
-    """What a method is called in results: its name, without the folder of a user's file."""
+    """A method's name in results: without the folder of a user's file."""
     module, colon, function = name.rpartition(":")
     return f"{Path(module).name}:{function}" if module.endswith(".py") and colon else name
 
 
 def method_fingerprint(name: str) -> str:
-    """Changes when a user's method does; empty for methods of the package, and runs nothing.
+    """A digest of a user's method; empty for methods of the package. Runs nothing.
 
-    The method's file counts, and the modules beside it that it imports, and theirs.
+    It covers the method's file and the modules in the same folder that it imports, directly or not.
 
     Raises:
       ValueError: there is no such file or module.
@@ -66,7 +66,7 @@ def method_fingerprint(name: str) -> str:
 
 
 def _source_file(name: str) -> Path:
-    """Where the code of a user's method is; the folder of it can be imported from afterwards."""
+    """The file of a user's method; adds its folder to the import path."""
     module = name.rpartition(":")[0]
     if module.endswith(".py"):
         file = Path(module).resolve()
@@ -85,24 +85,24 @@ def _source_file(name: str) -> Path:
 
 
 def _used(file: Path) -> Iterator[tuple[Path, bytes]]:
-    """A file, and the modules beside it that it imports, directly or not, with their content."""
+    """A file, and the modules in its folder that it imports, directly or not, with content."""
     waiting, seen = [file], {file}
     while waiting:
         current = waiting.pop()
         content = current.read_bytes()
         yield current, content
-        beside = {
+        imported = {
             found
             for name in _imported(content)
             for found in (file.parent / f"{name}.py", *(file.parent / name).rglob("*.py"))
             if found.is_file()
         }
-        waiting += sorted(beside - seen)
-        seen |= beside
+        waiting += sorted(imported - seen)
+        seen |= imported
 
 
 def _imported(source: bytes) -> set[str]:
-    """First parts of the names of all modules that a source imports; none if it has no syntax."""
+    """Top-level names of all modules that a source imports; empty if it does not parse."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -123,8 +123,8 @@ def _load(file: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look it up
+        raise ImportError(f"{file} is not a Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # for dataclasses
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -1,7 +1,7 @@
-"""What shall be run: models x methods x ablations x seeds, each run with a name that stays.
+"""The plan of a benchmark: models x methods x ablations x seeds, each run with a stable id.
 
-Nothing heavy is imported here, so that a finished plan is recognised at once. Only a user's own
-case costs more: its program has to be built before it can be told from an older version of it.
+This module imports nothing heavy, so that a finished plan is recognised quickly. Only a user's own
+case takes longer: its program must be built to detect changes.
 """
 
 import functools
@@ -18,20 +18,20 @@ from pathlib import Path
 from interpbench_jax.benchmark.own_method import method_fingerprint, method_label
 from interpbench_jax.files import fingerprint, read_bytes, read_json, source_fingerprint
 
-# Seeds lie below it: JAX makes one key of seeds that differ by a multiple of it.
+# Seeds are below this: JAX gives seeds that differ by a multiple of it the same key.
 _SEED_LIMIT = 2**32
 _PACKAGE = Path(__file__).parent.parent
-# As in `discovery`, which imports JAX; planning does not need it. A test holds them equal.
+# As in `discovery`, which imports JAX and is not needed for planning. A test checks equality.
 ABLATION_NAMES = ("resample", "mean", "mean_per_position", "zero", "optimal")
 _SELECTIONS = ("usual", "top_n", "greedy")
 _BUNDLED = _PACKAGE / "zoo" / "models"
-# No compiled program depends on it, but models of one shape would not share programs.
+# No compiled program depends on these fields; models that differ only in them share programs.
 _NOT_SHAPE = ("init_std",)
 _VOCABULARIES = ("d_vocab", "d_vocab_out")
 _SMALLEST_VOCABULARY = 32
 _MODEL_FILES = ("model.safetensors", "circuit.json", "config.json", "card.json")
 _LARGEST_MODEL = 2**36
-# The package's own code that decides a result: inputs, methods, scores and what these rest on.
+# The package's code that determines results: inputs, methods, scores and their dependencies.
 _CODE = (
     *("alignment", "cases", "compiler", "discovery", "evaluation", "model", "scoring", "siit"),
     *("tasks", "zoo"),
@@ -46,14 +46,15 @@ _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "scipy", "tracr-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """Where a model comes from.
+    """The source of a model.
 
     Attributes:
-      name: in tables: the case of a bundled model, the directory of another, or `3 (compiled)`.
+      name: its name in tables: the case of a bundled model, otherwise the directory, or
+        `3 (compiled)`.
       case: its case.
-      directory: where it lies; `None` for the compiled model of the case.
-      fingerprint: changes when the model does, or the program and inputs of its case.
-      shape: equal for models for which one compiled program will do.
+      directory: its directory; `None` for the compiled model of the case.
+      fingerprint: changes with the model, and with the program and inputs of its case.
+      shape: equal for models that can share a compiled program.
     """
 
     name: str
@@ -70,12 +71,12 @@ class Run:
     Attributes:
       model: the model.
       method: a name in `discovery.METHODS`, `module:function` or `file.py:function`.
-      method_version: changes when a user's method does; empty for those of the package.
-      environment: changes when the package's code does, or a package that it computes with.
-      ablation: what patches put in.
-      seed: of the inputs, and of the method's own randomness.
-      n_inputs: how many clean and corrupted inputs.
-      selection: how circuits are read off scores, `top_n` or `greedy`; `usual` is the one of the
+      method_version: changes with a user's method; empty for methods of the package.
+      environment: changes with the package's code and with the packages that it computes with.
+      ablation: the source of patches.
+      seed: seed of the inputs, and of the method's own randomness.
+      n_inputs: number of clean and corrupted inputs.
+      selection: how scores become circuits, `top_n` or `greedy`; `usual` is the selection of the
         method's paper.
     """
 
@@ -90,10 +91,10 @@ class Run:
 
     @property
     def id(self) -> str:
-        """A file name that tells what was run, and a hash of all that the result depends on.
+        """A file name that describes the run, with a hash of everything the result depends on.
 
-        Where the model and a user's method lie does not count, nor what the model is called: a
-        directory has many paths, and they differ between machines.
+        The hash does not depend on the paths of the model and of a user's method, or on the model's
+        name, since paths differ between machines.
         """
         method = method_label(self.method)
         digest = fingerprint(
@@ -110,7 +111,7 @@ class Run:
 
     @property
     def compile_group(self) -> tuple[str, str]:
-        """Runs of one group share a compiled program: ablations and seeds change arrays alone."""
+        """Runs of one group share a compiled program: ablations and seeds change only arrays."""
         return self.model.shape, self.method
 
 
@@ -122,19 +123,19 @@ def make_plan(
     n_inputs: Sequence[int],
     selection: str = "usual",
 ) -> list[Run]:
-    """All combinations, in an order in which neighbours share what is compiled and drawn.
+    """All combinations, ordered so that neighbours share compiled programs and inputs.
 
     Args:
-      models: what to look at.
-      methods: what to look with.
-      ablations: what patches put in.
-      seeds: one run each.
-      n_inputs: how many clean and corrupted inputs to draw, a run for each number.
-      selection: how circuits are read off scores, see `Run`.
+      models: the models.
+      methods: names of methods.
+      ablations: sources of patches.
+      seeds: seeds, one run each.
+      n_inputs: numbers of clean and corrupted inputs, one run each.
+      selection: how scores become circuits, see `Run`.
 
     Raises:
-      ValueError: nothing is to be run, something is named twice or does not exist, or a number is
-        out of range.
+      ValueError: the plan is empty, an entry is given twice or does not exist, or a number is out
+        of range.
     """
     for kind, names in (("methods", methods), ("ablations", ablations)):
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
@@ -172,25 +173,25 @@ def make_plan(
 
 
 def share_of(runs: Sequence[Run], share: str) -> list[Run]:
-    """One of n parts of a plan, as even as can be: `1/4` is the second of four.
+    """One of n nearly equal parts of a plan: `1/4` is the second of four.
 
-    Neighbours stay together, since they share what is compiled.
+    Each part is contiguous, since neighbours share compiled programs.
 
     Raises:
-      ValueError: the share is not of that form.
+      ValueError: the share has another form.
     """
     found = re.fullmatch(r"(\d+)/(\d+)", share)
     place, parts = map(int, found.groups()) if found else (0, 0)
     if place >= parts:
-        raise ValueError(f"a share is 0/4, 1/4, 2/4 or 3/4 of four, got {share!r}")
+        raise ValueError(f"a share must be one of 0/n to (n-1)/n, such as 1/4, got {share!r}")
     return list(runs[len(runs) * place // parts : len(runs) * (place + 1) // parts])
 
 
 def bundled_models(cases: Sequence[str]) -> list[ModelSource]:
-    """The models that come with the package, all or those of some cases.
+    """The models that come with the package: all, or those of some cases.
 
     Raises:
-      ValueError: there is none of a case.
+      ValueError: a case has no bundled model.
     """
     known = sorted(
         (f.parent.name for f in _BUNDLED.glob("*/config.json")), key=lambda n: (len(n), n)
@@ -202,10 +203,10 @@ def bundled_models(cases: Sequence[str]) -> list[ModelSource]:
 
 
 def stored_models(places: Sequence[Path], cases: Sequence[str]) -> list[ModelSource]:
-    """Models in directories, and in directories of these; all or those of some cases.
+    """Models in directories, or in their subdirectories: all, or those of some cases.
 
     Raises:
-      ValueError: there is no model in a directory, or none of a case, or its case is not known.
+      ValueError: a directory has no model, a case has no model, or a model's case is unknown.
     """
     found: list[Path] = []
     for place in places:
@@ -222,10 +223,10 @@ def stored_models(places: Sequence[Path], cases: Sequence[str]) -> list[ModelSou
 
 
 def named_model(name: str) -> ModelSource:
-    """A bundled model by its name (`3`, `siit/3`), or the one in a directory.
+    """A bundled model by its name (`3`, `siit/3`), or the model in a directory.
 
     Raises:
-      ValueError: there is none, or its case is not known.
+      ValueError: there is no such model, or its case is unknown.
     """
     is_name = not Path(name).is_absolute() and ".." not in Path(name).parts
     if is_name and (_BUNDLED / name / "config.json").exists():
@@ -236,7 +237,7 @@ def named_model(name: str) -> ModelSource:
 
 
 def compiled_models(cases: Sequence[str]) -> list[ModelSource]:
-    """The models that Tracr makes of cases, which are the high-level models themselves.
+    """The models that Tracr compiles from cases.
 
     Raises:
       ValueError: there is no such case, or Tracr cannot compile it.
@@ -257,11 +258,11 @@ def stored_model(directory: Path, name: str) -> ModelSource:
     """The model in a directory.
 
     Args:
-      directory: of the model.
-      name: what tables call it.
+      directory: the model's directory.
+      name: its name in tables.
 
     Raises:
-      ValueError: there is none, or its case is not known.
+      ValueError: there is no model, or its case is unknown.
     """
     case, shape = _described(directory)
     try:
@@ -272,8 +273,8 @@ def stored_model(directory: Path, name: str) -> ModelSource:
         task = "" if case in _built_in_cases() else _built_task(case)
     except ValueError as error:
         raise ValueError(
-            f"{directory} holds a model of a case that is not built in; INTERPBENCH_CASES must "
-            f"name the file that defines it: {error}"
+            f"{directory} holds a model of a case that is not built in; add the file that defines "
+            f"it to INTERPBENCH_CASES: {error}"
         ) from error
     return ModelSource(
         name=name,
@@ -285,38 +286,38 @@ def stored_model(directory: Path, name: str) -> ModelSource:
 
 
 def shared_vocabulary(size: int) -> int:
-    """How many tokens, or outputs, a model is run with: 32, 64, 128 and so on.
+    """The number of tokens, or outputs, that a model is padded to: 32, 64, 128 and so on.
 
-    Most tasks differ in their vocabularies and in nothing else. With equal ones, their models share
-    compiled programs. It depends on the model alone, so that no result depends on others of its
-    plan. The single output of a regression stays single.
+    Most tasks differ only in their vocabularies. With padded vocabularies their models share
+    compiled programs. The result depends only on the model, and not on other models of a plan. A
+    regression keeps its single output.
 
     Args:
-      size: how many the model has.
+      size: the model's own number.
     """
     return 1 if size == 1 else max(_SMALLEST_VOCABULARY, 1 << (size - 1).bit_length())
 
 
 def check_seed(seed: int) -> None:
-    """Makes sure that a seed has random numbers of its own.
+    """Checks that a seed gives unique random numbers.
 
     Raises:
-      ValueError: it is not a whole number, is negative, or so large that it stands for the same
-        numbers as a smaller one.
+      ValueError: it is not a whole number, is negative, or is so large that it gives the same
+        numbers as a smaller seed.
     """
     if not isinstance(seed, numbers.Integral) or not 0 <= seed < _SEED_LIMIT:
         raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed!r}")
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of this package, and of the packages that results are computed with."""
+    """Versions of Python, of this package, and of the packages that results are computed with."""
     names = ("interpbench-jax", *_PACKAGES)
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 @functools.cache
 def environment() -> str:
-    """A digest of what computes results: the package's code, and the packages it rests on.
+    """A digest of the package's code and of the packages that it computes with.
 
     Results of different environments may differ, and are never mixed. The programs of built-in
     cases are part of the code.
@@ -327,18 +328,18 @@ def environment() -> str:
 
 @functools.cache
 def _built_in_cases() -> frozenset[str]:
-    """Names of the cases whose programs are part of the package, without building any."""
+    """Names of the cases whose programs are in the package; builds no program."""
     return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json"))
 
 
 def _called(directory: Path) -> str:
-    """A model's directory, written so that no bundled model has that name."""
+    """The name of a model in a directory, distinct from names of bundled models."""
     is_bundled_name = (_BUNDLED / directory / "config.json").exists()
     return f"./{directory}" if is_bundled_name and not directory.is_absolute() else str(directory)
 
 
 def _described(directory: Path) -> tuple[str, str]:
-    """Case and shape of the model in a directory, see `ModelSource`."""
+    """The case and shape of the model in a directory; see `ModelSource`."""
     try:
         described = read_json(directory / "config.json")
         shape = {k: v for k, v in described["model"].items() if k not in _NOT_SHAPE}
@@ -349,22 +350,22 @@ def _described(directory: Path) -> tuple[str, str]:
 
 
 def _built_task(case: str) -> str:
-    """A digest of a case's program and of how its inputs are drawn.
+    """A digest of a case's program and of its inputs.
 
     Raises:
       ValueError: there is no such case, or Tracr cannot compile it.
     """
-    from interpbench_jax.compiler import get_task  # which imports Tracr and takes seconds
+    from interpbench_jax.compiler import get_task  # takes seconds, as it imports Tracr
 
     return get_task(case).fingerprint
 
 
 def _check_once(kind: str, given: Sequence[tuple[str, str]]) -> None:
-    """Refuses an empty list, and what is given twice, though it may have been called otherwise.
+    """Checks that a list is not empty and has no duplicates, even under different names.
 
     Args:
-      kind: of things.
-      given: what each is called, and what makes it the one that it is.
+      kind: the kind of its entries.
+      given: name and identity of each entry.
     """
     if not given:
         raise ValueError(f"give at least one {kind}")

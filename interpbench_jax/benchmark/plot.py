@@ -19,13 +19,13 @@ _IN, _OUT = look(0).colour, look(4).colour
 
 
 def circuit(truth: Circuit, found: Circuit | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draws a circuit: layers from bottom to top, an arrow per head-level edge.
+    """Draws a circuit: layers from bottom to top, one arrow per head-level edge.
 
     Args:
       truth: the true circuit.
-      found: the circuit to draw, with true, false and missed edges told apart; the true one if
-        none is given.
-      ax: where to draw; new axes if none are given.
+      found: the circuit to draw, with true, false and missed edges marked; by default the true
+        circuit.
+      ax: the axes to draw on; new axes by default.
     """
     ax = ax or _axes(4.2, 4.2)
     title = "true circuit" if found is None else "found circuit"
@@ -40,13 +40,13 @@ def attention(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws where a head looks on one input: a row per query, a column per key.
+    """Draws a head's attention weights on one input: a row per query, a column per key.
 
     Args:
       model: the model.
       tokens: token ids of the input, BOS first.
-      head: its name, such as `a1.h2`.
-      ax: where to draw; new axes if none are given.
+      head: name of the head, such as `a1.h2`.
+      ax: the axes to draw on; new axes by default.
 
     Raises:
       ValueError: the model has no such head.
@@ -73,13 +73,13 @@ def roc(
     level: Level = "head",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws how well methods rank the edges of the true circuit above the others.
+    """Draws the ROC curves of methods for the edges of the true circuit.
 
     Args:
-      scores: of edges or nodes, by the name of the method.
+      scores: scores of edges or nodes, by the name of the method.
       truth: the true circuit.
       level: see `scoring.edge_roc`.
-      ax: where to draw; new axes if none are given.
+      ax: the axes to draw on; new axes by default.
 
     Raises:
       ValueError: as `scoring.edge_roc`.
@@ -101,15 +101,15 @@ def roc(
 
 
 def effects(values: NodeScores, truth: Circuit, *, ax: Axes | None = None) -> Axes:
-    """Draws a number per writer, such as the effect of patching it; the circuit's nodes stand out.
+    """Draws one number per writer, such as its effect; the circuit's nodes are highlighted.
 
     Args:
-      values: per writer.
+      values: one value per writer.
       truth: the true circuit.
-      ax: where to draw; new axes if none are given.
+      ax: the axes to draw on; new axes by default.
 
     Raises:
-      ValueError: there are not as many values as writers.
+      ValueError: the number of values is not the number of writers.
     """
     writers = truth.graph.writers
     if len(values) != len(writers):
@@ -134,7 +134,7 @@ def _axes(width: float, height: float) -> Axes:
 
 
 def _labels(model: BenchmarkModel, tokens: np.ndarray) -> list[str]:
-    """Tokens as people read them, where the task has words for them."""
+    """Tokens in readable form, if the task has text for them."""
     codec = getattr(model.task, "codec", None)
     if codec is None:
         return [str(token) for token in tokens]

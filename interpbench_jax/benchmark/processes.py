@@ -1,4 +1,4 @@
-"""Several processes on one machine, since XLA compiles on one core only."""
+"""Work in several processes on one machine, since XLA compiles on one core only."""
 
 import contextlib
 import multiprocessing
@@ -17,21 +17,22 @@ _Message = tuple[Literal["row", "done", "failed"], Row | Exception | None]
 def in_processes(
     work: Callable[[Item], Iterable[Row]], items: Sequence[Item], n_processes: int
 ) -> Generator[Row, None, None]:
-    """What `work` yields on each item: in order from one process, in no order from several.
+    """Yields the rows of `work` for each item: in order with one process, unordered with several.
 
-    Programs compiled for one item are gone before the next. The processes end with the generator:
-    when it is exhausted, closed or interrupted. A process whose parent was killed ends at the next
-    row. What `work` wrote by then is written.
+    Programs compiled for one item are released before the next. The processes end with the
+    generator: when it is exhausted, closed or interrupted. A process whose parent was killed ends
+    at its next row; what `work` has written until then is kept.
 
     Args:
-      work: can be pickled, as a function of a module can.
-      items: what to work on; hand in together what shares compiled programs.
-      n_processes: how many at most. With one, or for one item, `work` runs in this process.
+      work: the function; it must be picklable, so define it in a module.
+      items: the items; group work that shares compiled programs into one item.
+      n_processes: the largest number of processes. With one process, or one item, `work` runs in
+        this process.
 
     Raises:
       ValueError: `n_processes` is smaller than 1.
-      ChildProcessError: a process was ended from outside.
-      Exception: whatever `work` raises, once; nothing more is yielded.
+      ChildProcessError: a process was killed from outside.
+      Exception: the first exception of `work`; nothing more is yielded.
     """
     if n_processes < 1:
         raise ValueError(f"processes must be at least 1, got {n_processes}")
@@ -43,21 +44,21 @@ def in_processes(
     waiting, working, processes = list(reversed(items)), [], []
     try:
         for _ in range(min(n_processes, len(items))):
-            here, there = spawn.Pipe()
-            process = spawn.Process(target=_serve, args=(work, there), daemon=True)
+            own_end, other_end = spawn.Pipe()
+            process = spawn.Process(target=_serve, args=(work, other_end), daemon=True)
             with _interrupts_held():
                 process.start()
             processes.append(process)
-            there.close()
-            here.send(waiting.pop())
-            working.append(here)
+            other_end.close()
+            own_end.send(waiting.pop())
+            working.append(own_end)
         while working:
             for connection in cast(list[Connection], wait(working)):
                 try:
                     kind, value = connection.recv()
                 except EOFError:
                     raise ChildProcessError(
-                        "a process was ended from outside, as happens where memory is short"
+                        "a process was killed from outside, for example because memory was short"
                     ) from None
                 if kind == "row":
                     yield value
@@ -77,14 +78,14 @@ def in_processes(
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C comes through afterwards only, and never to processes that are started meanwhile.
+    """Delays Ctrl-C until the block ends, and blocks it in processes started in the block.
 
-    A terminal sends it to all of them; this one ends the others.
+    A terminal sends Ctrl-C to all processes; this one ends the others.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # which lets signals through when it starts
+    resource_tracker.ensure_running()  # it unblocks signals when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -93,14 +94,14 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _alone(work: Callable[[Item], Iterable[Row]], item: Item) -> Iterator[Row]:
-    import jax  # not before there is something to do
+    import jax  # only when there is work
 
     yield from work(item)
     jax.clear_caches()
 
 
 def _serve(work: Callable[[Item], Iterable[Row]], connection: Connection) -> None:
-    """Works on what comes in, until the other end is closed."""
+    """Works on incoming items until the connection is closed."""
     try:
         while True:
             item, message = connection.recv(), cast(_Message, ("done", None))

@@ -1,8 +1,8 @@
-"""Results on disk: a directory of small files, plain data only.
+"""Results on disk: a directory of small files with plain data only.
 
-`runs/ID.parquet` is one run: a row with what was run, how, and what came out. `models/ID.json` is
-what is known of a model. Files appear complete or not at all, so that any number of processes may
-write, any of them may be killed, and directories are merged by copying.
+`runs/ID.parquet` is one run: a row with its description, settings and results. `models/ID.json` has
+the facts about a model. Files are written completely or not at all, so any number of processes may
+write, any of them may be killed, and directories can be merged by copying.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,10 +26,10 @@ SCORES = (
     "cmd_signed", "found_edges", "found_precision", "found_recall", "found_f1", "found_accuracy",
     "faithfulness", "incompleteness", "incompleteness_worst", "minimality", "superfluous",
 )  # fmt: skip
-"""Columns with one number per run; `scoring/README.md` says what they mean."""
+"""Columns with one number per run; `scoring/README.md` defines them."""
 _REQUIRED = ("id", "status", "model", "model_id", "method", "ablation", "seed", "n_inputs")
 _STEM = r"([^/\\]*)\.parquet$"
-# What `read_model` promises.
+# Fields that `read_model` guarantees.
 _SIZES = ("n_layers", "n_heads", "d_model", "n_ctx")
 _FACTS = {
     "title": str, "kind": str, "config": dict, "metrics": dict, "program": list,
@@ -52,15 +52,15 @@ class Store:
         self.directory = directory
 
     def status(self) -> dict[str, str]:
-        """`done` or `failed` per id of all runs that have a result.
+        """`done` or `failed`, by the id of every run that has a result.
 
-        A file that holds no result counts as none: its run is to be done.
+        A file without a valid result is ignored; its run is pending.
         """
         rows = self.read(("id", "status"))
         return dict(rows.iter_rows())
 
     def finished(self) -> frozenset[str]:
-        """Ids of all runs that have a result, be it a failure."""
+        """Ids of all runs that have a result, including failures."""
         return frozenset(self.status())
 
     def failed(self) -> frozenset[str]:
@@ -68,10 +68,10 @@ class Store:
         return frozenset(name for name, status in self.status().items() if status == "failed")
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Writes the result of one run, at once and whole; an older one is replaced.
+        """Writes the result of one run atomically; replaces an older one.
 
         Args:
-          row: by the names in `schema`; what is missing is null.
+          row: values by the names in `schema`; missing values are null.
 
         Raises:
           ValueError: a column is not in `schema`.
@@ -87,16 +87,16 @@ class Store:
         try:
             with replacing(file) as partial:
                 frame.write_parquet(partial, statistics=False)
-        except pl.exceptions.PolarsError as error:  # so it calls a full disk, among others
+        except pl.exceptions.PolarsError as error:  # raised for a full disk, among others
             raise OSError(f"{file} cannot be written: {error}") from error
 
     def read(self, columns: Iterable[str] | None = None) -> "pl.DataFrame":
-        """All results, a row each, sorted by id.
+        """All results, one row each, sorted by id.
 
-        Files that hold no result are left out; `unreadable` names them.
+        Files without a valid result are left out; `unreadable` lists them.
 
         Args:
-          columns: which to read; all if none are named.
+          columns: the columns to read; all by default.
         """
         import polars as pl
 
@@ -108,13 +108,13 @@ class Store:
         try:
             rows = _scan(files).select(needed, "file").collect()
             if len(rows) != len(files) or not _are_results(rows):
-                raise ValueError("some are no results")
-        except (pl.exceptions.PolarsError, OSError, ValueError):  # one spoils the scan of all
+                raise ValueError("some files are not results")
+        except (pl.exceptions.PolarsError, OSError, ValueError):  # a bad file breaks the scan
             rows = _scan([file for file in files if _fault(file) is None]).select(needed).collect()
         return rows.select(wanted)
 
     def unreadable(self) -> dict[Path, str]:
-        """What is wrong with each file in the place of a result that holds none."""
+        """The error of each result file without a valid result."""
         files = self._files()
         if len(self.read(("id",))) == len(files):
             return {}
@@ -122,7 +122,7 @@ class Store:
         return {file: fault for file, fault in faults.items() if fault is not None}
 
     def write_model(self, model_id: str, facts: Mapping[str, Any]) -> None:
-        """Writes what is known of a model; an older file is replaced.
+        """Writes the facts about a model; replaces an older file.
 
         Raises:
           OSError: the file cannot be written.
@@ -130,10 +130,10 @@ class Store:
         write_json(self._place("models") / f"{model_id}.json", facts)
 
     def read_model(self, model_id: str) -> dict[str, Any]:
-        """What is known of a model, as `execution.model_facts` says it.
+        """The facts about a model, from `execution.model_facts`.
 
         Raises:
-          ValueError: nothing is, or the file holds something else; the message names it.
+          ValueError: the file is missing or holds something else; the message names it.
         """
         file = self.directory / "models" / f"{model_id}.json"
         try:
@@ -175,7 +175,7 @@ def schema() -> "dict[str, Any]":
 
 
 def _scan(files: list[Path]) -> "pl.LazyFrame":
-    """Results in files, and which file each is from; files of older versions lack columns."""
+    """Results in files, with the file of each; files of older versions may lack columns."""
     import polars as pl
 
     if not files:
@@ -191,7 +191,7 @@ def _scan(files: list[Path]) -> "pl.LazyFrame":
 
 
 def _are_results(rows: "pl.DataFrame") -> bool:
-    """Whether each says what was run, and lies in the file of that name."""
+    """Whether each row describes its run and is in the file named after it."""
     import polars as pl
 
     named = pl.col("file").str.extract(_STEM, 1) == pl.col("id")
@@ -200,7 +200,7 @@ def _are_results(rows: "pl.DataFrame") -> bool:
 
 
 def _fault(file: Path) -> str | None:
-    """Why a file holds no result; `None` if it holds one."""
+    """Why a file is not a valid result; None if it is one."""
     import polars as pl
 
     try:
@@ -209,4 +209,4 @@ def _fault(file: Path) -> str | None:
         return f"{file} cannot be read: {' '.join(str(error).split())}"
     if len(rows) == 1 and _are_results(rows):
         return None
-    return f"{file} does not hold the result of the run that it is named by"
+    return f"{file} does not hold the result of the run that it is named after"

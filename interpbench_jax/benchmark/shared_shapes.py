@@ -1,4 +1,4 @@
-"""Sizes that models and batches are run with, so that many of them share compiled programs."""
+"""Padded sizes of models and batches, so that many of them share compiled programs."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ _ROWS = (200, 1_000)
 
 
 def rows_for(n_inputs: int) -> int:
-    """How many rows a batch of so many inputs has: 200, 1,000, or the number itself beyond."""
+    """The number of rows of a batch: 200 or 1,000, or `n_inputs` if it is larger."""
     return next((rows for rows in _ROWS if rows >= n_inputs), n_inputs)
 
 
 def in_shared_shape(model: BenchmarkModel) -> BenchmarkModel:
-    """The model with the vocabularies of `shared_vocabulary`; it says the same."""
+    """The model padded to the vocabularies of `shared_vocabulary`; it computes the same."""
     d_vocab = shared_vocabulary(model.config.d_vocab)
     d_vocab_out = shared_vocabulary(model.config.d_vocab_out)
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Wall time, with the time that XLA spends compiling told apart."""
+"""Wall time, with XLA's compilation time measured separately."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ _COMPILING = "/jax/core/compile/backend_compile_duration"
 
 @dataclass
 class TimeTaken:
-    """Seconds, complete when the block is left."""
+    """Seconds; final when the block has ended."""
 
     total: float = 0.0
     compiling: float = 0.0
@@ -21,7 +21,7 @@ class TimeTaken:
 
 @contextlib.contextmanager
 def stopwatch() -> Iterator[TimeTaken]:
-    """Measures a block; the block must wait for its results itself."""
+    """Measures the time of a block; the block itself must wait for its results."""
     taken = TimeTaken()
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:

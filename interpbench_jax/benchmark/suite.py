@@ -1,4 +1,4 @@
-"""The models of the suite in a table and a plot, made from their cards."""
+"""A table and a plot of the suite's models, made from their cards."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,15 +22,14 @@ METRICS = {
     "edge_agreement": "sets of edges",
     "edge_agreement_worst": "worst set",
 }
-"""What tables call the metrics of a card, in their order."""
+"""Names of a card's metrics in tables, in order."""
 
 _DRAWN = ("inert", "edge_single_worst", "edge_agreement_worst")
-_NONE_WRONG = 1e-4  # where a share of zero is drawn, on a logarithmic axis
+_NONE_WRONG = 1e-4  # position of a share of zero on the logarithmic axis
 _HEAD = """# The models of the suite
 
 Made from the models' cards by `interpbench suite --out docs`. `interpbench evaluate --recipe suite`
-computes the scores anew from the weights. All scores are shares of answers on sequences that were
-not trained on.
+recomputes the scores from the weights. All scores are shares of answers on held-out sequences.
 
 - **worst IIA**: agreement with the algorithm when one variable is interchanged; the worst variable.
 - **worst SIIA**: agreement when one node outside the circuit is patched; the worst node.
@@ -39,8 +38,8 @@ not trained on.
 - **sets of edges**, **worst set**: agreement under 1,000 random sets of patched edges, mean and
   worst.
 
-Seconds are those of training and compilation, on machines that did other work at the same time:
-batches can be compared, seconds roughly.
+Seconds include compilation and were measured on machines with other load: compare batches; seconds
+are only a rough guide.
 
 A model meets the bar if accuracy, worst IIA, worst SIIA, all edges outside and the worst edge reach
 99.5 %, and the worst set reaches 99 %.
@@ -51,17 +50,17 @@ class SuiteRow(NamedTuple):
     """A model of the suite.
 
     Attributes:
-      task: its name.
+      task: name of the task.
       title: what the task computes.
-      kind: `attention`, `MLPs` or `one MLP`, by what the circuit has.
+      kind: kind of the circuit: `attention`, `MLPs` or `one MLP`.
       size: layers x heads x width.
-      n_weights: numbers in its weights.
-      batches: of training.
-      seconds: of training, compilation included.
-      device: that it was trained on.
-      metrics: of the card.
-      misses: those that are below the bar.
-      weakest: agreement under the single edges that have least of it.
+      n_weights: number of weights.
+      batches: number of training batches.
+      seconds: time of training, including compilation.
+      device: the device that it was trained on.
+      metrics: metrics of the card.
+      misses: metrics that are below the bar.
+      weakest: agreement under the worst single edges.
     """
 
     task: str
@@ -78,7 +77,7 @@ class SuiteRow(NamedTuple):
 
 
 def suite_row(model: BenchmarkModel) -> SuiteRow:
-    """What a model and its card say."""
+    """The row of a model, from the model and its card."""
     config, card = model.config, model.card
     return SuiteRow(
         task=model.case,
@@ -96,11 +95,11 @@ def suite_row(model: BenchmarkModel) -> SuiteRow:
 
 
 def summary(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
-    """How many models meet the bar, which do not, and which tasks have no model, in sentences.
+    """Sentences about how many models meet the bar, which do not, and which tasks have no model.
 
     Args:
-      rows: models.
-      tasks: all tasks that shall have one.
+      rows: the models.
+      tasks: all tasks of the suite.
     """
     short = [row.task for row in rows if row.misses]
     without = [task for task in tasks if task not in {row.task for row in rows}]
@@ -110,7 +109,7 @@ def summary(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
 
 
 def suite_page(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
-    """The table as a Markdown page, with what the models below the bar miss; see `summary`."""
+    """The table as a Markdown page, with details of models below the bar; see `summary`."""
     weights = sum(row.n_weights for row in rows)
     hours = sum(row.seconds for row in rows) / 3600
     devices = ", ".join(sorted({row.device for row in rows}))
@@ -135,7 +134,7 @@ def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
     """Draws the share of wrong answers of every model, the worst model last.
 
     Args:
-      rows: models.
+      rows: the models.
       file: where to write, in the format of its suffix; replaced when the drawing is complete.
     """
     order = sorted(rows, key=lambda row: -row.metrics["edge_agreement_worst"])
@@ -179,7 +178,7 @@ def _what_it_misses(row: SuiteRow) -> str:
 
 
 def _share(share: float | None) -> str:
-    """Four digits, rounded down: 1.0000 is the whole."""
+    """A share with four digits, rounded down, so that 1.0000 is exact."""
     return "-" if share is None else f"{np.floor(share * 1e4 + 1e-6) / 1e4:.4f}"
 
 

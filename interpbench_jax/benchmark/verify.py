@@ -1,4 +1,4 @@
-"""Holds a stored model against its case: scores and effects on sequences kept for tests."""
+"""Verification of a stored model against its case: scores and effects on test sequences."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -36,24 +36,24 @@ from interpbench_jax.siit import SiitProblem, problem_of_pairs
 from interpbench_jax.tasks import Pairs
 from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 
-# On fewer pairs, a share says little.
+# Fewer pairs are too few to estimate a share.
 _FEWEST_PAIRS = 100
 
 
 class JointVerification(NamedTuple):
-    """What a model does when many nodes are patched at once, and when nodes are ablated.
+    """Results of patching many nodes at once, and of ablating nodes.
 
     Attributes:
       metrics: leakage and abstraction as fractions, mean and worst.
-      n_pairs: on how many pairs these were measured.
-      held_out: whether no sequence was trained on; none if the model's card does not tell.
+      n_pairs: number of pairs on which these were measured.
+      held_out: whether the sequences were held out; None if the model's card does not say.
       statement: the same in words.
-      leakage_per_position: that of the worst subset at each position, BOS first.
-      leakage_of_position: by the position at which alone free nodes are patched.
-      worst: the free nodes that leak most; the variables interchanged, and the free nodes patched,
-        in the intervention with the least agreement.
+      leakage_per_position: leakage of the worst subset at each position, BOS first.
+      leakage_of_position: leakage when free nodes are patched only at a position, by position.
+      worst: the free nodes that leak most; and the interchanged variables and patched free nodes of
+        the intervention with the least agreement.
       circuit_accuracy: accuracy when everything outside the circuit is ablated.
-      effects: of ablating each writer, in all forms.
+      effects: effects of ablating each writer, by ablation.
     """
 
     metrics: dict[str, float]
@@ -68,13 +68,13 @@ class JointVerification(NamedTuple):
 
     @property
     def has_effects(self) -> bool:
-        """Whether there are any to tell: targets of base and source differ somewhere."""
+        """Whether effects are defined: targets of base and source differ somewhere."""
         return not np.isnan(self.effects["resample"].accuracy).any()
 
     def effect_rows(self, model: BenchmarkModel) -> list[dict[str, Any]]:
-        """For tables and JSON: a row per head and MLP, with its effect by form and ablation.
+        """Rows for tables and JSON, one per head and MLP, with effects by measure and ablation.
 
-        Forms that do not apply to the model are left out; all of them where `has_effects` is false.
+        Measures that do not apply to the model are left out; all if `has_effects` is false.
         """
         aligned = {variable.node for variable in model.variables}
         resampled = self.effects["resample"]
@@ -93,12 +93,12 @@ class JointVerification(NamedTuple):
 
 
 def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) -> dict[str, float]:
-    """Scores a model on pairs of its case's sequences for tests; see `evaluation_pairs`.
+    """Scores a model on pairs of its case's test sequences; see `evaluation_pairs`.
 
     Args:
-      model: the model; its task knows what is right.
-      n_pairs: how many pairs, at most.
-      seed: which pairs.
+      model: the model; its task gives the right answers.
+      n_pairs: the largest number of pairs.
+      seed: seed of the pairs.
 
     Returns:
       Accuracy, IIA and SIIA as fractions, mean and worst.
@@ -119,15 +119,15 @@ def verify_jointly(
     n_runs: int = 1_000_000,
     seed: int = 1,
 ) -> JointVerification:
-    """Patches many nodes at once, on the pairs that `verify_model` draws.
+    """Patches many nodes at once, on the pairs of `verify_model`.
 
     Args:
-      model: the model; its task knows what is right.
-      n_pairs: how many pairs, at most.
-      n_interventions: how many random interventions abstraction is judged by.
-      n_runs: about how many patched runs leakage may take, and abstraction: where interventions
-        times pairs are more, both see only the first pairs, but at least 100.
-      seed: which pairs and interventions.
+      model: the model; its task gives the right answers.
+      n_pairs: the largest number of pairs.
+      n_interventions: number of random interventions for abstraction.
+      n_runs: approximate number of patched runs, each for leakage and abstraction: if interventions
+        times pairs exceed it, only the first pairs are used, but at least 100.
+      seed: seed of the pairs and interventions.
 
     Raises:
       ValueError: a number is smaller than 1; or as `check_answers`.
@@ -185,14 +185,14 @@ def verify_edges(
     n_runs: int = N_RUNS,
     seed: int = 1,
 ) -> Certificate:
-    """Patches sets of edges, on the pairs that `verify_model` draws; see `certify`.
+    """Patches sets of edges, on the pairs of `verify_model`; see `certify`.
 
     Args:
-      model: the model; its task knows what is right.
-      n_pairs: how many pairs, at most.
-      n_random: how many random sets of edges.
-      n_runs: about how many patched runs each part may take.
-      seed: which pairs and sets.
+      model: the model; its task gives the right answers.
+      n_pairs: the largest number of pairs.
+      n_random: number of random sets of edges.
+      n_runs: approximate number of patched runs for each part.
+      seed: seed of the pairs and sets.
 
     Raises:
       ValueError: a number is smaller than 1; or as `check_answers`.
@@ -214,13 +214,13 @@ def verify_edges(
 def verify_edges_quickly(
     model: BenchmarkModel, *, n_pairs: int = 500, n_random: int = 200, seed: int = 1
 ) -> dict[str, float]:
-    """The figures of `verify_edges` that stand in cards, without the search; see `edge_scores`.
+    """The results of `verify_edges` that cards hold, without the search; see `edge_scores`.
 
     Args:
-      model: the model; its task knows what is right.
-      n_pairs: how many pairs, at most.
-      n_random: how many random sets of edges.
-      seed: which pairs and sets.
+      model: the model; its task gives the right answers.
+      n_pairs: the largest number of pairs.
+      n_random: number of random sets of edges.
+      seed: seed of the pairs and sets.
 
     Raises:
       ValueError: as `verify_edges`.
@@ -244,12 +244,12 @@ def verify_claim(
     """Patches edges outside a claimed circuit; see `audit_circuit`.
 
     Args:
-      model: the model; of its task the inputs are used, not the algorithm.
+      model: the model; only the inputs of its task are used, not the algorithm.
       circuit: all edges that are claimed to matter.
-      n_pairs: how many pairs, at most.
-      n_random: how many random sets of edges outside.
-      n_runs: about how many patched runs each part may take.
-      seed: which pairs and sets.
+      n_pairs: the largest number of pairs.
+      n_random: number of random sets of edges outside.
+      n_runs: approximate number of patched runs for each part.
+      seed: seed of the pairs and sets.
 
     Raises:
       ValueError: as `audit_circuit` and `check_answers`.
@@ -269,10 +269,10 @@ def verify_claim(
 
 
 def check_answers(model: BenchmarkModel, pairs: SiitProblem | Pairs) -> None:
-    """Checks that the unpatched model gives numbers: of a broken one, no score says anything.
+    """Checks that all outputs of the unpatched model are finite; otherwise scores have no meaning.
 
     Raises:
-      ValueError: some output is NaN or infinite; the message names the weights that are.
+      ValueError: an output is NaN or infinite; the message names the weights that are not finite.
     """
     rows = jnp.concatenate([pairs.base, pairs.source])
     logits, _ = reference_run(model.params, model.config, rows)

@@ -1,4 +1,4 @@
-"""Tasks whose algorithm is known."""
+"""Cases: tasks whose algorithm is a RASP program."""
 
 from interpbench_jax.cases.case import Case, Value
 from interpbench_jax.cases.groups import PAPER, PUBLISHED

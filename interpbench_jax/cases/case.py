@@ -1,4 +1,4 @@
-"""What a case is: a task whose algorithm is known, with the sizes of the model trained on it."""
+"""The definition of a case: a RASP program with its inputs and the size of its trained model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from interpbench_jax.cases.samplers import Mixture
 from interpbench_jax.tasks.names import check_name
 
 Value = str | int | float | bool
-"""A token, or a value that a RASP expression takes."""
+"""A token, or a value of a RASP expression."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A RASP program and everything about it that training and scoring need to know.
+    """A RASP program with all settings that training and scoring need.
 
     Attributes:
-      name: how users ask for it, and the name of the files made of it; the built-in cases have the
-        numbers of InterpBench.
+      name: the name by which users refer to it, also used for its files; the built-in cases have
+        InterpBench's numbers.
       title: one line: what the program computes.
-      program: makes the RASP expression anew on every call.
-      vocab: the tokens an input is made of, without BOS.
+      program: returns a new copy of the RASP expression on every call.
+      vocab: the tokens of inputs, without BOS.
       n_ctx: positions of the model, BOS included; inputs have at most `n_ctx - 1` tokens.
-      causal: whether attention looks back only.
-      compression: how much narrower the trained model is than the compiled one.
+      causal: whether attention is causal.
+      compression: the factor by which the trained model is narrower than the compiled model.
       sized_by: whether `compression` divides the compiled model's `d_head` or its `d_model`.
-      sampler: how inputs are drawn where they are not drawn uniformly.
-      realign: `(node of the compiled model, node of the trained model)` where these differ.
+      sampler: how inputs are drawn; uniformly by default.
+      realign: `(node of the compiled model, node of the trained model)` for nodes that differ.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Case:
     realign: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks what can be checked without compiling."""
+        """Checks everything that needs no compilation."""
         check_name("case", self.name)
         if not all(type(token) in get_args(Value) and token == token for token in self.vocab):
             raise ValueError(

@@ -16,20 +16,22 @@ CATALOGUE = Path(__file__).with_name("catalogue.json")
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
-    """What a case compiles to and what is trained on it.
+    """Sizes of a case's compiled and trained model.
+
+    `n_layers` and the attributes after it describe the trained model.
 
     Attributes:
       kind: `attention` if the circuit has a head; else `one MLP`, which any method finds, or
-        several `MLPs`.
-      compiled_params: numbers in the compiled model's weights.
-      n_layers: of the trained model, as all that follows.
-      n_heads: per layer.
+        `MLPs` for several.
+      compiled_params: number of weights of the compiled model.
+      n_layers: number of layers.
+      n_heads: heads per layer.
       d_model: width of the residual stream.
-      n_variables: aligned nodes.
+      n_variables: number of aligned nodes.
       n_nodes: nodes of the graph, input and logits included.
       n_edges: edges of the graph at head level, without `input->logits`.
       circuit_edges: edges of the true circuit at head level.
-      circuit_edges_qkv: with queries, keys and values apart.
+      circuit_edges_qkv: the same, with queries, keys and values counted separately.
     """
 
     kind: Kind

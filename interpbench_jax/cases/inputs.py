@@ -1,7 +1,7 @@
-"""Inputs of a case: every sequence where these are few, drawn ones otherwise.
+"""Inputs of a case: all sequences if there are few, a sample otherwise.
 
 Sequences are rows of indices into `case.vocab`, without BOS. All have the full length, unless
-`min_length` asks for shorter ones too: those are filled up with `PADDING` at the end.
+`min_length` allows shorter ones, which are padded with `PADDING` at the end.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from interpbench_jax.tasks.splits import PADDING, Pairs, Sequences
 
 
 def n_sequences(case: Case, *, min_length: int | None = None) -> int:
-    """How many sequences the case has, of full length or of any from `min_length` on."""
+    """The number of sequences of full length, or of all lengths from `min_length`."""
     return sum(len(case.vocab) ** length for length in _lengths(case, min_length))
 
 
 def all_sequences(case: Case, *, min_length: int | None = None) -> Sequences:
-    """Every sequence, the shortest first, each length in order.
+    """Every sequence, the shortest first, in lexicographic order within a length.
 
     Args:
       case: the case.
-      min_length: length of the shortest; full length only where there is none.
+      min_length: length of the shortest; full length by default.
 
     Raises:
       ValueError: `min_length` is not between 1 and the longest.
@@ -37,14 +37,14 @@ def sample_sequences(
 ) -> Sequences:
     """Draws sequences with replacement.
 
-    They are uniform, or what `case.sampler` says; each is drawn on its own, so that any part of
-    them is a sample too. Where lengths differ, each length is as likely.
+    They come from `case.sampler`, or are uniform if there is none. They are independent, so any
+    subset is a sample too. If lengths differ, all lengths are equally likely.
 
     Args:
       case: the case.
-      n: how many.
+      n: number of sequences.
       key: a JAX random key.
-      min_length: length of the shortest; full length only where there is none.
+      min_length: length of the shortest; full length by default.
 
     Raises:
       ValueError: `min_length` is not between 1 and the longest.
@@ -55,7 +55,7 @@ def sample_sequences(
 def sequences(
     case: Case, at_most: int, key: jax.Array, *, min_length: int | None = None
 ) -> Sequences:
-    """All sequences where there are no more than `at_most`, else that many drawn ones."""
+    """All sequences if there are at most `at_most`, else a sample of `at_most`."""
     if n_sequences(case, min_length=min_length) <= at_most:
         return all_sequences(case, min_length=min_length)
     return sample_sequences(case, at_most, key, min_length=min_length)
@@ -64,18 +64,18 @@ def sequences(
 def sample_pairs(
     case: Case, n: int, key: jax.Array, *, min_length: int | None = None
 ) -> tuple[Sequences, Sequences]:
-    """Draws (base, source) pairs with replacement, both of one length; see `sample_sequences`."""
+    """Draws (base, source) pairs of equal length, with replacement; see `sample_sequences`."""
     drawn = _sample(case, n, key, min_length, of_one_length=2)
     return drawn[::2], drawn[1::2]
 
 
 @dataclass(frozen=True)
 class CaseInputs:
-    """The sequences of a case, as splits and pairs ask for them; see `InputSource`.
+    """The sequences of a case as an `InputSource`, for splits and pairs.
 
     Attributes:
       case: the case.
-      min_length: length of the shortest; full length only where there is none.
+      min_length: length of the shortest; full length by default.
 
     Raises:
       ValueError: `min_length` is not between 1 and the longest.
@@ -90,12 +90,12 @@ class CaseInputs:
 
     @property
     def padding(self) -> int:
-        """Fills up shorter sequences."""
+        """The token that pads shorter sequences."""
         return PADDING
 
     @property
     def uniform(self) -> bool:
-        """Whether the case has no sampler of its own."""
+        """Whether the case has no sampler."""
         return self.case.sampler is None
 
     def n_sequences(self) -> int:
@@ -136,10 +136,10 @@ def _every(case: Case, length: int) -> Sequences:
 def _sample(
     case: Case, n: int, key: jax.Array, min_length: int | None, *, of_one_length: int = 1
 ) -> Sequences:
-    """Draws `n` groups of sequences; the `of_one_length` sequences of a group follow each other.
+    """Draws `n` groups of `of_one_length` consecutive sequences with equal length.
 
-    Lengths, and the tokens of each length, have keys of their own: of one key, rows of two lengths
-    would share tokens, and lengths would tell tokens.
+    Lengths, and the tokens of each length, have separate keys. With a single key, rows of two
+    lengths would share tokens, and lengths would be correlated with tokens.
     """
     possible, n_rows, n_tokens = _lengths(case, min_length), n * of_one_length, len(case.vocab)
     if len(possible) == 1:
@@ -149,7 +149,7 @@ def _sample(
     lengths = np.repeat(drawn, of_one_length)
     found = np.full((n_rows, possible[-1]), PADDING, np.int32)
     for length, key_tokens in zip(possible, keys, strict=True):
-        # As many of each length as of all, so that shapes, and what is compiled, stay the same.
+        # Draws `n_rows` of each length, so that shapes are fixed and nothing is recompiled.
         rows = _padded(case, draw(case.sampler, key_tokens, n_rows, length, n_tokens))
         found[lengths == length] = rows[lengths == length]
     return found

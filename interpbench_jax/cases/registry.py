@@ -1,6 +1,6 @@
-"""The table of cases: built in and the user's own.
+"""The table of cases, built-in and user-defined.
 
-A file of one's own with `@case(...)` programs joins the built-in ones; see `load_own_files`.
+A user's file with `@case(...)` programs is added to the built-in ones; see `load_own_files`.
 """
 
 import importlib
@@ -22,17 +22,17 @@ def case(
 ) -> Callable[[Callable[[], rasp.SOp]], Callable[[], rasp.SOp]]:
     """Registers the decorated function as the program of a new case.
 
-    The function takes nothing and returns a RASP expression; the first line of its docstring is
-    the title. A function that is defined again (same name, same module), as by running a cell of a
-    notebook twice, replaces the one before.
+    The function takes no arguments and returns a RASP expression; the first line of its docstring
+    is the title. Defining the function again (same name, same module), as when a notebook cell is
+    run twice, replaces the case.
 
     Args:
-      name: of the case; it must do as the name of a file.
+      name: name of the case; it must be a valid file name.
       vocab: the tokens, or a string of one-letter tokens.
       **fields: the other fields of `Case`.
 
     Raises:
-      ValueError: the name is another function's, or a field is out of range.
+      ValueError: another function has registered the name, or a field is out of range.
     """
     tokens = tuple(vocab)
 
@@ -60,7 +60,7 @@ def get_case(name: str | int) -> Case:
     """Looks a case up by its name.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: there is no case of that name.
     """
     _load_all()
     if str(name) not in _CASES:
@@ -77,7 +77,7 @@ def _load_all() -> None:
 
 
 def _place(program: Callable[..., Any]) -> tuple[str, str]:
-    """Where a function is defined: by this a second definition of the same one is told."""
+    """Where a function is defined; identifies a repeated definition of the same function."""
     return program.__module__, program.__qualname__
 
 

@@ -1,9 +1,9 @@
 """Inputs drawn so that both answers of a program are common.
 
-Drawn uniformly, nearly all sequences get the same answer from programs that ask for something rare
-(whether all elements are equal, say). A `Mixture` makes a share of the inputs into examples of the
-rare answer, or into near misses. Each kind of example is a function of a random key, sequences
-drawn uniformly, and the number of tokens; sequences are indices into the vocabulary.
+Programs that test for something rare (all elements are equal, for example) give the same answer for
+nearly all uniform sequences. A `Mixture` turns a share of the inputs into examples of the rare
+answer or into near misses. Each kind of example is a function of a random key, uniformly drawn
+sequences, and the number of tokens; sequences are indices into the vocabulary.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Maker = Callable[[Array, Sequences, int], Sequences]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Draws each input on its own: of one of these kinds with its probability, else uniformly.
+    """Draws each input independently: one of these kinds with its probability, else uniformly.
 
     Attributes:
       parts: `(probability, kind)` pairs; kinds are module-level functions.
@@ -37,13 +37,13 @@ class Mixture:
 
 
 def draw(mixture: Mixture | None, key: Array, n: int, length: int, n_tokens: int) -> Sequences:
-    """Draws sequences, uniformly where there is no mixture.
+    """Draws sequences, uniformly if there is no mixture.
 
     Args:
-      mixture: what to draw.
+      mixture: the kinds to draw and their probabilities.
       key: a JAX random key.
-      n: how many sequences.
-      length: tokens in each.
+      n: number of sequences.
+      length: tokens per sequence.
       n_tokens: size of the vocabulary.
     """
     if mixture is None:
@@ -67,19 +67,19 @@ def palindromes(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
 
 
 def with_period_two(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Two tokens take turns."""
+    """Two tokens alternate."""
     del key, n_tokens
     return drawn[:, np.arange(drawn.shape[1]) % 2]
 
 
 def ascending(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Sorted; neighbours may be equal."""
+    """Sorted in ascending order; neighbours may be equal."""
     del key, n_tokens
     return jnp.sort(drawn, axis=1)
 
 
 def descending(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Sorted from the largest; neighbours may be equal."""
+    """Sorted in descending order; neighbours may be equal."""
     return ascending(key, drawn, n_tokens)[:, ::-1]
 
 
@@ -90,7 +90,7 @@ def all_same(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
 
 
 def repeated_end(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """The last token is the one before it."""
+    """The last two tokens are equal."""
     del key, n_tokens
     return drawn.at[:, -1].set(drawn[:, -2])
 
@@ -102,7 +102,7 @@ def all_distinct(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
 
 
 def one_repeat(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Just one token occurs twice."""
+    """Exactly one token occurs twice."""
     key_tokens, key_places = jax.random.split(key)
     tokens = all_distinct(key_tokens, drawn, n_tokens)
     places = jnp.broadcast_to(jnp.arange(drawn.shape[1]), drawn.shape)
@@ -118,24 +118,24 @@ def only_even(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
 
 
 def one_odd(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Even indices but for one place; every other token but the last of an odd vocabulary."""
+    """Even indices except at one position; an odd vocabulary's last token is not used."""
     place = jax.random.randint(key, (len(drawn), 1), 0, drawn.shape[1])
     odd = jnp.arange(drawn.shape[1])[None] == place
     return _with_parity(drawn, odd, n_tokens)
 
 
 def alternating_parity(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Even and odd indices take turns."""
+    """Even and odd indices alternate."""
     first = jax.random.randint(key, (len(drawn), 1), 0, 2)
     odd = (first + jnp.arange(drawn.shape[1])[None]) % 2 == 1
     return _with_parity(drawn, odd, n_tokens)
 
 
 def shuffled_brackets(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
-    """Uniform among those in which both kinds of brackets are balanced, each on its own.
+    """Uniform over the sequences in which each of the two kinds of brackets is balanced.
 
-    The tokens are "(", ")", something else, "{" and "}", in this order. From left to right, each is
-    drawn in proportion to the number of ways to go on.
+    The tokens are "(", ")", another token, "{" and "}", in this order. From left to right, each
+    token is drawn in proportion to the number of balanced sequences that continue with it.
     """
     del n_tokens
     length = drawn.shape[1]
@@ -145,7 +145,7 @@ def shuffled_brackets(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
     opened = jnp.zeros((len(drawn), 2), int)
     tokens = []
     for place in range(length):
-        # ways[left, i + 1, j + 1]: with i and j brackets open and so many tokens left
+        # ways[left, i + 1, j + 1]: i and j brackets are open, `left` tokens remain
         reached = opened[:, None, :] + steps[None] + 1
         after = ways[length - place - 1][reached[..., 0], reached[..., 1]]
         reach = jnp.cumsum(after, axis=1)
@@ -156,7 +156,7 @@ def shuffled_brackets(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
 
 
 def _ways_to_close(length: int, steps: np.ndarray) -> Float[Array, "left opened opened"]:
-    """How many ways there are to close all brackets; offset by one, so that -1 has an entry."""
+    """The number of ways to close all brackets; offset by one, so that -1 has an entry."""
     ways = np.zeros((length + 1, length + 3, length + 3))
     ways[0, 1, 1] = 1
     for left in range(1, length + 1):

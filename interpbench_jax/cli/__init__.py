@@ -1,7 +1,7 @@
 """The command line: `interpbench COMMAND`, with a command of `COMMANDS`.
 
-One command a file, imported when it is called; heavy modules are imported inside the commands, so
-that `--help` answers at once.
+Each command has its own file, which is imported when the command is called. Heavy modules are
+imported inside the commands, so that `--help` is fast.
 """
 
 import _thread
@@ -26,9 +26,9 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `interpbench`.
 
-    Exits with 2 and one line on bad input, with 1 and one line where the system refuses something,
-    such as space on a disk, and with 130 and one line when interrupted. A command may return
-    another exit status, and raise `KeyboardInterrupt` with a sentence that says how to go on.
+    Prints one line and exits with 2 on bad input, with 1 on a system error, such as a full disk,
+    and with 130 when interrupted. A command may return another exit status, or raise
+    `KeyboardInterrupt` with a sentence that says how to continue.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -54,23 +54,23 @@ def _call(given: list[str]) -> int | None:
 
 
 def _load(command: str) -> Callable[..., int | None]:
-    """The function of a command; it returns an exit status, or nothing where all went well."""
+    """The function of a command, which returns an exit status, or None for success."""
     name = f"{command}_" if keyword.iskeyword(command) else command
     return getattr(importlib.import_module(f"interpbench_jax.cli.{name}"), name)
 
 
 @contextlib.contextmanager
 def _interrupts_that_last() -> Iterator[None]:
-    """Interrupts again where a callback swallowed the exception.
+    """Repeats an interrupt whose exception was swallowed by a callback.
 
-    Python ignores exceptions in finalizers and callbacks of the garbage collection, of which JAX
-    has one: Ctrl-C would be lost if it came at that moment.
+    Python ignores exceptions in finalizers and garbage collection callbacks. JAX has such a
+    callback, so a Ctrl-C at that moment would be lost.
     """
     before = sys.unraisablehook
 
     def hook(ignored: "sys.UnraisableHookArgs") -> None:
         if ignored.exc_type is KeyboardInterrupt:
-            threading.Timer(0.05, _thread.interrupt_main).start()  # when the callback is over
+            threading.Timer(0.05, _thread.interrupt_main).start()  # after the callback
         else:
             before(ignored)
 
@@ -82,11 +82,11 @@ def _interrupts_that_last() -> Iterator[None]:
 
 
 def _leave(interruption: KeyboardInterrupt) -> None:
-    """Ends the process without tearing the interpreter down.
+    """Ends the process without finalizing the interpreter.
 
-    XLA's threads may still be computing what was dispatched, and crash when what they use is freed.
+    XLA's threads may still be running, and would crash when their memory is freed.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore a second Ctrl-C
     _print_line(": ".join(filter(None, ("interrupted", str(interruption)))))
     sys.stdout.flush()
     sys.stderr.flush()

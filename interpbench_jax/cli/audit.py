@@ -27,26 +27,26 @@ def audit(
     seed: int = 1,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Patch sets of edges: do answers stay as the circuit says?
+    """Patch sets of edges, and check that answers agree with the circuit.
 
-    Without --circuit, each model is compared with the algorithm of its task: under every edge of
-    its circuit patched alone, every edge outside, all edges outside at once, random sets of both,
-    and a set that a greedy search finds. This is part of `interpbench evaluate`.
+    Without --circuit, each model is compared with the algorithm of its task: with every edge of its
+    circuit patched alone, every edge outside, all edges outside at once, random sets of both, and a
+    set found by a greedy search. This is part of `interpbench evaluate`.
 
-    With --circuit, any claimed circuit is judged, and no algorithm is asked: edges that the claim
-    leaves out are patched, all at once, alone and in random sets, and the model must answer what it
-    answers unpatched. This says nothing about edges in the circuit: the circuit of all but one edge
-    passes where that one does nothing.
+    With --circuit, any claimed circuit is tested, without an algorithm: edges outside the claimed
+    circuit are patched, all at once, alone and in random sets, and the model's answers must not
+    change. Edges in the circuit are not tested: a circuit with all edges except one passes if that
+    edge has no effect.
 
     Args:
       models: bundled models by name, or directories.
-      circuit: a file with a circuit: `circuit.json` as beside every model's weights, a graph of
-        EAP-IG, or a list of edges in the names of EAP-IG, auto-circuit or TransformerLens.
-      n_pairs: (base, source) pairs to draw, from sequences kept for tests.
+      circuit: a file with a circuit: a model's `circuit.json`, a graph of EAP-IG, or a list of
+        edges in the names of EAP-IG, auto-circuit or TransformerLens.
+      n_pairs: (base, source) pairs to draw, from test sequences.
       n_sets: random sets of edges.
-      n_runs: patched runs that each part may take, about; where sets times pairs are more, every
-        set sees some pairs, and the worst sets see all.
-      seed: which pairs and sets.
+      n_runs: approximate number of patched runs for each part; if there are more sets times pairs,
+        every set is evaluated on some pairs, and the worst sets on all.
+      seed: seed of the pairs and sets.
       as_json: print JSON instead of tables.
     """
     from interpbench_jax.benchmark.verify import verify_claim, verify_edges

@@ -27,7 +27,7 @@ from interpbench_jax.files import make_directory
 if TYPE_CHECKING:
     import polars as pl
 
-# Columns of the results and what they are called on the terminal.
+# Columns of the results, and their names on the terminal.
 _SHOWN = {
     "edge_auroc": "edges",
     "node_auroc": "nodes",
@@ -53,31 +53,31 @@ def benchmark(
     dry_run: bool = False,
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = OUT / "benchmark",
 ) -> int:
-    """Run methods on models and keep every result; call again to go on after an interruption.
+    """Run methods on models and store every result; call again to continue after an interruption.
 
-    Every combination of model, method, ablation, number of inputs and seed is a run. Its result is
-    written to DIR/runs when it is done, with all scores; runs that have a result are skipped. A run
-    that fails does not stop the others; the exit status is 1 then. Show results with
+    Every combination of model, method, ablation, number of inputs and seed is a run. Its result,
+    with all scores, is written to DIR/runs when it is done; runs that have a result are skipped. A
+    run that fails does not stop the others, but the exit status is then 1. Show results with
     `interpbench report DIR`.
 
     Args:
-      cases: cases to take models of; all bundled ones, or all in `--models`, if none are named.
-      models: directories of models, or of directories of models, instead of the bundled ones.
-      compiled: take the models that Tracr compiles of the cases instead of trained ones.
-      methods: names, or one of your own: `module:function` with the module in the working
+      cases: cases whose models are used; by default all bundled ones, or all in `--models`.
+      models: directories of models, or directories that contain them, instead of bundled models.
+      compiled: use the models that Tracr compiles from the cases instead of trained ones.
+      methods: names of methods, or your own: `module:function` with the module in the working
         directory or installed, or `file.py:function`.
-      ablations: what takes the place of what a patched edge carries: resample, mean,
-        mean_per_position, zero, optimal.
-      seeds: of the inputs and of what is random in a method.
-      n_inputs: clean and corrupted inputs to draw, for methods and as many others for circuits;
+      ablations: replacement of the values of patched edges: resample, mean, mean_per_position,
+        zero, optimal.
+      seeds: seeds of the inputs and of a method's own randomness.
+      n_inputs: clean and corrupted inputs to draw, for methods, and as many others for circuits;
         several numbers show how many a method needs.
-      selection: how circuits are read off scores: top_n takes the best edges, greedy searches from
-        the logits; usual is what each method's paper does.
-      share: do one of several parts, such as 0/4 to 3/4 in four processes or on four machines;
-        their results may go to one directory or be copied together.
-      processes: how many work side by side; XLA compiles on one core, but seconds are then less
-        exact.
-      retry_failed: run again what failed.
+      selection: how scores become circuits: top_n takes the best edges, greedy searches from the
+        logits; usual is the selection of each method's paper.
+      share: run one of several parts, such as 0/4 to 3/4 in four processes or on four machines;
+        their results may go to one directory or be merged by copying.
+      processes: number of parallel processes; useful as XLA compiles on one core, but measured
+        times are then less exact.
+      retry_failed: repeat failed runs.
       dry_run: print the plan and stop.
       out: directory of the results.
     """
@@ -94,34 +94,34 @@ def benchmark(
 def carry_out(
     runs: Sequence[Run], store: Store, *, processes: int = 1, retry_failed: bool = False
 ) -> int:
-    """Does those of the runs that have no result yet, and prints what all of them found.
+    """Executes the runs that have no result yet, and prints the results of all runs.
 
     Args:
-      runs: in the order of `make_plan`.
-      store: where results are and go.
-      processes: how many work side by side.
-      retry_failed: do those again that failed.
+      runs: the runs, in the order of `make_plan`.
+      store: the store of results.
+      processes: number of parallel processes.
+      retry_failed: repeat failed runs.
 
     Returns:
       The exit status: 1 if one of the runs failed, now or earlier.
 
     Raises:
-      ValueError: a method or a model cannot be loaded, or results cannot be written; before any
-        run.
-      KeyboardInterrupt: with a sentence that says how to go on.
+      ValueError: a method or a model cannot be loaded, or results cannot be written (raised before
+        the first run).
+      KeyboardInterrupt: interrupted; the message says how to continue.
     """
     todo = _to_do(runs, store, retry_failed)
     if todo:
         try:
             _work_off(todo, store, processes)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("the same command goes on where this one stopped") from None
+            raise KeyboardInterrupt("run the same command again to continue") from None
     return _print_results(store, runs)
 
 
 def _sources(cases: tuple[str, ...], models: tuple[Path, ...], compiled: bool) -> list[ModelSource]:
     if compiled and models:
-        raise ValueError("--compiled and --models exclude one another")
+        raise ValueError("--compiled and --models exclude each other")
     if models:
         return stored_models(models, cases)
     trained = [] if compiled and cases else bundled_models(cases)
@@ -147,14 +147,14 @@ def _print_plan(plan: Sequence[Run], mine: Sequence[Run], share: str) -> None:
 
 
 def _to_do(runs: Sequence[Run], store: Store, retry_failed: bool) -> list[Run]:
-    """The runs that have no result, or a failure that shall be tried again; prints their number."""
+    """The runs without a result, and failed runs to retry; prints their number."""
     status = store.status()
     of = {kind: [r for r in runs if status.get(r.id) == kind] for kind in ("done", "failed")}
     todo = [r for r in runs if r.id not in status or (retry_failed and status[r.id] == "failed")]
     groups = len({run.compile_group for run in todo})
     parts = [f"{len(of['done'])} done", f"{len(todo)} to do"]
     if of["failed"] and not retry_failed:
-        parts.insert(1, f"{len(of['failed'])} failed (--retry-failed runs them again)")
+        parts.insert(1, f"{len(of['failed'])} failed (--retry-failed repeats them)")
     if todo:
         parts.append(f"in {groups} compile group{'s' * (groups != 1)}")
     _print(", ".join(parts))
@@ -194,7 +194,7 @@ def _label(run: Run) -> str:
 
 
 def _print_results(store: Store, runs: Sequence[Run]) -> int:
-    """Prints what runs found, and returns the exit status."""
+    """Prints the results of runs, and returns the exit status."""
     import polars as pl
 
     rows = store.read(columns=("id", "status", "error", "method", *_SHOWN))
@@ -207,9 +207,9 @@ def _print_results(store: Store, runs: Sequence[Run]) -> int:
         _print(f"failed: {row['id']}: {row['error']}")
     for fault in store.unreadable().values():
         _print(f"left out: {fault}")
-    again = "; --retry-failed runs these again" if len(failed) else ""
+    again = "; --retry-failed repeats these" if len(failed) else ""
     _print(f"{len(rows)} of {len(runs)} runs have a result, {len(failed)} of them an error{again}")
-    _print(f"to see them: interpbench report {store.directory}")
+    _print(f"show them: interpbench report {store.directory}")
     return int(len(failed) > 0)
 
 

@@ -24,11 +24,11 @@ def cases(
     """List the cases, or show some of them: program, variables and circuit.
 
     Args:
-      words: nothing to list; `show` and names to show.
+      words: nothing to list all cases; `show` and names to show these.
       attention: only cases whose circuit has attention heads.
-      max_params: only cases whose compiled model has at most so many parameters.
+      max_params: only cases whose compiled model has at most this many parameters.
       paper: only the 16 cases of the paper's main table.
-      published: only the 84 cases of which InterpBench published trained models.
+      published: only the 84 cases with models published by InterpBench.
       as_json: print JSON.
       out: directory for the drawings of `show`.
 
@@ -72,7 +72,7 @@ def _rows(
             from interpbench_jax.siit.make_catalogue import derive_entry
 
             entry = derive_entry(name)
-        if entry is None:  # a user's own case: its sizes are unknown before it is compiled
+        if entry is None:  # sizes of a user's own case are unknown before it is compiled
             rows.append({"case": name, "computes": case.title, "tokens": len(case.vocab)})
             continue
         if attention and entry.kind != "attention":
@@ -96,7 +96,7 @@ def _rows(
 
 
 def _causal_rows(max_params: int | None) -> list[dict[str, Any]]:
-    """Tasks whose algorithm is a causal model; they have no compiled model to be limited."""
+    """Tasks whose algorithm is a causal model; these have no compiled model."""
     from interpbench_jax.alignment import align
     from interpbench_jax.tasks import causal_tasks
 
@@ -165,6 +165,6 @@ def _print_facts(facts: dict[str, Any]) -> None:
     hidden = facts["unobservable"]
     lines += [f"  {edge}{' (unobservable)' * (edge in hidden)}" for edge in facts["circuit"]]
     if hidden:
-        lines += ["unobservable: no patch from another input changes an answer by it; not scored"]
+        lines += ["unobservable: no patch from another input changes an answer; not scored"]
     lines += ["", f"drawn in {', '.join(facts['drawings'])}", ""]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

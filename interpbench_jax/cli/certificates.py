@@ -1,4 +1,4 @@
-"""How certificates of edge agreement are printed."""
+"""Printing of certificates of edge agreement."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from interpbench_jax.evaluation import Audit, Certificate, LevelCertificate
 
 _LEVELS = {"qkv": "q/k/v", "head": "head"}
-# Names of units that a line tells; all of them are in the JSON.
+# The most names of units in a line; the JSON has all of them.
 _MOST_NAMES = 6
 
 
 def print_certificates(found: Mapping[str, "Certificate"]) -> None:
-    """A table with two rows per model, and lines that name the worst sets."""
+    """Prints a table with two rows per model, and lines that name the worst sets."""
     headers = (
         *("model", "level", "pairs", "inert", "worst\nin", "worst\nout"),
         *("random\nmean", "random\nworst", "searched", "necessity\nworst"),
@@ -40,11 +40,11 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
             silent = np.array(level.names[: level.n_inside])[np.isnan(level.necessity)]
             _print_worst(f"model {name}, {kind}", level)
             if len(silent):
-                _line(f"  no patch that was tried changes an answer by {', '.join(silent)}")
+                _line(f"  no tested patch changes an answer through {', '.join(silent)}")
 
 
 def print_audits(found: Mapping[str, "Audit"]) -> None:
-    """The same for edges outside claimed circuits."""
+    """Prints the same for edges outside claimed circuits."""
     headers = (
         *("model", "level", "pairs", "outside", "inert", "worst\nsingle"),
         *("random\nmean", "random\nworst", "searched"),
@@ -58,7 +58,7 @@ def print_audits(found: Mapping[str, "Audit"]) -> None:
                 *(level.random_mean, level.worst, level.searched),
             )
             rows.append((*first, len(level.names), *map(_number, shares)))
-    title = "Edges outside the claimed circuit: do answers stay when they are patched?"
+    title = "Edges outside the claimed circuit: are answers unchanged when they are patched?"
     print_table(title, headers, rows)
     for name, audit in found.items():
         for kind, level in _levels(audit):
@@ -70,18 +70,18 @@ def _levels(found: "Certificate | Audit") -> list[tuple[str, "LevelCertificate"]
 
 
 def _print_worst(what: str, level: "LevelCertificate") -> None:
-    """The worst single unit, and the worst set, where answers do not always agree."""
+    """Prints the worst single unit and the worst set, if answers do not always agree."""
     alone = np.concatenate([level.inside, level.outside])
-    told = []
+    parts = []
     if _least(alone) < 1:
         worst = int(np.nanargmin(alone))
-        told.append(f"worst edge {level.names[worst]} ({_number(alone[worst])})")
+        parts.append(f"worst edge {level.names[worst]} ({_number(alone[worst])})")
     if level.searched < 1:
         names = level.of_set(level.searched_set)
         rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         listed = ", ".join(names[:_MOST_NAMES]) or "nothing"
-        told.append(f"worst set ({_number(level.searched)}) {listed}{rest}")
-    _line(f"{what}: {'; '.join(told) or 'no set was found that disagrees'}")
+        parts.append(f"worst set ({_number(level.searched)}) {listed}{rest}")
+    _line(f"{what}: {'; '.join(parts) or 'no set was found that disagrees'}")
 
 
 def _least(shares: np.ndarray) -> float:
@@ -89,7 +89,7 @@ def _least(shares: np.ndarray) -> float:
 
 
 def _number(share: float) -> str:
-    """Four digits, rounded down: 1.0000 is the whole."""
+    """A share with four digits, rounded down, so that 1.0000 is exact."""
     return "-" if np.isnan(share) else f"{np.floor(share * 1e4 + 1e-6) / 1e4:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""Numbers of a training run to TensorBoard or Weights & Biases, where these are installed."""
+"""Logging of a training run to TensorBoard or Weights & Biases, if installed."""
 
 import contextlib
 import importlib
@@ -17,20 +17,20 @@ _PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 def dashboard(
     kind: Dashboard, case: str, settings: dict[str, Any], directory: Path
 ) -> Iterator[OnProgress]:
-    """A function to be called after every round; on leaving, the dashboard's run is finished.
+    """Yields a function to call after every round; finishes the dashboard's run at the end.
 
     Args:
-      kind: where numbers go.
-      case: name of the case, which names the run.
-      settings: what defines the run, for Weights & Biases.
-      directory: for the files of TensorBoard.
+      kind: the dashboard.
+      case: name of the case, also used as the name of the run.
+      settings: settings of the run, for Weights & Biases.
+      directory: directory for TensorBoard's files.
 
     Raises:
       ValueError: the package it needs is not installed.
     """
     package = find_package(kind)
     if kind == "wandb":
-        # Cases that are trained together have a run each at the same time.
+        # Cases that are trained together have one simultaneous run each.
         with package.init(
             project="interpbench_jax", name=f"case-{case}", config=settings, reinit="create_new"
         ) as run:
@@ -47,7 +47,7 @@ def dashboard(
 
 
 def find_package(kind: Dashboard) -> Any:
-    """What a dashboard is written with.
+    """Imports the package of a dashboard.
 
     Raises:
       ValueError: it is not installed.
@@ -60,7 +60,7 @@ def find_package(kind: Dashboard) -> Any:
 
 
 def _scalars(progress: Progress) -> Iterator[tuple[str, float]]:
-    """Names and values of what is finite: of a member that has ended nothing is."""
+    """Names and values of all finite numbers; a member that has ended has none."""
     for member, losses in enumerate(progress.losses):
         named = dict(zip(("loss/behaviour", "loss/iit", "loss/strict"), losses, strict=True))
         named |= {name: getattr(progress, name)[member] for name in ("accuracy", "iia", "siia")}

@@ -17,9 +17,9 @@ METHODS = (
 )
 _THREE_WAYS = ("3", "siit/3", "iit/3")
 _METRICS = ("accuracy", "iia_worst", "siia_worst", "inert", "edge_agreement_worst")
-# Small, and they tell methods apart.
+# Small tasks on which methods differ.
 _TASKS = ("3", "4", "11")
-_N_INPUTS = 200  # a fifth of the usual number, to be done in minutes
+_N_INPUTS = 200  # a fifth of the usual number, to take only minutes
 
 
 def demo(
@@ -27,15 +27,15 @@ def demo(
     every: Annotated[bool, tyro.conf.arg(name="all")] = False,
     out: Path = OUT / "demo",
 ) -> int:
-    """Show what this is about: models whose circuit is known, and methods that look for it.
+    """Demonstrate models with known circuits, and methods that search for them.
 
-    First, one task trained in three ways: by edges, by nodes (SIIT), and by plain IIT. How many
-    answers are right when edges outside the circuit are patched? Then six methods on a few models,
-    and a report.
+    First, compares models of one task trained in three ways (by edges, by nodes as in SIIT, and by
+    plain IIT): how many answers are right when edges outside the circuit are patched? Then runs six
+    methods on a few models, and writes a report.
 
     Args:
       every: run the methods on all models of the suite, which takes most of an hour.
-      out: directory for results and report; what is there is not done again.
+      out: directory for results and report; existing results are not computed again.
     """
     import jax
 
@@ -51,10 +51,10 @@ def demo(
     print_metrics(verified)
     console.print(
         f"{_THREE_WAYS[0]} is trained by edges, {_THREE_WAYS[1]} by nodes, {_THREE_WAYS[2]} by "
-        "plain IIT. All three compute the task; only the first does by its circuit alone.",
+        "plain IIT. All three compute the task; only the first uses its circuit alone.",
         highlight=False,
     )
-    # Processes of their own would each claim all of an accelerator's memory.
+    # On an accelerator, each process would claim all of its memory.
     processes = min(4, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     results = out / ("all" if every else "results")
     status = benchmark(

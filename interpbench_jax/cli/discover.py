@@ -26,22 +26,22 @@ def discover(
     selection: str = "usual",
     out: Path = OUT / "discover",
 ) -> int:
-    """Run circuit discovery methods on models, score and draw what they find.
+    """Run circuit discovery methods on models, and score and draw the found circuits.
 
-    A method that fails on a model does not stop the others; the exit status is 1 then.
+    A method that fails on a model does not stop the others, but the exit status is then 1.
 
     Args:
       models: bundled models by name, or directories.
-      methods: names, or one of your own: `module:function` with the module in the working
+      methods: names of methods, or your own: `module:function` with the module in the working
         directory or installed, or `file.py:function`.
-      ablation: what patches put in: resample, mean, mean_per_position, zero or optimal (the
-        constants that cost least, by the loss given, else against what is right).
+      ablation: source of patches: resample, mean, mean_per_position, zero or optimal (the constants
+        with the lowest loss: the given one, or by default the loss against the right answer).
       loss: kl, cross_entropy or logit_difference for labels, mse_to_clean, mse or mae for values;
-        by default each method's usual one, see `discovery.usual_loss`.
+        by default each method's usual loss, see `discovery.usual_loss`.
       n_inputs: clean and corrupted inputs to draw.
-      seed: which inputs, and what methods draw.
-      selection: how circuits are read off scores: top_n takes the best edges, greedy searches from
-        the logits; usual is what each method's paper does.
+      seed: seed of the inputs and of a method's own randomness.
+      selection: how scores become circuits: top_n takes the best edges, greedy searches from the
+        logits; usual is the selection of each method's paper.
       out: directory for scores and drawings.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -52,7 +52,7 @@ def discover(
     from interpbench_jax.benchmark.shared_shapes import in_shared_shape, rows_for
     from interpbench_jax.discovery import named_loss
 
-    # All settings are checked before any work.
+    # Checks all settings before any work.
     need_some(methods, "method")
     methods_by_name(methods)
     selection_of("", selection)
@@ -92,7 +92,7 @@ def discover(
                     found[name] += run_methods(
                         model, (method,), batch, loss=losses[name], seed=seed, selection=selection
                     )
-                except Exception as error:  # whatever a user's own method does
+                except Exception as error:  # a user's method may raise anything
                     failures.append(f"failed: {name}, {method_label(method)}: {_told(error)}")
                     progress.console.print(failures[-1], markup=False, soft_wrap=True)
                 progress.advance(task)
@@ -104,7 +104,7 @@ def discover(
 
 
 def _told(error: Exception) -> str:
-    """An error in one line, with the last place before that in installed packages."""
+    """An error in one line, with the last location outside installed packages."""
     frames = traceback.extract_tb(error.__traceback__)
     raised = [frame for frame in frames if "site-packages" not in frame.filename][-1:] or frames[
         -1:

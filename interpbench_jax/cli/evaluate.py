@@ -29,7 +29,7 @@ _FORMS = {
 
 
 _DEFAULTS = 5_000, 256, 1_000_000, 1_000, 256_000, 1, None
-"""Of the options that say what is drawn, and where drawings go."""
+"""Defaults of the options for what is drawn at random, and for the output directory."""
 
 
 def evaluate(
@@ -45,32 +45,32 @@ def evaluate(
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
-    """Verify models: do they follow their circuits, whatever is patched?
+    """Verify that models follow their circuits under patches.
 
-    Everything is measured on sequences that are kept for tests; a line per model says whether it
-    was trained on them all the same, as its card records.
+    Everything is measured on test sequences; a line per model says whether they were held out from
+    its training, according to its card.
 
     Prints accuracy, IIA and SIIA; agreement with the algorithm when sets of edges are patched in
     both (see `interpbench audit`); leakage, the share of outputs that miss the target when subsets
-    of the nodes outside the circuit are patched together, or nodes at one position only (what the
-    unpatched model misses is in it); abstraction, the share that meet it when sets of variables are
-    interchanged and nodes outside the circuit patched at the same time; accuracy of the circuit
-    alone; and the effect of every node, where the targets of base and source differ.
+    of the nodes outside the circuit are patched, or nodes at one position only (this includes
+    errors of the unpatched model); abstraction, the share of outputs that meet the target when sets
+    of variables are interchanged while nodes outside the circuit are patched; accuracy of the
+    circuit alone; and the effect of every node, where the targets of base and source differ.
 
-    With `--recipe suite`, scores all models of the suite, or those that are named, as their cards
-    have it, and fails where a score differs from the card's. Cards say which pairs these are of, so
-    that no other option but `--json` goes with it.
+    With `--recipe suite`, recomputes the scores in the cards of all models of the suite, or of the
+    named models, and fails if a score differs. The cards determine the pairs, so only `--json` can
+    be combined with it.
 
     Args:
       models: bundled models by name, or directories.
-      recipe: compare the models of a recipe with their cards, and nothing else.
+      recipe: only compare the models of a recipe with their cards.
       n_pairs: (base, source) pairs to draw.
-      n_interventions: random interventions that abstraction is judged by.
-      n_runs: patched runs that leakage may take, and abstraction; pairs are left out where all
-        would take more, but never fewer than 100 are used.
-      n_sets: random sets of edges that are patched together.
-      edge_runs: patched runs that each part of that may take, about.
-      seed: which pairs, and sets of edges.
+      n_interventions: random interventions for abstraction.
+      n_runs: patched runs, each for leakage and abstraction; if all pairs would take more, fewer
+        are used, but at least 100.
+      n_sets: random sets of edges to patch.
+      edge_runs: approximate number of patched runs for each part of the edge agreement.
+      seed: seed of the pairs and sets of edges.
       out: directory for a drawing of the effects of every model.
       as_json: print JSON instead of tables.
     """
@@ -79,7 +79,7 @@ def evaluate(
 
     if recipe is not None:
         if (n_pairs, n_interventions, n_runs, n_sets, edge_runs, seed, out) != _DEFAULTS:
-            raise ValueError("--recipe scores models as their cards do; only --json goes with it")
+            raise ValueError("--recipe can only be combined with names of models and --json")
         return rescore(recipe, models, as_json=as_json)
     check_seed(seed)
     loaded = load_models(models)

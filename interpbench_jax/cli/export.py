@@ -24,18 +24,17 @@ def export(
     """Write models with their inputs for tools in PyTorch; `interpbench score` reads scores back.
 
     Every model gets a folder with weights, config, clean and corrupted inputs, a script that loads
-    them in the tool and finds scores, and a README. The inputs are those that `interpbench
-    discover` and `benchmark` draw by the same seed.
+    them in the tool and computes scores, and a README. The inputs are the same that `interpbench
+    discover` and `benchmark` draw with the same seed.
 
-    With --results, scores of a results store become folders of MIB's circuit track instead.
+    With --results, scores of a results store are written as folders of MIB's circuit track instead.
 
     Args:
-      models: bundled models by name, or directories; all that come with the package if none are
-        named.
+      models: bundled models by name, or directories; by default all bundled models.
       tool: eap-ig, auto-circuit, transformer-lens or mib.
       results: directory that `interpbench benchmark` or `score` wrote; needs --for mib.
       n_inputs: clean and corrupted inputs to draw.
-      seed: which inputs.
+      seed: seed of the inputs.
       out: where to write.
     """
     if results is not None:
@@ -83,7 +82,7 @@ def _submit(results: Path, models: tuple[str, ...], tool: str, out: Path) -> Non
 
     if tool != "mib" or models:
         raise ValueError(
-            f"--results writes all models of a store for mib; got --for {tool}"
+            f"--results exports all models of a store for mib; got --for {tool}"
             + (f" and models {', '.join(models)}" if models else "")
         )
     submissions = write_submissions(Store(results), out)
@@ -93,7 +92,7 @@ def _submit(results: Path, models: tuple[str, ...], tool: str, out: Path) -> Non
     for reason in reasons:
         concerned = [one.directory.name for one in submissions if reason in one.shortcomings]
         where = "" if len(concerned) == len(submissions) else f" ({', '.join(concerned)})"
-        _print(f"not ready to be submitted: {reason}{where}")
+        _print(f"cannot be submitted yet: {reason}{where}")
 
 
 def _print(line: str) -> None:

@@ -20,18 +20,18 @@ def import_(
     revision: str | None = None,
     out: Path = OUT / "imported",
 ) -> None:
-    """Read models that InterpBench published, and write them as models of ours.
+    """Convert models that InterpBench published to our format.
 
     A model is a folder with `ll_model.pth`, `ll_model_cfg.pkl` and `edges.pkl`, or its name on the
-    Hugging Face Hub, such as `hub:3`. Nothing in these files is run. What is written can be
-    evaluated, audited and benchmarked as any other model.
+    Hugging Face Hub, such as `hub:3`. Nothing in these files is run. The result can be evaluated,
+    audited and benchmarked like any other model.
 
     Args:
       models: folders, or names such as `hub:3`.
-      case: name of the task, if it is not the folder's; for a single model.
+      case: name of the task, if it is not the folder's name; for a single model.
       truth: the circuit that methods are scored against: `ours`, the task's; or `published`, to
-        repeat published numbers.
-      revision: of the Hub's repository, if not the usual commit.
+        reproduce published numbers.
+      revision: revision of the Hub's repository, if not the default commit.
       out: where to write a directory for each model.
     """
     need_some(models, "model")
@@ -72,10 +72,10 @@ def import_(
 
 
 def _places(models: Sequence[str], out: Path) -> dict[str, Path]:
-    """Where each model goes, by its name on the command line.
+    """The output directory of each model, by its name on the command line.
 
     Raises:
-      ValueError: two would go to one place, or a name is that of no folder.
+      ValueError: two models would have the same directory, or a name is not a valid directory name.
     """
     places: dict[str, Path] = {}
     for name in models:

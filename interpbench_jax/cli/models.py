@@ -1,4 +1,4 @@
-"""Models that are named on the command line."""
+"""Loading of models that are named on the command line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def load_models(names: Sequence[str]) -> dict[str, "BenchmarkModel"]:
-    """Loads models, each under what tables and folders call it.
+    """Loads models, by their names in tables and folders.
 
-    That is the name of a bundled model (`3`, `iit/3`), or of the directory that holds another one.
+    This is the name of a bundled model (`3`, `iit/3`), or the name of a model's directory.
 
     Args:
       names: bundled models by name, or directories.
 
     Raises:
-      ValueError: there are no names, or two models would be called the same; or as `load_model`.
+      ValueError: there are no names, or two models would have the same name; or as `load_model`.
     """
     from interpbench_jax.zoo import every_bundled_name, load_model
 
@@ -30,7 +30,7 @@ def load_models(names: Sequence[str]) -> dict[str, "BenchmarkModel"]:
         called = name if name in bundled else Path(name).resolve().name
         if called in given:
             raise ValueError(
-                f"{given[called]} and {name} would both be called {called!r}: name one at a time"
+                f"{given[called]} and {name} would both be named {called!r}: give one at a time"
             )
         given[called] = name
     return {called: load_model(name) for called, name in given.items()}

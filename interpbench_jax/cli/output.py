@@ -1,4 +1,4 @@
-"""What all commands print with, and where they write."""
+"""Output of all commands: printing, and directories."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ OUT = Path("out")
 
 
 def need_some(names: Sequence[str], kind: str) -> None:
-    """Refuses an empty list of names."""
+    """Checks that a list of names is not empty."""
     if not names:
         raise ValueError(f"give at least one {kind}")
 
 
 def make_directories(out: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Makes one for each name, so that what cannot be written is told before any work."""
+    """Makes a directory for each name, to detect errors before any work."""
     directories = {name: out / name for name in names}
     for directory in (out, *directories.values()):
         make_directory(directory)
@@ -44,7 +44,7 @@ _METRICS = {
 
 
 def print_metrics(found: Mapping[str, Mapping[str, float]]) -> None:
-    """A table of models and how well they follow their circuits; all have the same metrics."""
+    """Prints a table of models and their metrics; all have the same metrics."""
     first = next(iter(found.values()))
     table = [(name, *(f"{shares[key]:.4f}" for key in first)) for name, shares in found.items()]
     headers = ("model", *(_METRICS[key] for key in first))
@@ -52,7 +52,7 @@ def print_metrics(found: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
-    """Tables of what methods found in each model, and the edges themselves."""
+    """Prints tables of the results of methods on each model, and the edges."""
     rows = [(model, finding) for model, findings in found.items() for finding in findings]
     headers = (
         "model",
@@ -91,7 +91,7 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
         )
         for model, row in rows
     ]
-    title = "As many edges as the true circuit has, without dead ends: are they true?"
+    title = "Found circuits: as many edges as the true circuit, without dead ends"
     print_table(title, counted, counts)
     for model, row in rows:
         kinds = {"true": row.true_edges, "false": row.false_edges, "missed": row.missed_edges}
@@ -101,7 +101,7 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on the terminal; numbers are never cut, however narrow it is."""
+    """Prints a table; numbers are never truncated, even on a narrow terminal."""
     columns = [Column(header, no_wrap=header != "computes") for header in headers]
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:

@@ -36,22 +36,22 @@ def paper(
     processes: int = 1,
     out: Path = OUT / "paper",
 ) -> None:
-    """Do the experiments of the InterpBench paper on the bundled models; write a page.
+    """Run the experiments of the InterpBench paper on the bundled models, and write a page.
 
-    What is there, and was made by the same code of the same models, is not done again.
+    Existing results from the same code and models are not computed again.
 
-    With --models, the main table is repeated on other models, such as the published ones that
-    `interpbench import` reads. The other experiments compare models of several kinds, which only
-    the bundled ones have.
+    With --models, the main table is repeated on other models, such as published models from
+    `interpbench import`. The other experiments compare several kinds of models, which only exist
+    among the bundled ones.
 
     Args:
-      cases: which of the paper's; all of which there are models if none are named.
+      cases: cases of the paper; by default all that have models.
       experiments: `auroc`, the main table and its statistics; `effects` of nodes in Tracr, IIT and
         SIIT models; `realism`, by correlation with natural models; `weights`, their distribution;
-        `sweep` over weights of the strict loss and seeds. All if none are named.
-      models: directories of models, or directories of these.
-      processes: how many work side by side, on a case each.
-      out: where to write `paper.md`, and what it is made of.
+        `sweep` over weights of the strict loss and seeds. All by default.
+      models: directories of models, or directories that contain them.
+      processes: number of parallel processes, on one case each.
+      out: where to write `paper.md` and the data of the page.
     """
     import polars as pl
 
@@ -91,42 +91,42 @@ def paper(
         "weights": weight_divergences,
         "sweep": sweep,
     }
-    asked = ["auroc"] if models else list(experiments or makers)
+    chosen_experiments = ["auroc"] if models else list(experiments or makers)
     used = {source.name: source.fingerprint for source in sources} if models else None
     found: dict[str, Any] = {
-        name: _made(out / f"{name}.json", makers[name], chosen, used) for name in asked
+        name: _made(out / f"{name}.json", makers[name], chosen, used) for name in chosen_experiments
     }
     write_page(found, out / "paper.md")
     console.print(f"written to {out / 'paper.md'}", highlight=False, soft_wrap=True)
 
 
-def _paper_models(places: Sequence[Path], asked: tuple[str, ...]) -> list[ModelSource]:
-    """The models of the paper's cases, one of each: bundled, or those in the directories.
+def _paper_models(places: Sequence[Path], wanted: tuple[str, ...]) -> list[ModelSource]:
+    """The models of the paper's cases, one of each: bundled, or from directories.
 
     Raises:
-      ValueError: there is none, none of a case that is asked for, or several of one.
+      ValueError: there is no model, a requested case has none, or a case has several.
     """
     from interpbench_jax.benchmark.paper import published
 
     found = stored_models(places, ()) if places else bundled_models(())
-    there = [source for source in found if source.case in published()["cases"]]
-    cases = [source.case for source in there]
+    suitable = [source for source in found if source.case in published()["cases"]]
+    cases = [source.case for source in suitable]
     whose = f"models in {', '.join(map(str, places))}" if places else "bundled models"
-    for name in asked or cases:
+    for name in wanted or cases:
         if cases.count(name) != 1:
             raise ValueError(
-                f"{cases.count(name)} of the {whose} are of case {name!r}, expected one; those of "
-                f"the paper: {cases}"
+                f"{cases.count(name)} of the {whose} are of case {name!r}, expected one; models of "
+                f"the paper's cases: {cases}"
             )
-    if not there:
-        raise ValueError(f"none of the {whose} is of a case of the paper")
-    return [source for source in there if not asked or source.case in asked]
+    if not suitable:
+        raise ValueError(f"none of the {whose} belongs to a case of the paper")
+    return [source for source in suitable if not wanted or source.case in wanted]
 
 
 def _each(
     make: Callable[[str], list[dict[str, Any]]], directory: Path, processes: int
 ) -> Callable[[Sequence[str]], list[dict[str, Any]]]:
-    """A function of one case as one of many, each kept when it is done and shown as it goes."""
+    """Extends a function of one case to many; stores each result, and shows progress."""
 
     def of_all(cases: Sequence[str]) -> list[dict[str, Any]]:
         from rich.progress import track
@@ -153,13 +153,13 @@ def _made(
     cases: Sequence[str],
     models: dict[str, str] | None = None,
 ) -> Any:
-    """What is in the file, or what is made and written to it if the file is of anything else.
+    """The content of a file; if the file has other inputs, makes the content and writes it.
 
     Args:
-      file: where it is kept.
-      make: makes it of cases.
-      cases: of which.
-      models: fingerprints of the models it is made of; all bundled ones of the cases if not given.
+      file: the file.
+      make: makes the content for cases.
+      cases: the cases.
+      models: fingerprints of the models; by default of all bundled models of the cases.
     """
     from interpbench_jax.zoo import every_bundled_name
     from interpbench_jax.zoo.store import BUNDLED
@@ -179,7 +179,7 @@ def _made(
         stored = None
     if isinstance(stored, dict) and stored.get("made_of") == made_of:
         return stored["found"]
-    found = from_json(to_json(make(cases)), source="what was found")  # as it is read back
+    found = from_json(to_json(make(cases)), source="what was found")  # as stored content is read
     make_directory(file.parent)
     write_json(file, {"made_of": made_of, "found": found})
     return found

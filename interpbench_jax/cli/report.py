@@ -14,12 +14,12 @@ def report(results: Directory, *, out: Path | None = None) -> None:
     """Write a page (HTML, needs no network), plots (PNG, SVG) and tables (CSV, Markdown).
 
     Results that are not comparable, such as those of two ablations or of two versions of the code,
-    stand apart. Of runs on several numbers of inputs, those with most of them count; the others
-    show how many a method needs. Failed runs and files that hold no result are listed.
+    are separate. If there are runs on several numbers of inputs, those with the most inputs count;
+    the others show how many a method needs. Failed runs and invalid files are listed.
 
     Args:
       results: directory that `interpbench benchmark` wrote.
-      out: where to write; RESULTS/report if not given.
+      out: where to write; by default RESULTS/report.
     """
     from interpbench_jax.benchmark.report.results import Results
     from interpbench_jax.benchmark.report.write import write_results

@@ -1,4 +1,4 @@
-"""`interpbench evaluate --recipe`: are the scores in the cards those of the weights?"""
+"""`interpbench evaluate --recipe`: recomputes the scores in cards from the weights."""
 
 import math
 from collections.abc import Sequence
@@ -9,22 +9,22 @@ from interpbench_jax.cli.output import console, print_metrics
 from interpbench_jax.files import to_json
 
 TOLERANCE = 1e-3
-"""Other machines round otherwise: of 2,000 pairs, one or two may come out differently."""
+"""Rounding differs between machines: one or two of 2,000 pairs may give another answer."""
 
 
 def rescore(recipe: str, names: Sequence[str], *, as_json: bool) -> int:
     """Scores the bundled models of a recipe from their weights, and compares with their cards.
 
     Args:
-      recipe: its name, or a TOML file.
-      names: models of it; all if none are named.
+      recipe: name of the recipe, or a TOML file.
+      names: models of the recipe; all by default.
       as_json: print JSON instead of a table.
 
     Returns:
       1 if some score differs from the card's by more than `TOLERANCE`, otherwise 0.
 
     Raises:
-      ValueError: there is no such recipe, model of it, or bundled model.
+      ValueError: there is no such recipe, no such model in it, or no such bundled model.
     """
     from interpbench_jax.zoo import load_model, recipes_of, score_again
 
@@ -52,11 +52,11 @@ def rescore(recipe: str, names: Sequence[str], *, as_json: bool) -> int:
 
 
 def differing(card: dict[str, float], found: dict[str, float]) -> dict[str, tuple[float, float]]:
-    """What stands in a card and is not so: by metric the card's share and the one found.
+    """The metrics that differ from the card, as (value in the card, value from the weights).
 
     Args:
-      card: metrics of a card; those that it lacks are not compared.
-      found: metrics of the weights.
+      card: metrics of a card; missing metrics are not compared.
+      found: metrics computed from the weights.
     """
     return {
         name: (share, found.get(name, math.nan))
@@ -66,8 +66,8 @@ def differing(card: dict[str, float], found: dict[str, float]) -> dict[str, tupl
 
 
 def _print_differences(name: str, differs: dict[str, tuple[float, float]]) -> None:
-    for metric, (said, found) in differs.items():
+    for metric, (stated, found) in differs.items():
         console.print(
-            f"model {name}: its card says {metric} {said:.4f}, its weights have {found:.4f}",
+            f"model {name}: its card has {metric} {stated:.4f}, its weights {found:.4f}",
             highlight=False,
         )

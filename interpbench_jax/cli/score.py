@@ -43,27 +43,28 @@ def score(
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = OUT / "benchmark",
 ) -> None:
-    """Judge scores and circuits that other tools found, and add them to a results store.
+    """Evaluate scores and circuits from other tools, and add them to a results store.
 
-    Takes graphs of EAP-IG and MIB (.json, .pt), scores by the names of edges (.csv with columns
-    edge,score; .json), scores.npz as `interpbench discover` writes it, and circuits (circuit.json;
-    lists of edges, .json or .txt). Edges have the names of EAP-IG, auto-circuit or TransformerLens.
-    Nothing in a file can run code.
+    Reads graphs of EAP-IG and MIB (.json, .pt), scores by the names of edges (.csv with columns
+    edge,score; .json), scores.npz of `interpbench discover`, and circuits (circuit.json; lists of
+    edges, .json or .txt). Edges have the names of EAP-IG, auto-circuit or TransformerLens. Nothing
+    in a file can run code.
 
-    Scores get every score of the benchmark, circuits without scores precision, recall, F1, accuracy
-    and how they do on the model. `interpbench report DIR` shows them beside other results there.
+    Scores get every score of the benchmark; circuits without scores get precision, recall, F1,
+    accuracy, and the scores of running them. `interpbench report DIR` shows them with all other
+    results of the store.
 
     Args:
-      files: files, or directories in which they are looked for: those that `interpbench export`
-        wrote tell the model; elsewhere name it.
-      model: the model that they are of: bundled, by name, or its directory.
-      method: what results call them; by default the name of the file with the tool's.
-      ablation: what patches put in when circuits are run: resample, mean, mean_per_position, zero
-        or optimal; by default resample.
+      files: files, or directories to search. Directories written by `interpbench export` determine
+        the model; for others give --model.
+      model: the model that they belong to: a bundled model by name, or a directory.
+      method: their name in results; by default the name of the file and the tool.
+      ablation: source of patches when circuits are run: resample, mean, mean_per_position, zero or
+        optimal; by default resample.
       n_inputs: inputs to run circuits on; by default as many as were exported, or 1000.
-      seed: which inputs; by default that of the export, or 0.
-      selection: how circuits are read off scores: top_n takes the best edges (usual), greedy
-        searches from the logits.
+      seed: seed of the inputs; by default that of the export, or 0.
+      selection: how scores become circuits: top_n takes the best edges (usual), greedy searches
+        from the logits.
       as_json: print JSON instead of tables.
       out: directory of the results.
     """
@@ -90,12 +91,12 @@ def score(
             status.update(f"{place} of {len(entries)}: {row['model']}, {row['method']}")
             rows.append(row)
     if as_json:
-        told = ("id", "model", "method", "selection", "ablation", "seed", "n_inputs", *SCORES)
-        print(to_json([{name: row.get(name) for name in told} for row in rows], indent=1))
+        columns = ("id", "model", "method", "selection", "ablation", "seed", "n_inputs", *SCORES)
+        print(to_json([{name: row.get(name) for name in columns} for row in rows], indent=1))
         return
     _print_rows(rows)
     console.print(
-        f"to see them beside other results: interpbench report {out}",
+        f"show them with other results: interpbench report {out}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -113,7 +114,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         print_table("How well do scores find the true circuit? AUROC and more", headers, table)
     if sets:
         print_table(
-            "Circuits as sets of edges, heads as one",
+            "Circuits as sets of edges, with q, k and v merged",
             ("model", "method", *_OF_SETS.values()),
             [(row["model"], row["method"], *_cells(row, _OF_SETS)) for row in sets],
         )

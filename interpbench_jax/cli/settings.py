@@ -1,4 +1,4 @@
-"""Settings of training on the command line: an option per field of `SiitConfig`, and a file."""
+"""Settings of training on the command line: one option per field of `SiitConfig`, and a file."""
 
 import dataclasses
 import tomllib
@@ -17,7 +17,7 @@ from interpbench_jax.siit.presets import preset
 
 
 def _options() -> list[tuple[str, Any, Any]]:
-    """Every field as an option that may be left out; rates take several values."""
+    """Every field as an optional command line option; rates take several values."""
     documented = docstring_parser.parse(SiitConfig.__doc__ or "").params
     texts = {entry.arg_name: " ".join((entry.description or "").split()) for entry in documented}
     options = []
@@ -39,17 +39,17 @@ else:
 def population(
     case: str, preset_name: str, file: Path | None, overrides: Overrides, seeds: Sequence[int]
 ) -> tuple[Member, ...]:
-    """The members to train on a case: defaults, changed by preset, file and options, in this order.
+    """The members to train on a case: defaults, overridden by preset, file and options in turn.
 
     Args:
       case: name of the case.
       preset_name: one of `PRESETS`.
-      file: TOML with fields of `SiitConfig`; rates may be lists.
-      overrides: what was given on the command line.
-      seeds: one member each, for every combination of rates.
+      file: TOML file with fields of `SiitConfig`; rates may be lists.
+      overrides: options from the command line.
+      seeds: seeds; one member for every combination with rates.
 
     Raises:
-      ValueError: a preset, field or value is not known; the message names it.
+      ValueError: a preset, field or value is unknown; the message names it.
     """
     given = dataclasses.asdict(overrides)
     chosen = _from_file(file) | {name: value for name, value in given.items() if value is not None}
@@ -71,7 +71,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     try:
         settings = tomllib.loads(read_text(file))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} is no TOML file that can be read: {error}") from error
+        raise ValueError(f"{file} is not a readable TOML file: {error}") from error
     known = {field.name for field in dataclasses.fields(SiitConfig)}
     if unknown := settings.keys() - known:
         raise ValueError(

@@ -15,15 +15,15 @@ def suite(
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
     out: Path | None = None,
 ) -> None:
-    """List the models that come with the package, one per task, and how well they follow.
+    """List the models that come with the package, one per task, and their scores.
 
-    The scores are those of the models' cards; `interpbench evaluate --recipe suite` computes them
-    anew from the weights.
+    The scores are from the models' cards; `interpbench evaluate --recipe suite` recomputes them
+    from the weights.
 
     Args:
       models: a directory of models, instead of those of the package.
       as_json: print JSON.
-      out: directory for the same as a page, `suite.md`, with a plot.
+      out: directory for a page `suite.md` with the same table, and a plot.
 
     Raises:
       ValueError: there is no model in the directory, or a model cannot be loaded.

@@ -53,20 +53,19 @@ def train(
 ) -> None:
     """Train models on cases and write each to its directory.
 
-    Settings are the defaults, changed by the preset, then by the file, then by options. What an
-    earlier command left, a model or an interrupted run, is kept in `older/` beside the new one.
+    Settings are the defaults, overridden by the preset, then by the file, then by options. An
+    existing model or interrupted run in the output directory is moved to `older/`.
 
     Args:
-      names: cases to train on; with a recipe the models of it to make, all if none are named.
-      recipe: make the models of a recipe, `bundled` or a TOML file, with its presets, settings and
+      names: cases to train on; with a recipe, the models to train, by default all.
+      recipe: train the models of a recipe, `bundled` or a TOML file, with its presets, settings and
         seeds.
       preset: named settings; `edge-siit` trains under patches of any set of edges.
       settings: TOML file with any of the fields below.
-      seeds: one model each, trained together for every combination of rates; the best is kept.
-      together: train cases whose models have one shape in one program; worth it on a GPU.
-      resume: go on where an interrupted run of the same settings and cases stopped; skip what is
-        done.
-      log: dashboards to send numbers to.
+      seeds: seeds; a model for every combination with rates is trained, and the best is kept.
+      together: train cases whose models have the same shape in one program; faster on a GPU.
+      resume: continue an interrupted run with the same settings and cases; skip finished cases.
+      log: dashboards to log to.
       out: directory under which `CASE/` is written.
       overrides: settings of training.
     """
@@ -76,7 +75,7 @@ def train(
     from interpbench_jax.zoo.store import check_place
 
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"case {repeated[0]} is named twice")
+        raise ValueError(f"case {repeated[0]} is given twice")
     if recipe is None:
         need_some(names, "case")
         runs = {out: {name: population(name, preset, settings, overrides, seeds) for name in names}}
@@ -96,7 +95,7 @@ def train(
     batches = [members[0].config.batch_size for members in every]
     cores_as_devices(math.gcd(*map(len, every)), math.gcd(*batches))
     for members, batch_size in zip(every, batches, strict=True):
-        device_mesh(len(members), batch_size)  # all is checked before any work
+        device_mesh(len(members), batch_size)  # checks everything before any work
     with contextlib.ExitStack() as locks:
         for place, populations in runs.items():
             locks.enter_context(locked_runs(populations, place))
@@ -115,23 +114,23 @@ def train(
 def _refuse_settings(
     preset: str, settings: Path | None, seeds: tuple[int, ...], overrides: Overrides
 ) -> None:
-    """A recipe says all that there is to say.
+    """Checks that no other settings are given with a recipe.
 
     Raises:
-      ValueError: something else is given as well.
+      ValueError: there are other settings.
     """
     given = [name for name, value in asdict(overrides).items() if value is not None]
     given += ["preset"] * (preset != USUAL_PRESET) + ["settings"] * (settings is not None)
     given += ["seeds"] * (seeds != (0,))
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ValueError(f"a recipe has settings of its own; leave out {options}")
+        raise ValueError(f"a recipe has its own settings; leave out {options}")
 
 
 def _runs_of_recipe(
     recipe: str, names: Sequence[str], out: Path
 ) -> dict[Path, dict[str, tuple[Member, ...]]]:
-    """Who is trained on which task, by the folder that the models are written to.
+    """The members to train on each task, by the output folder of the models.
 
     Raises:
       ValueError: the recipe cannot be read, or has no model of that name.
@@ -147,7 +146,7 @@ def _runs_of_recipe(
 def _print_plan(
     runs: dict[Path, dict[str, tuple[Member, ...]]], out: Path, *, resume: bool
 ) -> None:
-    """Says how many models of a recipe are to be made, and how long they took once."""
+    """Prints how many models of a recipe will be trained, and how long this took before."""
     from interpbench_jax.zoo import every_bundled_name, load_model
 
     names = [
@@ -166,8 +165,8 @@ def _print_plan(
 
 @contextlib.contextmanager
 def _told_how_to_go_on(out: Path) -> Iterator[None]:
-    """Says how to go on where the run is interrupted or cannot write."""
-    go_on = "the same command with --resume goes on from the last round"
+    """Adds how to continue to the message if the run is interrupted or cannot write."""
+    go_on = "the same command with --resume continues from the last round"
     try:
         yield
     except KeyboardInterrupt:
@@ -184,10 +183,10 @@ def _train_together(
     *,
     resume: bool,
 ) -> None:
-    """Cases of one shape and one population at a time.
+    """Trains groups of cases with the same shape and population, one group at a time.
 
-    A group that was interrupted goes on as a whole, even if some of its models are written; a case
-    whose own run was interrupted goes on alone.
+    An interrupted group is resumed as a whole, even if some of its models are written; a case whose
+    own run was interrupted is resumed alone.
     """
     from interpbench_jax.alignment import align
     from interpbench_jax.siit import same_shape
@@ -219,7 +218,7 @@ def _train_group(
     resume: bool,
     skip: Sequence[str] = (),
 ) -> None:
-    """Trains cases of one shape together; those to be skipped are written already."""
+    """Trains cases of one shape together; the cases in `skip` are already written."""
     from interpbench_jax.zoo.checkpoints import can_resume, clear, discard, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_models_together
     from interpbench_jax.zoo.prepared import prepare
@@ -241,7 +240,7 @@ def _train_group(
                 runs[now.case].on_progress(now)
             update(now)
 
-        # Before runs are entered, which clears their places: what can fail has failed then.
+        # What can fail comes before the runs are entered, as that clears their directories.
         prepared = [prepare(name, members) for name in group]
         if not resume and (aside := clear(directory_of(together, out), state)):
             console.print(f"the interrupted run of these cases is kept in {aside}", highlight=False)
@@ -254,14 +253,14 @@ def _train_group(
     for model in models:
         if model.case in runs:
             runs[model.case].finish(model)
-    for name in skip:  # killed between its last file and its removal, if not another run's
+    for name in skip:  # left by a kill after the last file was written, unless it is another run's
         if not (directory_of(name, out) / STATE).exists():
             discard(directory_of(name, out))
     discard(directory_of(together, out))
 
 
 def _together(group: list[str]) -> str:
-    """Names the run of cases that are trained together; too many to name them all."""
+    """A name for the run of cases that are trained together."""
     return f"together-{group[0]}-and-{len(group) - 1}-more"
 
 
@@ -277,7 +276,7 @@ def _train_one(
     *,
     resume: bool,
 ) -> None:
-    """Trains on one case, with a progress bar, and writes the best model to `out/name`."""
+    """Trains on one case with a progress bar, and writes the best model to `out/name`."""
     from interpbench_jax.zoo.checkpoints import can_resume, rounds_stored
     from interpbench_jax.zoo.make import describe_run, make_model
     from interpbench_jax.zoo.prepared import prepare
@@ -292,7 +291,7 @@ def _train_one(
             run.on_progress(now)
             update(now)
 
-        # Before the run is entered, which clears its place: what can fail has failed then.
+        # What can fail comes before the run is entered, as that clears its directory.
         prepared = prepare(name, members)
         with run:
             model = make_model(

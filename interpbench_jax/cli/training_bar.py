@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def training_bar(
     config: "SiitConfig", description: str, *, begun: int = 0
 ) -> Iterator["OnProgress"]:
-    """A bar, and the function that moves it.
+    """Shows a progress bar, and yields the function that advances it.
 
     Args:
-      config: how long the run may be.
-      description: what is said before the first round.
-      begun: rounds before an interruption, from which the bar starts.
+      config: settings that determine the length of the run.
+      description: text before the first round.
+      begun: finished rounds of a resumed run, from which the bar starts.
     """
     with _Bar(*_COLUMNS, console=console, expand=True) as bar:
         before = config.batches_after(begun)
@@ -42,10 +42,10 @@ def training_bar(
 
 
 class _Bar(rich.progress.Progress):
-    """With what was measured on a line of its own: there is no room beside the bar."""
+    """A progress bar with measurements on a separate line, as there is no room next to the bar."""
 
     def get_renderables(self) -> Iterable[rich.console.RenderableType]:
-        """The bar, and that line once there is something to say."""
+        """The bar, and the line of measurements after the first round."""
         yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
             if measured := task.fields["measured"]:
@@ -56,13 +56,13 @@ _COLUMNS = (
     rich.progress.TextColumn("{task.description}"),
     rich.progress.TextColumn("{task.completed}/{task.total}{task.fields[rate]}"),
     rich.progress.TimeRemainingColumn(table_column=rich.table.Column(min_width=7)),
-    # The bar takes what is left of the line.
+    # The bar takes the rest of the line.
     rich.progress.BarColumn(bar_width=None, table_column=rich.table.Column(ratio=1)),
 )
 
 
 def _measured(now: "Progress", config: "SiitConfig") -> str:
-    """Losses and scores of the member that has come furthest."""
+    """Losses and scores of the best member so far."""
     at = now.leading
     behaviour, iit, strict = now.losses[at]
     nodes = f"IIA {now.iia[at]:.3f} SIIA {now.siia[at]:.3f}"

@@ -1,4 +1,4 @@
-"""Where a run of `interpbench train` writes, and what is left of it in the end."""
+"""The directory of a run of `interpbench train`, during and after training."""
 
 import contextlib
 import os
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from interpbench_jax.zoo.progress import OnProgress, Progress
 
 STATE = "checkpoints"
-"""Within the directory of a run."""
+"""Name of the checkpoints in the directory of a run."""
 
 # A model without it was interrupted while it was written.
 _LAST_WRITTEN = "history.png"
 
 
 def directory_of(name: str, out: Path) -> Path:
-    """Where a run writes until it is done."""
+    """The directory of an unfinished run."""
     return inside(out, f"{name}.training")
 
 
 def check_run(name: str, out: Path) -> None:
-    """Makes sure that a run can write to its directory, which may be there already.
+    """Checks that a run can write to its directory, which may already exist.
 
     Raises:
       ValueError: it cannot, or the name leads out of `out`.
@@ -49,7 +49,7 @@ def check_run(name: str, out: Path) -> None:
     inside(out, name)
     directory = directory_of(name, out)
     if os.path.lexists(directory) and not directory.is_dir():
-        raise ValueError(f"{directory} exists and is no directory; will not replace it")
+        raise ValueError(f"{directory} exists and is not a directory; will not replace it")
     for place in (out, directory):
         try:
             if place.exists():
@@ -60,10 +60,10 @@ def check_run(name: str, out: Path) -> None:
 
 @contextlib.contextmanager
 def locked_runs(names: Iterable[str], out: Path) -> Iterator[None]:
-    """Keeps other processes from training the same cases into the same directory.
+    """Locks the directories of cases against other training processes.
 
     Raises:
-      ValueError: another one does; the message tells which.
+      ValueError: another process holds a lock; the message names it.
     """
     with contextlib.ExitStack() as locks:
         for name in names:
@@ -72,10 +72,10 @@ def locked_runs(names: Iterable[str], out: Path) -> Iterator[None]:
 
 
 class TrainingRun:
-    """Where a run writes while it lasts, and what is left of it in the end.
+    """The directory of a run during training, and its results afterwards.
 
-    A context manager: nothing on disk is touched before it is entered, and dashboards are told the
-    end when it is left.
+    A context manager: it changes nothing on disk before it is entered, and closes dashboards at the
+    end.
     """
 
     def __init__(
@@ -98,15 +98,15 @@ class TrainingRun:
     def __enter__(self) -> "TrainingRun":
         """Makes the directory and opens the dashboards.
 
-        Unless the run goes on, an older one in the directory that finished a round is kept aside.
+        Unless the run is resumed, an older run with a finished round is moved aside.
         """
         from interpbench_jax.zoo.checkpoints import clear
         from interpbench_jax.zoo.metrics_file import MetricsFile
 
         if not self.resume and (aside := clear(self.directory, self.directory / STATE)):
             console.print(
-                f"case {self.name}: starting anew; the interrupted run, with which --resume would"
-                f" have gone on, is kept in {aside}",
+                f"case {self.name}: starting a new run; the interrupted run, which --resume would"
+                f" have continued, is kept in {aside}",
                 highlight=False,
             )
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -127,14 +127,14 @@ class TrainingRun:
         self.dashboards.__exit__(kind, error, trace)
 
     def on_progress(self, now: "Progress") -> None:
-        """Writes a round down."""
+        """Records a round."""
         for listener in self.listeners:
             listener(now)
 
     def finish(self, model: "BenchmarkModel") -> None:
-        """Writes the model and its history, and says how it went.
+        """Writes the model and its history, and prints a summary.
 
-        A model of another run that is in the way is kept aside.
+        An existing model of another run is moved aside.
         """
         from interpbench_jax.benchmark.draw_history import draw_history
         from interpbench_jax.zoo import held_out_statement, save_model
@@ -142,7 +142,7 @@ class TrainingRun:
         from interpbench_jax.zoo.metrics_file import read_metrics
 
         aside = None
-        # What this run wrote before it was killed while writing is of no use.
+        # Files that this run wrote before it was killed while writing are not kept.
         own = self.resume and _made_of(self.done) == _description(self.name, self.members)
         if self.done.exists() and not own:
             aside = set_aside(self.done)
@@ -164,8 +164,8 @@ class TrainingRun:
         diverged = sum(member["diverged"] for member in card["members"])
         console.print(
             f"case {self.name}: {reached} the threshold {threshold} after {card['batches']}"
-            f" batches ({card['batches_per_second'] or 'too few to tell'} batches/s),"
-            f" {time.perf_counter() - self.started:.1f} s in all\n  {shares}\n"
+            f" batches ({card['batches_per_second'] or 'too few to measure'} batches/s),"
+            f" {time.perf_counter() - self.started:.1f} s in total\n  {shares}\n"
             f"  {held_out_statement(model)}\n"
             f"  {_bar_statement(card)}\n"
             f"  written to {self.done}",
@@ -178,7 +178,7 @@ class TrainingRun:
 
 
 def _bar_statement(card: dict[str, Any]) -> str:
-    """Whether a model meets the bar of the suite; where not, by what."""
+    """Whether a model meets the bar of the suite, and which metrics miss it."""
     from interpbench_jax.zoo import below_bar
 
     misses = [f"{name} {share:.4f}" for name, share in below_bar(card["metrics"]).items()]
@@ -190,27 +190,27 @@ def _bar_statement(card: dict[str, Any]) -> str:
 
 
 def made_by(directory: Path, name: str, members: tuple[Member, ...]) -> bool:
-    """Whether the model in a directory is whole, and of this run."""
+    """Whether the model in a directory is complete and from this run."""
     is_whole = (directory / _LAST_WRITTEN).exists()
     return is_whole and _made_of(directory) == _description(name, members)
 
 
 def is_done(name: str, members: tuple[Member, ...], out: Path) -> bool:
-    """Whether the model is there; says so, and if there is another that will be kept aside."""
+    """Whether the model exists; prints this, and whether another model will be moved aside."""
     from interpbench_jax.zoo.checkpoints import discard, stored_settings
 
     place = inside(out, name)
     made_of, wanted = _made_of(place), _description(name, members)
     if made_of is not None and made_of != wanted:
         console.print(
-            f"case {name}: the model in {place} is of another run, and will be kept aside",
+            f"case {name}: the model in {place} is from another run, and will be moved aside",
             highlight=False,
         )
         return False
     if made_of is None or not (place / _LAST_WRITTEN).exists():
         return False
     left = directory_of(name, out)
-    with contextlib.suppress(ValueError):  # settings that cannot be read: not known to be this run
+    with contextlib.suppress(ValueError):  # unreadable settings: not this run
         if not left.exists() or stored_settings(left / STATE) == wanted:
             discard(left)
     console.print(f"case {name}: done before, in {place}", highlight=False)
@@ -218,7 +218,7 @@ def is_done(name: str, members: tuple[Member, ...], out: Path) -> bool:
 
 
 def tasks_of(names: Sequence[str], members: tuple[Member, ...]) -> "list[Task]":
-    """The tasks of these names, with lengths and sizes as the members' settings say."""
+    """The tasks of these names, with lengths and sizes from the members' settings."""
     from interpbench_jax.compiler import get_task
 
     config = members[0].config
@@ -228,14 +228,14 @@ def tasks_of(names: Sequence[str], members: tuple[Member, ...]) -> "list[Task]":
 
 
 def _description(name: str, members: tuple[Member, ...]) -> dict[str, Any]:
-    """What defines the run of a case, as it is read back from a file."""
+    """The definition of a case's run, as read from a file."""
     from interpbench_jax.zoo.make import describe_run
 
     return from_json(to_json(describe_run(tasks_of([name], members), members)), source="settings")
 
 
 def _made_of(directory: Path) -> dict[str, Any] | None:
-    """The settings of the run that made the model in a directory; none if there is no model."""
+    """The settings of the run that made the model in a directory; None if there is no model."""
     try:
         return read_json(directory / "card.json")["run"]
     except (OSError, ValueError, KeyError, TypeError):

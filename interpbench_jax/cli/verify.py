@@ -13,9 +13,9 @@ def verify(
     *,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Check that directories hold models: structure, shapes, checksums.
+    """Check the structure, shapes and checksums of models in directories.
 
-    Nothing is computed by a model; `interpbench evaluate` tells whether it follows its circuit.
+    Models are not run; use `interpbench evaluate` to test whether they follow their circuits.
 
     Args:
       models: directories, or bundled models by name.

@@ -1,8 +1,8 @@
-"""What a case's algorithm answers under patches of its edges, as a function that is data.
+"""A case's answers under patches of its edges, computed by pytrees.
 
-Two ways to the same labels: the compiled model is run, or, where it is heavy (case 119 has ten
-million parameters), the program tabulated over arrays. Both are pytrees whose leaves are weights or
-tables, so that a compiled function takes them as an argument.
+There are two ways to the same labels: run the compiled model, or, if it is large (case 119 has ten
+million parameters), evaluate the program as lookup tables. Both are pytrees whose leaves are
+weights or tables, so a compiled function takes them as arguments.
 """
 
 import functools
@@ -24,8 +24,8 @@ class CompiledAnswers(struct.PyTreeNode):
     """Runs the compiled model.
 
     Attributes:
-      params: its weights.
-      config: their shape.
+      params: weights of the compiled model.
+      config: its shape.
       categorical: whether answers are labels.
     """
 
@@ -44,7 +44,7 @@ class CompiledAnswers(struct.PyTreeNode):
 
         def under(mask: Array) -> Array:
             patch = EdgePatch((mask > 0).astype(jnp.float32), first)
-            # Where an edge is patched from another source: on top of the first, what is different.
+            # Edges patched from another source get its difference from the first source.
             nudges = [
                 Nudge(jnp.broadcast_to(mask == number, valid).astype(jnp.float32), other - first)
                 for number, other in enumerate(others, start=2)
@@ -52,24 +52,24 @@ class CompiledAnswers(struct.PyTreeNode):
             logits, _ = forward(self.params, self.config, base, patch, nudge=nudges)
             return compiled_labels(logits) if self.categorical else logits[..., 0]
 
-        said = jax.lax.map(under, jnp.asarray(masks))
-        return _counted(said, base, self.config.pad)
+        answers = jax.lax.map(under, jnp.asarray(masks))
+        return _counted(answers, base, self.config.pad)
 
 
 class TabulatedAnswers(struct.PyTreeNode):
     """Evaluates the tabulated program.
 
-    Where different values of a categorical expression would be averaged, which tables cannot tell,
-    the answer to the whole input is `NO_LABEL`, or NaN.
+    Tables cannot represent an average of different values of a categorical expression: the answer
+    to the whole input is then `NO_LABEL` or NaN.
 
     Attributes:
-      tables: of the program.
-      places: for each token id its index in the case's vocabulary; 0 where it has none.
+      tables: lookup tables of the program.
+      places: for each token id, its index in the case's vocabulary; 0 if it has none.
       pad: id of the token for padding.
-      n_readers: readers of the compiled model; the last one makes the output.
-      steps: of the program.
+      n_readers: number of readers of the compiled model; the last one makes the output.
+      steps: steps of the program.
       wires: the edges of each step.
-      causal: whether attention looks back only.
+      causal: whether attention is causal.
       categorical: whether answers are labels.
     """
 
@@ -105,17 +105,17 @@ class TabulatedAnswers(struct.PyTreeNode):
             present = tokens != self.pad
             values, averaged = run_program(self.steps, self.causal, tables, row, present, see)
             output = self.steps[-1].label
-            said = view(output, self.n_readers - 1, values[output])
-            said = jnp.maximum(said, 0) if self.categorical else said  # undefined is label 0
+            value = view(output, self.n_readers - 1, values[output])
+            value = jnp.maximum(value, 0) if self.categorical else value  # undefined is label 0
             blurred = functools.reduce(jnp.logical_or, averaged.values(), jnp.zeros((), bool))
-            return values, jnp.where(blurred, NO_LABEL if self.categorical else jnp.nan, said)
+            return values, jnp.where(blurred, NO_LABEL if self.categorical else jnp.nan, value)
 
         def answer(pair: tuple[Array, Array]) -> Array:
             given = tuple(run(tokens)[0] for tokens in pair[1])
             return jax.lax.map(lambda mask: run(pair[0], given, mask)[1], masks)
 
-        said = jax.vmap(answer, out_axes=1)((jnp.asarray(base), jnp.stack(sources, 1)))
-        return _counted(said, base, self.pad)
+        answers = jax.vmap(answer, out_axes=1)((jnp.asarray(base), jnp.stack(sources, 1)))
+        return _counted(answers, base, self.pad)
 
 
 def _stacked(base: Tokens, source: Sources) -> list[Array]:
@@ -131,8 +131,8 @@ def _stacked(base: Tokens, source: Sources) -> list[Array]:
 
 
 def _counted(
-    said: Num[Array, "intervention pair pos"], base: Tokens, pad: int | None
+    answers: Num[Array, "intervention pair pos"], base: Tokens, pad: int | None
 ) -> Num[Array, "intervention pair pos"]:
-    """Zero at BOS and at padding, where nothing is answered."""
+    """The answers, with zeros at BOS and at padding."""
     counts = jnp.ones(base.shape, bool) if pad is None else jnp.asarray(base) != pad
-    return jnp.where(counts.at[:, 0].set(False), said, 0)
+    return jnp.where(counts.at[:, 0].set(False), answers, 0)

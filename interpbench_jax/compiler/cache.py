@@ -1,8 +1,8 @@
-"""Compiled cases on disk. An entry that is not whole counts as none.
+"""Compiled cases on disk. A damaged entry counts as missing.
 
-An entry is a digest, then safetensors: weights, and the rest as JSON in an array of bytes. Its name
-says what it was made of: the case's content and the code that compiled it. `INTERPBENCH_CACHE`
-names another place.
+An entry is a digest followed by safetensors: the weights, and the rest as JSON in an array of
+bytes. Its name is a fingerprint of the case and of the code that compiled it. `INTERPBENCH_CACHE`
+sets another directory.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def read(content: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
 
 
 def write(content: str, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
-    """Stores an entry, whole or not at all; what cannot be written is compiled again next time.
+    """Stores an entry, whole or not at all; if it cannot be written, the case is recompiled later.
 
     Args:
       content: the case's fingerprint.
@@ -57,7 +57,7 @@ def write(content: str, arrays: dict[str, np.ndarray], description: dict[str, An
       description: plain data.
     """
     file = _file(content)
-    # safetensors writes the memory as it lies, whatever the strides.
+    # safetensors writes the memory in order and ignores strides.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     contiguous[_DESCRIPTION] = np.frombuffer(to_json(description).encode(), np.uint8)
     entry = safetensors.numpy.save(contiguous)
@@ -70,7 +70,7 @@ def write(content: str, arrays: dict[str, np.ndarray], description: dict[str, An
 
 
 def _digest(file: Path, entry: bytes) -> bytes:
-    """Of the name, too: an entry under another's name is none."""
+    """Digest of the entry and its name: an entry under another name does not match."""
     return hashlib.sha256(file.name.encode() + entry).digest()
 
 

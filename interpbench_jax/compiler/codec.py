@@ -1,4 +1,4 @@
-"""Between a program's values and a model's token ids and logits."""
+"""Conversion between a program's values and a model's token ids and logits."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from jaxtyping import Array, Float, Int
 from interpbench_jax.cases import PADDING, Case, Value
 
 Output = Value | np.generic | tuple
-"""What a program can say."""
+"""A value that a program can output."""
 
 # Compiled outputs are 0 or 1 up to rounding of about 1e-6.
 NOTHING = 1e-2
 
 
 def compiled_labels(logits: Float[Array, "*rows d_vocab_out"]) -> Int[Array, "*rows"]:
-    """The value a compiled categorical model says, as an index into its outputs.
+    """The outputs of a compiled categorical model, as indices.
 
-    Where the program is undefined (nothing was selected), Tracr's output is the zero vector up to
-    rounding; that counts as index 0, on every machine. The original takes the argmax of the
-    rounding errors.
+    If the program is undefined (nothing was selected), Tracr's output is the zero vector up to
+    rounding; this counts as index 0 on every machine. The original takes the argmax of the rounding
+    errors.
     """
     return jnp.where(jnp.abs(logits) < NOTHING, 0, logits).argmax(-1)
 
@@ -32,10 +32,10 @@ class Codec:
     """Encodes inputs and decodes outputs of a case's models, compiled and trained.
 
     Attributes:
-      case: whose vocabulary and length it is.
+      case: gives the vocabulary and the length.
       bos: id of the token that starts every sequence.
       token_ids: ids of `case.vocab`, in its order.
-      pad: id of the token that fills up shorter sequences.
+      pad: id of the token that pads shorter sequences.
       outputs: what each logit stands for; None for a regression.
     """
 
@@ -46,7 +46,7 @@ class Codec:
     outputs: tuple[Output, ...] | None
 
     def encode(self, inputs: Sequence[Sequence[Value]]) -> Int[np.ndarray, "batch pos"]:
-        """Token ids of sequences, BOS put in front; shorter ones are padded to the longest.
+        """Token ids of sequences, with BOS first; shorter ones are padded to the longest.
 
         Raises:
           ValueError: a token is not in the vocabulary, or a sequence is empty or too long.
@@ -73,11 +73,11 @@ class Codec:
     def encode_indices(
         self, indices: Int[np.ndarray, "batch length"]
     ) -> Int[np.ndarray, "batch pos"]:
-        """Token ids of sequences given as indices into the vocabulary, BOS put in front.
+        """Token ids of sequences given as indices into the vocabulary, with BOS first.
 
-        `PADDING` becomes the token for padding.
+        `PADDING` becomes the padding token.
         """
-        ids = np.array([*self.token_ids, self.pad], np.int32)  # padding is -1: the last
+        ids = np.array([*self.token_ids, self.pad], np.int32)  # padding is -1, the last entry
         return np.pad(ids[indices], ((0, 0), (1, 0)), constant_values=self.bos)
 
     @property
@@ -88,9 +88,8 @@ class Codec:
     def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Output | None]]:
         """The program's values at every position after BOS.
 
-        None is what RASP's interpreter says where a program is undefined, too: all logits of a
-        compiled model are 0 there, up to rounding. A trained model learns the first of the outputs
-        there, and says that.
+        None where the program is undefined, as in RASP's interpreter: there all logits of a
+        compiled model are 0 up to rounding. A trained model learns to give the first output there.
         """
         found = np.asarray(logits)[:, 1:]
         if self.outputs is None:

@@ -1,4 +1,4 @@
-"""A case, compiled: weights that compute its algorithm exactly, and their circuit."""
+"""A compiled case: weights that compute its algorithm exactly, and their circuit."""
 
 import functools
 import warnings
@@ -32,9 +32,9 @@ from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.tasks.splits import HELD_OUT, Part, Split
 from interpbench_jax.tasks.task import Contrast, Pairs
 
-# Over how many inputs of each length the circuit is read off, when there are more.
+# The most inputs of each length from which the circuit is determined.
 _CIRCUIT_INPUTS = 1_000
-# On how many of them, at most, the program is interpreted.
+# The most inputs on which the compiled model is compared with RASP's interpreter.
 _COMPARED_INPUTS = 200
 _TABLES = "program"
 # Compiled models with more parameters are not run: the tables are faster.
@@ -49,15 +49,14 @@ class CompiledCase:
     Attributes:
       case: the case it was compiled from.
       params: weights, ported from Tracr.
-      config: their shape.
-      codec: from sequences to token ids and from logits to values.
-      variables: what each of its nodes computes.
+      config: shape of the compiled model.
+      codec: converts sequences to token ids and logits to values.
+      variables: what each node of the compiled model computes.
       circuit: the edges that carry information.
-      tabulated: the program as lookup tables, which say the same as the weights.
-      disagreement: where the compiled model says something else than the program; mostly None.
-      min_length: length of the shortest inputs; full length only where there is none. Shorter ones
-        are padded.
-      same_size: whether the model to be trained is as large as the compiled one.
+      tabulated: the program as lookup tables, equivalent to the weights.
+      disagreement: where the compiled model differs from the program; None if nowhere.
+      min_length: length of the shortest inputs, which are padded; full length by default.
+      same_size: whether the model to be trained is as large as the compiled model.
     """
 
     case: Case
@@ -73,7 +72,7 @@ class CompiledCase:
 
     @property
     def name(self) -> str:
-        """Of the case."""
+        """The name of the case."""
         return self.case.name
 
     @property
@@ -83,7 +82,7 @@ class CompiledCase:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all that decides inputs, answers, circuit and places."""
+        """A digest of everything that determines inputs, answers, circuit and places."""
         return fingerprint(
             program=case_fingerprint(self.case),
             compression=self.case.compression,
@@ -114,29 +113,29 @@ class CompiledCase:
     @property
     def places(self) -> Mapping[str, tuple[str, ...]]:
         """Nodes keep their names, except where the case says otherwise."""
-        # A model of the compiled one's size has no other places.
+        # A model of the compiled model's size keeps all nodes.
         moved = {} if self.same_size else dict(self.case.realign)
         nodes = [variable.node for variable in self.variables]
         return {"input": ("input",), **{node: (moved.get(node, node),) for node in nodes}}
 
     @property
     def answers(self) -> CompiledAnswers | TabulatedAnswers:
-        """What the algorithm answers: by its tables where the compiled model is heavy."""
+        """The algorithm's answers, computed from tables if the compiled model is large."""
         return self.answers_by()
 
     @property
     def defined_answers(self) -> TabulatedAnswers:
-        """By its tables, which tell where there is no single answer."""
+        """The answers from the tables, which mark positions without a single answer."""
         answers = self.answers_by(tabulated=True)
         assert isinstance(answers, TabulatedAnswers)
         return answers
 
     def answers_by(self, *, tabulated: bool | None = None) -> CompiledAnswers | TabulatedAnswers:
-        """What the algorithm answers.
+        """The algorithm's answers.
 
         Args:
-          tabulated: whether the tables are asked, rather than the compiled model; by default where
-            that is heavy.
+          tabulated: whether to use the tables instead of the compiled model; by default if the
+            model is large.
         """
         if tabulated is None:
             sizes = (weight.size for weight in flatten_dict(self.params).values())
@@ -159,21 +158,21 @@ class CompiledCase:
 
     @property
     def inputs(self) -> CaseInputs:
-        """Where its sequences come from."""
+        """The source of its sequences."""
         return CaseInputs(self.case, self.min_length)
 
     def split(self, held_out: float = HELD_OUT) -> Split:
-        """Which sequences are trained on and which are not."""
+        """Which sequences are for training and which are held out."""
         return Split.of(self.inputs, held_out=held_out)
 
     def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
-        """Distinct pairs of sequences of one part, as token ids."""
+        """Distinct pairs of sequences from one part, as token ids."""
         return self.encode_pairs(*split.pairs(part, at_most, key))
 
     def encode_pairs(
         self, base: Int[np.ndarray, "pair length"], source: Int[np.ndarray, "pair length"]
     ) -> Pairs:
-        """Pairs of sequences of indices into the vocabulary; all but BOS and padding counts."""
+        """Encodes pairs of index sequences; all positions except BOS and padding count."""
         return Pairs(
             self.codec.encode_indices(base),
             self.codec.encode_indices(source),
@@ -181,14 +180,14 @@ class CompiledCase:
         )
 
     def behaviour(self, pairs: Pairs) -> None:
-        """The program's outputs are all that is asked for."""
+        """None: the model is trained on the program's outputs alone."""
 
     def contrast(self, n: int, key: jax.Array) -> Contrast:
         """Clean sequences and others of the same lengths."""
         return Contrast(*self.encode_pairs(*self.inputs.sample_pairs(n, key)))
 
     def describe(self) -> Sequence[str]:
-        """The program, an expression a line."""
+        """The program, one expression per line."""
         return program_text(self.case)
 
     @property
@@ -203,10 +202,10 @@ class CompiledCase:
 
     @property
     def deciding_params(self) -> Params:
-        """The weights, biased to the first output: after BOS their argmax is `compiled_labels`.
+        """Weights biased towards the first output: after BOS their argmax is `compiled_labels`.
 
-        For whatever takes the argmax of a model's logits, which are 0 up to rounding where the
-        program is undefined.
+        For code that takes the argmax of logits, which are 0 up to rounding where the program is
+        undefined.
         """
         if not self.categorical:
             return self.params
@@ -229,10 +228,9 @@ class CompiledCase:
 def compile_case(
     case: Case | str | int, *, min_length: int | None = None, same_size: bool = False
 ) -> CompiledCase:
-    """Compiles a case, or returns what an earlier call, in this or another process, made of it.
+    """Compiles a case, or loads the result of an earlier call (in any process) from the cache.
 
-    Warns where the compiled model does not say what RASP's interpreter says, on the inputs that
-    were compared.
+    Warns if the compiled model differs from RASP's interpreter on the compared inputs.
 
     Args:
       case: the case or its name.
@@ -266,10 +264,10 @@ def _compile_anew(case: Case) -> CompiledCase:
     params, config = haiku_to_params(tracr)
     codec = _codec(case, tracr)
     n_tokens = len(case.vocab)
-    all_same = np.repeat(np.arange(n_tokens)[:, None], case.n_ctx - 1, 1)  # the largest counts
+    all_same = np.repeat(np.arange(n_tokens)[:, None], case.n_ctx - 1, 1)  # has the largest counts
     drawn = sequences(case, _CIRCUIT_INPUTS, jax.random.key(0))
     inputs = np.concatenate([all_same, drawn])
-    shorter = inputs[:, : case.n_ctx // 2]  # so that what depends on the length varies
+    shorter = inputs[:, : case.n_ctx // 2]  # so that values that depend on the length vary
     written = [
         np.asarray(written_after_bos(params, config, codec.encode_indices(rows)))
         for rows in (inputs, shorter)

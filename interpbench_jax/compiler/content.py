@@ -1,7 +1,7 @@
-"""What a case compiles to, as one short name.
+"""A fingerprint of what a case compiles to.
 
-A program is known by its expressions, with every function written out as a table, so that a changed
-program has another name, wherever the change was made.
+A program is identified by its expressions, with every function as a table of its results. Any
+change to a program therefore changes its fingerprint.
 """
 
 import functools
@@ -20,17 +20,18 @@ from interpbench_jax.cases import Case, sample_sequences
 from interpbench_jax.compiler.program_graph import program_graph
 from interpbench_jax.files import fingerprint
 
-# Raise when labels, variables or circuits of unchanged programs become others.
+# Increase when labels, variables or circuits of unchanged programs change.
 _VERSION = 4
-# How many inputs tell one sampler from another.
+# Number of drawn inputs that identify a sampler.
 _DRAWN = 64
 
 
 @functools.cache
 def case_fingerprint(case: Case) -> str:
-    """A digest of all that decides a case's circuit and data: program, vocabulary, length, sampler.
+    """A digest of what determines a case's circuit and data: program, tokens, length, sampler.
 
-    What rests on a case (compile cache, training runs, results) holds as long as this stays.
+    Everything derived from a case (compile cache, training runs, results) is valid until it
+    changes.
 
     Raises:
       ValueError: the program cannot be compiled.
@@ -47,7 +48,7 @@ def case_fingerprint(case: Case) -> str:
 
 
 def _lines(graph: nx.DiGraph) -> Iterator[tuple[Any, ...]]:
-    """What defines each expression, functions as their results on all values."""
+    """The definition of each expression; functions as their results on all values."""
 
     def values(expr: rasp.SOp) -> list[Any]:
         return sorted(graph.nodes[expr.label][nodes.VALUE_SET], key=repr)
@@ -68,7 +69,7 @@ def _lines(graph: nx.DiGraph) -> Iterator[tuple[Any, ...]]:
 
 
 def _sampler(case: Case) -> Any:
-    """What tells a case's sampler from others: its shares, and some of what it draws."""
+    """What identifies a sampler: its probabilities, and some drawn inputs."""
     if case.sampler is None:
         return None
     drawn = sample_sequences(case, _DRAWN, jax.random.key(0))

@@ -1,8 +1,8 @@
-"""Whether a compiled model says what its program says: Tracr does not always tell when it cannot.
+"""Comparison of a compiled model with its program: Tracr compiles some programs wrongly.
 
-Averages of different categorical values, selectors wider than nine, values at BOS that a function
-maps to something: such programs compile, and compute something else. The comparison with RASP's
-own interpreter finds them and names the expression where the two part.
+Examples are averages of different categorical values, selectors wider than nine, and functions that
+are defined at BOS. Tracr compiles such programs without an error, but the model computes something
+else. The comparison with RASP's interpreter finds them and names the first expression that differs.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ from tracr.rasp import rasp
 from interpbench_jax.cases import Case, Value
 from interpbench_jax.compiler.tracr_stages import TracrModel
 
-# A number further away than this from the program's is another one.
+# Numbers that differ by more than this are different.
 _CLOSE = 1e-2
-# A categorical value is written as 1; less than this is nothing, which is "undefined".
+# A categorical value is written as 1; entries below this count as "undefined".
 _NOTHING = 1e-2
 
 
@@ -27,11 +27,11 @@ class Disagreement(NamedTuple):
     """The first expression, in order of computation, on which model and program differ.
 
     Attributes:
-      expression: what people call it.
+      expression: its readable name.
       sequence: an input on which they differ.
-      position: where in the input, counted from 0 without BOS.
-      by_program: what RASP's interpreter says.
-      by_model: what the compiled model says.
+      position: position in the input, counted from 0 without BOS.
+      by_program: the value according to RASP's interpreter.
+      by_model: the value according to the compiled model.
     """
 
     expression: str
@@ -41,7 +41,7 @@ class Disagreement(NamedTuple):
     by_model: Value | None
 
     def __str__(self) -> str:
-        """One line."""
+        """Describes the difference in one line."""
         return (
             f"expression {self.expression!r} is {self.by_program!r} at position {self.position} of "
             f"{list(self.sequence)}, but the compiled model says {self.by_model!r}"
@@ -58,7 +58,7 @@ def find_disagreement(
 
     Args:
       case: the case.
-      tracr: what Tracr made of it.
+      tracr: Tracr's compilation of it.
       inputs: indices into the case's vocabulary.
       residual: the compiled model's final residual stream on them, after BOS.
     """
@@ -78,10 +78,10 @@ def find_disagreement(
     return None
 
 
-def _same(said: Any, written: Any) -> bool:
-    """Whether two values are equal, or numbers of which one is a float and close to the other."""
-    numbers = isinstance(said, int | float) and isinstance(written, float)
-    return bool(said == written) or (numbers and abs(said - written) < _CLOSE)
+def _same(interpreted: Any, written: Any) -> bool:
+    """Whether two values are equal, or are close numbers of which one is a float."""
+    numbers = isinstance(interpreted, int | float) and isinstance(written, float)
+    return bool(interpreted == written) or (numbers and abs(interpreted - written) < _CLOSE)
 
 
 def _read(
@@ -114,9 +114,9 @@ class _RememberingEvaluator(rasp.DefaultRASPEvaluator):
         self._found: dict[tuple[str, tuple[Value, ...]], Any] = {}
 
     def on(self, expression: rasp.SOp, sequence: tuple[Value, ...]) -> Any:
-        """The expression's values; none where the interpreter cannot tell.
+        """The expression's values; None if the interpreter fails.
 
-        A function may fail on what is only an average to the interpreter, or undefined.
+        A function may fail if its argument is undefined, or an average in the interpreter.
         """
         try:
             return self.evaluate(expression, sequence)
@@ -131,13 +131,13 @@ class _RememberingEvaluator(rasp.DefaultRASPEvaluator):
         return self._found[key]
 
     def eval_select(self, sel: rasp.Select, xs: Any) -> list[list[bool]]:
-        """As RASP's, but a comparison with an undefined value is false and no error."""
+        """As in RASP, but a comparison with an undefined value is false, not an error."""
         keys = self.evaluate(sel.keys, xs)
         queries = self.evaluate(sel.queries, xs)
         return [[_selects(sel.predicate, key, query) for key in keys] for query in queries]
 
     def eval_aggregate(self, sop: rasp.Aggregate, xs: Any) -> list[Any]:
-        """As RASP's, but equal values need not be numbers, and different ones are named."""
+        """As in RASP, but equal values need not be numbers, and an average names its values."""
         values = self.evaluate(sop.sop, xs)
         found = []
         for row in self.evaluate(sop.selector, xs):

@@ -1,4 +1,4 @@
-"""Any task by its name: a RASP program, compiled, or a causal model."""
+"""Lookup of any task by its name: a compiled RASP program or a causal model."""
 
 from interpbench_jax.compiler.compiled import compile_case
 from interpbench_jax.tasks.causal import causal_tasks
@@ -6,16 +6,16 @@ from interpbench_jax.tasks.task import Task
 
 
 def get_task(name: str, *, min_length: int | None = None, same_size: bool = False) -> Task:
-    """Looks a task up, built in or one's own.
+    """Looks up a built-in or user-defined task.
 
     Args:
-      name: of a RASP case or of a causal task.
-      min_length: length of the shortest inputs of a RASP case, where they shall differ in length.
-      same_size: whether the model to be trained is as large as the compiled one.
+      name: name of a RASP case or of a causal task.
+      min_length: length of the shortest inputs of a RASP case; full length by default.
+      same_size: whether the model to be trained is as large as the compiled model.
 
     Raises:
-      ValueError: there is no such task, it cannot be compiled, or a causal task is asked for
-        lengths or for the size of a compiled model.
+      ValueError: there is no such task, it cannot be compiled, or one of these settings is given
+        for a causal task.
     """
     causal = causal_tasks()
     if str(name) not in causal:

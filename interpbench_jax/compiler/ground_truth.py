@@ -1,4 +1,4 @@
-"""The circuit of a compiled model, read off its weights and what its writers write."""
+"""The circuit of a compiled model, determined from its weights and its writers' outputs."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig, forward
 
-# Compiled weights are whole numbers and their sums; what is smaller, root mean square over all
-# places, is rounding. One place in a hundred thousand is larger.
+# Compiled weights are sums of whole numbers, so a root mean square over all places below this is
+# rounding. A whole number at one place in 100,000 gives more.
 _VISIBLE = 1e-3
 
 
@@ -21,15 +21,15 @@ def ground_truth(
 ) -> Circuit:
     """Finds the edges that carry information in a compiled model.
 
-    An edge (writer, reader) belongs to the circuit iff what the writer writes, seen through the
-    reader's input map, differs between some two places (input, position), BOS left out. The
-    constant direction and the BOS direction therefore make no edges, positions do.
+    An edge (writer, reader) belongs to the circuit iff the writer's output, after the reader's
+    input map, differs between some two places (input, position), excluding BOS. The constant
+    direction and the BOS direction therefore make no edges; positions do.
 
     Args:
       params: compiled weights.
       config: the compiled model's shape.
-      written: what writers write on batches of inputs, `[writer, batch, pos, d_model]` each; of
-        several lengths if what depends on the length shall count as varying.
+      written: outputs of the writers on batches of inputs, `[writer, batch, pos, d_model]` each;
+        include several lengths if values that depend on the length should count as varying.
     """
     places = np.concatenate([w.reshape(len(w), -1, config.d_model) for w in written], 1)
     seen = visible(params, config, places - places.mean(1, keepdims=True))
@@ -48,19 +48,19 @@ def written_after_bos(
 def visible(
     params: Params, config: TransformerConfig, written: Float[np.ndarray, "writer place d_model"]
 ) -> Bool[np.ndarray, "writer reader"]:
-    """Which readers see anything of what writers write, through their input maps.
+    """Which readers' input maps let any part of the writers' outputs through.
 
     Args:
       params: compiled weights.
-      config: their shape.
+      config: the compiled model's shape.
       written: vectors of each writer, such as its deviations from a mean.
     """
     mask = np.zeros(Graph.of(config).valid.shape, bool)
     input_maps = list(_input_maps(params, config))
     for writer, vectors in enumerate(written):
         here = np.abs(vectors).max(0) > 0  # a writer uses few directions
-        # The R of a QR decomposition spans the same rows as the data: what is visible in one is
-        # in the other.
+        # The R of a QR decomposition has the same row space as the data, so the same parts of it
+        # are visible.
         spread = np.linalg.qr(vectors[:, here], mode="r") / np.sqrt(len(vectors))
         for reader, input_map in enumerate(input_maps):
             seen = np.abs(spread @ input_map[here])
@@ -69,7 +69,7 @@ def visible(
 
 
 def _input_maps(params: Params, config: TransformerConfig) -> Iterator[np.ndarray]:
-    """For each reader, in graph order, the matrix its input is multiplied with."""
+    """For each reader, in graph order, the matrix that its input is multiplied by."""
     for layer in range(config.n_layers):
         block = params[f"blocks_{layer}"]
         for name in ("W_Q", "W_K", "W_V"):

@@ -8,7 +8,7 @@ from interpbench_jax.model import Params, TransformerConfig
 
 
 def haiku_to_params(tracr: TracrModel) -> tuple[Params, TransformerConfig]:
-    """Ports the compiled model's weights, name by name; values stay as they are.
+    """Renames the compiled model's weights; values are unchanged.
 
     Tracr unembeds by picking the output's directions from the residual stream; that becomes a
     0/1 matrix `W_U`. Tokens and outputs are in the order of `tracr.tokens` and `tracr.output`.

@@ -1,4 +1,4 @@
-"""What the algorithm of a case says on many inputs, with and without interchanges of variables."""
+"""Answers of a case's algorithm on many inputs, with and without interchanges of variables."""
 
 import numpy as np
 from jaxtyping import Array, Bool, Int, Num
@@ -14,11 +14,11 @@ Sets = Bool[np.ndarray, "intervention variable"]
 def algorithm_outputs(
     compiled: CompiledCase, inputs: Sequences, *, tabulated: bool | None = None
 ) -> Num[Array, "sequence pos"]:
-    """What the algorithm says.
+    """The algorithm's answers.
 
     Args:
       compiled: the compiled case.
-      inputs: indices into the vocabulary, without BOS; padded where they are shorter.
+      inputs: indices into the vocabulary, without BOS; shorter inputs are padded.
       tabulated: see `CompiledCase.answers_by`.
 
     Returns:
@@ -37,22 +37,21 @@ def algorithm_interchanges(
     sets: Sets | None = None,
     tabulated: bool | None = None,
 ) -> Num[Array, "intervention sequence pos"]:
-    """What the algorithm says on the base, under the interchange of each variable, and of all.
+    """The algorithm's answers on the base under interchanges of variables.
 
     Args:
       compiled: the compiled case.
-      base: indices into the vocabulary, without BOS; padded where they are shorter.
+      base: indices into the vocabulary, without BOS; shorter inputs are padded.
       source: inputs from which variables take their values, each as long as its base.
-      sets: per intervention, which of the variables are interchanged together. By default the
-        first does nothing, then comes each variable alone, and the last takes everything from the
-        source: what the algorithm says there.
+      sets: per intervention, which variables are interchanged together. By default: none, then
+        each variable alone, and last everything, which gives the answers on the source.
       tabulated: see `CompiledCase.answers_by`.
 
     Returns:
       Labels, or values for a regression; 0 at BOS, which is position 0, and at padding.
 
     Raises:
-      ValueError: a base and its source differ in length, or the sets are of other variables.
+      ValueError: a base and its source differ in length, or the sets do not fit the variables.
     """
     if base.shape != source.shape or ((base == PADDING) != (source == PADDING)).any():
         raise ValueError("a base and its source must have the same length")

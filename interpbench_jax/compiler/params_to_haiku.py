@@ -7,29 +7,29 @@ from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.model import Params
 
 HaikuParams = dict[str, dict[str, np.ndarray]]
-"""By module, then by name: `params["transformer/layer_0/attn/query"]["w"]`."""
+"""Weights by module, then by name: `params["transformer/layer_0/attn/query"]["w"]`."""
 
 
 def params_to_haiku(params: Params, tracr: TracrModel) -> HaikuParams:
-    """The inverse of `haiku_to_params`: weights that the compiled model's own functions take.
+    """The inverse of `haiku_to_params`: weights for the compiled model's own functions.
 
-    Weights may be others than the compiled ones, as long as their shapes are the same. The
-    unembedding is no weight there: Tracr picks the output's directions.
+    The values may differ from the compiled ones; the shapes must be the same. The unembedding is
+    not a weight there: Tracr selects the output's directions.
 
     Args:
-      params: of the same shapes as `haiku_to_params(tracr)` gives.
+      params: weights with the shapes of `haiku_to_params(tracr)`.
       tracr: the compiled model.
 
     Raises:
-      ValueError: a weight is missing, unknown, or has another shape; or the unembedding picks other
-        directions than the compiled one.
+      ValueError: a weight is missing, unknown, or has another shape; or the unembedding differs
+        from the compiled one.
     """
     expected, config = haiku_to_params(tracr)
     _check_shapes(params, expected, "")
     for name, weight in expected["unembed"].items():
         if (np.asarray(params["unembed"][name]) != weight).any():
             raise ValueError(
-                f"unembed.{name} is not that of the compiled model, which Haiku cannot express"
+                f"unembed.{name} differs from the compiled model's, which Haiku cannot express"
             )
     names = tracr.assembled.input_encoder.encoding_map
     embeddings = np.array(tracr.assembled.params["token_embed"]["embeddings"])
@@ -55,7 +55,7 @@ def params_to_haiku(params: Params, tracr: TracrModel) -> HaikuParams:
 
 
 def _check_shapes(params: Params, expected: Params, place: str) -> None:
-    """Compares two trees, naming the first weight that differs."""
+    """Checks that two trees have the same shapes; the error names the first difference."""
     for name in expected:
         if name not in params:
             raise ValueError(f"weight {place}{name} is missing")

@@ -1,11 +1,10 @@
-"""A case's program as a graph of expressions, checked, with the values that each can take.
+"""A case's program as a checked graph of expressions, with the values that each can take.
 
-Tracr names every expression after a counter that runs through the whole process, and sorts the
-residual stream by these names. The expressions of a program are numbered anew here, so that the
-same program gives the same weights however many were compiled before.
+Tracr names every expression after a counter of the whole process, and sorts the residual stream by
+these names. The expressions of a program are renumbered here, so the same program gives the same
+weights regardless of what was compiled before.
 
-Whatever is wrong with a program is found here, as a `ValueError` that names the case and the
-expression.
+All errors in a program are detected here, as a `ValueError` that names the case and the expression.
 """
 
 import copy
@@ -25,28 +24,28 @@ from interpbench_jax.cases import Case
 
 BOS = "BOS"
 PAD = "PAD"
-# Tracr adds it to the label of a selector width, for what the head of that width writes.
+# Tracr appends it to the label of a selector width to name what the head of that width writes.
 _WIDTH_HEAD = "_selector_width_attn_output"
 
 _INPUTS = (rasp.TokensType, rasp.IndicesType)
 _COMPILED = (rasp.Map, rasp.SequenceMap, rasp.Aggregate, rasp.SelectorWidth, rasp.Select)
 _HINTS = {
-    rasp.SelectorAnd: "selectors can be combined where they have the same keys and queries",
-    rasp.SelectorOr: "selectors can be combined where they have the same keys and queries",
+    rasp.SelectorAnd: "selectors can be combined only if they have the same keys and queries",
+    rasp.SelectorOr: "selectors can be combined only if they have the same keys and queries",
     rasp.Full: "a Map can give every token the same value",
     rasp.LengthType: "the width of a selector that selects everything is the length",
 }
 
 
 class ProgramGraph(NamedTuple):
-    """A program that can be compiled, as far as can be told without doing it.
+    """A program that has passed all checks short of compiling it.
 
     Attributes:
       graph: the expressions by label, with the values and directions that each can take.
       sink: the node of the output.
       sources: the nodes of the inputs.
-      names: what people call each expression, by label: as the program does, such as `is_x`, and
-        numbered where several share a name, such as `map_2` and `map_4`.
+      names: readable name of each expression, by label: the program's name, such as `is_x`,
+        numbered if several expressions share it, such as `map_2` and `map_4`.
     """
 
     graph: nx.DiGraph
@@ -61,18 +60,18 @@ class ProgramGraph(NamedTuple):
 
 
 class _FunctionError(ValueError):
-    """A function of a program fails; the message is whole."""
+    """A function of a program fails; the message needs no further context."""
 
 
 def program_graph(case: Case) -> ProgramGraph:
-    """Makes a case's program, and infers what its expressions can be.
+    """Builds a case's program, and infers the values of its expressions.
 
     A function that fails on a value with an arithmetic error, such as a division by zero, is
-    undefined there. Any other error is the program's.
+    undefined at that value. Any other error is raised.
 
     Raises:
-      ValueError: the program fails, is no expression, has an expression that Tracr cannot compile
-        or that takes something other than plain values; the message names case and expression.
+      ValueError: the program fails, is not an expression, or has an expression that Tracr cannot
+        compile or whose values are not plain; the message names case and expression.
     """
     refused = f"case {case.name!r} cannot be compiled: "
     if taken := {BOS, PAD} & set(case.vocab):
@@ -110,10 +109,10 @@ def program_graph(case: Case) -> ProgramGraph:
 
 
 def in_order(directions: Sequence[bases.BasisDirection]) -> list[bases.BasisDirection]:
-    """Tracr's order of directions, made the same in every process.
+    """Tracr's order of directions, made deterministic.
 
-    Tracr compares values of different types by their text, and takes equal texts, as of 1 and "1",
-    in the order of a set.
+    Tracr compares values of different types by their text. Values with the same text, such as 1 and
+    "1", are in the order of a set, which differs between processes.
     """
     return sorted(sorted(directions, key=lambda direction: repr(direction.value)))
 
@@ -121,13 +120,13 @@ def in_order(directions: Sequence[bases.BasisDirection]) -> list[bases.BasisDire
 def held_values(labels: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
     """Readable names of what one component writes.
 
-    The head of a selector width writes `1 / (1 + width)`: the width `n_later` has its head's
+    The head of a selector width writes `1 / (1 + width)`: for the width `n_later` this is named
     `n_later.attention`. Its MLP writes the width, and clears what the head wrote at BOS, which is
-    left out here.
+    omitted here.
 
     Args:
-      labels: of the directions it writes, each once.
-      names: of the expressions, by label.
+      labels: labels of the directions that it writes, each once.
+      names: readable names of the expressions, by label.
     """
     widths = {label + _WIDTH_HEAD: label for label in names}
     return tuple(
@@ -163,9 +162,9 @@ def _made(case: Case) -> rasp.SOp:
 
 
 def _breadth_first(program: rasp.RASPExpr) -> Iterator[rasp.RASPExpr]:
-    """Each expression but tokens and indices once, the output first."""
+    """Each expression once, except tokens and indices; the output first."""
     seen, waiting = {id(program)}, [program]
-    for expression in waiting:  # grows on the way
+    for expression in waiting:  # grows during the loop
         yield expression
         for child in expression.children:
             if id(child) not in seen and not isinstance(child, _INPUTS):
@@ -174,10 +173,10 @@ def _breadth_first(program: rasp.RASPExpr) -> Iterator[rasp.RASPExpr]:
 
 
 def _readable_names(given: Sequence[str]) -> dict[str, str]:
-    """What people call each expression, by label; no two are equal.
+    """The readable name of each expression, by label; all names are distinct.
 
     Args:
-      given: the names in the program, in the order of their numbers.
+      given: the names in the program, in the order of the expressions' numbers.
     """
     times = Counter(given)
     names = {f"{name}_{number}": name for number, name in enumerate(given, start=1)}
@@ -192,12 +191,12 @@ def _readable_names(given: Sequence[str]) -> dict[str, str]:
 def _copied(
     expressions: Sequence[rasp.RASPExpr], names: Mapping[str, str], *, where: str
 ) -> rasp.SOp:
-    """The program with numbers of its own, and functions whose errors say where they are.
+    """A renumbered copy of the program, with functions whose errors name the expression.
 
     Args:
-      expressions: of the program, in the order of their numbers.
-      names: what errors call them.
-      where: begins each error.
+      expressions: the program's expressions, in the order of their numbers.
+      names: their names in error messages.
+      where: start of each error message.
     """
     copies: dict[int, Any] = {id(expression): copy.copy(expression) for expression in expressions}
     for number, new in enumerate(copies.values(), start=1):
@@ -207,7 +206,7 @@ def _copied(
         new.__dict__["unique_id"] = number
         if isinstance(new, rasp.Map | rasp.SequenceMap):
             numerical = rasp.is_numerical(new)
-            # Tracr skips undefined values where it tabulates a function of a number only.
+            # Tracr skips undefined values only when it tabulates a function of a number.
             of_numbers = all(rasp.is_numerical(child) for child in new.children)
             undefined = 0.0 if numerical and not of_numbers else None
             new.f = _guarded(new.f, f"{where}{names[new.label]!r}", numerical, undefined)
@@ -217,7 +216,7 @@ def _copied(
 def _guarded(
     function: Callable[..., Any], where: str, numerical: bool, undefined: float | None
 ) -> Callable[..., Any]:
-    """The function, giving plain values, `undefined` or one clear error."""
+    """The function, made to return plain values or `undefined`, or raise one clear error."""
 
     def guarded(*values: Any) -> Any:
         on = f"on {' and '.join(map(repr, values))}"
@@ -238,7 +237,7 @@ def _guarded(
 
 
 def _check_predicate(graph: nx.DiGraph, select: rasp.Select, where: str) -> None:
-    """Compares all keys with all queries; where Tracr does, errors have no name."""
+    """Compares all keys with all queries; errors that Tracr raises do not name the expression."""
     keys, queries = (graph.nodes[s.label][nodes.VALUE_SET] for s in (select.keys, select.queries))
     for key, query in itertools.product(keys, queries):
         try:
@@ -254,7 +253,7 @@ def _lacks_basis(node: dict[str, Any]) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it can be told apart from others and stored; NaN is not equal to itself."""
+    """Whether a value can be compared and stored; NaN is excluded, as it differs from itself."""
     if isinstance(value, tuple):
         return all(entry is None or _is_plain(entry) for entry in value)
     plain = value.item() if isinstance(value, np.generic) else value
@@ -264,7 +263,7 @@ def _is_plain(value: Any) -> bool:
 def _is_finite_number(value: Any) -> bool:
     try:
         return isinstance(value, int | float | np.number | np.bool_) and math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer larger than any float
         return False
 
 

@@ -1,4 +1,4 @@
-"""A RASP program as text, one expression a line."""
+"""A RASP program as text, one expression per line."""
 
 from tracr.compiler import nodes
 from tracr.rasp import rasp

@@ -1,21 +1,21 @@
-"""A RASP program over whole arrays of inputs: what its compiled model says, without running it.
+"""A RASP program evaluated on arrays of inputs: the compiled model's outputs without running it.
 
 Every categorical expression is an array of indices into its sorted values, -1 where it is
-undefined; numerical ones are floats. Functions and selectors become lookup tables.
+undefined; numerical expressions are floats. Functions and selectors become lookup tables.
 
-The rules are those of the compiled model, of which RASP's interpreter knows only a part:
+The rules are those of the compiled model; RASP's interpreter follows only some of them:
 
-- BOS is position 0. No token and no index is there, but a function of a number has a value there.
+- BOS is position 0. It has no token and no index, but a function of a number has a value there.
 - What is undefined (a zero vector) is never selected, selects nothing, and maps to undefined, or
   to 0 where the result is a number.
-- Where nothing is selected, attention falls on BOS: an aggregate takes the value found there,
-  undefined or 0 as a rule. A BOS that is itself selected outweighs everything else.
-- A causal model sees no later position, whatever the selector says.
-- Functions of numbers are Tracr's MLPs, with their slopes between steps; selector widths too.
+- If nothing is selected, attention falls on BOS: an aggregate takes the value at BOS, which is
+  usually undefined or 0. If BOS itself is selected, it outweighs everything else.
+- A causal model never attends to later positions, whatever the selector selects.
+- Functions of numbers, and selector widths, are Tracr's MLPs, with slopes between the steps.
 
-Not modelled is vagueness: where Tracr's steps are not sharp (a width of 9 is written as 0.56 of 9
-and 0.44 of 8) the most likely value is taken. Nor are averages of different values of a
-categorical expression: they are an error.
+Two effects are not modelled. If Tracr's steps are not sharp (a width of 9 is written as 0.56 of 9
+and 0.44 of 8), the most likely value is taken. An average of different values of a categorical
+expression is an error.
 """
 
 import functools
@@ -38,23 +38,23 @@ from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.compiler.variables import Variable
 from interpbench_jax.model.graph import TransformerGraph
 
-# Rows computed at once; bounds the memory that attention takes.
+# Rows computed at once; limits the memory for attention.
 _CHUNK = 4_096
 _ONE = bases.BasisDirection("one")
 
 Expressions = dict[str, Array]
-"""The expressions on one input by label, `[pos]` each, BOS first."""
+"""The values of the expressions on one input, by label, `[pos]` each, BOS first."""
 
 See = Callable[[int, int, str, Array], Array]
 
 
 class Step(NamedTuple):
-    """How one expression comes about.
+    """How one expression is computed.
 
     Attributes:
       label: Tracr's name, as in `Variable.labels`.
-      operation: what is done with the arguments and the step's tables.
-      args: labels of what it reads.
+      operation: the operation on the arguments and the step's tables.
+      args: labels of the expressions that it reads.
     """
 
     label: str
@@ -67,9 +67,9 @@ class RaspArrays:
     """A program as lookup tables.
 
     Attributes:
-      steps: in an order in which they can be computed; the last one is the output.
-      tables: what defines each step, by its label.
-      causal: whether attention looks back only.
+      steps: the steps in order of computation; the last one is the output.
+      tables: the tables of each step, by its label.
+      causal: whether attention is causal.
       categorical: whether the output is one of several values rather than a number.
     """
 
@@ -95,11 +95,11 @@ def rasp_on_arrays(tracr: TracrModel, case: Case) -> RaspArrays:
 
 
 class Wire(NamedTuple):
-    """By which edges of the compiled model a step gets what it reads.
+    """The edges of the compiled model through which a step reads its arguments.
 
     Attributes:
-      writer: which writer writes the step's expression.
-      readers: which reader sees each of its arguments.
+      writer: index of the writer of the step's expression.
+      readers: for each argument, the index of the reader that sees it.
     """
 
     writer: int
@@ -109,15 +109,15 @@ class Wire(NamedTuple):
 def find_wires(
     program: RaspArrays, variables: Sequence[Variable], graph: TransformerGraph
 ) -> tuple[Wire, ...]:
-    """Finds the edges of every step, by the node that writes it.
+    """Finds the edges of every step from the node that writes it.
 
-    An expression that two nodes write (a selector width's MLP clears at BOS what its head writes)
+    If two nodes write an expression (a selector width's MLP clears at BOS what its head writes), it
     belongs to the first.
 
     Args:
       program: the tabulated program.
       variables: what the nodes of the compiled model hold.
-      graph: of the compiled model.
+      graph: the compiled model's graph.
 
     Raises:
       ValueError: no node holds a step's expression.
@@ -139,7 +139,7 @@ def find_wires(
 
 
 def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array, "batch length"]:
-    """What the program says, by the rules of its compiled model.
+    """The program's outputs, by the rules of its compiled model.
 
     Args:
       program: the tabulated program.
@@ -162,19 +162,19 @@ def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array
 def _evaluate(
     steps: tuple[Step, ...], causal: bool, tables: Any, rows: Int[Array, "batch length"]
 ) -> tuple[Array, dict[str, Array]]:
-    def say(row: Array) -> tuple[Array, dict[str, Array]]:
+    def run_row(row: Array) -> tuple[Array, dict[str, Array]]:
         values, averaged = run_program(steps, causal, tables, row, jnp.ones(len(row) + 1, bool))
         return values[steps[-1].label][1:], averaged
 
-    answers, averaged = jax.lax.map(say, rows, batch_size=_CHUNK)
+    answers, averaged = jax.lax.map(run_row, rows, batch_size=_CHUNK)
     return answers, jax.tree.map(jnp.any, averaged)
 
 
 def check_averages(averaged: dict[str, Array]) -> None:
-    """Refuses answers for which different values were averaged.
+    """Checks that no expression averaged different values.
 
     Raises:
-      ValueError: it happened to some expression.
+      ValueError: an expression did.
     """
     if found := [label for label, happened in averaged.items() if happened]:
         raise ValueError(
@@ -193,16 +193,16 @@ def run_program(
     """All expressions on one input.
 
     Args:
-      steps: of the program.
-      causal: whether attention looks back only.
-      tables: of the program.
+      steps: steps of the program.
+      causal: whether attention is causal.
+      tables: tables of the program.
       row: indices into the case's vocabulary, without BOS.
       present: false at padding, to which no position attends.
-      see: what a step sees of an expression, given its number, which of its arguments it is, the
-        label and the value; by default the value.
+      see: returns what a step sees of an expression, given the step's number, the number of the
+        argument, the label and the value; by default the value.
 
     Returns:
-      Expressions by label; and by label whether an aggregate averaged different values.
+      Values of expressions by label; and by label, whether an aggregate averaged different values.
     """
     values: Expressions = {}
     averaged: dict[str, Array] = {}
@@ -226,7 +226,7 @@ def run_program(
         else:
             selected = _selected(args[0], args[1], table[0], causal, present)
             if step.operation == "count":
-                here = selected[:, 1:].sum(1).at[0].set(-1)  # at BOS an MLP clears it
+                here = selected[:, 1:].sum(1).at[0].set(-1)  # an MLP clears it at BOS
             elif step.operation == "mean":
                 here = jnp.where(selected, args[2], 0).sum(1) / selected.sum(1)
             else:
@@ -244,7 +244,7 @@ def _selected(
     causal: bool,
     present: Bool[Array, " pos"],
 ) -> Bool[Array, "pos key"]:
-    """Where each position attends; BOS alone where it selects nothing, or BOS too."""
+    """Where each position attends; only BOS if it selects nothing or selects BOS."""
     selected = table[queries[:, None], keys[None, :]] & present[None, :]
     if causal:
         selected &= np.tri(len(keys), dtype=bool)
@@ -254,7 +254,7 @@ def _selected(
 
 
 def _steps(tracr: TracrModel, case: Case, node: Any) -> Iterator[tuple[Any, ...]]:
-    """The steps of one node of the graph, each with its tables; none for a selector."""
+    """The steps of one node of the graph, each with its tables; a selector has none."""
     expr: Any = node[nodes.EXPR]
     label, reads = expr.label, tuple(child.label for child in expr.children)
     if isinstance(expr, rasp.TokensType):
@@ -290,12 +290,12 @@ def _steps(tracr: TracrModel, case: Case, node: Any) -> Iterator[tuple[Any, ...]
 
 
 def _values(tracr: TracrModel, expr: rasp.SOp) -> list[Any]:
-    """What a categorical expression can be; tuples too."""
+    """The values that a categorical expression can take; tuples too."""
     return [direction.value for direction in tracr.graph.nodes[expr.label][nodes.OUTPUT_BASIS]]
 
 
 def _table(tracr: TracrModel, expr: Any) -> np.ndarray:
-    """A function's results for all values of its arguments, numbers or places."""
+    """A function's results for all values of its arguments, as numbers or indices of values."""
     domains = [_values(tracr, arg) for arg in expr.children]
     results = [expr.f(*values) for values in itertools.product(*domains)]
     if rasp.is_categorical(expr):
@@ -305,14 +305,14 @@ def _table(tracr: TracrModel, expr: Any) -> np.ndarray:
 
 
 def _with_undefined(table: np.ndarray, expr: rasp.SOp) -> np.ndarray:
-    """Appends what becomes of undefined arguments, which have index -1."""
+    """Appends the result for undefined arguments, which have index -1."""
     if rasp.is_numerical(expr):
         return np.pad(table.astype(np.float32), (0, 1))
     return np.pad(table.astype(np.int32), (0, 1), constant_values=-1)
 
 
 def _selector(tracr: TracrModel, select: rasp.Select) -> np.ndarray:
-    """Whether a query value, by row, selects a key value; the last ones are for undefined."""
+    """Whether a query value (row) selects a key value; the last row and column are undefined."""
     keys, queries = _values(tracr, select.keys), _values(tracr, select.queries)
     table = [[bool(select.predicate(key, query)) for key in keys] for query in queries]
     return np.pad(np.array(table), (0, 1))
@@ -325,8 +325,8 @@ def _mlp(
 
     Args:
       block: the MLP.
-      label: of the number.
-      written: the directions that are wanted of what it writes.
+      label: label of the number.
+      written: the output directions to return.
     """
     places = block.fst.input_space.index_by_direction
     slope = block.fst.matrix[places[bases.BasisDirection(label)]]

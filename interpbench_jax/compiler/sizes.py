@@ -1,4 +1,4 @@
-"""How large a transformer is trained on a case."""
+"""The size of the transformer that is trained on a case."""
 
 from interpbench_jax.cases import Case
 from interpbench_jax.model import TransformerConfig
@@ -10,7 +10,7 @@ _INIT_STD = 0.8
 def trained_config(case: Case, compiled: TransformerConfig) -> TransformerConfig:
     """The shape of the model trained on a case.
 
-    It has room to spare (at least 2 layers and 4 heads) and a narrower residual stream.
+    It has spare capacity (at least 2 layers and 4 heads) and a narrower residual stream.
 
     Args:
       case: the case.

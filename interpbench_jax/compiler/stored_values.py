@@ -1,7 +1,7 @@
-"""Values of a program as JSON, and back: the same type, the same value.
+"""Conversion of a program's values to JSON and back; keeps type and value.
 
-JSON has text, true and false, null, and numbers that are finite. All else is an object with one
-key that says what it is.
+Strings, true, false, null and finite numbers are stored as such. Everything else is an object with
+one key that names its type.
 """
 
 from typing import Any
@@ -10,15 +10,15 @@ import numpy as np
 
 
 def to_stored(value: Any) -> Any:
-    """Plain data that `from_stored` makes the value of again.
+    """Converts a value to plain data; `from_stored` converts it back.
 
     Args:
       value: a str, bool, int, float, NumPy scalar, None, or a tuple of these.
 
     Raises:
-      ValueError: it is something else.
+      ValueError: the value has another type.
     """
-    if isinstance(value, np.generic):  # before float and str, of which some are
+    if isinstance(value, np.generic):  # first: some are also float or str
         return {"numpy": value.dtype.str, "bytes": value.tobytes().hex()}
     if isinstance(value, tuple):
         return {"tuple": [to_stored(entry) for entry in value]}
@@ -26,14 +26,14 @@ def to_stored(value: Any) -> Any:
         return {"float": value.hex()}
     if value is None or isinstance(value, str | bool | int):
         return value
-    raise ValueError(f"{value!r} is no value that can be stored")
+    raise ValueError(f"{value!r} cannot be stored")
 
 
 def from_stored(stored: Any) -> Any:
     """The value that `to_stored` was given.
 
     Raises:
-      ValueError: it was given none.
+      ValueError: the data is not a result of `to_stored`.
     """
     match stored:
         case {"numpy": str(dtype), "bytes": str(content)}:
@@ -44,4 +44,4 @@ def from_stored(stored: Any) -> Any:
             return float.fromhex(digits)
         case None | str() | bool() | int():
             return stored
-    raise ValueError(f"{stored!r} is no stored value")
+    raise ValueError(f"{stored!r} is not a stored value")

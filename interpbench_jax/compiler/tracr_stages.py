@@ -1,4 +1,4 @@
-"""A program's graph -> Tracr's compiled model, with the stages in between kept."""
+"""A program's graph -> Tracr's compiled model; keeps the intermediate stages."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -19,24 +19,24 @@ from tracr.rasp import rasp
 from interpbench_jax.cases import Case
 from interpbench_jax.compiler.program_graph import BOS, PAD, in_order, program_graph
 
-# How sharply Tracr's MLPs approximate steps; its own default.
+# How sharply Tracr's MLPs approximate steps; Tracr's default.
 _MLP_EXACTNESS = 100
 
 
 @dataclass(frozen=True)
 class TracrModel:
-    """What Tracr makes of a program.
+    """Tracr's compilation of a program.
 
     Attributes:
       graph: the RASP expressions with the values and directions each can take.
       craft: the blocks (attention layers and MLPs) in order, with named directions.
       assembled: the Haiku model with its weights and encoders.
-      residual: the directions of the residual stream, in order. `assembled` has them as text only,
-        in which the values 1 and "1" are the same.
+      residual: the directions of the residual stream, in order. `assembled` has them only as text,
+        which is the same for 1 and "1".
       output: the directions that hold the program's output, in the order of the logits.
-      tokens: the directions of the tokens, BOS and padding among them, in the order of their ids.
+      tokens: the directions of the tokens, including BOS and padding, in the order of their ids.
       categorical: whether the output is one of several values rather than a number.
-      names: what people call each expression, by label.
+      names: readable name of each expression, by label.
     """
 
     graph: nx.DiGraph
@@ -77,7 +77,7 @@ def compile_with_tracr(case: Case) -> TracrModel:
             )
     except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"case {case.name!r} cannot be compiled: {error}") from error
-    # Tracr keeps the directions nowhere else.
+    # Tracr does not store the directions anywhere else.
     spaces = inspect.getclosurevars(assembled.get_compiled_model).nonlocals
     return TracrModel(
         graph,

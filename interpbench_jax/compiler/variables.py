@@ -1,4 +1,4 @@
-"""High-level variables: what the program computes on the way, and which node writes it."""
+"""High-level variables: intermediate values of the program, and the nodes that write them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Variable:
 
 
 def find_variables(tracr: TracrModel) -> tuple[Variable, ...]:
-    """Reads off each component of the compiled model which directions it writes.
+    """Finds the directions that each component of the compiled model writes.
 
-    Components that write the same direction (a selector width's MLP cleans up after its head)
-    both have its label.
+    If two components write the same direction (a selector width's MLP clears what its head wrote at
+    BOS), both have its label.
     """
     found = []
     for node, space in _written_spaces(tracr.craft):

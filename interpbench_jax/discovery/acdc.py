@@ -1,4 +1,4 @@
-"""Automated circuit discovery: greedy removal of edges, every threshold in one call."""
+"""Automated circuit discovery (ACDC): greedy removal of edges, for all thresholds in one call."""
 
 import functools
 import itertools
@@ -35,14 +35,14 @@ def acdc(
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
-      thresholds: ascending, from 0.
-      order: of the writers of each reader; the last reader comes first.
+      thresholds: thresholds in ascending order, at least 0.
+      order: order of the writers of each reader; the last reader comes first.
 
     Returns:
-      That threshold per edge; infinity where none removes it, 0 where there is no edge. NaN if the
-      loss of a patched model was.
+      This threshold for each edge; infinity if no threshold removes it, 0 where there is no edge.
+      NaN if the loss of a patched model is NaN.
 
     Raises:
       ValueError: thresholds are not ascending, negative or not finite, or the order is unknown.
@@ -63,7 +63,7 @@ def acdc(
 
 
 def removal_order(graph: Graph, order: Order = "last_writer_first") -> Int[np.ndarray, "edge 2"]:
-    """The order in which edges are tried: last reader first, its writers as asked for.
+    """The order in which edges are tried: last reader first, its writers in the given order.
 
     Raises:
       ValueError: the order is unknown.
@@ -80,10 +80,10 @@ class AcdcCircuits(NamedTuple):
 
     Attributes:
       kept: the circuit.
-      loss: with all other edges patched; NaN if any loss on the way was.
-      evaluations: how many runs of the model were needed. Thresholds that have decided alike share
-        one, and none is needed for an edge from which kept edges no longer lead to the logits: the
-        loss cannot change. An accelerator makes one for every threshold all the same, side by side.
+      loss: loss with all other edges patched; NaN if any loss during the search is NaN.
+      evaluations: number of required runs of the model. Thresholds with the same decisions so far
+        share a run. An edge from which kept edges no longer lead to the logits needs no run, as the
+        loss cannot change. (An accelerator still runs all thresholds in parallel.)
     """
 
     kept: Bool[Array, "threshold writer reader"]
@@ -101,19 +101,20 @@ def acdc_circuits(
     *,
     reuse: bool = True,
 ) -> AcdcCircuits:
-    """Runs ACDC at every threshold: edges are patched one by one and stay so if it costs little.
+    """Runs ACDC at every threshold: patches edges one by one, and keeps patches that cost little.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      thresholds: an edge is removed if the loss rises by less, over the last accepted state.
-      order: (writer, reader) indices in the order in which they are tried.
-      reuse: whether runs start at the first reader that is patched, as what comes before it never
-        changes; if not, every run is a whole one.
+      thresholds: an edge is removed if the loss rises by less than this over the last accepted
+        state.
+      order: (writer, reader) indices in the order in which edges are tried.
+      reuse: whether runs start at the first patched reader, as nothing before it changes; if not,
+        every run is a full run.
 
-    Source: Conmy et al. 2023; auto-circuit's form, which tries every edge.
+    Source: Conmy et al. 2023, in auto-circuit's variant, which tries every edge.
     """
     stages = as_network(network).graph.stages[np.asarray(order)[:, 1]]
     first = np.minimum.accumulate(stages) if reuse else np.zeros_like(stages)
@@ -122,7 +123,7 @@ def acdc_circuits(
 
 
 class _State(NamedTuple):
-    """Where every threshold stands: edges patched, loss accepted last, and whom it follows."""
+    """State of every threshold: patched edges, last accepted loss, and the threshold it follows."""
 
     masks: Float[Array, "threshold writer reader"]
     accepted: Float[Array, " threshold"]
@@ -140,7 +141,7 @@ def _acdc(
     order: Int[Array, "edge 2"],
     parts: tuple[tuple[int, int], ...],
 ) -> AcdcCircuits:
-    """Parts are (stage to start at, how many edges)."""
+    """ACDC over `order`; `parts` are (stage to start at, number of edges)."""
     graph = as_network(network).graph
     valid = jnp.asarray(graph.valid)
     n = len(thresholds)
@@ -155,7 +156,7 @@ def _acdc(
     def attempt(stage: int, state: _State, edge: Int[Array, "2"]) -> tuple[_State, None]:
         masked_loss = loss_from(params, network, batch, loss, stage)
         tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
-        # Thresholds that have decided alike so far share one evaluation, made by their leader.
+        # Thresholds with the same decisions so far share one evaluation, made by their leader.
         leads = (state.leader == everyone) & matters(graph, state.masks == 0)[:, edge[1]]
         by_leader = _losses_where(leads, masked_loss, tried, state.accepted, runs_at_once(batch))
         value = by_leader[state.leader]
@@ -164,7 +165,7 @@ def _acdc(
         return _State(
             masks=jnp.where(remove[:, None, None], tried, state.masks),
             accepted=jnp.where(remove | jnp.isnan(value), value, state.accepted),
-            leader=alike.argmax(1),  # the first that is alike
+            leader=alike.argmax(1),  # the first with equal decisions
             evaluations=state.evaluations + leads.sum(),
         ), None
 
@@ -183,7 +184,7 @@ def _losses_where(
     otherwise: Float[Array, " threshold"],
     at_once: int,
 ) -> Float[Array, " threshold"]:
-    """The losses that are needed; side by side all are computed, if there is one to compute."""
+    """The losses that are needed; if runs are parallel, all losses as soon as one is needed."""
     if at_once == 1:
         return jax.lax.map(
             lambda t: jax.lax.cond(needed[t], lambda: masked_loss(masks[t]), lambda: otherwise[t]),
@@ -203,7 +204,7 @@ def matters(
     """Whether kept edges lead from a reader to the output.
 
     Args:
-      graph: writers and readers; a reader whose node does not write makes output itself.
+      graph: writers and readers; a reader whose node does not write counts as output.
       kept: the circuit at each threshold.
     """
     writes = graph.reader_writer >= 0
@@ -211,7 +212,7 @@ def matters(
     valid = jnp.asarray(graph.valid)[None]
 
     def back(_: Array | int, reached: Array) -> Array:
-        onward = (kept & valid & reached[:, None, :]).any(2)  # which writers lead on
+        onward = (kept & valid & reached[:, None, :]).any(2)  # writers that lead to the output
         return jnp.where(writes, onward[:, own], True)
 
     start = jnp.broadcast_to(jnp.asarray(~writes), (len(kept), len(graph.readers)))

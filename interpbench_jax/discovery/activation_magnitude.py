@@ -1,4 +1,4 @@
-"""A baseline: writers matter as much as ablation changes what they write."""
+"""A baseline: writers are scored by how much ablation changes their output."""
 
 import functools
 
@@ -17,15 +17,15 @@ from interpbench_jax.model.network import Network, as_network
 def activation_magnitude(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
-    """Root mean square of the difference that a patch makes, the same for all of a writer's edges.
+    """Root mean square of the change that a patch makes, the same for all edges of a writer.
 
-    The mean is over inputs and all their positions up to the last that the loss counts.
+    The mean is over inputs and all their positions up to the last one that the loss counts.
 
     Args:
       params: weights.
-      network: the shape of the model, or another network.
-      batch: what is written, what patches put in, and which positions count.
-      loss: of no effect.
+      network: a transformer's shape, or another network.
+      batch: what writers write, the source of patches, and which positions count.
+      loss: unused.
     """
     del loss
 

@@ -1,4 +1,4 @@
-"""What all attribution methods share: gradients at readers, times differences of writers."""
+"""The common part of all attribution methods: gradients at readers times changes of writers."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from interpbench_jax.model.network import Network, as_network
 
 Weights = Float[Array, "writer reader"]
 PatchOf = Callable[[Part, Rows], NodePatch]
-"""The patch of a part of a batch."""
+"""Returns the patch of a part of a batch."""
 
 
 def attribution(
@@ -25,18 +25,17 @@ def attribution(
     loss: Loss,
     patch: PatchOf | None = None,
 ) -> Weights:
-    """To first order, by how much the loss rises when an edge carries its source on top of a patch.
+    """First-order estimate of how much the loss rises when an edge is patched.
 
-    The gradient of the loss with respect to what reader r sees, times the difference between what
-    writer w writes on the clean input and in the source, summed over inputs, positions and
-    dimensions.
+    This is the gradient of the loss with respect to what reader r sees, times the source of writer
+    w minus its clean output, summed over inputs, positions and dimensions.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      patch: where the gradient is taken; its mask must be the same for all rows.
+      patch: patch under which the gradient is computed; its mask must be the same for all rows.
     """
     network = as_network(network)
 
@@ -56,14 +55,14 @@ def mask_gradient(
     loss: Loss,
     share: Float[Array, ""],
 ) -> Weights:
-    """The gradient of the loss with respect to the mask of edges, where all of it is the same.
+    """The gradient of the loss with respect to the edge mask, at a mask with one value.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      share: how far all edges have gone from clean to source.
+      share: the mask's value: 0 is clean, 1 is the source.
     """
     network = as_network(network)
 
@@ -83,15 +82,16 @@ def _gradient(
     loss: Loss,
     logits: Float[Array, "batch pos d_vocab_out"] | None = None,
 ) -> Weights:
-    """With respect to weights at 0; exact in any chunking, as the loss is that of all logits.
+    """The gradient at weights 0; exact for any chunking, as the loss sees all logits.
 
     Args:
-      run: the logits of a part of the batch under weights; `None` is weights 0, for less.
+      run: computes the logits of a part of the batch under weights; `None` is weights 0, which is
+        cheaper.
       params: weights of the model.
       network: a transformer's shape, or another network.
       batch: inputs.
       loss: `(logits, batch) -> scalar`.
-      logits: at weights 0, where they are known.
+      logits: the logits at weights 0, if known.
     """
     valid = as_network(network).graph.valid
     zero = jnp.zeros(valid.shape)
@@ -107,10 +107,10 @@ def _gradient(
     d_logits = jax.grad(loss)(logits, batch)
 
     def add(total: Weights, chosen: tuple[Array, Array]) -> tuple[Weights, None]:
-        rows, asked = chosen
+        rows, indices = chosen
         here = part(rows)
         _, pull_back = jax.vjp(lambda weights: run(weights, here, rows), zero)
-        in_batch = (asked < len(batch.clean))[:, None, None]  # nothing flows back from copies
+        in_batch = (indices < len(batch.clean))[:, None, None]  # no gradient from copies
         (scores,) = pull_back(jnp.where(in_batch, d_logits[rows], 0))
         return total + scores, None
 
@@ -124,14 +124,14 @@ def attribution_along(
     loss: Loss,
     masks: Float[Array, "point writer"],
 ) -> Weights:
-    """The mean attribution along a path on which writers go from clean to source.
+    """The mean attribution along a path from the writers' clean outputs to their source.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      masks: per point of the path, how far each writer has gone.
+      masks: for each point of the path, the mask of writers.
     """
 
     def add(total: Weights, mask: Array) -> tuple[Weights, None]:
@@ -145,9 +145,9 @@ def attribution_along(
 
 
 def input_writers(network: TransformerConfig | Network) -> np.ndarray:
-    """Places of the writers that all readers can see: they have read nothing, so they are inputs.
+    """Indices of the writers that come before every reader: the inputs.
 
-    In a transformer that is the embedding alone.
+    In a transformer this is only the embedding.
     """
     return np.flatnonzero(as_network(network).graph.valid.all(1))
 

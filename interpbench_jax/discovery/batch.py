@@ -1,4 +1,4 @@
-"""What discovery works on: inputs, and what writers write instead when they are ablated."""
+"""The data for discovery: inputs, and the writers' replacements under ablation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,21 +7,21 @@ from jaxtyping import Array, Float, Int, Num
 
 
 class ContrastBatch(NamedTuple):
-    """Inputs, and what writers write instead when they are ablated.
+    """Inputs, and the writers' replacements under ablation.
 
-    Where what all writers write on all inputs is too much to hold, `written` is `None`, and
-    `source` is one for all rows, or `None`, too. Functions in `discovery.rows` compute both for
-    some rows at a time.
+    If the outputs of all writers on all inputs do not fit into memory, `written` is `None`, and
+    `source` is a single one for all rows or `None` too. Functions in `discovery.rows` then compute
+    both for a chunk of rows at a time.
 
     Attributes:
       clean: token ids.
-      corrupted: token ids of the inputs that patches come from, row by row, if there are any.
-      target: what is right on the clean inputs: labels, or values for a regression.
-      clean_logits: what the unpatched model says on the clean inputs.
+      corrupted: token ids of the inputs that patches come from, row by row, if any.
+      target: the right answers on the clean inputs: labels, or values for a regression.
+      clean_logits: logits of the unpatched model on the clean inputs.
       positions: weight of each position in the loss.
-      written: what every writer writes on the clean inputs.
-      source: what ablation replaces that by, row by row: what it writes on a corrupted input, or a
-        mean, or nothing; see `contrast_batch`.
+      written: outputs of every writer on the clean inputs.
+      source: the replacement under ablation, row by row: the writer's output on a corrupted input,
+        a mean, or zeros; see `contrast_batch`.
       foil: the wrong label that `logit_difference` compares the right one with; by default the
         wrong label with the largest logit.
     """

@@ -1,4 +1,4 @@
-"""Puts together what methods work on."""
+"""Builds the batch that discovery methods run on."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.network import Network, as_network
 
 MOST_HELD = 2**28
-"""A gibibyte of float32, for the clean inputs and again for what patches put in."""
+"""A gibibyte of float32 for the clean outputs, and another for the source of patches."""
 
 DISCOVERY_ABLATIONS: tuple[str, ...] = (*get_args(Ablation), "optimal")
-"""Names of what patches can put in: those of `evaluation.ABLATIONS`, and learnt constants."""
+"""Names of ablations: those of `evaluation.ABLATIONS`, and `optimal` for learnt constants."""
 
 
 def contrast_batch(
@@ -38,31 +38,31 @@ def contrast_batch(
     most_held: int = MOST_HELD,
     foil: Int[Array | np.ndarray, "batch pos"] | None = None,
 ) -> ContrastBatch:
-    """Runs the model on clean and corrupted inputs, and says what ablation puts in.
+    """Runs the model on clean and corrupted inputs, and computes the source of patches.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       clean: token ids.
-      corrupted: token ids of the input from which patches come, row by row, of the same lengths;
-        means are over these.
-        `None` is for ablations that need none: means are over the clean inputs then.
-      target: what is right on the clean input: labels, or values for a regression.
+      corrupted: token ids of the inputs from which patches come, row by row, of the same lengths;
+        means are over these. `None` if the ablation needs none: means are then over the clean
+        inputs.
+      target: the right answers on the clean inputs: labels, or values for a regression.
       positions: weight of each position in the loss.
       ablation: `resample` patches from the corrupted input, `mean` from the mean over inputs and
-        positions that count, `mean_per_position` over inputs whose position counts, `zero` removes,
-        `optimal` takes the constant that costs least.
-      loss: what `optimal` constants are to minimise.
-      most_held: how many numbers that writers write may be kept. Where they would be more, the
-        batch has `written` of no row, and methods compute it when they need it, some rows at a
-        time; what they find is the same.
-      foil: the wrong label to compare the right one with, see `ContrastBatch`.
+        positions that count, `mean_per_position` from the mean over inputs whose position counts,
+        `zero` from zeros, `optimal` from the constant with the lowest loss.
+      loss: the loss that `optimal` constants minimise.
+      most_held: the largest number of writer outputs (as float32 numbers) to keep. If there are
+        more, the batch has no `written`, and methods compute it when they need it, a chunk of rows
+        at a time; the results are the same.
+      foil: the wrong label to compare the right one with; see `ContrastBatch`.
 
     Raises:
-      ValueError: shapes do not fit one another, or what the ablation needs is missing. Outside of
-        `jit`: a token is none of a transformer's vocabulary or a label none of the outputs, at
-        positions that do not count as well; a corrupted input is padded where its clean one is not;
-        no position counts; or what the ablation puts in is NaN.
+      ValueError: shapes do not fit, or an input of the ablation is missing. Outside of `jit` also:
+        a token is not in the vocabulary or a label not among the outputs (even at positions that do
+        not count); a corrupted input is padded where its clean one is not; no position counts; or
+        the source of patches has NaN.
     """
     for name, given in (
         ("corrupted", corrupted),
@@ -114,10 +114,10 @@ def _holding_everything(
     positions: Float[Array, "batch pos"],
     kind: Ablation,
 ) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
-    """The batch, and for which writers the ablation puts in NaN."""
+    """The batch, and the writers for which the source of patches has NaN."""
     logits, written = network.run(params, clean)
-    there = written if corrupted is None else network.run(params, corrupted)[1]
-    source = ablation_source(there, kind, positions)
+    replacing = written if corrupted is None else network.run(params, corrupted)[1]
+    source = ablation_source(replacing, kind, positions)
     batch = ContrastBatch(clean, corrupted, target, logits, positions, written, source)
     return batch, jnp.isnan(source).any((0, 1, 3))
 
@@ -131,14 +131,14 @@ def _holding_inputs(
     positions: Float[Array, "batch pos"],
     kind: Ablation,
 ) -> tuple[ContrastBatch, Bool[Array, " writer"]]:
-    """The same where what writers write is computed when it is needed."""
+    """The same for a batch whose writer outputs are computed when needed."""
     logits = map_rows(lambda rows: network.run(params, clean[rows])[0], params, network, clean)
     batch = ContrastBatch(clean, corrupted, target, logits, positions, None, None)
-    # Sums over the inputs that patches come from: what is written there, at positions that count.
+    # Sums of writer outputs over the inputs that patches come from, at positions that count.
     counted = averaged_positions(kind, positions).astype(jnp.float32)
-    there = clean if corrupted is None else corrupted
+    replacing = clean if corrupted is None else corrupted
     inputs = batch._replace(
-        clean=there, corrupted=None, positions=counted, source=jnp.zeros((1, 1, 1, 1))
+        clean=replacing, corrupted=None, positions=counted, source=jnp.zeros((1, 1, 1, 1))
     )
 
     def total(part: Part) -> tuple[Array, Array]:
@@ -161,5 +161,5 @@ def _check_source(missing: Bool[Array, " writer"], ablation: str, writers: Seque
     if not isinstance(missing, jax.core.Tracer) and missing.any():
         first = writers[int(missing.argmax())]
         raise ValueError(
-            f"{ablation} ablation puts in NaN for {first}: the model or the loss gave it"
+            f"{ablation} ablation gives NaN for {first}: the model or the loss returned NaN"
         )

@@ -20,11 +20,11 @@ def eap(
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
-      How much the loss would rise if the edge were patched, to first order: positive where
+      First-order estimate of how much the loss rises if the edge is patched: positive where
       patching hurts. 0 where there is no edge.
 
     Source: Syed et al. 2023, Attribution Patching Outperforms Automated Circuit Discovery.

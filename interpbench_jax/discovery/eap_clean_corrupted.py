@@ -1,4 +1,4 @@
-"""EAP at both ends: the mean of the gradients on the clean and on the corrupted input."""
+"""EAP with the mean of the gradients on the clean and on the corrupted input."""
 
 import functools
 
@@ -16,17 +16,18 @@ from interpbench_jax.model.network import Network, as_network
 def eap_clean_corrupted(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
-    """EAP with the mean of two gradients: on the clean input, and where the input is replaced.
+    """EAP with the mean of two gradients: on the clean input, and with the input replaced.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
-      As `eap`: positive where patching hurts. Integrated gradients by the trapezoid rule with the
-      two ends only; where the clean output is saturated, the other end is not.
+      Scores as in `eap`: positive where patching hurts. This equals integrated gradients by the
+      trapezoid rule with only the two end points. The corrupted end still has a gradient if the
+      clean output is saturated.
 
     Source: Hanna et al. 2024, Have Faith in Faithfulness, appendix.
     """

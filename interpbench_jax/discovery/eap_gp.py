@@ -1,4 +1,4 @@
-"""EAP along a path that is led by the output, to keep out of regions where it is saturated."""
+"""EAP along a path that follows the output's gradient, to avoid saturated regions."""
 
 import functools
 
@@ -29,26 +29,26 @@ def eap_gp(
 ) -> Float[Array, "writer reader"]:
     """EAP with gradients averaged along a path on which the output approaches the corrupted one.
 
-    The path starts at the clean input and goes, row by row, down the gradient of the squared
-    distance, at positions that count, between the logits and those of the source's input. Every
-    step has the same length, the distance between the two inputs over `steps`; so the path need
-    not end at the other input, but no step is lost where the output does not change. The clean
-    input is in the mean, and the point that the last step leads to is not.
+    The path starts at the clean input. Row by row, it descends the gradient of the squared distance
+    between the logits and those of the source's input, at positions that count. Every step has the
+    same length: the distance between the two inputs divided by `steps`. So the path need not end at
+    the other input, but makes progress even where the output hardly changes. The mean includes the
+    clean input and excludes the point after the last step.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      steps: how many points.
+      steps: number of points.
 
     Returns:
-      As `eap`: positive where patching hurts.
+      Scores as in `eap`: positive where patching hurts.
 
     Raises:
       ValueError: `steps` is smaller than 1.
 
-    Source: Zhang et al. 2025, EAP-GP. The paper's rule for the length of a step is another.
+    Source: Zhang et al. 2025, EAP-GP, which uses a different step length.
     """
     path_shares(steps)
     network, inputs = as_network(network), input_writers(network)
@@ -59,7 +59,7 @@ def eap_gp(
             only_inputs, part.source.at[:, :, inputs].set(value[rows])
         )
 
-    def said(value: Array) -> Array:
+    def logits_at(value: Array) -> Array:
         def run(part: Part, rows: Rows) -> Array:
             return network.run(params, part.clean, with_input(value)(part, rows))[0]
 
@@ -67,11 +67,11 @@ def eap_gp(
 
     clean = run_rows(lambda part, _: part.written[:, :, inputs], params, network, batch)
     other = run_rows(lambda part, _: part.source[:, :, inputs], params, network, batch)
-    goal = said(other)
+    goal = logits_at(other)
     length = _norm(other - clean) / steps
 
     def distance(value: Array) -> Float[Array, ""]:
-        return ((said(value) - goal) ** 2 * batch.positions[:, :, None]).sum() / 2
+        return ((logits_at(value) - goal) ** 2 * batch.positions[:, :, None]).sum() / 2
 
     def add(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         value, total = state

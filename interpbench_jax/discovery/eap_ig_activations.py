@@ -1,4 +1,4 @@
-"""EAP with integrated gradients along what each layer writes."""
+"""EAP with integrated gradients along the output of each layer."""
 
 import functools
 
@@ -22,22 +22,22 @@ def eap_ig_activations(
     *,
     steps: int = 5,
 ) -> Float[Array, "writer reader"]:
-    """EAP with gradients averaged while a writer, and those beside it, go from clean to source.
+    """EAP with gradients averaged along a path from clean to source, one layer at a time.
 
-    Each group of writers (the input, the heads of a layer, an MLP) has a path of its own, which
-    scores that group's own edges; what was written before stays clean. That is the formula of Marks
-    et al. and MIB; the released EAP-IG code adds up the gradients of all edges on every path.
+    Each group of writers (the input, the heads of a layer, an MLP) has its own path, which scores
+    only this group's edges; earlier writers stay clean. This is the formula of Marks et al. and
+    MIB; the released EAP-IG code sums the gradients of all edges on every path.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way; the clean
-        point, the first of all paths, once for all.
+      steps: gradients are computed at shares 0, 1/steps, ..., 1 - 1/steps of the path. The clean
+        point, which all paths share, is computed once.
 
     Returns:
-      As `eap`: positive where patching hurts.
+      Scores as in `eap`: positive where patching hurts.
 
     Raises:
       ValueError: `steps` is smaller than 1.
@@ -49,7 +49,7 @@ def eap_ig_activations(
     graph = as_network(network).graph
     groups = jnp.asarray(graph.writer_groups, float)
     n_writers = groups.shape[1]
-    # The clean point scores all edges; every later one those of its group.
+    # The clean point scores all edges; every later point scores the edges of its group.
     masks = jnp.concatenate(
         [jnp.zeros((1, n_writers)), jnp.einsum("s,gw->gsw", later, groups).reshape(-1, n_writers)]
     )

@@ -1,4 +1,4 @@
-"""EAP with integrated gradients along the input, the EAP-IG of Hanna et al."""
+"""EAP with integrated gradients along the input: EAP-IG of Hanna et al."""
 
 import functools
 
@@ -21,20 +21,20 @@ def eap_ig_inputs(
     *,
     steps: int = 5,
 ) -> Float[Array, "writer reader"]:
-    """EAP with gradients averaged while the input goes from clean to source.
+    """EAP with gradients averaged along a path of inputs from clean to source.
 
-    Of the two ends of the path, the clean one is in the mean and the source is not; the released
-    code starts at the corrupted input and leaves the clean one out.
+    The mean includes the clean end of the path and excludes the source; the released code includes
+    the corrupted input and excludes the clean one.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
+      steps: gradients are computed at shares 0, 1/steps, ..., 1 - 1/steps of the path.
 
     Returns:
-      As `eap`: positive where patching hurts.
+      Scores as in `eap`: positive where patching hurts.
 
     Raises:
       ValueError: `steps` is smaller than 1.

@@ -1,4 +1,4 @@
-"""Integrated gradients along the edge mask, what InterpBench calls EAP-IG."""
+"""Integrated gradients along the edge mask, called EAP-IG in InterpBench."""
 
 import functools
 
@@ -21,19 +21,19 @@ def eap_ig_masks(
     *,
     steps: int = 10,
 ) -> Float[Array, "writer reader"]:
-    """The mask gradient averaged while all edges go from clean to patched together.
+    """The mask gradient, averaged along a path on which all edges go from clean to patched.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      steps: the gradient is taken at masks 0, 1/steps, ..., 1.
+      steps: the gradient is computed at masks 0, 1/steps, ..., 1.
 
     Returns:
-      Each edge's share of the rise of the loss from clean to fully patched, in the limit of many
-      steps. 0 where there is no edge. The original sums the `steps + 1` gradients; this is their
-      mean.
+      Each edge's part of the rise of the loss from clean to fully patched; the parts add up to this
+      rise in the limit of many steps. 0 where there is no edge. The original sums the `steps + 1`
+      gradients; this is their mean.
 
     Raises:
       ValueError: `steps` is smaller than 1.

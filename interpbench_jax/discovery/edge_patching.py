@@ -18,18 +18,18 @@ from interpbench_jax.model.network import Network, as_network
 def edge_patching(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
-    """By how much the loss rises when one edge alone is patched.
+    """How much the loss rises when a single edge is patched.
 
-    Every run starts where the edge's reader reads: nothing before it has changed.
+    Every run starts at the edge's reader, as nothing before it changes.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
-      The rise, exact: positive where patching hurts. 0 where there is no edge.
+      The exact rise: positive where patching hurts. 0 where there is no edge.
 
     Source: Wang et al. 2022, Interpretability in the Wild (path patching); "EActP" in MIB.
     """

@@ -1,4 +1,4 @@
-"""Subnetwork probing on edges: learns which edges to keep."""
+"""Subnetwork probing on edges: learns a mask of edges to keep."""
 
 import functools
 
@@ -36,16 +36,16 @@ def edge_probing(
     learning: Learning = LEARNING,
     key: Array | None = None,
 ) -> Float[Array, "writer reader"]:
-    """Ranks edges by how likely they are kept, mean over weights of the penalty.
+    """Ranks edges by their probability of being kept, averaged over weights of the penalty.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      penalties: weights of the share of edges kept, ascending; all are learnt at once.
+      penalties: weights of the share of edges kept, ascending; all masks are learnt at once.
       learning: steps, rate, rows per step.
-      key: a JAX random key; by default that of seed 0.
+      key: a JAX random key; by default the key of seed 0.
 
     Returns:
       From 0 (never kept) to 1 (kept at every weight).
@@ -73,14 +73,14 @@ def probe_edges(
     key: Array,
     learning: Learning,
 ) -> LearntMasks:
-    """Learns a hard concrete mask of edges per weight of the penalty: loss + weight x share kept.
+    """Learns one hard concrete mask per weight of the penalty: loss + weight x share kept.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in; edges that are not kept are patched.
+      batch: inputs and the source of patches; edges that are not kept are patched.
       loss: `(logits, batch) -> scalar`.
-      penalties: weights.
+      penalties: weights of the penalty.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """

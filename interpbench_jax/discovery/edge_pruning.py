@@ -1,4 +1,4 @@
-"""Edge pruning: learns masks of edges and writers under a constraint on how many are kept."""
+"""Edge pruning: learns masks of edges and writers under a constraint on the number of edges."""
 
 import functools
 
@@ -24,9 +24,9 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
-# Share of steps in which the number of edges to keep falls.
+# Share of the steps during which the target number of edges falls.
 _FALLING = 0.7
-# Multipliers learn more slowly than masks by this factor, else they drown what the loss says.
+# Learning rate of the multipliers relative to masks; a larger one would dominate the loss.
 _PACE = 0.1
 
 
@@ -40,16 +40,16 @@ def edge_pruning(
     learning: Learning = LEARNING,
     key: Array | None = None,
 ) -> Float[Array, "writer reader"]:
-    """Ranks edges by how likely they are kept, mean over shares of edges to be kept.
+    """Ranks edges by their probability of being kept, averaged over target shares of edges.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
-      shares: of edges to keep, ascending; all are learnt at once.
+      shares: target shares of edges to keep, ascending; all masks are learnt at once.
       learning: steps, rate, rows per step.
-      key: a JAX random key; by default that of seed 0.
+      key: a JAX random key; by default the key of seed 0.
 
     Returns:
       From 0 (never kept) to 1 (kept at every share).
@@ -78,20 +78,20 @@ def prune_edges(
     key: Array,
     learning: Learning,
 ) -> LearntMasks:
-    """Learns hard concrete masks of edges and of writers, per share to be kept.
+    """Learns hard concrete masks of edges and of writers, for each target share.
 
-    An edge is kept if both its own mask and its writer's say so. With l the loss, in units of what
-    it rises by when all edges are patched, s the expected number of edges kept and t the number
-    asked for, l + a (s - t) + b (s - t)^2 is minimised over masks and maximised over a and b. t
-    falls from all edges to what was asked for, and stays there for the last 30 % of steps: asked
-    for at once, it would drive edges out before the loss can tell which of them matter.
+    An edge is kept if both its own mask and its writer's mask are 1. Let l be the loss, in units of
+    its rise when all edges are patched, s the expected number of edges kept, and t the target. Then
+    l + a (s - t) + b (s - t)^2 is minimised over masks and maximised over a and b. t falls from all
+    edges to the target and stays there for the last 30 % of the steps; a constant t would remove
+    edges before the loss shows which of them matter.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in; edges that are not kept are patched.
+      batch: inputs and the source of patches; edges that are not kept are patched.
       loss: `(logits, batch) -> scalar`.
-      shares: of edges to keep.
+      shares: target shares of edges to keep.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """

@@ -1,4 +1,4 @@
-"""The hard concrete distribution: masks that are exactly 0 or 1 often and have a gradient."""
+"""The hard concrete distribution: masks that are often exactly 0 or 1 but have a gradient."""
 
 import math
 
@@ -8,19 +8,19 @@ from jaxtyping import Array, Float
 
 _STRETCH = (-0.1, 1.1)
 _TEMPERATURE = 2 / 3
-# Away from 0 and 1, where the logit of a uniform number is infinite.
+# Distance from 0 and 1, where the logit of a uniform number is infinite.
 _EDGE = 1e-6
 
 INITIAL_LOGIT = math.log(0.9 / 0.1)
-"""Where masks start to be learnt: kept with probability 0.9 before stretching."""
+"""Initial logits of learnt masks: kept with probability 0.9 before stretching."""
 
 
 def sample_hard_concrete(key: Array, logits: Float[Array, "*mask"]) -> Float[Array, "*mask"]:
-    """Draws a mask: a stretched binary concrete number, cut off at 0 and 1.
+    """Draws a mask: a stretched binary concrete number, clipped to 0 and 1.
 
     Args:
       key: a JAX random key.
-      logits: of being kept.
+      logits: logits of the probability of being kept.
 
     Source: Louizos et al. 2018, Learning Sparse Neural Networks through L0 Regularization.
     """
@@ -29,7 +29,7 @@ def sample_hard_concrete(key: Array, logits: Float[Array, "*mask"]) -> Float[Arr
 
 
 def keep_probability(logits: Float[Array, "*mask"]) -> Float[Array, "*mask"]:
-    """The chance that an entry of the mask is not 0: its expected L0 norm."""
+    """The probability that an entry of the mask is not 0: its expected L0 norm."""
     low, high = _STRETCH
     return jax.nn.sigmoid(logits - _TEMPERATURE * math.log(-low / high))
 

@@ -1,4 +1,4 @@
-"""Information flow routes: how much of what a reader sees comes from each writer."""
+"""Information flow routes: the share of each writer in what a reader sees."""
 
 import functools
 
@@ -20,20 +20,21 @@ def information_flow_routes(
 ) -> Float[Array, "writer reader"]:
     """A writer's share in what readers see, by closeness in the L1 norm.
 
-    With y the sum of all that was written before a reader and z one writer's part, closeness is
-    max(|y| - |y - z|, 0); shares are closeness over its sum, mean over inputs and all their
-    positions up to the last that the loss counts. Neither the loss nor the ablation has a say.
-    Readers at one place see the same, so q, k and v of a layer's heads have one score. Output
-    biases of attention belong to no writer and are left out.
+    Let y be the sum of everything written before a reader, and z one writer's part. Closeness is
+    max(|y| - |y - z|, 0); a share is closeness divided by its sum over writers. Shares are averaged
+    over inputs and all their positions up to the last one that the loss counts. Neither the loss
+    nor the ablation has an effect. Readers with the same earlier writers see the same, so q, k and
+    v of a layer's heads have equal scores. Output biases of attention belong to no writer and are
+    ignored.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       batch: inputs, and which positions count.
-      loss: of no effect.
+      loss: unused.
 
     Returns:
-      Shares from 0 to 1; into every reader they add up to 1, or to 0 where nothing is close.
+      Shares from 0 to 1; for every reader they add up to 1, or to 0 if no writer is close.
 
     Source: Ferrando and Voita 2024, Information Flow Routes; on edges as in MIB.
     """

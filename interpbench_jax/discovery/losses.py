@@ -19,14 +19,14 @@ def kl_to_clean(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
 
 
 def cross_entropy(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
-    """Cross entropy to the labels, in nats."""
+    """Cross entropy with the labels, in nats."""
     labels = _labels(logits, batch, "cross_entropy")
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return _mean(losses, batch)
 
 
 def logit_difference(logits: Logits, batch: ContrastBatch) -> Float[Array, ""]:
-    """The logit of the foil, or the largest of a wrong label, minus that of the right one."""
+    """The logit of the foil (by default the largest wrong one) minus that of the right label."""
     labels = _labels(logits, batch, "logit_difference")
     right = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     if batch.foil is None:
@@ -64,7 +64,7 @@ _FOR_VALUES: dict[str, Loss] = {
 
 
 def named_loss(name: str, categorical: bool) -> Loss:
-    """The loss of a name, as the command line has them.
+    """Looks up a loss by its name on the command line.
 
     Args:
       name: `kl`, `cross_entropy` or `logit_difference` for labels, `mse_to_clean`, `mse` or `mae`
@@ -72,7 +72,7 @@ def named_loss(name: str, categorical: bool) -> Loss:
       categorical: whether the task has labels rather than values.
 
     Raises:
-      ValueError: there is none of that name for such a task.
+      ValueError: there is no loss of that name for such a task.
     """
     fitting = _FOR_LABELS if categorical else _FOR_VALUES
     if name not in fitting:
@@ -82,12 +82,12 @@ def named_loss(name: str, categorical: bool) -> Loss:
 
 
 def loss_to_target(categorical: bool) -> Loss:
-    """The loss against the right answer that fits the task; used by gradient methods."""
+    """The loss against the right answer: cross entropy, or absolute error for values."""
     return cross_entropy if categorical else absolute_error
 
 
 def loss_to_clean(categorical: bool) -> Loss:
-    """The loss against the unpatched model that fits the task; used by ACDC."""
+    """The loss against the unpatched model: KL divergence, or squared error for values."""
     return kl_to_clean if categorical else squared_error_to_clean
 
 

@@ -1,4 +1,4 @@
-"""What methods share that learn which edges to keep: one loop, several settings at once."""
+"""The training loop of methods that learn masks, for several settings at once."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from interpbench_jax.discovery.rows import take_rows
 
 
 class Learning(NamedTuple):
-    """How masks are learnt.
+    """Settings of mask learning.
 
     Attributes:
-      steps: of Adam.
-      learning_rate: of Adam.
+      steps: number of steps of Adam.
+      learning_rate: learning rate of Adam.
       batch_size: rows drawn for each step.
     """
 
@@ -27,16 +27,16 @@ class Learning(NamedTuple):
 
 
 LEARNING = Learning()
-"""What methods take by default."""
+"""Default settings."""
 
 
 class LearntMasks(NamedTuple):
-    """What came out, per setting (a weight of the penalty, or a size aimed at).
+    """Learnt masks per setting (a weight of the penalty, or a target size).
 
     Attributes:
-      kept: how likely each edge or writer is kept, `[setting, writer, reader]` or `[setting,
+      kept: probability that each edge or writer is kept, `[setting, writer, reader]` or `[setting,
         writer]`.
-      losses: of the masked model at each step, penalty not included.
+      losses: loss of the masked model at each step, without the penalty.
       sizes: expected share kept at each step.
     """
 
@@ -60,15 +60,15 @@ def learn_masks(
     Args:
       objective: `(mask parameters, key, rows, setting) -> (objective, (loss, size))`.
       start: parameters to start from, the same for all settings.
-      settings: one number each, for all steps or per step.
+      settings: one number per setting, for all steps or for each step.
       batch: inputs to draw rows from.
-      key: a JAX random key. All settings draw the same numbers, so that what they learn differs by
-        the setting alone, and is what each would learn without the others.
+      key: a JAX random key. All settings draw the same random numbers, so the results differ only
+        by the setting, and do not depend on the other settings.
       learning: steps, rate, rows.
-      ascend: changes gradients, as for parameters that are to be maximised.
+      ascend: changes gradients, for example of parameters that are maximised.
 
     Returns:
-      The parameters per setting, and per step the loss and the share kept.
+      The parameters per setting, and for each step the loss and the share kept.
 
     Raises:
       ValueError: a number of `learning` is not positive.
@@ -88,16 +88,16 @@ def learn_masks(
                 rows = take_rows(batch, chosen)
             else:
                 rows = batch
-            gradient, said = jax.grad(objective, has_aux=True)(masks, for_mask, rows, now)
+            gradient, loss_and_size = jax.grad(objective, has_aux=True)(masks, for_mask, rows, now)
             update, adam = optimizer.update(ascend(gradient), adam)
-            return (optax.apply_updates(masks, update), adam), said
+            return (optax.apply_updates(masks, update), adam), loss_and_size
 
         over = jax.random.split(key, learning.steps), jnp.broadcast_to(setting, learning.steps)
         (masks, _), (losses, sizes) = jax.lax.scan(step, (start, optimizer.init(start)), over)
         return masks, losses, sizes
 
     settings = settings.reshape(len(settings), -1)
-    if jax.default_backend() == "cpu":  # where one after the other is fastest
+    if jax.default_backend() == "cpu":  # a loop is fastest there
         return jax.lax.map(learn, settings)
     return jax.vmap(learn)(settings)
 
@@ -106,7 +106,7 @@ def ascending(name: str, values: tuple[float, ...]) -> Float[Array, " setting"]:
     """Settings of a sweep as an array.
 
     Raises:
-      ValueError: they are none, or not positive, distinct and ascending.
+      ValueError: there are none, or they are not positive, distinct and ascending.
     """
     if not values or list(values) != sorted(set(values)) or values[0] <= 0:
         raise ValueError(f"{name} must be positive, ascending and distinct, got {values}")

@@ -1,4 +1,4 @@
-"""Node attribution patching: every writer's effect to first order."""
+"""Node attribution patching: every writer's effect to first order, from one gradient."""
 
 import functools
 
@@ -17,16 +17,16 @@ def nap(
 ) -> Float[Array, " writer"]:
     """Gradient of the loss with respect to the mask of writers, at the unpatched model.
 
-    A reader sees the sum of what was written, so this is the sum of `eap` over a writer's edges.
+    A reader sees the sum of all writers, so this is the sum of `eap` over a writer's edges.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
-      How much the loss would rise if the writer were patched, to first order: positive where
+      First-order estimate of how much the loss rises if the writer is patched: positive where
       patching hurts.
 
     Source: Nanda 2023, Attribution Patching; "NAP" in MIB (Mueller et al. 2025).

@@ -20,17 +20,17 @@ def nap_ig(
     *,
     steps: int = 5,
 ) -> Float[Array, " writer"]:
-    """`nap` with gradients averaged while the input goes from clean to source.
+    """`nap` with gradients averaged along a path of inputs from clean to source.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      steps: gradients are taken at shares 0, 1/steps, ..., 1 - 1/steps of the way.
+      steps: gradients are computed at shares 0, 1/steps, ..., 1 - 1/steps of the path.
 
     Returns:
-      As `nap`: positive where patching hurts.
+      Scores as in `nap`: positive where patching hurts.
 
     Raises:
       ValueError: `steps` is smaller than 1.

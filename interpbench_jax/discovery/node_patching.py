@@ -18,16 +18,16 @@ from interpbench_jax.model.network import Network, as_network
 def node_patching(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, " writer"]:
-    """By how much the loss rises when one writer alone is patched, for all its readers.
+    """How much the loss rises when a single writer is patched, for all its readers.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
-      The rise, exact: positive where patching hurts.
+      The exact rise: positive where patching hurts.
 
     Source: Vig et al. 2020, Causal Mediation Analysis; Meng et al. 2022.
     """

@@ -1,4 +1,4 @@
-"""Subnetwork probing on nodes: learns which heads and MLPs to keep."""
+"""Subnetwork probing on nodes: learns a mask of heads and MLPs to keep."""
 
 import functools
 
@@ -35,16 +35,16 @@ def node_probing(
     learning: Learning = LEARNING,
     key: Array | None = None,
 ) -> Float[Array, " writer"]:
-    """Ranks writers by how likely they are kept, mean over weights of the penalty.
+    """Ranks writers by their probability of being kept, averaged over weights of the penalty.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      penalties: weights of the share of writers kept, ascending; all are learnt at once.
+      penalties: weights of the share of writers kept, ascending; all masks are learnt at once.
       learning: steps, rate, rows per step.
-      key: a JAX random key; by default that of seed 0.
+      key: a JAX random key; by default the key of seed 0.
 
     Returns:
       From 0 (never kept) to 1 (kept at every weight).
@@ -71,14 +71,14 @@ def probe_nodes(
     key: Array,
     learning: Learning,
 ) -> LearntMasks:
-    """Learns a hard concrete mask of writers per weight: loss + weight x share kept.
+    """Learns one hard concrete mask per weight of the penalty: loss + weight x share kept.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in; writers that are not kept are patched.
+      batch: inputs and the source of patches; writers that are not kept are patched.
       loss: `(logits, batch) -> scalar`.
-      penalties: weights.
+      penalties: weights of the penalty.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """

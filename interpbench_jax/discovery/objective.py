@@ -31,7 +31,7 @@ def edge_masked_loss(
 def node_masked_loss(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> NodeLoss:
-    """The loss as a function of a mask of writers, seen by all readers alike."""
+    """The loss as a function of a mask of writers, which applies to all readers."""
     network = as_network(network)
 
     def masked(mask: Float[Array, " writer"]) -> Float[Array, ""]:
@@ -52,10 +52,10 @@ def loss_from(
     *,
     only_there: bool = False,
 ) -> EdgeLoss:
-    """As `edge_masked_loss`, for masks that are zero at all readers before a stage.
+    """`edge_masked_loss` for masks that are zero at all readers before a stage.
 
-    What comes before the stage is not run again. `stage` is static; see `Network.stages`.
-    `only_there` says that masks are zero at readers of later stages as well.
+    Nothing before the stage is run again. `stage` is static; see `Graph.stages`. Set `only_there`
+    if masks are also zero at all readers of later stages.
     """
     network = as_network(network)
 

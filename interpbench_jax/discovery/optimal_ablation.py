@@ -1,4 +1,4 @@
-"""Optimal ablation: a writer is replaced by the constant with which the model does best."""
+"""Optimal ablation: a writer is replaced by the constant with the lowest loss."""
 
 import functools
 
@@ -23,32 +23,32 @@ def optimal_source(
     steps: int = 100,
     learning_rate: float = 0.1,
 ) -> Float[Array, "#batch #pos writer d_model"]:
-    """Learns, for every writer ablated alone, the vector that minimises the loss.
+    """Learns, for each writer ablated alone, the vector that minimises the loss.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs; its source, row by row or one for all rows, is where learning starts.
+      batch: inputs; learning starts from the batch's source.
       loss: `(logits, batch) -> scalar`.
-      steps: of Adam.
-      learning_rate: of Adam, in units of the root mean square of what a writer writes where
-        positions count.
+      steps: number of steps of Adam.
+      learning_rate: learning rate of Adam, in units of the root mean square of a writer's output at
+        positions that count.
 
     Returns:
-      One vector per writer, the same for all inputs and positions, as a source for patches; NaN
-      if any loss on the way was.
+      One vector per writer, the same for all inputs and positions, as a source of patches; NaN if
+      any loss during learning is NaN.
 
     Source: Li and Janson 2024, Optimal ablation for interpretability.
     """
     network = as_network(network)
     if batch.source is None:
-        raise ValueError("optimal constants are learnt from a source to start at, got none")
+        raise ValueError("learning optimal constants needs a source to start from, got none")
     start, (n_writers, width) = batch.source, batch.source.shape[2:]
 
     def squares(part: Part) -> Float[Array, " writer"]:
         return (part.written**2 * part.positions[:, :, None, None]).sum((0, 1, 3))
 
-    # Writers differ in scale by orders of magnitude; one rate must fit them all.
+    # Writers differ in scale by orders of magnitude, but share one learning rate.
     counted = (batch.positions != 0).astype(jnp.float32)
     total = sum_over_rows(squares, params, network, batch._replace(positions=counted))
     scale = jnp.sqrt(total / (counted.sum() * width)) + 1e-6

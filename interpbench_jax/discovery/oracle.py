@@ -1,4 +1,4 @@
-"""The best one can do: the truth, as scores."""
+"""The best possible method: the truth, as scores."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +17,14 @@ def oracle(
     *,
     truth: Bool[Array | np.ndarray, "writer reader"] | None = None,
 ) -> Float[Array, "writer reader"]:
-    """1 at the true circuit's edges, 0 elsewhere: shows where a measure has its upper end.
+    """1 at the true circuit's edges, 0 elsewhere: shows the best value of each measure.
 
     Args:
-      params: of no effect.
-      network: the shape of the model, or another network.
-      batch: of no effect.
-      loss: of no effect.
-      truth: which edges are in the circuit.
+      params: unused.
+      network: a transformer's shape, or another network.
+      batch: unused.
+      loss: unused.
+      truth: mask of the circuit's edges.
 
     Raises:
       ValueError: the truth is not given, or does not fit the model.

@@ -1,4 +1,4 @@
-"""Over which positions scores are averaged that look at activations and at no loss."""
+"""The positions over which methods without a loss average."""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ from interpbench_jax.model.network import Network, TransformerNetwork, as_networ
 def position_shares(
     network: TransformerConfig | Network, batch: ContrastBatch
 ) -> Float[Array, "batch pos"]:
-    """The weight of each position in a mean over all that can have a say in the loss.
+    """Equal weights of all positions that can affect the loss.
 
-    These are all up to the last one of the row that the loss counts, alike: what is counted there
-    may have been moved from any of them, from BOS as well. Padding is not among them, neither the
-    tail of a row nor, in a transformer that has one, the padding token.
+    These are all positions up to the last one of the row that the loss counts, including BOS:
+    information at that position may come from any of them. Padding has no weight: the end of a row,
+    and the padding token of transformers that have one.
 
     Args:
-      network: the shape of the model, or another network.
+      network: a transformer's shape, or another network.
       batch: inputs, and which positions count.
     """
     counted = jnp.asarray(batch.positions != 0, jnp.float32)

@@ -1,4 +1,4 @@
-"""A baseline: scores that know nothing."""
+"""A baseline: random scores."""
 
 import functools
 
@@ -19,14 +19,14 @@ def random_scores(
     *,
     key: Array | None = None,
 ) -> Float[Array, "writer reader"]:
-    """Uniform numbers; expect an AUROC of one half.
+    """Uniform random numbers; the expected AUROC is 1/2.
 
     Args:
-      params: of no effect.
-      network: the shape of the model, or another network.
-      batch: of no effect.
-      loss: of no effect.
-      key: a JAX random key; by default that of seed 0.
+      params: unused.
+      network: a transformer's shape, or another network.
+      batch: unused.
+      loss: unused.
+      key: a JAX random key; by default the key of seed 0.
     """
     del params, batch, loss
     valid = as_network(network).graph.valid

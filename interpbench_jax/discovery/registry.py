@@ -1,4 +1,4 @@
-"""The table of methods; a new one is a new file and a line here."""
+"""The table of methods; to add one, add a file and a line here."""
 
 import inspect
 from collections.abc import Callable
@@ -33,8 +33,8 @@ from interpbench_jax.discovery.uniform_gradient_sampling import uniform_gradient
 from interpbench_jax.discovery.weight_magnitude import weight_magnitude
 
 Method = Callable[..., Float[Array, "writer reader"] | Float[Array, " writer"]]
-"""`method(params, network, batch, loss, **knobs) -> scores`: the larger the absolute value, the
-more an edge (or a writer, for methods of nodes) matters."""
+"""`method(params, network, batch, loss, **knobs) -> scores`: edges (or writers, for node methods)
+are ranked by absolute score."""
 
 METHODS: dict[str, Method] = {
     "eap": eap,
@@ -62,22 +62,22 @@ METHODS: dict[str, Method] = {
 """All methods by name."""
 
 Selection = Literal["top_n", "greedy"]
-"""How a circuit is read off scores: the edges with the best scores, or a search from the logits
-that takes the best edge into anything already reached. See `scoring/README.md`."""
+"""How scores become a circuit: the edges with the best scores, or a search from the logits that
+adds the best edge into a node already reached. See `scoring/README.md`."""
 
 NODE_METHODS = frozenset({"nap", "nap_ig", "node_patching", "node_probing"})
-"""Those that score writers; all others score edges."""
+"""Methods that score writers; all others score edges."""
 
-# Methods whose loss compares with the unpatched model in the paper that brought them; those of all
-# others compare with what is right, as in the original InterpBench.
+# Methods whose papers use a loss against the unpatched model; all others use a loss against the
+# right answer, as in the original InterpBench.
 _TO_CLEAN = frozenset({"acdc", "edge_pruning", "uniform_gradient_sampling"})
 
 
 def usual_loss(method: str, categorical: bool) -> Loss:
-    """The loss a method is used with where nothing else is said.
+    """The default loss of a method.
 
     Args:
-      method: a name in `METHODS`; one of a user's own gets the loss against the target.
+      method: a name in `METHODS`; other methods get the loss against the target.
       categorical: whether the task has labels rather than values.
     """
     if method in _TO_CLEAN:
@@ -85,8 +85,9 @@ def usual_loss(method: str, categorical: bool) -> Loss:
     return losses.loss_to_target(categorical)
 
 
-# Methods whose papers search from the logits; those of all others rank edges over the whole model.
-# Information flow routes must: scores into every reader add up to 1, whatever the reader matters.
+# Methods whose papers search from the logits; all others rank edges over the whole model.
+# Information flow routes need the search: their scores add up to 1 for every reader, even for
+# readers that do not matter.
 _GREEDY = frozenset({"eap_clean_corrupted", "eap_ig_inputs", "information_flow_routes"})
 
 
@@ -97,16 +98,16 @@ def usual_selection(method: str) -> Selection:
     (`information_flow_routes`) search from the logits; all others take the best edges.
 
     Args:
-      method: a name in `METHODS`; one of a user's own gets `top_n`.
+      method: a name in `METHODS`; other methods get `top_n`.
     """
     return "greedy" if method in _GREEDY else "top_n"
 
 
 def get_method(name: str) -> Method:
-    """Looks a method up.
+    """Looks up a method by its name.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: there is no method of that name.
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
@@ -116,7 +117,7 @@ def get_method(name: str) -> Method:
 def knobs(
     method: Method, *, key: Array | None = None, truth: Array | np.ndarray | None = None
 ) -> dict[str, Array]:
-    """Those of the arguments that a method takes, to be handed to it."""
-    asked = inspect.signature(method).parameters
+    """Selects the arguments that a method takes."""
+    taken = inspect.signature(method).parameters
     given = {"key": key, "truth": None if truth is None else jnp.asarray(truth)}
-    return {name: value for name, value in given.items() if name in asked and value is not None}
+    return {name: value for name, value in given.items() if name in taken and value is not None}

@@ -1,7 +1,7 @@
-"""Runs of a batch some rows at a time, where what its writers write is too much to hold.
+"""Runs of a batch in chunks of rows, if the writers' outputs do not fit into memory.
 
-Such a batch has no `written`. What a function of it needs of some rows is computed for these rows,
-and computed anew for their gradient; in a batch that holds everything, all rows are run at once.
+Such a batch has no `written`: outputs are computed for a chunk of rows when they are needed, and
+again for the gradient. A batch that holds all outputs is run at once.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from interpbench_jax.discovery.batch import ContrastBatch
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 
-# Numbers that a chunk of rows may take at once: a gibibyte of float32, or, on a CPU, about what
-# its caches hold, but never fewer columns (rows times positions) than a matrix product is fast for.
+# The most numbers of a chunk of rows: a gibibyte of float32, or on a CPU about the size of its
+# caches, but never fewer columns (rows times positions) than matrix products need to be fast.
 _BUDGET, _CPU_BUDGET = 2**28, 5_000_000
 _FEWEST_COLUMNS = 128
 
 Rows = Int[Array, " row"] | slice
-"""Which rows a part of a batch consists of; `ALL` where it is the whole."""
+"""The rows of a part of a batch; `ALL` for the whole batch."""
 ALL = slice(None)
 
 
 class Part(NamedTuple):
-    """Some rows of a batch with all that is computed from them; fields as in `ContrastBatch`."""
+    """Some rows of a batch with everything computed from them; fields as in `ContrastBatch`."""
 
     clean: Int[Array, "row pos"]
     positions: Float[Array, "row pos"]
@@ -40,13 +40,13 @@ _Sum = TypeVar("_Sum", bound=PyTree)
 def written_shape(
     params: Params, network: TransformerConfig | Network, clean: Int[Array, "batch pos"]
 ) -> tuple[int, ...]:
-    """Rows, positions, writers and width of what writers write; nothing is run."""
+    """Rows, positions, writers and width of the writers' outputs; runs nothing."""
     _, written = jax.eval_shape(as_network(network).run, params, clean)
     return written.shape
 
 
 def take_rows(batch: ContrastBatch, rows: Rows) -> ContrastBatch:
-    """Some rows of a batch; a source that is one for all rows stays."""
+    """Some rows of a batch; a single source for all rows is kept."""
     source = batch.source
     if source is not None and len(source) == len(batch.clean):
         source = source[rows]
@@ -57,14 +57,14 @@ def take_rows(batch: ContrastBatch, rows: Rows) -> ContrastBatch:
 def part_of(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, rows: Rows = ALL
 ) -> Part:
-    """Some rows of a batch, with what their writers write, whether the batch holds it or not."""
+    """Some rows of a batch with their writers' outputs, which are computed if necessary."""
     network, some = as_network(network), batch if rows is ALL else take_rows(batch, rows)
     written, source = some.written, some.source
     if written is None:
         _, written = network.run(params, some.clean)
     if source is None:
         if some.corrupted is None:
-            raise ValueError("the batch has neither a source nor inputs that one could come from")
+            raise ValueError("the batch has neither a source nor corrupted inputs for one")
         _, source = network.run(params, some.corrupted)
     return Part(some.clean, some.positions, written, jnp.broadcast_to(source, written.shape))
 
@@ -72,11 +72,11 @@ def part_of(
 def row_chunks(
     params: Params, network: TransformerConfig | Network, clean: Int[Array, "batch pos"]
 ) -> tuple[Int[Array, "chunk row"], Int[Array, "chunk row"]]:
-    """Which rows run together, as many as the budget allows in a run with its gradient.
+    """Chunks of rows, as large as the budget allows for a run with its gradient.
 
     Returns:
-      The rows of each chunk; the last chunk is filled up with copies of the last row. And the same
-      without that, where the copies are beyond the last row, so that they can be left out.
+      The rows of each chunk, where the last chunk is padded with copies of the last row. And the
+      same with out-of-range indices in place of the copies, so that these can be ignored.
     """
     n_rows, n_pos, n_writers, width = written_shape(params, network, clean)
     n_readers = as_network(network).graph.valid.shape[1]
@@ -94,7 +94,7 @@ def map_rows(
     network: TransformerConfig | Network,
     clean: Int[Array, "batch pos"],
 ) -> Array:
-    """Values of all rows, from a function that computes those of some."""
+    """The values of all rows, from a function that computes the values of some."""
     chunks, _ = row_chunks(params, network, clean)
     parts = jax.lax.map(jax.checkpoint(function), chunks)
     return parts.reshape(-1, *parts.shape[2:])[: len(clean)]
@@ -106,13 +106,13 @@ def run_rows(
     network: TransformerConfig | Network,
     batch: ContrastBatch,
 ) -> Array:
-    """What a run gives for all rows, such as logits.
+    """The results of a run for all rows, such as logits.
 
     Args:
-      run: what it gives for some rows.
+      run: computes the results for some rows.
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
     """
     if batch.written is not None:
         return run(part_of(params, network, batch), ALL)
@@ -130,13 +130,13 @@ def sum_over_rows(
     network: TransformerConfig | Network,
     batch: ContrastBatch,
 ) -> _Sum:
-    """The sum of what a function finds in the parts of a batch.
+    """The sum of a function over the parts of a batch.
 
     Args:
-      of_part: sums over the rows of a part, each position times its weight in `positions`.
+      of_part: sums over the rows of a part, with each position weighted by `positions`.
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs, what patches put in, and weights.
+      batch: inputs, the source of patches, and weights of positions.
     """
     if batch.written is not None:
         return of_part(part_of(params, network, batch))

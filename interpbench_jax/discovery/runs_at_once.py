@@ -1,17 +1,17 @@
-"""How many patched runs of a batch are done side by side."""
+"""The number of patched runs of a batch that run in parallel."""
 
 import jax
 
 from interpbench_jax.discovery.batch import ContrastBatch
 
-# Numbers that runs side by side may hold, about; a gibibyte of float32.
+# Approximate limit of numbers held by parallel runs: a gibibyte of float32.
 _BUDGET = 2**28
 
 
 def runs_at_once(batch: ContrastBatch) -> int:
-    """One after the other on a CPU, where that is fastest; elsewhere as memory allows.
+    """1 on a CPU, where a loop is fastest; otherwise as many as memory allows.
 
-    A run holds what writers write, the weights of attention (of one head a writer, at most), and
+    A run holds the writers' outputs, the weights of attention (at most one head per writer), and
     the logits.
     """
     if jax.default_backend() == "cpu" or batch.written is None:

@@ -1,7 +1,7 @@
-"""A baseline: how often edges of such a kind are in a circuit, whatever the model does.
+"""A baseline: how often edges of a kind are in a circuit, independent of the model.
 
-The shares are those in the true circuits of all built-in cases; `python -m
-interpbench_jax.discovery.structural_prior` counts them anew.
+The shares are from the true circuits of all built-in cases; `python -m
+interpbench_jax.discovery.structural_prior` recomputes them.
 """
 
 import functools
@@ -26,24 +26,24 @@ _SHARES = Path(__file__).with_suffix(".json")
 def structural_prior(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[Array, "writer reader"]:
-    """Share of edges of the same kinds and layers that are in the circuits of the built-in cases.
+    """Share of edges of the same kind and layers that are in the circuits of the built-in cases.
 
-    What a method finds beyond this, it has found by looking at the model. The case at hand is one
-    of those counted.
+    A method that learns something from the model should be better than this. The shares include the
+    case that is scored.
 
     Args:
-      params: of no effect.
-      network: the shape; for transformers only.
-      batch: of no effect.
-      loss: of no effect.
+      params: unused.
+      network: a transformer's shape.
+      batch: unused.
+      loss: unused.
 
     Raises:
-      ValueError: the model is no transformer of this package.
+      ValueError: the model is not a transformer of this package.
     """
     del params, batch, loss
     graph, shares = as_network(network).graph, json.loads(_SHARES.read_text())
     if not isinstance(graph, TransformerGraph):
-        raise ValueError(f"structural_prior knows transformers only, got {type(network).__name__}")
+        raise ValueError(f"structural_prior needs a transformer, got {type(network).__name__}")
     scores = np.zeros(graph.valid.shape, np.float32)
     for writer, reader in graph.edges.tolist():
         scores[writer, reader] = shares.get(_kind(graph, writer, reader), 0.0)
@@ -55,7 +55,7 @@ def _kind(graph: Graph, writer: int, reader: int) -> str:
 
 
 def _place(name: str) -> str:
-    """`a1.h2<q>` -> `a later <q>`: what it is, and whether its layer is the first."""
+    """`a1.h2<q>` -> `a later <q>`: the kind of node, and whether its layer is the first."""
     if name in ("input", "logits"):
         return name
     layer = name[1:].split(".")[0]
@@ -68,7 +68,7 @@ def _rebuild() -> None:
     from interpbench_jax.cases import case_names
     from interpbench_jax.compiler import compile_case
 
-    there: Counter[str] = Counter()
+    in_circuit: Counter[str] = Counter()
     possible: Counter[str] = Counter()
     for name in case_names():
         circuit = align(compile_case(name)).circuit
@@ -76,8 +76,8 @@ def _rebuild() -> None:
         for writer, reader in graph.edges.tolist():
             kind = _kind(graph, writer, reader)
             possible[kind] += 1
-            there[kind] += int(mask[writer, reader])
-    shares = {kind: round(there[kind] / n, 5) for kind, n in sorted(possible.items())}
+            in_circuit[kind] += int(mask[writer, reader])
+    shares = {kind: round(in_circuit[kind] / n, 5) for kind, n in sorted(possible.items())}
     _SHARES.write_text(json.dumps(shares, indent=1) + "\n")
 
 

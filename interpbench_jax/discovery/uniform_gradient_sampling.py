@@ -1,4 +1,4 @@
-"""Uniform gradient sampling: learns how likely edges are kept, by gradients at half-kept edges."""
+"""Uniform gradient sampling: learns edges' probabilities from gradients at partly kept edges."""
 
 import functools
 
@@ -31,16 +31,16 @@ def uniform_gradient_sampling(
     learning: Learning = LEARNING,
     key: Array | None = None,
 ) -> Float[Array, "writer reader"]:
-    """Ranks edges by their probability of being kept, mean over weights of the penalty.
+    """Ranks edges by their probability of being kept, averaged over weights of the penalty.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in; the paper learns optimal constants.
+      batch: inputs and the source of patches; the paper learns optimal constants.
       loss: `(logits, batch) -> scalar`; KL to the clean output in the paper.
-      penalties: weights of the share of edges kept, ascending; all are learnt at once.
+      penalties: weights of the share of edges kept, ascending; all masks are learnt at once.
       learning: steps, rate, rows per step.
-      key: a JAX random key; by default that of seed 0.
+      key: a JAX random key; by default the key of seed 0.
 
     Returns:
       From 0 (never kept) to 1 (kept at every weight).
@@ -67,17 +67,17 @@ def sample_gradients(
     key: Array,
     learning: Learning,
 ) -> LearntMasks:
-    """Learns the probability p of each edge per weight of the penalty: loss + weight x mean p.
+    """Learns each edge's probability p for each weight of the penalty: loss + weight x mean p.
 
-    An edge is kept in part, uniformly between 0 and 1, in a share p (1 - p) of draws, else fully or
-    not at all, so that it is kept by p on average. Only the former give p a gradient.
+    With probability p (1 - p), an edge is kept in part, uniformly between 0 and 1; otherwise fully
+    or not at all, such that its mean is p. Only the draws in part give p a gradient.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs and what patches put in.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      penalties: weights.
+      penalties: weights of the penalty.
       key: a JAX random key.
       learning: steps, rate, rows per step.
     """

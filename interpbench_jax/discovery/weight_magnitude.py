@@ -1,4 +1,4 @@
-"""A baseline: edges matter as much as the product of the weights at their ends."""
+"""A baseline: edges are scored by the product of the weights at their ends."""
 
 import functools
 
@@ -17,18 +17,18 @@ def weight_magnitude(
 ) -> Float[Array, "writer reader"]:
     """Frobenius norm of a writer's output map times a reader's input map.
 
-    The input's map has a row per token and one per position. A gated MLP reads by both of its maps,
-    and heads that share keys or values each read by the shared map. Left out are all biases, and
-    norms with their scales.
+    The input's output map has a row per token and a row per position. A gated MLP reads through
+    both of its maps; heads that share keys or values read through the shared map. Biases, and norms
+    with their scales, are ignored.
 
     Args:
       params: weights.
-      network: their shape; for transformers and decoders only.
-      batch: of no effect.
-      loss: of no effect.
+      network: a transformer's or decoder's shape.
+      batch: unused.
+      loss: unused.
 
     Raises:
-      ValueError: the model is no transformer of this package.
+      ValueError: the model is not a transformer of this package.
 
     Source: composition scores, unnormalised: Elhage et al. 2021, A Mathematical Framework for
     Transformer Circuits.
@@ -36,10 +36,10 @@ def weight_magnitude(
     del batch, loss
     whole = as_network(network)
     if not isinstance(whole, TransformerNetwork):
-        raise ValueError(f"weight_magnitude knows transformers only, got {type(network).__name__}")
+        raise ValueError(f"weight_magnitude needs a transformer, got {type(network).__name__}")
     n_layers, n_heads = whole.config.n_layers, whole.config.n_heads
     blocks = [params[f"blocks_{layer}"] for layer in range(n_layers)]
-    # Everything as its Gram matrix over the residual stream: |A B|^2 is the trace of A^T A B B^T.
+    # All maps as Gram matrices over the residual stream: |A B|^2 is the trace of A^T A B B^T.
     embeddings = [params["embed"]["W_E"]]
     if "pos_embed" in params:
         embeddings.append(params["pos_embed"]["W_pos"])

@@ -1,4 +1,4 @@
-"""Does a model follow its circuit."""
+"""Tests of whether a model follows its circuit."""
 
 from interpbench_jax.evaluation.ablation import ABLATIONS, Ablation, ablation_source
 from interpbench_jax.evaluation.abstraction import (

@@ -1,4 +1,4 @@
-"""What an ablated node writes instead of its own: the source of a patch."""
+"""Ablations: the values that replace a node's output, as the source of a patch."""
 
 import functools
 from typing import Literal, get_args
@@ -11,7 +11,7 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 
 Ablation = Literal["resample", "mean", "mean_per_position", "zero"]
-"""What takes the place of what a node wrote: its value on another input, its mean, its mean at each
+"""The value that replaces a node's output: its value on another input, its mean, its mean at each
 position, or zero."""
 
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
@@ -23,18 +23,18 @@ def ablation_source(
     kind: Ablation,
     positions: Float[Array, "batch pos"],
 ) -> Float[Array, "batch pos writer d_model"]:
-    """What each writer is replaced by.
+    """The replacement of each writer.
 
     Args:
-      writers: what every writer writes on the inputs that nodes are ablated with.
-      kind: `resample` takes it as it is, `mean` its mean over inputs and positions,
-        `mean_per_position` its mean over inputs, `zero` nothing.
-      positions: which positions count: means are over those whose weight is not 0, which leaves
-        out BOS and padding. `mean_per_position` has nothing to average where no input counts, as
-        at BOS, and takes the mean over all inputs there.
+      writers: the writers' outputs on the inputs from which replacements are taken.
+      kind: `resample` uses these outputs, `mean` their mean over inputs and positions,
+        `mean_per_position` their mean over inputs, `zero` zeros.
+      positions: weights of positions. Means are over positions with a weight other than 0, which
+        excludes BOS and padding. At positions where no input has a weight, such as BOS,
+        `mean_per_position` averages over all inputs.
 
     Raises:
-      ValueError: `kind` is none of these.
+      ValueError: `kind` has another value.
     """
     if kind == "resample":
         return writers
@@ -42,20 +42,20 @@ def ablation_source(
         return writers
     where = averaged_positions(kind, positions)[:, :, None, None]
     if kind == "mean":
-        instead = writers.mean((0, 1), keepdims=True, where=where)
+        replacement = writers.mean((0, 1), keepdims=True, where=where)
     elif kind == "mean_per_position":
-        instead = writers.mean(0, keepdims=True, where=where)
+        replacement = writers.mean(0, keepdims=True, where=where)
     elif kind == "zero":
-        instead = jnp.zeros((1, 1, 1, 1))
+        replacement = jnp.zeros((1, 1, 1, 1))
     else:
         raise ValueError(f"unknown ablation {kind!r}; known: {', '.join(ABLATIONS)}")
-    return jnp.broadcast_to(instead, writers.shape)
+    return jnp.broadcast_to(replacement, writers.shape)
 
 
 def averaged_positions(
     kind: Ablation, positions: Float[Array, "batch pos"]
 ) -> Bool[Array, "batch pos"]:
-    """Which positions a mean is over; see `ablation_source`."""
+    """The positions that a mean includes; see `ablation_source`."""
     counted = positions != 0
     if kind == "mean_per_position":
         return counted | ~counted.any(0, keepdims=True)
@@ -66,5 +66,5 @@ def averaged_positions(
 def reference_run(
     params: Params, network: TransformerConfig | Network, tokens: Int[Array, "batch pos"]
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
-    """`forward` on the inputs that nodes are ablated with, compiled once for all ablations."""
+    """`forward` on the inputs that provide replacements, compiled once for all ablations."""
     return as_network(network).run(params, tokens)

@@ -1,4 +1,4 @@
-"""Is the algorithm an abstraction of the model: sets of variables and free nodes, all at once."""
+"""Causal abstraction: interchanges of sets of variables while free nodes are patched."""
 
 import functools
 from typing import NamedTuple
@@ -17,12 +17,12 @@ from interpbench_jax.tasks.task import Task, answer_in_chunks
 
 
 class Interventions(NamedTuple):
-    """What is patched together, and from where.
+    """What is patched together, and from which inputs.
 
     Attributes:
-      variables: those whose nodes take their values from the source.
-      free: the free nodes that take theirs from a third input.
-      third: per pair, whose source is the third input.
+      variables: the variables whose nodes take their values from the source.
+      free: the free nodes that take their values from a third input.
+      third: for each pair, the index of the pair whose source is the third input.
     """
 
     variables: Bool[Array, "intervention variable"]
@@ -34,10 +34,10 @@ class Abstraction(NamedTuple):
     """Agreement of the model with its algorithm under the same interventions.
 
     Attributes:
-      mean: over interventions.
-      worst: in the worst of them.
-      worst_intervention: which one that is.
-      each: agreement in each.
+      mean: mean over interventions.
+      worst: agreement under the worst intervention.
+      worst_intervention: its index.
+      each: agreement under each intervention.
     """
 
     mean: Float[Array, ""]
@@ -50,14 +50,14 @@ class Abstraction(NamedTuple):
 def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -> Interventions:
     """Draws sets of variables and of free nodes, and third inputs.
 
-    Each variable and each free node is in with probability 1/2. The third inputs are a permutation
-    of the sources, those with equally many counted positions among themselves (so that sequences
-    stay as long as they are).
+    Each variable and each free node is included with probability 1/2. The third inputs are a
+    permutation of the sources that only exchanges sources with equally many counted positions, so
+    that sequences keep their length.
 
     Args:
       problem: pairs and nodes.
       key: a JAX random key.
-      n_interventions: how many.
+      n_interventions: number of interventions.
 
     Raises:
       ValueError: `n_interventions` is smaller than 1.
@@ -84,16 +84,16 @@ def abstraction_targets(
     problem: SiitProblem,
     sets: Bool[Array | np.ndarray, "intervention variable"],
 ) -> Num[Array, "intervention pair pos"]:
-    """What the algorithm says on the base when sets of variables have their values on the source.
+    """The algorithm's answers on the base when sets of variables have their source values.
 
     Args:
-      task: the algorithm.
-      problem: the pairs.
+      task: the task with the algorithm.
+      problem: gives the pairs.
       sets: which variables are interchanged together, in the order of `task.places`, without
         the input.
 
     Raises:
-      ValueError: the sets are of other variables.
+      ValueError: the sets do not fit the task's variables.
     """
     chosen, n_variables = np.asarray(sets), sets.shape[1]
     _, *writers = task.places
@@ -120,18 +120,18 @@ def abstraction(
     *,
     chunk: int = 1,
 ) -> Abstraction:
-    """Interchanges variables while nodes outside the circuit are patched from somewhere else.
+    """Interchanges variables while nodes outside the circuit are patched from a third input.
 
-    The latter may change nothing: the model must say what the algorithm says when the variables
-    alone are interchanged.
+    The latter must change nothing: the model must give the algorithm's answers with only the
+    variables interchanged.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       problem: pairs and nodes.
-      interventions: what is patched, see `draw_interventions`.
-      targets: what the algorithm says under each, see `abstraction_targets`.
-      chunk: how many run at once (memory grows with it).
+      interventions: what is patched; see `draw_interventions`.
+      targets: the algorithm's answers under each intervention; see `abstraction_targets`.
+      chunk: number of interventions that run at once (memory grows with it).
 
     Source: Geiger et al. 2023, Causal Abstraction, for interchanges of sets of variables.
     """

@@ -1,4 +1,4 @@
-"""Does a model answer what its algorithm answers, whatever edges are patched? The certificate."""
+"""The certificate: agreement of a model with its algorithm under patches of edges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,46 +29,47 @@ from interpbench_jax.tasks import HELD_OUT, Pairs, Split, Task
 from interpbench_jax.tasks.task import Masks, Sources, Tokens
 
 N_RANDOM = 1_000
-"""Random sets of edges that a certificate draws."""
+"""Default number of random sets of edges in a certificate."""
 
 N_RUNS = 256_000
-"""Patched runs that each part of a certificate may take, about."""
+"""Default number of patched runs for each part of a certificate, approximately."""
 
-# So many of the sets that are worst on some pairs are judged on all of them, until the worst is.
+# Sets that are worst on some pairs are evaluated on all pairs, this many at a time.
 _N_WORST = 8
-# So many single edges are named in a card.
+# The most single edges that a card names.
 _N_WEAKEST = 5
-# Tasks of at most so many sequences: accuracy is over every one of them.
+# Up to this many sequences, accuracy is measured on all of them.
 _LISTED = 10_000
-# Sets of other edges in which it is tried whether an edge changes an answer.
+# Number of sets of other edges in which an edge is tested for changing an answer.
 _N_CONTEXTS = 31
-_CHANGED = 2 * TOLERANCE  # no value is right for both answers
+_CHANGED = 2 * TOLERANCE  # then no output is right for both answers
 
 
 class LevelCertificate(NamedTuple):
     """Agreement under patches of edges, at q/k/v or at head level.
 
-    Agreement is a share of positions: those at which the model answers what the algorithm answers
-    with the corresponding edges patched, among those at which the algorithm has an answer. NaN
-    where it has none at all.
+    Agreement is the share of positions at which the model gives the algorithm's answer with the
+    corresponding edges patched, among the positions at which the algorithm has an answer. NaN if it
+    has no answer at all.
 
     Attributes:
-      names: of the units that are patched: those with edges of the circuit, then those outside.
-      n_inside: how many units are of the circuit.
+      names: names of the patched units: first those of the circuit, then those outside.
+      n_inside: number of units of the circuit.
       inert: agreement with all units outside patched at once.
-      inside: with each unit of the circuit patched alone.
-      outside: with each unit outside patched alone.
-      outside_pairs: on how many pairs each of them was judged; the worst of them on all.
-      random_mean: under random sets, mean.
-      random: under each of them.
-      random_pairs: on how many pairs each of them was judged; the worst of them on all.
-      worst: under the worst random set.
-      worst_set: the units in it.
-      searched: under the worst set that a greedy search finds from there, or from the empty set.
-      searched_set: the units in it.
-      necessity: for each unit of the circuit, among the positions where patching it changes the
-        algorithm's answer the share where the model gives the changed one; NaN where no patch that
-        was tried changes an answer.
+      inside: agreement with each unit of the circuit patched alone.
+      outside: agreement with each unit outside patched alone.
+      outside_pairs: number of pairs on which each of these was evaluated; the worst ones on all.
+      random_mean: mean agreement under random sets.
+      random: agreement under each random set.
+      random_pairs: number of pairs on which each of these was evaluated; the worst ones on all.
+      worst: agreement under the worst random set.
+      worst_set: the units of that set.
+      searched: agreement under the worst set that a greedy search finds, starting from the worst
+        random set or the empty set.
+      searched_set: the units of that set.
+      necessity: for each unit of the circuit, the share of positions with the changed answer among
+        the positions where patching the unit changes the algorithm's answer; NaN if no tested patch
+        changes an answer.
       unanswered: share of the (random set, pair) rows in which some position has no answer.
     """
 
@@ -89,11 +90,11 @@ class LevelCertificate(NamedTuple):
     unanswered: float
 
     def of_set(self, chosen: Bool[np.ndarray, " unit"]) -> list[str]:
-        """Names of the units of a set."""
+        """The names of the units in a set."""
         return [name for name, in_it in zip(self.names, chosen, strict=True) if in_it]
 
     def describe(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The result as plain data for JSON."""
         inside, outside = self.names[: self.n_inside], self.names[self.n_inside :]
         return {
             "inert": _or_none(self.inert),
@@ -116,11 +117,11 @@ class Certificate(NamedTuple):
     """Whether a model follows its algorithm under patches of edges; see `LevelCertificate`.
 
     Attributes:
-      accuracy: without a patch.
-      n_inputs: on how many inputs that was measured.
-      every_input: whether these are all that the task has.
-      n_pairs: how many (base, source) pairs patches were judged on.
-      qkv: with q, k and v of a head apart.
+      accuracy: agreement without a patch.
+      n_inputs: number of inputs on which accuracy was measured.
+      every_input: whether these are all inputs of the task.
+      n_pairs: number of (base, source) pairs on which patches were evaluated.
+      qkv: with q, k and v of a head separate.
       head: with q, k and v of a head merged.
     """
 
@@ -132,7 +133,7 @@ class Certificate(NamedTuple):
     head: LevelCertificate
 
     def describe(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The result as plain data for JSON."""
         levels = {"qkv": self.qkv.describe(), "head": self.head.describe()}
         return {**self._asdict(), "accuracy": _or_none(self.accuracy), **levels}
 
@@ -148,21 +149,22 @@ def certify(
     n_random: int = N_RANDOM,
     n_runs: int = N_RUNS,
 ) -> Certificate:
-    """Patches edges of a model and of its algorithm alike, and compares what they answer.
+    """Patches corresponding edges of a model and its algorithm, and compares their answers.
 
-    Where sets times pairs are more than `n_runs`, every set sees some of the pairs, and the worst
-    sets are judged again on all; all figures but the mean over random sets and what is not worst
-    are then of all pairs. The search looks at few pairs, too, and what it finds is judged on all.
+    If the number of sets times pairs exceeds `n_runs`, every set is evaluated on some of the pairs,
+    and the worst sets again on all of them. Then only the mean over random sets, and the agreement
+    under sets other than the worst, are from some of the pairs. The greedy search uses few pairs
+    too; its result is evaluated on all.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      task: the algorithm.
-      alignment: where it lives in the network.
+      task: the task with the algorithm.
+      alignment: its alignment with the network.
       pairs: inputs that the model was not trained on.
-      key: which random sets.
-      n_random: how many.
-      n_runs: about how many runs each part may take.
+      key: random key for the sets.
+      n_random: number of random sets.
+      n_runs: approximate number of runs for each part.
 
     Raises:
       ValueError: a number is smaller than 1.
@@ -187,15 +189,14 @@ def certify(
 
 
 class EdgeScores(NamedTuple):
-    """The figures of a certificate that stand in a model's card, at q/k/v level.
+    """The results of a certificate that a model's card holds, at q/k/v level.
 
     Attributes:
-      edge_agreement: agreement under random sets of edges, mean.
-      edge_agreement_worst: under the worst of them.
-      edge_single_worst: under the worst single edge, inside or outside.
-      inert: with all edges outside patched at once.
-      weakest: agreement under the single edges that have least of it, where it is not full; at most
-        five.
+      edge_agreement: mean agreement under random sets of edges.
+      edge_agreement_worst: agreement under the worst random set.
+      edge_single_worst: agreement under the worst single edge, inside or outside.
+      inert: agreement with all edges outside patched at once.
+      weakest: agreement under the worst single edges; at most five, without those that agree fully.
     """
 
     edge_agreement: float
@@ -206,7 +207,7 @@ class EdgeScores(NamedTuple):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The figures by their names."""
+        """The scores by their names."""
         return {name: value for name, value in self._asdict().items() if name != "weakest"}
 
 
@@ -221,9 +222,9 @@ def edge_scores(
     n_random: int = N_RANDOM,
     n_runs: int = N_RUNS,
 ) -> EdgeScores:
-    """The main figures of `certify` at q/k/v level, at a small part of its cost.
+    """The main results of `certify` at q/k/v level, at a small part of its cost.
 
-    Args, errors: as `certify`.
+    Arguments and errors are those of `certify`.
     """
     judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
     level, blocks = qkv_level(alignment), Blocks.of(pairs)
@@ -241,12 +242,13 @@ def edge_scores(
 
 
 class Audit(NamedTuple):
-    """Whether edges that are claimed to be outside a circuit change what a model answers.
+    """Whether edges outside a claimed circuit change a model's answers.
 
     Attributes:
-      n_pairs: how many (base, source) pairs patches were judged on.
-      qkv: with q, k and v of a head apart; nothing is inside.
-      head: with q, k and v of a head merged; edges of which a part is claimed are not patched.
+      n_pairs: number of (base, source) pairs on which patches were evaluated.
+      qkv: with q, k and v of a head separate; no unit is inside.
+      head: with q, k and v of a head merged; merged edges that are partly in the claimed circuit
+        are not patched.
     """
 
     n_pairs: int
@@ -254,7 +256,7 @@ class Audit(NamedTuple):
     head: LevelCertificate
 
     def describe(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The result as plain data for JSON."""
         return {
             "n_pairs": self.n_pairs,
             "qkv": self.qkv.describe(),
@@ -273,23 +275,23 @@ def audit_circuit(
     n_random: int = N_RANDOM,
     n_runs: int = N_RUNS,
 ) -> Audit:
-    """Patches edges outside a claimed circuit; the model shall answer what it answers unpatched.
+    """Patches edges outside a claimed circuit; the model's answers must not change.
 
-    No algorithm is asked: whether the model is right, or whether edges of the circuit are needed,
-    is not looked at.
+    No algorithm is involved: this does not test whether the model's answers are right, or whether
+    the circuit's edges are needed.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       circuit: all edges that are claimed to matter.
-      pairs: inputs to run on, and to take values from.
-      key: which random sets.
+      pairs: inputs to run on, and sources of patches.
+      key: random key for the sets.
       categorical: whether outputs are labels; otherwise values.
-      n_random: how many random sets of edges outside.
-      n_runs: about how many runs each part may take, see `certify`.
+      n_random: number of random sets of edges outside.
+      n_runs: approximate number of runs for each part; see `certify`.
 
     Raises:
-      ValueError: the circuit is of another graph, or has all edges; or a number is smaller than 1.
+      ValueError: the circuit has another graph, or all edges; or a number is smaller than 1.
     """
     graph = as_network(network).graph
     if circuit.graph != graph:
@@ -308,11 +310,11 @@ def audit_circuit(
 
 
 class UnpatchedAnswers(struct.PyTreeNode):
-    """What a model says itself, whatever is patched.
+    """A model's own unpatched answers, under every patch.
 
     Attributes:
-      params: its weights.
-      network: its shape, or another network.
+      params: weights.
+      network: a transformer's shape, or another network.
       categorical: whether outputs are labels.
     """
 
@@ -323,12 +325,12 @@ class UnpatchedAnswers(struct.PyTreeNode):
     def __call__(
         self, base: Tokens, source: Sources, masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
-        """The model's answers on the base; see `Answers`. NaN becomes infinity: never right."""
+        """The model's answers on the base; see `Answers`. NaN becomes infinity: no match."""
         del source
         logits, _ = as_network(self.network).run(self.params, base)
         value = jnp.where(jnp.isnan(logits[..., 0]), jnp.inf, logits[..., 0])
-        said = logits.argmax(-1) if self.categorical else value
-        return jnp.broadcast_to(said[None], (len(masks), *said.shape))
+        answers = logits.argmax(-1) if self.categorical else value
+        return jnp.broadcast_to(answers[None], (len(masks), *answers.shape))
 
 
 class _Screened(NamedTuple):
@@ -352,7 +354,7 @@ def _checked_rng(key: Array, n_random: int, n_runs: int) -> np.random.Generator:
 
 
 def _every_input(task: Task) -> Pairs | None:
-    """All inputs of a task, each beside itself; None where they are many, or some are rare."""
+    """All inputs of a task, paired with themselves; None if there are many, or some are rare."""
     inputs = task.split(HELD_OUT).inputs
     n = inputs.n_sequences()
     if n is None or n > _LISTED or not inputs.uniform:
@@ -363,7 +365,7 @@ def _every_input(task: Task) -> Pairs | None:
 
 @dataclass(frozen=True)
 class _Alone:
-    """Sequences that make pairs with themselves only."""
+    """An input source whose pairs consist of a sequence and itself."""
 
     inputs: Any
 
@@ -427,7 +429,7 @@ def _certify(
 def _alone(
     judge: EdgeJudge, level: EdgeLevel, blocks: Blocks, n_runs: int
 ) -> tuple[float, Float[np.ndarray, " inside"], _Screened]:
-    """Agreement with all outside patched, with each unit inside, and with each outside."""
+    """Agreement with all units outside patched, with each unit inside, and with each outside."""
     each, inside = np.eye(len(level.names), dtype=bool), level.inside
     first = np.concatenate([~inside[None], each[inside]])
     agreed = judge.judge(level, blocks, first).agreement
@@ -441,12 +443,12 @@ def _screened(
     sets: Bool[np.ndarray, "set unit"],
     n_runs: int,
 ) -> _Screened:
-    """Agreement under each set, on some pairs; under the worst of them on all."""
+    """Agreement under each set on some pairs, and under the worst sets on all pairs."""
     found = judge.judge(level, blocks, sets, n_runs=n_runs)
     agreed = found.agreement
     mean = float(np.nanmean(agreed)) if (found.total > 0).any() else float("nan")
     seen = np.full(len(sets), found.blocks == len(blocks.base))
-    # Few pairs make some sets look worse than they are: until the worst one has seen all pairs.
+    # Few pairs can make a set look too bad: repeat until the worst set was evaluated on all pairs.
     while len(sets) and not seen[_place_of_least(agreed)]:
         worst = np.flatnonzero(~seen)[np.argsort(agreed[~seen])[:_N_WORST]]
         agreed[worst] = judge.judge(level, blocks, sets[worst]).agreement
@@ -461,11 +463,11 @@ def _search(
     start: Bool[np.ndarray, " unit"],
     n_runs: int,
 ) -> Bool[np.ndarray, " unit"]:
-    """Looks for a set with less agreement, on the first block of pairs.
+    """Searches greedily for a set with less agreement, on the first block of pairs.
 
-    Goes over the units, `MOST_SETS` at a time: of those the one is put in, or taken out, that
-    lowers agreement most, or all that lower it, if that is lower still. Ends when none of all the
-    units does, or after about a quarter of `n_runs` runs.
+    Takes `MOST_SETS` units at a time, and adds or removes the one that lowers agreement most, or
+    all that lower it if this gives less agreement. Ends when no unit lowers agreement, or after
+    about a quarter of `n_runs` runs.
     """
     some = Blocks(*(part[:1] for part in blocks))
     n_units, place, in_vain, left = len(level.names), 0, 0, n_runs // 4
@@ -490,10 +492,10 @@ def _necessity(
     rng: np.random.Generator,
     n_runs: int,
 ) -> Float[np.ndarray, " inside"]:
-    """Whether the model gives the changed answer where a unit's patch changes the algorithm's.
+    """Share of changed answers that the model gives, for each unit of the circuit.
 
-    Each unit is patched alone; those that then change no answer are patched on top of the set of
-    other units, of some, in which they change most.
+    Each unit is patched alone. A unit that changes no answer alone is patched in addition to a set
+    of other units: the set, among those tested, in which it changes the most answers.
     """
     units = np.flatnonzero(level.inside)
     nothing = np.zeros((len(units), len(level.names)), bool)
@@ -515,14 +517,15 @@ def _changed(
     sets: Bool[np.ndarray, "set unit"],
     units: Int[np.ndarray, " set"],
 ) -> tuple[Float[np.ndarray, " set"], Float[np.ndarray, " set"]]:
-    """Weight of positions with the answer that a unit changes, on top of a set, and of all such."""
+    """Weight of positions where the model gives the changed answer, and of all changed answers."""
     larger = sets | np.eye(len(level.names), dtype=bool)[units]
     counts = np.zeros((2, len(sets)))
     for start in range(0, len(sets), MOST_SETS):
         part = slice(start, start + MOST_SETS)
         for block in map(Blocks, *blocks):
             before, after = (
-                judge.answers_to(block, level.groups_of(asked[part])) for asked in (sets, larger)
+                judge.answers_to(block, level.groups_of(patched[part]))
+                for patched in (sets, larger)
             )
             weights = (block.positions[None] * _differ(before, after)).astype(np.float32)
             found = judge.give(level, block, larger[part], after, weights)
@@ -533,9 +536,9 @@ def _changed(
 def _context(
     judge: EdgeJudge, level: EdgeLevel, blocks: Blocks, unit: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, " unit"]:
-    """The set of other units of the circuit in which patching a unit changes most answers.
+    """The set of other units of the circuit in which patching a unit changes the most answers.
 
-    Of all such sets where there are few; otherwise of drawn ones and the set of all.
+    Tests all sets if there are few; otherwise random sets and the set of all other units.
     """
     others = np.flatnonzero(level.inside & (np.arange(len(level.names)) != unit))
     if 2 ** len(others) <= _N_CONTEXTS + 1:
@@ -552,7 +555,7 @@ def _context(
     changed = np.zeros(len(sets))
     for block in map(Blocks, *blocks):
         before, after = (
-            judge.answers_to(block, level.groups_of(asked)) for asked in (sets, larger)
+            judge.answers_to(block, level.groups_of(patched)) for patched in (sets, larger)
         )
         changed += (block.positions[None] * _differ(before, after)).sum((1, 2))
     return sets[changed.argmax()]
@@ -561,14 +564,14 @@ def _context(
 def _differ(
     one: Num[np.ndarray, "*shape"], other: Num[np.ndarray, "*shape"]
 ) -> Bool[np.ndarray, "*shape"]:
-    """Where both are answers and differ; values so far that no output is right for both."""
+    """Where both are answers and differ (values by so much that no output matches both)."""
     if np.issubdtype(one.dtype, np.integer):
         return has_answer(one) & has_answer(other) & (one != other)
     return np.abs(one - other) > _CHANGED
 
 
 def _least(agreed: Float[np.ndarray, " set"]) -> float:
-    """The smallest; NaN where nothing else is there."""
+    """The smallest agreement, ignoring NaN; NaN if there is no other."""
     return float(np.fmin.reduce(agreed, initial=np.nan))
 
 
@@ -577,7 +580,7 @@ def _place_of_least(agreed: Float[np.ndarray, " set"]) -> int:
 
 
 def _or_none(share: float) -> float | None:
-    """JSON has no NaN."""
+    """None instead of NaN, which JSON does not have."""
     return None if np.isnan(share) else float(share)
 
 

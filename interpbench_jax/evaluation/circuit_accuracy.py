@@ -1,4 +1,4 @@
-"""How well the circuit works alone: everything outside it is ablated at once."""
+"""Accuracy of the circuit alone: everything outside it is ablated at once."""
 
 import functools
 
@@ -15,12 +15,12 @@ from interpbench_jax.siit import SiitProblem, agreement
 def circuit_accuracy(
     params: Params, network: TransformerConfig | Network, problem: SiitProblem, ablation: Ablation
 ) -> Float[Array, ""]:
-    """Share of positions that come out right when every node outside the circuit is ablated.
+    """Share of positions that are right when every node outside the circuit is ablated.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      problem: pairs, targets and nodes; ablated nodes take what they have, on its sources.
+      problem: pairs, targets and nodes; replacements come from runs on its sources.
       ablation: see `ablation_source`. The original's is `mean_per_position`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which edges of a compiled model are used: exact patching, one edge at a time."""
+"""Edges that a compiled model uses: exact patching, one edge at a time."""
 
 import functools
 
@@ -22,19 +22,19 @@ def edge_effects(
     *,
     categorical: bool,
 ) -> Float[Array, " edge"]:
-    """Share of outputs after BOS that change when one edge alone carries the source's value.
+    """Share of outputs after BOS that change when a single edge is patched from the source.
 
     Args:
       params: weights of a compiled model.
       network: a transformer's shape, or another network.
       base: inputs to run on.
       source: inputs from which the edges take their values.
-      edges: (writer, reader) indices; those into q, k and v of one head can be told apart.
+      edges: (writer, reader) indices; q, k and v of a head are separate readers.
       categorical: whether outputs are labels rather than values.
 
     Returns:
-      Per edge the share of positions whose label changes, or whose value moves by over 0.05; an
-      output with NaN has changed.
+      For each edge, the share of positions whose label changes, or whose value changes by more than
+      0.05; an output with NaN counts as changed.
     """
     masks = np.zeros((len(edges), *as_network(network).graph.valid.shape), np.float32)
     masks[np.arange(len(edges)), edges[:, 0], edges[:, 1]] = 1

@@ -1,8 +1,8 @@
-"""Runs a model under many sets of patched edges, and compares it with what is right.
+"""Evaluation of a model under many sets of patched edges against the correct answers.
 
-Pairs come in blocks that a CPU computes from its cache. One block with up to `MOST_SETS` sets is
-one call of a compiled function, however many sets and pairs there are: all questions about a model
-share two compiled functions, one for what is right and one for what the model says.
+Pairs come in blocks that fit into a CPU's cache. One block with up to `MOST_SETS` sets is one call
+of a compiled function, whatever the number of sets and pairs. All evaluations of a model therefore
+share two compiled functions, one for the correct answers and one for the model's.
 """
 
 import functools
@@ -23,9 +23,9 @@ from interpbench_jax.tasks import Pairs
 from interpbench_jax.tasks.task import Answers
 
 ROWS = 128
-"""Pairs of a block."""
+"""Number of pairs in a block."""
 MOST_SETS = 64
-"""Sets of edges of a call."""
+"""Number of sets of edges in a call."""
 
 
 class Blocks(NamedTuple):
@@ -33,8 +33,8 @@ class Blocks(NamedTuple):
 
     Attributes:
       base: token ids of the inputs to run on.
-      source: token ids of the inputs that patched edges take their values from.
-      positions: weight of each position; 0 in the rows that fill the last block.
+      source: token ids of the inputs from which patched edges take their values.
+      positions: weight of each position; 0 in the rows that pad the last block.
     """
 
     base: Int[np.ndarray, "block row pos"]
@@ -52,12 +52,12 @@ class Blocks(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What came of some sets.
+    """Results of some sets.
 
     Attributes:
-      right: weight of the positions at which the model gives the answer.
+      right: weight of the positions at which the model is right.
       total: weight of the positions that have an answer.
-      blocks: how many blocks of pairs each set was judged on.
+      blocks: number of blocks of pairs on which each set was evaluated.
       unanswered: share of the (set, pair) rows in which some position has no answer.
     """
 
@@ -73,13 +73,13 @@ class Judged(NamedTuple):
 
 
 class EdgeJudge(NamedTuple):
-    """A model, and who knows what is right.
+    """A model together with the source of correct answers.
 
     Attributes:
       params: weights.
       network: a transformer's shape, or another network.
-      answers: what is right under patches of the algorithm's edges.
-      groups: masks of the algorithm's edges, one for each group of the circuit's.
+      answers: computes the correct answers under patches of the algorithm's edges.
+      groups: masks of the algorithm's edges, one for each group of the circuit's edges.
     """
 
     params: Params
@@ -98,11 +98,11 @@ class EdgeJudge(NamedTuple):
         """Patches each set of units, and compares with the algorithm under the same patch.
 
         Args:
-          level: what the units are.
+          level: defines the units.
           blocks: pairs of inputs.
-          sets: what is patched together.
-          n_runs: about how many runs all this may take: where sets times pairs are more, each set
-            sees some blocks only, in turn, but at least one.
+          sets: the units that are patched together.
+          n_runs: approximate number of runs in total: if the number of sets times pairs is larger,
+            each set is evaluated on only some blocks, in turn, but at least one.
         """
         n, n_blocks = len(sets), len(blocks.base)
         each = n_blocks
@@ -125,18 +125,18 @@ class EdgeJudge(NamedTuple):
         return Judged(right, total, each, float(rows[0] / max(rows[1], 1)))
 
     def answers_to(
-        self, block: Blocks, groups: Bool[np.ndarray, "asked group"]
-    ) -> Num[np.ndarray, "asked row pos"]:
-        """What is right under patches of groups of the circuit's edges.
+        self, block: Blocks, groups: Bool[np.ndarray, "set group"]
+    ) -> Num[np.ndarray, "set row pos"]:
+        """The correct answers under patches of groups of the circuit's edges.
 
         Args:
           block: pairs of one block, without the leading axis.
-          groups: which are patched together; at most `MOST_SETS` sets.
+          groups: the groups that are patched together; at most `MOST_SETS` sets.
         """
-        masks = np.einsum("ag,gwr->awr", groups.astype(np.float32), self.groups)
+        masks = np.einsum("sg,gwr->swr", groups.astype(np.float32), self.groups)
         masks = (masks > 0).astype(np.float32)
-        asked = _ask(self.answers, block.base, block.source, _filled(masks), len(masks))
-        return np.asarray(asked)[: len(groups)]
+        answers = _answers_under(self.answers, block.base, block.source, _filled(masks), len(masks))
+        return np.asarray(answers)[: len(groups)]
 
     def give(
         self,
@@ -149,11 +149,11 @@ class EdgeJudge(NamedTuple):
         """Weight of the positions where the model gives the target, and of all, for each set.
 
         Args:
-          level: what the units are.
+          level: defines the units.
           block: pairs of one block, without the leading axis.
-          sets: what is patched together; at most `MOST_SETS` sets.
-          targets: what is right, per set.
-          weights: of each position, per set.
+          sets: the units that are patched together; at most `MOST_SETS` sets.
+          targets: the correct answers, per set.
+          weights: weight of each position, per set.
         """
         return _run(
             self.params,
@@ -169,7 +169,7 @@ class EdgeJudge(NamedTuple):
     def _judge(
         self, level: EdgeLevel, block: Blocks, sets: Bool[np.ndarray, "set unit"]
     ) -> tuple[Float[Array, "2 _"], Float[np.ndarray, " 2"]]:
-        # In NumPy: every number of sets would have JAX compile each of these small steps anew.
+        # In NumPy: JAX would recompile each of these small steps for every number of sets.
         groups, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
         targets = self.answers_to(block, groups)[which.reshape(-1)]
         answered = has_answer(targets)
@@ -180,12 +180,12 @@ class EdgeJudge(NamedTuple):
 
 
 def _filled(sets: Num[np.ndarray, "set _ _"]) -> Num[np.ndarray, "_ _ _"]:
-    """Zeros for the sets that are missing, so that all calls have one shape."""
+    """Pads the sets with zeros, so that all calls have the same shape."""
     return np.pad(sets, ((0, MOST_SETS - len(sets)), (0, 0), (0, 0)))
 
 
 @jax.jit
-def _ask(
+def _answers_under(
     answers: Any,
     base: Int[Array, "row pos"],
     source: Int[Array, "row pos"],
@@ -207,7 +207,7 @@ def _run(
     weights: Float[Array, "set row pos"],
     n: Int[Array, ""] | int,
 ) -> Float[Array, "2 set"]:
-    """Weights of right positions and of all, under the first `n` masks."""
+    """Weights of right positions and of all positions, under the first `n` masks."""
     _, written = as_network(network).run(params, source)
 
     def under(case: tuple[Array, Array, Array]) -> Float[Array, " 2"]:
@@ -219,7 +219,7 @@ def _run(
 
 
 def _first(function: Callable[[Any], Array], each: Any, n: Int[Array, ""] | int) -> Array:
-    """As `jax.lax.map`, of the first `n` entries; zeros for the others."""
+    """`jax.lax.map` over the first `n` entries; zeros for the others."""
     one = jax.eval_shape(function, jax.tree.map(lambda x: x[0], each))
     length = len(jax.tree.leaves(each)[0])
 

@@ -1,4 +1,4 @@
-"""Does anything flow around the circuit when many nodes outside it are patched at once."""
+"""Leakage: information that flows around the circuit, found by patching sets of nodes outside."""
 
 import functools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from interpbench_jax.siit import SiitProblem, agreement
 
 # All subsets of 12 nodes.
 N_SUBSETS = 4_096
-"""The most sets of nodes of which all are patched; of more, so many are drawn."""
+"""If there are more subsets of nodes, this many are drawn; otherwise all are patched."""
 
 Judge = Callable[[Bool[Array, "subset free"]], tuple[Array, Array]]
 """Agreement `[subset]`, and at each position `[subset, pos]`, when these nodes are patched."""
@@ -26,11 +26,11 @@ class Leakage(NamedTuple):
     """Shares of positions that miss the base's target when nodes outside the circuit are patched.
 
     Attributes:
-      mean: over the subsets; those of the greedy search do not count.
-      worst: of the worst subset.
-      worst_nodes: which nodes are in it.
-      worst_position: of the worst subset at the position that is worst, over pairs.
-      per_position: that of every position; 0 where none counts.
+      mean: mean over the subsets, without those of the greedy search.
+      worst: share for the worst subset.
+      worst_nodes: the nodes of that subset.
+      worst_position: share for the worst subset at the worst position, over pairs.
+      per_position: share for the worst subset at every position; 0 where none counts.
     """
 
     mean: Float[Array, ""]
@@ -50,20 +50,20 @@ def leakage(
     n_subsets: int = N_SUBSETS,
     chunk: int = 1,
 ) -> Leakage:
-    """Patches subsets of the nodes outside the circuit from the source; nothing may change.
+    """Patches subsets of the nodes outside the circuit from the source; no answer may change.
 
-    The empty subset is one of them, so that what the model gets wrong by itself is in all figures.
-    Where there are more subsets than `n_subsets`, that many are drawn, and the worst is searched
-    for greedily, too: from the empty one and from the worst drawn, always the node is added that
-    does most harm, until none does. The nodes alone (SIIA) are tried on this way.
+    The model's errors without a patch are included in all results, as the empty subset is one of
+    the subsets. If there are more subsets than `n_subsets`, that many are drawn, and a greedy
+    search looks for the worst: starting from the empty and from the worst drawn subset, it adds the
+    node that does the most harm until none does. This includes each node alone (SIIA).
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
-      key: which subsets are drawn.
-      n_subsets: at most so many; all where there are no more.
-      chunk: how many run at once (memory grows with it).
+      key: random key for the subsets.
+      n_subsets: the largest number of subsets.
+      chunk: number of subsets that run at once (memory grows with it).
 
     Raises:
       ValueError: `n_subsets` is smaller than 1.
@@ -95,17 +95,17 @@ def subset_agreement(
     *,
     chunk: int = 1,
 ) -> tuple[Float[Array, " subset"], Float[Array, "subset pos"]]:
-    """Agreement with the base's target when the free nodes of a subset come from the source.
+    """Agreement with the base's target when the free nodes of a subset are patched.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
       subsets: which of `problem.free_nodes` are patched together.
-      chunk: how many run at once.
+      chunk: number of subsets that run at once.
 
     Returns:
-      Over all positions, and at each; 1 where no position counts.
+      Agreement over all positions, and at each position; 1 where no position counts.
     """
     _, written = as_network(network).run(params, problem.source)
     at_each = jnp.eye(problem.positions.shape[1])[:, None] * problem.positions[None]
@@ -131,14 +131,14 @@ def _leakage(
 
 
 def _greedy(judge: Judge, start: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-    """Adds the node that does most harm, until none does.
+    """Adds the node that does the most harm, until none does.
 
     Args:
-      judge: what is to become small.
-      start: a subset with what `judge` says of it.
+      judge: computes the agreement to minimise.
+      start: a subset, with the results of `judge` for it.
 
     Returns:
-      The same of the subset that is found.
+      The subset found, with the results of `judge` for it.
     """
 
     def add(state: tuple[tuple[Array, Array, Array], Array]):
@@ -147,8 +147,8 @@ def _greedy(judge: Judge, start: tuple[Array, Array, Array]) -> tuple[Array, Arr
         agreed, at_position = judge(larger)
         best = agreed.argmin()
         better = agreed[best] < here[1]
-        there = larger[best], agreed[best], at_position[best]
-        return jax.tree.map(lambda new, old: jnp.where(better, new, old), there, here), better
+        added = larger[best], agreed[best], at_position[best]
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), added, here), better
 
     found, _ = jax.lax.while_loop(lambda state: state[1], add, (start, jnp.array(True)))
     return found

@@ -1,4 +1,4 @@
-"""How much each node matters: its effect on the output when it is ablated."""
+"""The effect of each node: how much the output changes when it is ablated."""
 
 import functools
 from collections.abc import Callable
@@ -22,11 +22,11 @@ class NodeEffects(NamedTuple):
     """Effects per writer, over the positions where base and source have different targets.
 
     Attributes:
-      accuracy: share of these positions whose output misses the base's target once the node is
+      accuracy: share of these positions whose output misses the base's target when the node is
         ablated.
-      kl: rise of the divergence from the target, as a share of its rise when everything comes
-        from the source, whatever the ablation; `None` for a regression.
-      kl_self: the same against the model's own unpatched output; `None` for a regression.
+      kl: increase of the KL divergence from the target, as a share of its increase when every node
+        is patched from the source (for all ablations); `None` for a regression.
+      kl_self: the same, relative to the model's own unpatched output; `None` for a regression.
 
     An output with NaN misses the target, and makes both divergences NaN.
     """
@@ -50,10 +50,10 @@ def node_effects(
       params: weights.
       network: a transformer's shape, or another network.
       problem: pairs of inputs and their targets.
-      ablation: what the node writes instead: what it writes on the source, or a mean of that over
-        all sources, or zero; see `ablation_source`.
-      reduction: one ratio of mean divergences, or the original's mean over positions of a ratio
-        each, which small denominators can dominate.
+      ablation: the replacement of the node's output: its value on the source, a mean over all
+        sources, or zero; see `ablation_source`.
+      reduction: the ratio of mean divergences, or, as in the original, the mean over positions of
+        the ratio, which small denominators can dominate.
 
     Raises:
       ValueError: there is no such ablation.

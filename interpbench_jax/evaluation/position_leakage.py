@@ -1,4 +1,4 @@
-"""Does anything flow around the circuit when nodes outside it are patched at one position only."""
+"""Leakage when nodes outside the circuit are patched at a single position."""
 
 import functools
 
@@ -16,20 +16,19 @@ from interpbench_jax.siit import SiitProblem, agreement
 def position_leakage(
     params: Params, network: TransformerConfig | Network, problem: SiitProblem, *, chunk: int = 1
 ) -> Float[Array, " pos"]:
-    """Patches nodes outside the circuit from the source at a single position; nothing may change.
+    """Patches nodes outside the circuit from the source at one position; no answer may change.
 
-    Training, and `leakage`, patch all positions at once, where changes at two of them can make up
-    for each other.
+    Training and `leakage` patch all positions at once, where changes at two positions can cancel.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
-      chunk: how many patched runs at once (memory grows with it).
+      chunk: number of patched runs at once (memory grows with it).
 
     Returns:
-      For every position that is patched, the share of counted positions that miss the base's
-      target; the worst over the nodes, each alone and all together.
+      For every patched position, the share of counted positions that miss the base's target: the
+      worst over each node alone and all nodes together.
     """
     _, written = as_network(network).run(params, problem.source)
     together = jnp.concatenate([problem.free_nodes, problem.free_nodes.sum(0, keepdims=True)])

@@ -1,6 +1,6 @@
-"""Files: written whole or not at all, read within bounds, and known by what is in them.
+"""File handling: atomic writing, reading with size limits, locks, and fingerprints.
 
-Standard library only, so that commands which read a plan or a store start at once.
+Uses only the standard library, so that commands which read a plan or a store start quickly.
 """
 
 from interpbench_jax.files.bounded import opened, read_bytes, read_text

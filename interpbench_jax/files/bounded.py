@@ -1,4 +1,4 @@
-"""Reading files that may be anything: only regular ones, only up to a size."""
+"""Reading of untrusted files: only regular files, up to a size limit."""
 
 import contextlib
 import os
@@ -14,19 +14,19 @@ MEBIBYTE = 2**20
 def opened(file: Path, *, limit: int) -> Iterator[tuple[FileIO, int]]:
     """Opens a regular file of at most `limit` bytes for reading.
 
-    A pipe, a device or a directory is refused without being read, links that lead to one as well.
+    Pipes, devices and directories, and links to them, are rejected without being read.
 
     Args:
       file: the file.
-      limit: the largest size that is opened, in bytes.
+      limit: the largest allowed size, in bytes.
 
     Yields:
       The unbuffered file, and its size in bytes.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not a regular file, it is larger, or it cannot be read; the message names
-        the file.
+      ValueError: it is not a regular file, is too large, or cannot be read; the message names the
+        file.
     """
     try:
         # Without O_NONBLOCK, opening a pipe waits for a writer.
@@ -54,26 +54,26 @@ def read_bytes(file: Path, *, limit: int) -> bytes:
 
     Args:
       file: the file.
-      limit: the largest size that is read, in bytes.
+      limit: the largest allowed size, in bytes.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: as `opened`; the message names the file.
     """
     with opened(file, limit=limit) as (stream, _):
-        # In pieces: a single call would take memory for the limit, not for the file.
+        # In pieces, as a single call would allocate memory for the limit, not for the file.
         pieces, left = [], limit + 1
         while piece := stream.read(min(left, MEBIBYTE)):
             pieces.append(piece)
             left -= len(piece)
     content = b"".join(pieces)
-    if len(content) > limit:  # it grew, or its size was not told
+    if len(content) > limit:  # it grew, or its size was unknown
         raise ValueError(f"{file} has more than {limit} bytes")
     return content
 
 
 def read_text(file: Path, *, limit: int = MEBIBYTE) -> str:
-    """As `read_bytes`, decoded.
+    """The content of a regular UTF-8 file of at most `limit` bytes, decoded.
 
     Raises:
       FileNotFoundError: there is no such file.

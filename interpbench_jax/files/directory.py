@@ -1,14 +1,14 @@
-"""Places to write to, checked before the work whose results go there."""
+"""Output directories, checked before the work whose results they will hold."""
 
 import tempfile
 from pathlib import Path
 
 
 def make_directory(directory: Path) -> None:
-    """Makes a directory, and those above it, and makes sure that files can be written there.
+    """Makes a directory and its parents, and checks that files can be written to it.
 
     Raises:
-      ValueError: they cannot; the message names the directory.
+      ValueError: it cannot be made or written to; the message names the directory.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

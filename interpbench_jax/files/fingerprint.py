@@ -1,7 +1,7 @@
-"""A short name for everything that a result depends on.
+"""Fingerprints of everything that a result depends on.
 
-One function for the compile cache, for the resumption of training and for results: what has the
-same fingerprint is the same, on every machine.
+The same function is used for the compile cache, for resuming training and for results: equal
+fingerprints mean equal content, on every machine.
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ def fingerprint(**facts: Any) -> str:
     """A digest of named facts, as 32 hexadecimal digits.
 
     Values of different types differ: `1`, `1.0`, `True` and `"1"` are four facts. The order of
-    names, and of the keys of mappings, does not count.
+    names, and of keys in mappings, does not matter.
 
     Args:
       **facts: `None`, bool, int, float, str, bytes, dataclasses, and lists, tuples and mappings of
-        these. A list and a tuple of the same values are the same.
+        these. A list and a tuple of the same values have the same digest.
 
     Raises:
-      TypeError: a value is of another type.
+      TypeError: a value has another type.
     """
     digest = hashlib.sha256()
     _update(digest, facts)
@@ -33,7 +33,7 @@ def fingerprint(**facts: Any) -> str:
 
 
 def _update(digest: Any, value: Any) -> None:
-    """Adds a value: its type, its length, its content, so that no two values give one stream."""
+    """Adds the type, length and content of a value, so that different values never collide."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         value = {"class": type(value).__name__, **fields}
@@ -62,10 +62,10 @@ def source_fingerprint(*places: str) -> str:
     """A digest of the package's own code in some of its folders or files.
 
     Args:
-      *places: relative to the package, such as `discovery` or `cases/inputs.py`.
+      *places: paths relative to the package, such as `discovery` or `cases/inputs.py`.
 
     Raises:
-      ValueError: there is no code in a place.
+      ValueError: a path has no code.
     """
     sources: dict[str, bytes] = {}
     for place in places:

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that the system takes back however its holder ends."""
+"""Locks between processes, which the system releases however the holder ends."""
 
 import contextlib
 import datetime
@@ -9,29 +9,30 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks: there, nothing is locked
+except ImportError:  # Windows has no such locks; nothing is locked there
     fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
 def locked(file: Path, *, what: Path) -> Iterator[None]:
-    """Holds a lock while the block runs; the file exists for as long.
+    """Holds a lock, and keeps its file, while the block runs.
 
-    The file tells who holds the lock. It may outlive a process that was killed; the lock does not.
+    The file names the holder of the lock. It may remain when a process is killed; the lock does
+    not.
 
     Args:
-      file: the lock's file; its directory exists.
-      what: the place that the lock guards, for the message.
+      file: the lock's file; its directory must exist.
+      what: the path that the lock protects, for the message.
 
     Raises:
-      ValueError: another process holds the lock, and the message tells which, on which host and
-        since when; or the file cannot be written.
+      ValueError: another process holds the lock (the message names the process, its host and its
+        start time), or the file cannot be written.
     """
     handle = _acquire(file, what)
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)  # still locked, so that no one else's file is removed
+        file.unlink(missing_ok=True)  # still locked, so it cannot be another process's file
         os.close(handle)
 
 
@@ -44,7 +45,7 @@ def _acquire(file: Path, what: Path) -> int:
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last holder may have removed the file after it was opened here.
+            # The last holder may have removed the file after it was opened here.
             if _is(file, handle):
                 os.ftruncate(handle, 0)
                 os.write(handle, _own_name().encode())
@@ -62,7 +63,7 @@ def _acquire(file: Path, what: Path) -> int:
 
 
 def _is(file: Path, handle: int) -> bool:
-    """Whether an open file is what its path leads to."""
+    """Whether an open file is the file at its path."""
     try:
         return os.path.samestat(file.stat(), os.fstat(handle))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Names that become paths, and places that are given to something new."""
+"""Safe paths from names, and moving existing files aside."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ def inside(directory: Path, name: str) -> Path:
     """The path of a name within a directory.
 
     Args:
-      directory: where it shall be.
-      name: of one file or directory.
+      directory: the directory.
+      name: name of a file or directory in it.
 
     Raises:
-      ValueError: the name is empty, hidden or a path, so that it could lead elsewhere.
+      ValueError: the name is empty, hidden, or a path that could lead elsewhere.
     """
     if not name or name.startswith(".") or "\0" in name or Path(name).name != name:
         raise ValueError(
@@ -26,10 +26,10 @@ def inside(directory: Path, name: str) -> Path:
 def set_aside(place: Path) -> Path:
     """Renames a file or directory, so that another can be written in its place.
 
-    `out/3` becomes `out/older/3-1`, or `-2` and so on where there are older ones.
+    `out/3` becomes `out/older/3-1`, or `-2` and so on if there are older ones.
 
     Returns:
-      Where it is now.
+      The new path.
 
     Raises:
       OSError: it cannot be renamed.

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader sees the old one or the new one, never a part."""
+"""Atomic writing: a reader sees the old file or the new one, never a part."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A temporary file beside `file`, renamed to it if the block succeeds, removed if it fails.
+    """A temporary file next to `file`, renamed to it if the block succeeds, removed if it fails.
 
-    The temporary name starts with a dot and the process id. The content reaches the disk before
-    the rename, so that a crash of the machine leaves no empty file.
+    The temporary name starts with a dot and the process id. The content is flushed to disk before
+    the rename, so a crash of the machine leaves no empty file.
 
     Args:
-      file: where the content shall be; its directory exists.
+      file: the file to write; its directory must exist.
 
     Yields:
-      The temporary path to write to; it keeps the suffix.
+      The temporary path to write to, with the same suffix.
 
     Raises:
       OSError: the directory cannot be written to.

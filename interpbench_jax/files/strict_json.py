@@ -1,6 +1,6 @@
-"""JSON that every reader accepts: no NaN, no infinity, written whole, read within bounds.
+"""JSON that every reader accepts, without NaN and infinity; written atomically, read with limits.
 
-Other tools' files may hold NaN and infinity: they are read and written on request.
+NaN and infinity in other tools' files are read and written on request.
 """
 
 import json
@@ -18,7 +18,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     """Strict JSON of plain data; a number that is not finite becomes null.
 
     Raises:
-      TypeError: something is not plain data.
+      TypeError: a value is not plain data.
     """
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
@@ -26,10 +26,10 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 def to_python_json(value: Any) -> str:
     """JSON of plain data as Python's own `json` writes it: with `NaN` and `Infinity`.
 
-    For tools that read it so; undone by `from_json(..., constants=True)`.
+    For tools that read this form; undone by `from_json(..., constants=True)`.
 
     Raises:
-      TypeError: something is not plain data.
+      TypeError: a value is not plain data.
     """
     return json.dumps(value)
 
@@ -39,12 +39,12 @@ def from_json(text: str | bytes, *, source: str | Path, constants: bool = False)
 
     Args:
       text: the document; bytes are UTF-8.
-      source: what the error message calls it.
-      constants: take `NaN`, `Infinity` and `-Infinity`, as Python's own `json` writes them.
+      source: its name in error messages.
+      constants: accept `NaN`, `Infinity` and `-Infinity`, as written by Python's own `json`.
 
     Raises:
-      ValueError: it is not UTF-8 or not JSON, holds NaN or a number that is infinite as a float, an
-        object has one name twice, or it is nested too deeply.
+      ValueError: it is not UTF-8 or not JSON, holds NaN or a number that overflows a float, has an
+        object with a duplicate name, or is nested too deeply.
     """
 
     def constant(name: str) -> float:
@@ -56,7 +56,7 @@ def from_json(text: str | bytes, *, source: str | Path, constants: bool = False)
         found = dict(pairs)
         if len(found) < len(pairs):
             twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise ValueError(f"{short(twice)} is there twice")
+            raise ValueError(f"{short(twice)} occurs twice")
         return found
 
     def finite(digits: str) -> float:
@@ -87,10 +87,10 @@ def read_json(file: Path, *, limit: int = 16 * MEBIBYTE) -> Any:
 
 
 def write_json(file: Path, value: Any, *, indent: int | None = 1) -> None:
-    """Writes `to_json` of a value to a file, whole or not at all.
+    """Writes `to_json` of a value to a file atomically.
 
     Raises:
-      TypeError: something is not plain data.
+      TypeError: a value is not plain data.
       OSError: the file cannot be written.
     """
     text = to_json(value, indent=indent)

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 @jax.custom_jvp
 def _gelu(x: Array) -> Array:
-    # By `erf`, in one pass: `jax.nn.gelu` goes by `erfc`, which costs twice as much on a CPU.
+    # Uses `erf`, in one pass: `jax.nn.gelu` uses `erfc`, which takes twice as long on a CPU.
     return x * _normal_cdf(x)
 
 
@@ -31,4 +31,4 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
 }
-"""By name: GELU in its exact form and in that of the hyperbolic tangent, ReLU, and SiLU."""
+"""By name: exact GELU, its tanh approximation, ReLU and SiLU."""

@@ -1,8 +1,8 @@
 """Attention of tiny heads, with the batch as the innermost axis.
 
-Two forms of one function. `_matmul` is what one would write; `_unrolled` spells the few sums over
-head dimensions and positions out as elementwise work, which on a CPU is several times faster for
-heads of a handful of dimensions (`benchmarks/attention_forms.py` measures both).
+There are two implementations of one function. `_matmul` is the textbook form. `_unrolled` writes
+the short sums over head dimensions and positions as elementwise operations, which is several times
+faster on a CPU for heads with few dimensions (`benchmarks/attention_forms.py` measures both).
 """
 
 import math
@@ -27,8 +27,8 @@ def attend(qkv: Qkv, *, causal: bool, padding: Padding = None) -> Heads:
 
     Args:
       qkv: queries, keys and values.
-      causal: whether position p sees only keys up to p.
-      padding: where keys are not to be seen.
+      causal: whether position p attends only to keys up to p.
+      padding: true at keys that are masked out.
 
     Returns:
       The attention-weighted values, before the output projection.
@@ -51,7 +51,7 @@ def _matmul(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
 def attention_softmax(
     scores: Float[Array, "head pos key batch"], causal: bool, padding: Padding
 ) -> Float[Array, "head pos key batch"]:
-    """Attention of scores: no weight on keys that are not to be seen."""
+    """Softmax of attention scores over keys; masked keys get no weight."""
     if causal:
         seen = np.tril(np.ones(scores.shape[1:3], bool))[None, :, :, None]
         scores = jnp.where(seen, scores, -jnp.inf)
@@ -61,7 +61,7 @@ def attention_softmax(
 
 
 def _unrolled(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
-    q, k, v = (part[0] for part in jnp.split(qkv, 3))  # slices' gradients would be padded and added
+    q, k, v = (part[0] for part in jnp.split(qkv, 3))  # slices have costlier gradients
     scores = spelled_out_product("hepb,hekb->hpkb", q, k, "e") / math.sqrt(q.shape[1])
     weights = attention_softmax(scores, causal, padding)
     return spelled_out_product("hpkb,hekb->hepb", weights, v, "e")

@@ -1,4 +1,4 @@
-"""Where the heads of a transformer look."""
+"""The attention patterns of a transformer."""
 
 import math
 from typing import cast
@@ -17,14 +17,14 @@ from interpbench_jax.model.transformer import Params
 def attention_weights(
     params: Params, config: TransformerConfig, tokens: Int[Array, "batch pos"]
 ) -> Float[Array, "batch layer head query key"]:
-    """Computes the attention of every head on the unpatched run; each row of keys sums to one.
+    """The attention weights of every head, unpatched; each row sums to one over keys.
 
-    The residual stream in front of a layer is the sum of what was written before it, so that this
-    needs no hooks; it holds what all writers write, and is meant for a look at some inputs.
+    The residual stream before a layer is the sum of the earlier writers' outputs, so no hooks are
+    needed. All outputs are in memory at once: use it on few inputs.
 
     Args:
       params: weights.
-      config: their shape.
+      config: the model's shape.
       tokens: token ids.
 
     Raises:
@@ -50,5 +50,5 @@ def attention_weights(
         )
         scores = jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") / math.sqrt(config.d_head)
         found.append(attention_softmax(scores, config.causal, padding).transpose(3, 0, 1, 2))
-        constant = constant + attn["b_O"]  # which no head writes
+        constant = constant + attn["b_O"]  # belongs to no head
     return jnp.stack(found, axis=1)

@@ -1,13 +1,13 @@
-"""Products of two arrays that can be differentiated in every mode, in a form that is fast.
+"""Products of two arrays that are fast on a CPU and differentiable in every mode.
 
-`einsum` and its derivatives would do, but for two things that decide how fast tiny models are on a
-CPU. JAX transposes a matrix product into one with its factors in an order for which XLA copies the
-larger of them, and transposes a sum that is spelled out into slices that are padded and added. A
-`custom_vjp` mends both and forbids forward mode. This primitive is bilinear, and its transposes are
-products of the same kind: gradients, `jvp`, Hessians and `vmap` follow from that.
+Two properties of `einsum`'s derivatives make tiny models slow on a CPU. JAX transposes a matrix
+product into one whose factor order makes XLA copy the larger factor, and it transposes an unrolled
+sum into slices that are padded and added. A `custom_vjp` would fix both, but forbids forward mode.
+This primitive is bilinear, and its transposes are products of the same kind: gradients, `jvp`,
+Hessians and `vmap` follow from that.
 
-All products are computed in full float32. Accelerators round factors to fewer bits by default; on a
-GPU that moved scores of EAP by more than their size.
+All products are computed in full float32. By default accelerators round the factors to fewer bits;
+on a GPU this changed some EAP scores by more than their own size.
 """
 
 import functools
@@ -22,10 +22,10 @@ from jaxtyping import Array, Num
 
 
 def product(spec: str, left: Num[Array, "..."], right: Num[Array, "..."]) -> Array:
-    """`einsum` of two arrays, whose factors keep their order in every derivative.
+    """`einsum` of two arrays that keeps the order of its factors in every derivative.
 
     Args:
-      spec: of `einsum`, with its output; a letter occurs at most once in each array.
+      spec: an `einsum` specification with its output; a letter occurs at most once in each array.
       left: the first factor.
       right: the second factor.
     """
@@ -35,14 +35,15 @@ def product(spec: str, left: Num[Array, "..."], right: Num[Array, "..."]) -> Arr
 def spelled_out_product(
     spec: str, left: Num[Array, "..."], right: Num[Array, "..."], letter: str = ""
 ) -> Num[Array, "..."]:
-    """`einsum` of two arrays over one short axis, as elementwise work that XLA fuses.
+    """`einsum` of two arrays over one short axis, as elementwise operations that XLA fuses.
 
     Args:
-      spec: of `einsum`, with its output; one letter occurs in both arrays and not in the output.
+      spec: an `einsum` specification with its output; one letter occurs in both arrays and not in
+        the output.
       left: the first factor.
       right: the second factor.
-      letter: a short axis of the output that is spelled out as well, if any; of no effect where the
-        output lacks it, as it may in a derivative.
+      letter: a short axis of the output that is unrolled as well, if any. It has no effect if the
+        output lacks it, which can happen in a derivative.
     """
     return _bind(spec, left, right, spelled_out=letter)
 
@@ -68,7 +69,7 @@ def _evaluate(left: Array, right: Array, *, spec: str, spelled_out: str | None) 
     (summed,) = (set(of_left) & set(of_right)) - set(out)
 
     def part(letters: str, factor: Array, at: dict[str, int], kept: str) -> Array:
-        """A factor at some places, with the remaining axes where the output has them."""
+        """A factor at fixed indices of some axes; the other axes are in the output's order."""
         chosen = factor[tuple(at.get(letter, slice(None)) for letter in letters)]
         rest = [letter for letter in letters if letter not in at]
         chosen = chosen.transpose([rest.index(letter) for letter in kept if letter in rest])
@@ -111,7 +112,7 @@ def _transpose_right(d_out: Array, left: Array, right: Any, *, spec: str, **how:
 
 
 def _computed_once(d_out: Array) -> Array:
-    """Keeps XLA from computing an array anew inside every product that uses it."""
+    """Keeps XLA from recomputing an array inside every product that uses it."""
     return lax.optimization_barrier(d_out)
 
 

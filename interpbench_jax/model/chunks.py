@@ -1,4 +1,4 @@
-"""Many runs of a model, some at a time."""
+"""Many runs of a model, a chunk at a time."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,15 +10,15 @@ Result = TypeVar("Result")
 
 
 def map_chunks(function: Callable[[PyTree], Result], each: PyTree, *, chunk: int) -> Result:
-    """`jax.lax.map` of so many at a time.
+    """`jax.lax.map` over chunks of entries.
 
-    One at a time is a loop, not a `vmap` over one: an axis of one is enough for XLA to lay out
-    every matrix product anew, which makes runs on a CPU two to three times as slow.
+    A chunk of 1 is a loop, not a `vmap` over one entry: for an axis of length one XLA already
+    changes the layout of every matrix product, which makes runs on a CPU 2 to 3 times slower.
 
     Args:
-      function: of one entry.
-      each: entries along the leading axis.
-      chunk: how many run side by side (memory grows with it).
+      function: applied to one entry.
+      each: the entries, along the leading axis.
+      chunk: how many entries run at once (memory grows with it).
     """
     if chunk == 1:
         return jax.lax.map(function, each)

@@ -20,7 +20,7 @@ from interpbench_jax.model.graph import (
     transformer_graph,
 )
 
-# A graph that is not a transformer's is told by its names; more pairs would not fit into memory.
+# The most (writer, reader) pairs of a graph given by names; more would not fit into memory.
 _MOST_PAIRS = 10**8
 _NAMES = ("writers", "readers", "n_before")
 
@@ -29,14 +29,14 @@ _NAMES = ("writers", "readers", "n_before")
 class Circuit:
     """Edges by name, at q/k/v level; immutable and hashable.
 
-    Supports `|`, `&`, `-`, `<=`, `len`, `in` and iteration (in graph order), over all edges. What
-    is unobservable in one of two circuits is unobservable in what they are combined to.
+    Supports `|`, `&`, `-`, `<=`, `len`, `in` and iteration (in graph order), over all edges. When
+    two circuits are combined, an edge that is unobservable in either stays unobservable.
 
     Attributes:
-      graph: of the network.
+      graph: the network's graph.
       edges: all edges of the circuit.
-      unobservable: those of them that no patch can reveal: they count neither for nor against a
-        method.
+      unobservable: the edges of the circuit that no patch can reveal; they count neither for nor
+        against a method.
 
     Raises:
       ValueError: an edge is not in the graph, or an unobservable one is not in the circuit.
@@ -56,12 +56,13 @@ class Circuit:
         return standing_alone(self.graph, {f"circuit: {len(self.head_edges)} edges": drawing})
 
     def __post_init__(self) -> None:
-        """Checks that every edge exists in the graph, and unobservable ones in the circuit."""
+        """Checks that every edge is in the graph and every unobservable edge in the circuit."""
         stages = self.graph.stages.tolist()
         for writer, reader in self.edges:
             w, r = self.graph.writer_index(writer), self.graph.reader_index(reader)
             if w >= self.graph.writers_before(stages[r]):
-                raise ValueError(f"{edge_name(writer, reader)} is no edge: the reader comes first")
+                name = edge_name(writer, reader)
+                raise ValueError(f"{name} is not an edge: the reader comes first")
         if strange := self.unobservable - self.edges:
             raise ValueError(f"{edge_name(*min(strange))} is unobservable, but not in the circuit")
 
@@ -104,7 +105,7 @@ class Circuit:
     def observable(self) -> "Circuit":
         """The circuit without its unobservable edges.
 
-        A head-level edge or a node is left out with them where it has no other edge.
+        A head-level edge or node that has no observable edge is dropped too.
         """
         return Circuit(self.graph, self.edges - self.unobservable)
 
@@ -124,10 +125,10 @@ class Circuit:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Circuit":
-        """Reads what `to_json` wrote; anything else is refused before a graph is built.
+        """Reads what `to_json` wrote; checks the text before it builds a graph.
 
         Raises:
-          ValueError: the text is not of that form, names an edge that does not exist, or is of a
+          ValueError: the text has another form, names an edge that does not exist, or describes a
             graph that is too large.
         """
         start = repr(text[:80])
@@ -185,7 +186,7 @@ class Circuit:
 
 
 def _read_edges(names: Any, fault: str) -> frozenset[Edge]:
-    """Edges by their names; whether there are such edges is not looked at."""
+    """Splits edge names into (writer, reader); does not check that the edges exist."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"not a circuit: {fault}")
     edges = set()
@@ -198,7 +199,7 @@ def _read_edges(names: Any, fault: str) -> frozenset[Edge]:
 
 
 def _read_graph(data: dict[str, Any], start: str) -> Graph:
-    """A transformer's graph by its sizes, any other by its names."""
+    """A transformer's graph from its sizes, any other graph from its names."""
     if {"n_layers", "n_heads"} <= data.keys():
         n_layers, n_heads = data["n_layers"], data["n_heads"]
         for size in (n_layers, n_heads):

@@ -1,4 +1,4 @@
-"""Circuits as small SVG drawings for the page: many of them, so the nodes are drawn once."""
+"""Circuits as small SVG drawings for a page with many of them; the nodes are defined once."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from interpbench_jax.model.layout import bend, node_places
 _UNIT_X, _UNIT_Y, _MARGIN = 52, 46, 26
 _HALF_HEIGHT, _GAP = 10, 3
 _TITLE = 36
-# How far, in layers, the middle of a bent edge's handles stands off: past MLPs, short of heads.
+# Sideways offset of a bent edge's control points, in layers: past the MLPs, short of the heads.
 _HANDLE = 0.87
 
 STYLE = """
@@ -22,7 +22,7 @@ STYLE = """
 .edge.false{stroke:#888;stroke-width:1.7;stroke-dasharray:1.5 3}
 .edge.unobservable{stroke:#0072B2;stroke-width:1.5;stroke-dasharray:3.5 2.5}
 """
-"""Of a drawing that stands alone; the page has its own, with the same classes."""
+"""Style of a stand-alone drawing; the page defines the same classes itself."""
 
 MARKERS = "".join(
     f'<marker id="tip-{kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '
@@ -35,11 +35,11 @@ MARKERS = "".join(
         ("unobservable", "#0072B2"),
     )
 )
-"""Arrow heads, to be defined once in a page."""
+"""Arrow heads; define them once per page."""
 
 
 def nodes(graph: Graph) -> str:
-    """The boxes of all nodes of a graph, to be defined once and used by its drawings."""
+    """The boxes of all nodes of a graph; defined once, and used by all drawings of it."""
     boxes = []
     for name, (x, y) in _places(graph).items():
         half = _half_width(name)
@@ -59,9 +59,9 @@ def circuit_svg(graph: Graph, kinds: Mapping[str, Iterable[Edge]], label: str) -
     """A drawing of edges and of the nodes that they touch.
 
     Args:
-      graph: of the circuit.
-      kinds: edges that are `true`, `missed`, `false` and `unobservable`.
-      label: what it shows, for those who do not see it.
+      graph: the circuit's graph.
+      kinds: edges by kind: `true`, `missed`, `false` and `unobservable`.
+      label: description of the drawing for screen readers.
     """
     places = _places(graph)
     touched = {name for edges in kinds.values() for edge in edges for name in edge}
@@ -82,8 +82,8 @@ def standing_alone(graph: Graph, drawings: Mapping[str, str]) -> str:
     """One SVG file with several drawings of one graph side by side.
 
     Args:
-      graph: of all drawings.
-      drawings: what `circuit_svg` made, by title.
+      graph: the graph of all drawings.
+      drawings: results of `circuit_svg`, by title.
     """
     width, height = _size(graph)
     columns = min(len(drawings), 4)
@@ -128,10 +128,10 @@ def _half_width(name: str) -> float:
 
 
 def _line(places: Mapping[str, tuple[float, float]], writer: str, reader: str) -> str:
-    """From below to above, a little short of both boxes."""
+    """The path of an edge, upwards, with a small gap at both boxes."""
     start, end = places[writer], places[reader]
     (x1, y1), (x2, y2) = start, end
-    # Upside down, and measured in layers, as the drawing in Matplotlib has it.
+    # In the coordinates of the Matplotlib drawing: y points up and is measured in layers.
     rise = _HANDLE * bend((x1, -y1 / _UNIT_Y), (x2, -y2 / _UNIT_Y))
     middle = (x1 + x2) / 2 - rise * (y2 - y1), (y1 + y2) / 2 + rise * (x2 - x1)
     from_x, from_y = _leave(start, middle, _half_width(writer))
@@ -144,7 +144,7 @@ def _line(places: Mapping[str, tuple[float, float]], writer: str, reader: str) -
 def _leave(
     start: tuple[float, float], towards: tuple[float, float], half_width: float
 ) -> tuple[float, float]:
-    """Where a line from the middle of a box is a gap outside of it."""
+    """The point where a line from a box's middle has left the box by a small gap."""
     x, y = towards[0] - start[0], towards[1] - start[1]
     across = (half_width + _GAP) / abs(x) if x else math.inf
     share = min(across, (_HALF_HEIGHT + _GAP) / abs(y) if y else math.inf, 1.0)

@@ -8,15 +8,15 @@ from interpbench_jax.model.bilinear import product
 def columnwise(
     spec: str, weight: Array, x: Float[Array, "*features pos batch"]
 ) -> Float[Array, "*mapped pos batch"]:
-    """Applies a linear map to every column, all positions and rows side by side.
+    """Applies a linear map at every position of every row, as one product.
 
-    With two axes to sum over instead of one, XLA copies both factors of the weight's gradient into
-    another order first, which takes longer than the product itself.
+    Positions and batch are merged into one axis. If the weight's gradient summed over two axes, XLA
+    would first copy both its factors into another order, which takes longer than the product.
 
     Args:
-      spec: of `einsum`; positions and batch are one axis there, the last.
+      spec: an `einsum` specification, in which positions and batch are one axis, the last.
       weight: the map.
-      x: what it is applied to.
+      x: the array that it is applied to.
     """
     columns = x.reshape(*x.shape[:-2], -1)
     mapped = product(spec, weight, columns)

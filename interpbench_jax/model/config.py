@@ -1,14 +1,14 @@
 """The shape and kind of a transformer."""
 
 from dataclasses import dataclass, fields
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 from typing import Literal, get_args
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
-# Heads and MLPs: more than GPT-3 has, few enough for a matrix of edges.
+# The most heads and MLPs: more than GPT-3 has, few enough for a matrix of edges.
 _MOST_WRITERS = 10_000
-_LARGEST = 2**24  # of numbers of positions and tokens, and of widths
+_LARGEST = 2**24  # the largest number of positions or tokens, and the largest width
 _LARGEST_SCALE = 1e30  # finite in float32
 
 
@@ -26,11 +26,11 @@ class TransformerConfig:
       d_vocab: number of input tokens.
       d_vocab_out: number of outputs; 1 for a regression.
       causal: whether a position sees only itself and earlier ones.
-      pad: the token that fills up shorter sequences, which no position attends to; `None` where
-        all sequences of a batch have one length.
+      pad: the token that pads shorter sequences, which no position attends to; `None` if all
+        sequences of a batch have the same length.
       activation: `gelu` is the exact form, `gelu_tanh` the approximation GPT-2 uses.
       layer_norm: LayerNorm before every block and before the unembedding.
-      layer_norm_eps: added to the variance there.
+      layer_norm_eps: added to the variance in LayerNorm.
       init_std: standard deviation of initial weights; biases start at zero.
     """
 
@@ -53,7 +53,7 @@ class TransformerConfig:
         """Checks the type and the range of every field.
 
         Raises:
-          ValueError: a field has another type, or a value that no model has.
+          ValueError: a field has a wrong type or an impossible value.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -80,7 +80,7 @@ class TransformerConfig:
 
 
 def check_graph_size(n_layers: int, n_heads: int) -> None:
-    """Refuses a model of so many layers and heads that its graph would not fit into memory.
+    """Checks that the graph of a model with this many layers and heads fits into memory.
 
     Raises:
       ValueError: there are more than 10,000 heads and MLPs.

@@ -1,9 +1,9 @@
-"""Residual streams of runs under edge patches, in which every row has a set of edges of its own.
+"""Residual streams of runs under edge patches, where every row patches its own set of edges.
 
-The runs on the sources and on the bases are one run of twice the rows, so that an edge patch costs
-no matrix product more than two plain runs. What a row's readers see differs by its mask only, and
-is spelled out over writers: elementwise work with the rows innermost, which a CPU does from its
-cache as long as there are not many rows.
+Sources and bases form one run with twice the rows, so an edge patch costs as many matrix products
+as two plain runs. What a row's readers see is a sum over writers weighted by the row's mask. The
+sum is unrolled into elementwise operations with the rows innermost, which stay in a CPU's cache if
+there are few rows.
 """
 
 import functools
@@ -18,16 +18,16 @@ from interpbench_jax.model.stream import Stream
 
 
 class EdgePatchStream(Stream):
-    """Runs sources as they are, and bases with edges patched from them; lives while it is traced.
+    """Runs sources unpatched, and bases with edges patched from them; exists only during tracing.
 
-    Rows are the sources, then as many bases.
+    The rows are the sources, followed by the bases.
     """
 
     def __init__(self, graph: TransformerGraph, masks: Float[Array, "row writer reader"]) -> None:
-        """An empty stream; masks are of the bases, and entries that are no edges have no effect."""
+        """An empty stream; masks apply to the bases, and entries that are not edges are ignored."""
         self.graph = graph
         self._masks = masks.transpose(1, 2, 0)
-        self._differences: list[Array] = []  # of what is written on the source and on the base
+        self._differences: list[Array] = []  # what is written on the source minus the base
         self._sum = jnp.zeros(())
 
     def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
@@ -40,7 +40,7 @@ class EdgePatchStream(Stream):
         weight: Float[Array, "head d_head d_model"],
         bias: Float[Array, " d_model"],
     ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        """Takes what a layer's heads write, and a bias that belongs to no head."""
         self._write(columnwise("hed,hen->hdn", weight, z))
         self._sum += bias[:, None, None]
 
@@ -54,7 +54,7 @@ class EdgePatchStream(Stream):
         self._write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
 
     def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
-        """What these readers see: on the sources all the same, on the bases as the masks say."""
+        """What these readers see: the same on the sources, depending on the masks on the bases."""
         differences = jnp.concatenate(self._differences)
         masks = self._masks[: len(differences), readers]
         patched = spelled_out_product("wrn,wdpn->rdpn", masks, differences)
@@ -63,7 +63,7 @@ class EdgePatchStream(Stream):
         return jnp.concatenate([same, bases[None] + patched], -1)
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the logits are made of."""
+        """What the unembedding sees."""
         return self.read(slice(self.graph.n_readers - 1, self.graph.n_readers))[0]
 
     def _write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:

@@ -1,7 +1,7 @@
-"""Running the transformer, as it is or under an intervention.
+"""Runs of the transformer, with or without an intervention.
 
-Here the order of axes is the usual `[batch, pos, ...]`; the transposes to and from the order inside
-cancel when calls are composed in one `jit`.
+Arrays have the usual axes `[batch, pos, ...]` here. Inside the model the batch is last; within one
+`jit` the transposes between the two orders cancel.
 """
 
 from collections.abc import Sequence
@@ -37,14 +37,14 @@ def forward(
       config: the model's shape; static.
       tokens: token ids, BOS first; at most `config.n_ctx` positions.
       patch: which nodes or edges to replace, and by what; `None` is the model itself.
-      nudge: what readers see on top, one or several; the gradient says what matters to whom.
+      nudge: one or several additions to what readers see, for attribution by gradients.
 
     Returns:
-      The logits, and what every writer put into the residual stream (patched where it was).
+      The logits, and what every writer wrote to the residual stream (after the patch).
 
     Raises:
-      ValueError: tokens or patch do not fit the model. Which tokens there are is looked at outside
-        of `jit` only; inside, one that is not in the vocabulary has no meaning.
+      ValueError: tokens or patch do not fit the model. Token ids are checked outside of `jit` only;
+        inside, the result for an id outside the vocabulary is undefined.
     """
     nudges = (nudge,) if isinstance(nudge, Nudge) else tuple(nudge or ())
     _check_inputs(config, tokens, patch, nudges)
@@ -63,7 +63,7 @@ def forward_from(
     *,
     only_there: bool = False,
 ) -> Float[Array, "batch pos d_vocab_out"]:
-    """The logits under a patch that changes nothing before some stage: starts there.
+    """The logits under a patch that changes nothing before a stage; the run starts there.
 
     Args:
       params: weights.
@@ -71,8 +71,8 @@ def forward_from(
       tokens: token ids.
       stage: where to start; static; see `Graph.stages`.
       written: what every writer writes without a patch.
-      patch: its mask is zero at all readers of earlier stages.
-      only_there: whether it is zero at those of later stages, too, which then cost less.
+      patch: a patch whose mask is zero at all readers of earlier stages.
+      only_there: whether the mask is also zero at all readers of later stages, which is cheaper.
     """
     _check_inputs(config, tokens, patch)
     graph = Graph.of(config)
@@ -97,24 +97,23 @@ def forward_interchanges(
 ) -> Float[Array, "intervention pair pos d_vocab_out"]:
     """The logits on the base under several node patches from the source, all in one run.
 
-    The same as `forward` on the base with a `NodePatch` whose source is what `forward` writes on
-    the source, at a lower cost; see `InterchangeStream`.
+    Equals `forward` on the base with a `NodePatch` whose source is what `forward` wrote on the
+    source inputs, but costs less; see `InterchangeStream`.
 
     Args:
       params: weights.
       config: the model's shape; static.
       base: inputs to run on.
-      source: inputs from which the masked nodes take their values; as many, and as long.
-      masks: per intervention, 1 at the nodes that are patched; the same for all pairs, or each
-        pair's own.
-      detached: 1 at nodes that let no gradient through.
-      source_gradient: whether gradients flow back into the run on the source. If not, what it
-        writes is given but for the output maps of MLPs, as in the original, which patches MLPs
-        between activation and output map.
+      source: inputs from which the patched nodes take their values; same shape as `base`.
+      masks: 1 at the nodes that an intervention patches; one mask for all pairs, or one per pair.
+      detached: 1 at nodes through which no gradient flows.
+      source_gradient: whether gradients flow back into the run on the source. If not, they still
+        reach the output maps of MLPs, as in the original, which patches MLPs between activation
+        and output map.
 
     Raises:
       ValueError: tokens or masks do not fit the model, or a base and its source differ in length;
-        tokens are looked at outside of `jit` only.
+        token ids are checked outside of `jit` only.
     """
     graph, n = Graph.of(config), len(masks)
     for tokens in (base, source):
@@ -147,19 +146,19 @@ def forward_edge_patches(
 ) -> tuple[Float[Array, "pair pos d_vocab_out"], Float[Array, "pair pos d_vocab_out"]]:
     """The logits on the sources, and on the bases with edges patched from them, all in one run.
 
-    The same as `forward` on the source, and on the base with an `EdgePatch` of what that writes,
-    but every pair has a mask of its own; see `EdgePatchStream`. Gradients flow into both runs.
+    Equals `forward` on the source, and `forward` on the base with an `EdgePatch` from that run, but
+    every pair has its own mask; see `EdgePatchStream`. Gradients flow into both runs.
 
     Args:
       params: weights.
       config: the model's shape; static.
       base: inputs to run on.
-      source: inputs from which patched edges take their values; as many, and as long.
-      masks: for each pair 1 at the edges that are patched.
+      source: inputs from which patched edges take their values; same shape as `base`.
+      masks: for each pair, 1 at the edges that are patched.
 
     Raises:
       ValueError: tokens or masks do not fit the model, or a base and its source differ in length;
-        tokens are looked at outside of `jit` only.
+        token ids are checked outside of `jit` only.
     """
     graph = Graph.of(config)
     for tokens in (base, source):
@@ -180,7 +179,7 @@ def _run(
     stream: Stream,
     start: int | None = None,
 ) -> Float[Array, "d_vocab_out pos batch"]:
-    """Logits of the network that a config is of."""
+    """Logits of the network that a config describes."""
     if isinstance(config, DecoderConfig):
         return run_decoder(params, config, jnp.asarray(tokens), stream, start)
     return apply_transformer(Transformer(config, start), params, tokens, stream)

@@ -1,10 +1,10 @@
 """Writers, readers and the edges between them: the computational graph of a network.
 
-Writers are the parts of a network whose output can be replaced by its value on another input.
-Readers take the sum of what was written before them. An edge is a writer and a later reader. A
-reader is an input of a *node*: `a0.h1<q>` is the query input of head `a0.h1`, and a reader whose
-name has no `<` is the only input of the node of that name. At *head level* all inputs of a node
-count as one reader.
+A writer is a part of a network whose output can be replaced by its value on another input. A reader
+takes the sum of what was written before it. An edge is a writer and a later reader. A reader is an
+input of a *node*: `a0.h1<q>` is the query input of head `a0.h1`, and a reader whose name has no `<`
+is the only input of the node of that name. At *head level* all inputs of a node count as one
+reader.
 """
 
 import functools
@@ -20,17 +20,17 @@ from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.decoders.config import DecoderConfig
 
 Edge = tuple[str, str]
-"""Names of a writer and a reader."""
+"""The names of a writer and a reader."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Names of writers and readers, and who comes before whom; static and hashable.
+    """The names of writers and readers, and their order; static and hashable.
 
     Attributes:
-      writers: in the order in which they write.
-      readers: in the order in which they read; the last one makes the output.
-      n_before: for each reader, how many writers have written before; it can read those.
+      writers: names, in the order in which they write.
+      readers: names, in the order in which they read; the last one makes the output.
+      n_before: for each reader, how many of the writers come before it; it reads these.
     """
 
     writers: tuple[str, ...]
@@ -38,7 +38,7 @@ class Graph:
     n_before: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Checks that names are unique and that every reader has its number."""
+        """Checks that names are unique and that every reader has an entry in `n_before`."""
         for kind, names in (("writer", self.writers), ("reader", self.readers)):
             if not names:
                 raise ValueError(f"a graph needs at least one {kind}")
@@ -61,17 +61,17 @@ class Graph:
 
     @property
     def n_writers(self) -> int:
-        """Of a transformer 1 + L(H + 1)."""
+        """The number of writers; for a transformer 1 + L(H + 1)."""
         return len(self.writers)
 
     @property
     def n_readers(self) -> int:
-        """Of a transformer L(3H + 1) + 1."""
+        """The number of readers; for a transformer L(3H + 1) + 1."""
         return len(self.readers)
 
     @property
     def n_nodes(self) -> int:
-        """Everything that writes or reads; of a transformer heads, MLPs, input and logits."""
+        """The number of nodes that write or read; for a transformer heads, MLPs, input, logits."""
         return len({*self.writers, *self.head_readers})
 
     @cached_property
@@ -81,7 +81,7 @@ class Graph:
 
     @cached_property
     def _moments(self) -> tuple[int, ...]:
-        """The different numbers of writers that readers have before them, ascending."""
+        """The distinct values of `n_before`, ascending."""
         return tuple(sorted(set(self.n_before)))
 
     @cached_property
@@ -94,10 +94,10 @@ class Graph:
 
     @cached_property
     def stages(self) -> Int[np.ndarray, " reader"]:
-        """When each reader reads; those with the same writers before them read at once.
+        """The stage in which each reader reads; readers with the same writers before them share it.
 
-        In a transformer 2 l for attention of layer l, then its MLP, 2 L for logits; where attention
-        and MLP are parallel, l for both, L for logits.
+        In a transformer: 2 l for attention of layer l, 2 l + 1 for its MLP, 2 L for logits. With
+        parallel attention and MLP: l for both, L for logits.
         """
         return np.array([self._moments.index(n) for n in self.n_before])
 
@@ -112,10 +112,10 @@ class Graph:
 
     @cached_property
     def writer_groups(self) -> Bool[np.ndarray, "group writer"]:
-        """Which writers write at once, as no reader comes between them.
+        """The groups of writers that have no reader between them.
 
-        In a transformer: the input, the heads of each layer, each MLP; where attention and MLP are
-        parallel, the MLP is in the group of its layer's heads.
+        In a transformer: the input, the heads of each layer, each MLP. With parallel attention and
+        MLP, the MLP is in the group of its layer's heads.
         """
         ends = sorted({0, *self.n_before, self.n_writers})
         place = np.arange(self.n_writers)
@@ -128,21 +128,21 @@ class Graph:
 
     @cached_property
     def reader_head_index(self) -> Int[np.ndarray, " reader"]:
-        """For each reader its place in `head_readers`."""
+        """For each reader, its index in `head_readers`."""
         place = {name: index for index, name in enumerate(self.head_readers)}
         return np.array([place[node_of(name)] for name in self.readers])
 
     @cached_property
     def reader_writer(self) -> Int[np.ndarray, " reader"]:
-        """For each reader the place of its node among the writers; -1 where it does not write.
+        """For each reader, the index of its node among the writers; -1 if the node does not write.
 
-        What such a reader sees goes to the output, as far as anybody knows.
+        A reader of a node that does not write is treated as leading to the output.
         """
         return np.array([self._writer_places.get(node_of(name), -1) for name in self.readers])
 
     @cached_property
     def head_reader_writer(self) -> Int[np.ndarray, " head_reader"]:
-        """For each reader at head level the place of its node among the writers, or -1."""
+        """For each reader at head level, the index of its node among the writers, or -1."""
         return np.array([self._writer_places.get(name, -1) for name in self.head_readers])
 
     @cached_property
@@ -153,7 +153,7 @@ class Graph:
     def to_head_level(self, values: np.ndarray) -> np.ndarray:
         """Merges the readers of each node by the largest value: `[..., reader]` to head level.
 
-        For a mask this is "any of them"; for scores it is the threshold at which the merged edge
+        For a mask this is a logical or; for scores it is the threshold at which the merged edge
         leaves a found circuit.
         """
         merged = [
@@ -162,7 +162,7 @@ class Graph:
         return np.stack(merged, -1)
 
     def one_hot(self, names: Sequence[str]) -> Float[np.ndarray, "name writer"]:
-        """A row per writer named, 1 at its place: as masks of `NodePatch`.
+        """One row per name, with 1 at that writer: masks of `NodePatch`.
 
         Raises:
           ValueError: there is no such writer.
@@ -172,7 +172,7 @@ class Graph:
         return rows
 
     def writer_index(self, name: str) -> int:
-        """Looks a writer up by name.
+        """The index of a writer.
 
         Raises:
           ValueError: there is no such writer.
@@ -180,7 +180,7 @@ class Graph:
         return _look_up(self._writer_places, name, "writer")
 
     def reader_index(self, name: str) -> int:
-        """Looks a reader up by name.
+        """The index of a reader.
 
         Raises:
           ValueError: there is no such reader.
@@ -190,16 +190,16 @@ class Graph:
 
 @dataclass(frozen=True, repr=False)
 class TransformerGraph(Graph):
-    """The graph of a transformer, with the places of its layers.
+    """The graph of a transformer, with the indices of its layers.
 
-    Writers are `input` (token and position embedding), then per layer the heads `a{l}.h{h}` and the
-    MLP `m{l}`. Readers are per layer all q `a{l}.h{h}<q>`, all k, all v, then the MLP `m{l}`, and
-    `logits` last. Made by `Graph.of` or `transformer_graph`.
+    The writers are `input` (token and position embedding), then for each layer the heads
+    `a{l}.h{h}` and the MLP `m{l}`. The readers are, for each layer, all q `a{l}.h{h}<q>`, all k,
+    all v and the MLP `m{l}`; `logits` is last. Made by `Graph.of` or `transformer_graph`.
 
     Attributes:
       n_layers: blocks of heads and an MLP.
       n_heads: heads per layer.
-      parallel: whether an MLP reads what the heads of its layer read, and none of them.
+      parallel: whether an MLP reads the same writers as its layer's heads, and not these heads.
     """
 
     n_layers: int
@@ -207,7 +207,7 @@ class TransformerGraph(Graph):
     parallel: bool = False
 
     def __repr__(self) -> str:
-        """All else follows from these."""
+        """Shows the sizes; the names follow from them."""
         parallel = ", parallel=True" if self.parallel else ""
         return f"TransformerGraph(n_layers={self.n_layers}, n_heads={self.n_heads}{parallel})"
 
@@ -217,31 +217,31 @@ class TransformerGraph(Graph):
         return (1, *(self.n_heads, 1) * self.n_layers)
 
     def layers_before(self, stage: int) -> int:
-        """Of how many layers the heads have written when a stage begins."""
+        """The number of layers whose heads have written when a stage begins."""
         return self.writers_before(stage) // (self.n_heads + 1)
 
     def attention_writers(self, layer: int) -> slice:
-        """Where the heads of a layer stand among the writers."""
+        """The indices of a layer's heads among the writers."""
         start = 1 + layer * (self.n_heads + 1)
         return slice(start, start + self.n_heads)
 
     def mlp_writer(self, layer: int) -> int:
-        """Where the MLP of a layer stands among the writers."""
+        """The index of a layer's MLP among the writers."""
         return (layer + 1) * (self.n_heads + 1)
 
     def attention_readers(self, layer: int) -> slice:
-        """Where the q, k, v inputs of a layer stand among the readers."""
+        """The indices of a layer's q, k and v inputs among the readers."""
         start = layer * (3 * self.n_heads + 1)
         return slice(start, start + 3 * self.n_heads)
 
     def mlp_reader(self, layer: int) -> int:
-        """Where the MLP of a layer stands among the readers."""
+        """The index of a layer's MLP among the readers."""
         return (layer + 1) * (3 * self.n_heads + 1) - 1
 
 
 @functools.cache
 def transformer_graph(n_layers: int, n_heads: int, *, parallel: bool = False) -> TransformerGraph:
-    """The graph of a transformer of these sizes, with attention and MLP in turn or parallel."""
+    """The graph of a transformer, with attention and MLP one after the other or parallel."""
     writers, readers, n_before = ["input"], [], []
     for layer in range(n_layers):
         heads = [f"a{layer}.h{head}" for head in range(n_heads)]
@@ -262,7 +262,7 @@ def transformer_graph(n_layers: int, n_heads: int, *, parallel: bool = False) ->
 
 
 def node_of(reader: str) -> str:
-    """The node that a reader is an input of: `a0.h1` of `a0.h1<q>`."""
+    """The node that a reader is an input of: `a0.h1` for `a0.h1<q>`."""
     return reader.partition("<")[0]
 
 

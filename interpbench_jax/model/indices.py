@@ -1,7 +1,7 @@
-"""What indexes must exist, and what is paired must fit: checked once, where it enters.
+"""Checks of indices and of paired sequences, made once, where inputs enter the package.
 
-Lookups in JAX take the nearest entry, or zeros, instead of a missing one, and say nothing. Values
-are looked at outside of `jit` only; while a function is traced there are none yet.
+A lookup in JAX silently returns the nearest entry or zeros if an index is out of range. Values are
+checked outside of `jit` only; while a function is traced they are not known.
 """
 
 import jax
@@ -15,12 +15,12 @@ def check_indices(kind: str, indices: Indices, n: int) -> None:
     """Checks that indices lie between 0 and `n - 1`.
 
     Args:
-      kind: what the message calls one of them, such as `clean has token`.
-      indices: an array of them.
-      n: how many there are to choose from.
+      kind: how the message names an index, such as `clean has token`.
+      indices: an array of indices.
+      n: number of valid indices.
 
     Raises:
-      ValueError: they are no integers, or one is out of range.
+      ValueError: they are not integers, or one is out of range.
     """
     if not np.issubdtype(indices.dtype, np.integer):
         raise ValueError(f"{kind}s of type {indices.dtype}, expected integers")
@@ -35,18 +35,18 @@ def check_indices(kind: str, indices: Indices, n: int) -> None:
 def check_same_lengths(
     name: str, tokens: Int[Array | np.ndarray, "batch pos"], like: Indices, pad: int | None
 ) -> None:
-    """Checks that sequences are as long, row by row, as those they are paired with.
+    """Checks that paired sequences have the same length in every row.
 
-    A patch from a shorter one would put in what was written at padding.
+    A patch from a shorter sequence would insert what was written at padding.
 
     Args:
-      name: what the message calls the sequences.
+      name: how the message names the sequences.
       tokens: the sequences.
-      like: those they are paired with, of the same shape.
-      pad: the token that fills up shorter ones; `None` where all have one length.
+      like: the sequences that they are paired with, of the same shape.
+      pad: the token that pads shorter sequences; `None` if all have the same length.
 
     Raises:
-      ValueError: a row has padding where the other has none.
+      ValueError: a row has padding at a position where the other has none.
     """
     if pad is None or isinstance(tokens, jax.core.Tracer) or isinstance(like, jax.core.Tracer):
         return

@@ -1,7 +1,7 @@
-"""Residual streams of runs for interchange interventions: several patched runs as one.
+"""Residual streams for interchange interventions: several patched runs as one.
 
-Heads are patched before their output maps, where they are narrow and all maps of a layer are one
-product; by linearity it is the same.
+Heads are patched before their output maps, where they are narrow and the maps of a layer are one
+product. By linearity the result is the same.
 """
 
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.stream import Stream
 
 Values = Float[Array, "_ _ _ _"]
-"""Of a few writers, `[writer, feature, pos, pair]`: `d_head` features of heads, else `d_model`."""
+"""Writers' values, `[writer, feature, pos, pair]`: `d_head` features for heads, else `d_model`."""
 
 
 class SourceStream(Stream):
-    """Collects what nodes have on the source, to be given to runs on the base.
+    """Collects the values of nodes on the source, to be patched into runs on the base.
 
-    No gradient flows back, but into the output maps of MLPs: the original patches these between
+    No gradient flows back, except into the output maps of MLPs: the original patches MLPs between
     activation and output map.
     """
 
@@ -41,7 +41,7 @@ class SourceStream(Stream):
         weight: Float[Array, "head d_head d_model"],
         bias: Float[Array, " d_model"],
     ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        """Takes what a layer's heads write, and a bias that belongs to no head."""
         z = self._keep(lax.stop_gradient(z))
         self._sum += _sum_of_heads(z, weight) + bias[:, None, None]
 
@@ -61,7 +61,7 @@ class SourceStream(Stream):
         return self._sum[None]
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the logits are made of."""
+        """What the unembedding sees."""
         return self._sum
 
     def _keep(self, values: Values) -> Values:
@@ -70,10 +70,10 @@ class SourceStream(Stream):
 
 
 class InterchangeStream(Stream):
-    """Runs several interventions on the base as one; lives only while it is traced.
+    """Runs several interventions on the base as one; exists only during tracing.
 
-    Rows come in blocks of one row per pair, a block for each intervention. Where the values to be
-    patched in are not given, a block of the sources comes first, and gradients flow into it.
+    Rows come in blocks of one row per pair, one block for each intervention. If the values to patch
+    in are not given, the sources are run as an additional first block, and gradients flow into it.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class InterchangeStream(Stream):
         *,
         given: Iterable[Values] | None = None,
     ) -> None:
-        """An empty stream; arguments as those of `forward_interchanges`."""
+        """An empty stream; arguments as for `forward_interchanges`."""
         self.graph, self._detached = graph, detached
         self._given = None if given is None else iter(given)
         if given is None:
-            masks = jnp.concatenate([jnp.zeros_like(masks[:1]), masks])  # sources run as they are
+            masks = jnp.concatenate([jnp.zeros_like(masks[:1]), masks])  # the sources run unpatched
         self._masks = masks.transpose(2, 0, 1)[:, None, None]
         self._sum = jnp.zeros(())
         self._n_written = 0
@@ -103,12 +103,12 @@ class InterchangeStream(Stream):
         weight: Float[Array, "head d_head d_model"],
         bias: Float[Array, " d_model"],
     ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        """Takes what a layer's heads write, and a bias that belongs to no head."""
         weight = self._let_through(weight, slice(self._n_written, self._n_written + len(z)))
         own, sources, masks = self._parts(z)
         if self._given is None:
             self._sum += _sum_of_heads(own + masks * (sources - own), weight)
-        else:  # heads are given as what their output maps made of them
+        else:  # values of heads are given after the output maps
             self._sum += _sum_of_heads((1 - masks) * own, weight)
             self._sum += _sum_of_heads(masks * sources, lax.stop_gradient(weight))
         self._sum += bias[:, None, None]
@@ -128,7 +128,7 @@ class InterchangeStream(Stream):
         return self._sum[None]
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the logits are made of, of the sources, too, where they are run."""
+        """What the unembedding sees, including the sources if they are run."""
         return self._sum
 
     def _write_outputs(self, outputs: Float[Array, "d_model pos batch"]) -> None:
@@ -136,7 +136,7 @@ class InterchangeStream(Stream):
         self._sum += (own + masks * (sources - own)).reshape(outputs.shape)
 
     def _parts(self, values: Float[Array, "writer feature pos batch"]) -> tuple[Array, ...]:
-        """In blocks, what the next writers have, what would replace it, and where it does."""
+        """In blocks: the next writers' values, their replacements, and the mask of the patch."""
         writers = slice(self._n_written, self._n_written + len(values))
         self._n_written = writers.stop
         own = self._let_through(self._in_blocks(values), writers)
@@ -149,7 +149,7 @@ class InterchangeStream(Stream):
     def _let_through(
         self, values: Float[Array, "writer ..."], writers: slice
     ) -> Float[Array, "writer ..."]:
-        """The same, without gradient where nodes are detached."""
+        """The same values, without gradient at detached nodes."""
         if self._detached is None:
             return values
         closed = self._detached[writers].reshape(-1, *[1] * (values.ndim - 1)) > 0
@@ -162,7 +162,7 @@ class InterchangeStream(Stream):
 def _sum_of_heads(
     z: Float[Array, "head d_head pos *rows"], weight: Float[Array, "head d_head d_model"]
 ) -> Float[Array, "d_model pos batch"]:
-    """What all heads write together, as one product."""
+    """The sum of what all heads write, as one product."""
     n_heads, d_head, pos = z.shape[:3]
     maps = weight.reshape(n_heads * d_head, -1)
     return columnwise("fd,fn->dn", maps, z.reshape(len(maps), pos, -1))

@@ -13,7 +13,7 @@ from interpbench_jax.model.norms import layer_norm
 
 # `init_params` fills the weights in.
 _BLANK = nn.initializers.zeros
-# Up to here a product with one-hot tokens is faster than a gather and its scattered gradient.
+# Up to this size a product with one-hot tokens is faster than a gather and its scattered gradient.
 _ONE_HOT_VOCAB = 128
 
 
@@ -40,14 +40,14 @@ class PositionEmbed(nn.Module):
 
     @nn.compact
     def __call__(self, n_pos: int) -> Float[Array, "d_model pos"]:
-        """The embeddings of the first positions."""
+        """The embeddings of the first `n_pos` positions."""
         c = self.config
         table = self.param("W_pos", _BLANK, (c.n_ctx, c.d_model))
         return table[:n_pos].T
 
 
 class Attention(nn.Module):
-    """Multi-head attention up to the heads' output maps, which are left to the stream."""
+    """Multi-head attention up to the heads' output maps, which the stream applies."""
 
     config: TransformerConfig
 
@@ -55,11 +55,11 @@ class Attention(nn.Module):
     def __call__(
         self, seen: Float[Array, "reader d_model pos batch"], padding: Padding
     ) -> tuple[Heads, Float[Array, "head d_head d_model"], Float[Array, " d_model"]]:
-        """What each head's output map is applied to, these maps, and the layer's output bias.
+        """The inputs of the heads' output maps, these maps, and the layer's output bias.
 
         Args:
-          seen: the inputs of all q, k and v of the layer, or a single one that all of them see.
-          padding: positions that are not to be attended to.
+          seen: the inputs of all q, k and v of the layer, or a single input that all of them see.
+          padding: positions that are masked out.
         """
         c = self.config
         weights = jnp.stack(
@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """A linear map and an activation; the second map is left to the stream."""
+    """A linear map and an activation; the stream applies the second map."""
 
     config: TransformerConfig
 

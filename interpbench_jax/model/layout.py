@@ -1,24 +1,24 @@
-"""Where nodes stand in drawings of a graph."""
+"""Positions of nodes in drawings of a graph."""
 
 import numpy as np
 
 from interpbench_jax.model.graph import Graph, TransformerGraph
 
-# Between the heads to the left and to the right of a layer's middle, where MLPs stand.
+# Width of the gap in the middle of a layer's heads, above which the MLPs stand.
 _GAP = 0.6
 
 
 def bend(start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Straight, but around the MLPs that lie between two places of the middle column."""
+    """The bend of an edge: zero, unless it has to pass MLPs in the middle column."""
     height = end[1] - start[1]
     return 1.0 / height if start[0] == end[0] and height > 2 else 0.0
 
 
 def node_places(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Where nodes stand: what writes first at the bottom, one unit from node to node.
+    """Positions of nodes, one unit apart; the first writers are at the bottom.
 
-    The MLPs of a transformer stand in a gap between the heads, so that edges past a layer cross
-    nothing.
+    The MLPs of a transformer are placed in a gap between the heads, so that edges that skip a layer
+    cross no node.
     """
     if not isinstance(graph, TransformerGraph):
         rows = [np.flatnonzero(group).tolist() for group in graph.writer_groups]

@@ -1,4 +1,4 @@
-"""What training, evaluation, discovery and scoring ask of a model, transformer or not."""
+"""The interface of a model to training, evaluation, discovery and scoring."""
 
 import functools
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ Tokens = Int[Array | np.ndarray, "batch pos"]
 
 @runtime_checkable
 class Network(Protocol):
-    """A pure function of weights, tokens and a patch, which tells what its writers wrote.
+    """A pure function of weights, tokens and a patch that also returns what its writers wrote.
 
-    It holds no weights. It is hashable, as a frozen dataclass of its sizes is, so that it can be
-    a static argument of `jit`. A class that inherits from this one has to write `graph` and `run`,
-    where `Wires` does the patching, and `init` if it shall be trained.
+    A network holds no weights. It is hashable (a frozen dataclass of its sizes, for example), so it
+    can be a static argument of `jit`. A subclass implements `graph` and `run`, in which `Wires`
+    does the patching, and `init` if the network is to be trained.
     """
 
     @property
@@ -46,7 +46,7 @@ class Network(Protocol):
         """Draws initial weights.
 
         Raises:
-          ValueError: the network has no way to.
+          ValueError: the network does not implement it.
         """
         raise ValueError(f"{type(self).__name__} cannot be trained: it has no method `init`")
 
@@ -57,13 +57,13 @@ class Network(Protocol):
         patch: Patch | None = None,
         nudge: Nudge | None = None,
     ) -> tuple[Logits, Written]:
-        """The logits, and what every writer wrote (patched where it was).
+        """The logits, and what every writer wrote (after the patch).
 
         Args:
           params: weights.
           tokens: token ids.
           patch: which nodes or edges to replace, and by what.
-          nudge: changes what readers see.
+          nudge: an addition to what readers see.
         """
         ...
 
@@ -82,10 +82,9 @@ class Network(Protocol):
         Args:
           params: weights.
           base: inputs to run on.
-          source: inputs from which the masked nodes take their values.
-          masks: per intervention, 1 at the nodes that are patched; the same for all rows, or each
-            row's own.
-          detached: 1 at nodes that let no gradient through.
+          source: inputs from which the patched nodes take their values.
+          masks: 1 at the nodes that an intervention patches; one mask for all rows, or one per row.
+          detached: 1 at nodes through which no gradient flows.
           source_gradient: whether gradients flow back into the run on the source.
         """
         n, rows = len(masks), len(base)
@@ -109,7 +108,7 @@ class Network(Protocol):
           params: weights.
           base: inputs to run on.
           source: inputs from which patched edges take their values.
-          masks: for each row 1 at the edges that are patched.
+          masks: for each row, 1 at the edges that are patched.
         """
         logits, written = self.run(params, source)
 
@@ -128,22 +127,22 @@ class Network(Protocol):
         *,
         only_there: bool = False,
     ) -> Logits:
-        """The logits, where nothing that is read before a stage is patched.
+        """The logits under a patch that changes nothing before a stage.
 
         Args:
           params: weights.
           tokens: token ids.
-          stage: the first part of the run in which readers may see something else.
+          stage: the first stage whose readers are patched; see `Graph.stages`.
           written: what every writer writes without a patch.
-          patch: its mask is zero at readers of earlier stages.
-          only_there: whether it is zero at those of later stages, too.
+          patch: a patch whose mask is zero at readers of earlier stages.
+          only_there: whether the mask is also zero at readers of later stages.
         """
-        del stage, written, only_there  # a whole run is always right
+        del stage, written, only_there  # a full run is always correct
         return self.run(params, tokens, patch)[0]
 
 
 def as_network(model: TransformerConfig | Network) -> Network:
-    """A transformer's config as a network; a network as it is."""
+    """Converts a transformer's config to a network; returns a network unchanged."""
     return TransformerNetwork(model) if isinstance(model, TransformerConfig) else model
 
 
@@ -233,7 +232,7 @@ class DecoderNetwork(TransformerNetwork):
         nudge: Nudge | None = None,
     ) -> tuple[Logits, Written]:
         """See `forward`."""
-        check_indices("the input has token", tokens, self.config.d_vocab)  # no values are traced
+        check_indices("the input has token", tokens, self.config.d_vocab)  # not possible in `jit`
         return _forward(params, self.config, tokens, patch, nudge=nudge)
 
 

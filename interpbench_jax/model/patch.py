@@ -1,7 +1,7 @@
-"""Interventions as data: what to replace, and by what.
+"""Interventions as data: what to replace, and with what.
 
-A patch is a pytree of arrays, so that many of them are one `vmap` over masks. A mask is 1 where the
-source is used and 0 where the model runs on as it is; values between interpolate, and gradients
+A patch is a pytree of arrays, so many patches are one `vmap` over masks. A mask is 1 where the
+source replaces a value and 0 where the value is kept; values in between interpolate, and gradients
 flow through. Resample, mean, zero and optimal ablation differ only in the source.
 """
 
@@ -16,10 +16,10 @@ class NodePatch(NamedTuple):
     Attributes:
       mask: `[writer]`, or `[batch, writer]` for one intervention per row, or
         `[batch, pos, writer]` for one per row and position.
-      source: what each writer is replaced by; same shape as the second result of `forward`. Where
-        it has fewer rows it is repeated: `n` interventions on the same rows are one run of `n`
-        times the rows with one source.
-      detached: 1 at writers that let no gradient through to what they were made from.
+      source: the replacement of each writer; same shape as the second result of `forward`. If it
+        has fewer rows, it is repeated: `n` interventions on the same rows are one run with `n`
+        times the rows and a single source.
+      detached: 1 at writers through which no gradient flows back.
     """
 
     mask: Float[Array, "*rows writer"]
@@ -31,9 +31,9 @@ class EdgePatch(NamedTuple):
     """Reader r sees `sum_w out[w] + mask[w, r] * (source[w] - out[w])`.
 
     Attributes:
-      mask: `[writer, reader]`; entries that are no edges have no effect. `[writer, 1]` is the same
-        for all readers, and cheaper.
-      source: what each writer is replaced by; same shape as the second result of `forward`.
+      mask: `[writer, reader]`; entries that are not edges have no effect. `[writer, 1]` is one
+        value for all readers, which is cheaper.
+      source: the replacement of each writer; same shape as the second result of `forward`.
     """
 
     mask: Float[Array, "writer _"]
@@ -41,14 +41,14 @@ class EdgePatch(NamedTuple):
 
 
 class Nudge(NamedTuple):
-    """Reader r sees `sum_w weights[w, r] * difference[w]` on top of what it sees anyway.
+    """Adds `sum_w weights[w, r] * difference[w]` to what reader r sees.
 
-    At weights 0 nothing changes, and the gradient with respect to them is what attribution asks
-    for: the gradient at every reader times the difference of every writer.
+    At weights 0 nothing changes, and the gradient with respect to them is what attribution needs:
+    the gradient at every reader times the difference of every writer.
 
     Attributes:
-      weights: `[writer, reader]`; entries that are no edges have no effect.
-      difference: of what each writer writes; same shape as the second result of `forward`.
+      weights: `[writer, reader]`; entries that are not edges have no effect.
+      difference: a change of each writer's output; same shape as the second result of `forward`.
     """
 
     weights: Float[Array, "writer reader"]

@@ -3,14 +3,14 @@
 from interpbench_jax.model.config import TransformerConfig
 
 WeightPath = tuple[str, ...]
-"""Where a weight stands in nested parameters, such as `("blocks_0", "attn", "W_Q")`."""
+"""The keys of a weight in nested parameters, such as `("blocks_0", "attn", "W_Q")`."""
 
 
 def weight_shapes(config: TransformerConfig) -> dict[WeightPath, tuple[int, ...]]:
     """The shape of every weight, sorted by path.
 
-    The modules declare the same shapes, and Flax checks them whenever a model runs. Here they are
-    known without tracing a model, which takes a hundred times as long as reading one.
+    The modules declare the same shapes, and Flax checks them whenever a model runs. Computing them
+    here avoids tracing a model, which takes 100 times as long as reading one from disk.
     """
     c = config
     vector, head = (c.d_model,), (c.n_heads, c.d_head)

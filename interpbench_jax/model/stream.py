@@ -1,4 +1,4 @@
-"""The residual stream during one run: what was written so far, and what each reader sees of it."""
+"""The residual stream during one run: what has been written, and what each reader sees."""
 
 import functools
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
 @runtime_checkable
 class Stream(Protocol):
-    """What a run writes to and reads from, and where interventions happen.
+    """The interface that a run writes to and reads from; it applies interventions.
 
     Arrays have features first and the batch last, as everywhere inside the model. Heads and MLPs
-    hand in what their output maps are applied to, as an intervention may be cheaper there.
+    pass the inputs of their output maps and the maps, since an intervention may be cheaper before
+    the map.
     """
 
     graph: TransformerGraph
@@ -34,7 +35,7 @@ class Stream(Protocol):
         weight: Float[Array, "head d_head d_model"],
         bias: Float[Array, " d_model"],
     ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        """Takes what a layer's heads write, and a bias that belongs to no head."""
         ...
 
     def write_mlp(
@@ -47,16 +48,16 @@ class Stream(Protocol):
         ...
 
     def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
-        """What these readers see; a leading axis of 1 when all of them see the same."""
+        """What these readers see; the leading axis is 1 if all of them see the same."""
         ...
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the logits are made of."""
+        """What the unembedding sees."""
         ...
 
 
 class ResidualStream(Stream):
-    """Collects what is written and applies the patch; lives only while a run is traced."""
+    """Collects what is written and applies the patch; exists only while a run is traced."""
 
     def __init__(
         self,
@@ -67,21 +68,21 @@ class ResidualStream(Stream):
         *,
         once: bool = False,
     ) -> None:
-        """An empty stream for so many rows; a patch of `once` is seen by those who read first."""
+        """An empty stream for `n_rows` rows; with `once`, only the first readers see the patch."""
         self.graph = graph
         self._patch = patch
         self._nudges, self._once = nudges, once
         self._written: list[Array] = []
         self._replacements: list[Array] = []
         self._sum = jnp.zeros(())
-        # A mask that is the same for all readers changes the one sum that all of them see.
+        # A mask that is the same for all readers is applied once, to the sum that all of them see.
         self._alike = isinstance(patch, EdgePatch) and patch.mask.shape[1] == 1
         if patch is not None:
             self._source = patch.source.transpose(2, 3, 1, 0)
         if isinstance(patch, NodePatch):
             self._node_mask = _rows_last(patch.mask)
-            # Split at once and repeated here, where the batch is last: the gradients of slices
-            # would be padded and added, and repeating earlier would cost a transpose.
+            # One split instead of slices, whose gradients would be padded and added. Rows are
+            # repeated here, where the batch is last; doing so earlier would cost a transpose.
             ends = np.cumsum(graph.writes)
             repeats = n_rows // len(patch.source)
             self._sources = [
@@ -104,7 +105,7 @@ class ResidualStream(Stream):
                 outputs = outputs + self._patch.mask[here, :, None, None] * replacements
             else:
                 self._replacements.append(replacements)
-        # Spelled out, the sum is computed where the patch is: a reduction would not fuse with it.
+        # XLA fuses an unrolled sum with the patch; it would not fuse a reduction.
         self._sum += functools.reduce(jnp.add, list(outputs))
 
     def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
@@ -117,7 +118,7 @@ class ResidualStream(Stream):
         weight: Float[Array, "head d_head d_model"],
         bias: Float[Array, " d_model"],
     ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to none of them."""
+        """Takes what a layer's heads write, and a bias that belongs to no head."""
         self.write(columnwise("hed,hen->hdn", weight, z))
         self.add_constant(bias)
 
@@ -131,11 +132,11 @@ class ResidualStream(Stream):
         self.write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
 
     def add_constant(self, bias: Float[Array, " d_model"]) -> None:
-        """Adds what belongs to no writer and is never patched."""
+        """Adds a bias that belongs to no writer and is never patched."""
         self._sum += bias[:, None, None]
 
     def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
-        """What these readers see; a leading axis of 1 when all of them see the same."""
+        """What these readers see; the leading axis is 1 if all of them see the same."""
         seen = self._sum[None]
         n_written = sum(len(w) for w in self._written)
         mixed = []
@@ -152,21 +153,21 @@ class ResidualStream(Stream):
         return seen
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the logits are made of."""
+        """What the unembedding sees."""
         return self.read(slice(self.graph.n_readers - 1, self.graph.n_readers))[0]
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:
-        """All that was written, patched where it was."""
+        """The outputs of all writers, after the patch."""
         return jnp.concatenate(self._written)
 
 
 def _mixture(
     shares: Float[Array, "writer reader"], parts: list[Float[Array, "_ d_model pos batch"]]
 ) -> Float[Array, "reader d_model pos batch"]:
-    """For each reader the sum of what is written, times its shares.
+    """For each reader, the sum of the writers' outputs weighted by its shares.
 
-    One plain matrix product: sums over writers and readers would be several times slower, and those
-    over three axes, which gradients have, as well.
+    This is one plain matrix product. Sums over writers and readers would be several times slower,
+    and so would the sums over three axes that gradients contain.
     """
     written = jnp.concatenate(parts)
     columns = written.reshape(len(written), -1)
@@ -175,7 +176,7 @@ def _mixture(
 
 
 def _rows_last(mask: Float[Array, "*rows writer"]) -> Float[Array, "writer 1 #pos #batch"]:
-    """Brings a node mask from `[writer]`, `[batch, writer]` or `[batch, pos, writer]` in line."""
+    """Brings a mask `[writer]`, `[batch, writer]` or `[batch, pos, writer]` to the model's axes."""
     if mask.ndim == 3:
         return mask.transpose(2, 1, 0)[:, None]
     return mask.T.reshape(mask.shape[-1], 1, 1, -1)

@@ -1,8 +1,8 @@
-"""The one network of the package, with seams where interventions go.
+"""The transformer whose models the package trains.
 
 Inside, arrays have the features first and the batch last: every matrix product is then one wide
-GEMM and attention is elementwise over the batch, which is what tiny models need. What is written
-and read goes through a `Stream`, which the caller brings: interventions happen there.
+GEMM and attention is elementwise over the batch, which is fast for tiny models. All writing and
+reading goes through a `Stream`, which the caller passes in and which applies interventions.
 """
 
 import math
@@ -30,7 +30,7 @@ is `[head, d_model, d_head]`."""
 def init_params(config: TransformerConfig, key: Array) -> Params:
     """Draws initial weights: normal with `config.init_std`; biases zero, LayerNorm scales one.
 
-    All weights come from one draw: a draw for each takes seconds to compile.
+    All weights come from one draw; separate draws would take seconds to compile.
 
     Args:
       config: the model's shape.
@@ -54,8 +54,8 @@ class Transformer(nn.Module):
 
     Attributes:
       config: the shape.
-      start: the stage to start at, where the stream holds what was written before; `None` starts
-        by embedding the tokens.
+      start: the stage to start at, if the stream already holds what earlier stages wrote; `None`
+        starts by embedding the tokens.
     """
 
     config: TransformerConfig
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
 
         Args:
           tokens: token ids.
-          stream: takes all that is written.
+          stream: receives everything that is written.
         """
         config = self.config
         padding = None if config.pad is None else tokens.T == config.pad
@@ -94,7 +94,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, stream: Stream, layer: int, padding: Padding, *, attention: bool) -> None:
-        """Runs the layer on the stream, or its MLP only."""
+        """Runs the layer on the stream; only its MLP if `attention` is false."""
         config, graph = self.config, stream.graph
         if attention:
             seen = stream.read(graph.attention_readers(layer))

@@ -1,4 +1,4 @@
-"""Room for more tokens and outputs than a model has, so that models share a compiled program."""
+"""Padded vocabularies, so that models with different vocabularies share a compiled program."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,21 +7,21 @@ from jaxtyping import Array
 from interpbench_jax.model.transformer import Params
 
 NEVER = -1e9
-"""Bias of an output that does not exist: its probability and its gradient are exactly zero."""
+"""Bias of a padding output: its probability and its gradient are exactly zero."""
 
 
 def pad_vocabularies(
     params: Params, *, d_vocab: int, d_vocab_out: int, bias: float = NEVER
 ) -> Params:
-    """Weights of a model with more tokens and outputs, which says the same.
+    """Weights of a model with more tokens and outputs that computes the same.
 
-    Tokens that are added occur in no input. Outputs that are added have weights of zero.
+    Added tokens occur in no input. Added outputs have zero weights.
 
     Args:
       params: weights of one model, or of several along leading axes.
-      d_vocab: number of tokens in the end.
-      d_vocab_out: number of outputs in the end.
-      bias: of the outputs that are added.
+      d_vocab: number of tokens of the result.
+      d_vocab_out: number of outputs of the result.
+      bias: bias of the added outputs.
 
     Raises:
       ValueError: the model has more tokens or outputs than that.
@@ -32,7 +32,7 @@ def pad_vocabularies(
     if more_in < 0 or more_out < 0:
         raise ValueError(
             f"a model with {embed['W_E'].shape[-2]} tokens and {unembed['W_U'].shape[-1]} outputs "
-            f"cannot have {d_vocab} and {d_vocab_out}"
+            f"cannot be padded to {d_vocab} and {d_vocab_out}"
         )
     return {
         **params,

@@ -1,4 +1,4 @@
-"""Patching inside networks of one's own, so that discovery works on them."""
+"""Patching for user-defined networks, so that discovery methods work on them."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
 
 class Wires:
-    """What is written and read during one run of a network; lives only while it is traced."""
+    """What is written and read during one run of a network; exists only during tracing."""
 
     def __init__(
         self,
@@ -17,7 +17,7 @@ class Wires:
         patch: Patch | None,
         nudge: Nudge | None = None,
     ) -> None:
-        """Nothing is written yet."""
+        """Starts a run, in which nothing has been written yet."""
         self._graph, self._patch, self._nudge = graph, patch, nudge
         self._written: list[Array] = []
 
@@ -29,10 +29,10 @@ class Wires:
         self._written.append(value)
 
     def read(self, reader: str) -> Float[Array, "batch pos d"]:
-        """What a reader sees: the sum of all writers before it, patched where edges are.
+        """What a reader sees: the sum of all writers before it, after an edge patch.
 
         Raises:
-          ValueError: one of these has not written yet.
+          ValueError: one of these writers has not written yet.
         """
         place = self._graph.readers.index(reader)
         before = self._graph.writers[: self._graph.n_before[place]]
@@ -52,14 +52,15 @@ class Wires:
         return seen
 
     def written(self) -> Float[Array, "batch pos writer d"]:
-        """All that was written.
+        """The outputs of all writers.
 
         Raises:
-          ValueError: there are more or fewer writers.
+          ValueError: the number of outputs is not the number of writers.
         """
         if len(self._written) != len(self._graph.writers):
             raise ValueError(
-                f"{len(self._written)} have written, writers are {', '.join(self._graph.writers)}"
+                f"{len(self._written)} outputs were written, expected one for each writer: "
+                f"{', '.join(self._graph.writers)}"
             )
         return jnp.stack(self._written, 2)
 
@@ -67,15 +68,15 @@ class Wires:
 def patch_nodes(
     written: Float[Array, "batch pos writer d"], patch: Patch | None, *, start: int = 0
 ) -> Float[Array, "batch pos writer d"]:
-    """Replaces what writers wrote as a node patch says.
+    """Applies a node patch to what writers wrote.
 
     Args:
-      written: by one writer or several that stand side by side.
-      patch: of the whole network.
-      start: the first one's place among all writers.
+      written: the outputs of consecutive writers.
+      patch: a patch of the whole network.
+      start: index of the first of these writers.
 
     Raises:
-      ValueError: the patch is one of edges.
+      ValueError: the patch is an `EdgePatch`.
     """
     if patch is None:
         return written

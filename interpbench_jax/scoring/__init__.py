@@ -1,4 +1,4 @@
-"""How good a found circuit is, and how methods compare."""
+"""Scores of found circuits, and comparisons of methods."""
 
 from interpbench_jax.scoring.average_precision import (
     edge_average_precision,

@@ -1,4 +1,4 @@
-"""Average precision: the mean precision at the ranks of what is true."""
+"""Average precision: the mean precision at the ranks of true items."""
 
 import numpy as np
 
@@ -23,19 +23,19 @@ def edge_average_precision(
 ) -> float:
     """Mean precision at the ranks of the true edges.
 
-    It says more than AUROC where true edges are few: a false edge above a true one costs more at
-    the top of the ranking than below. Where scores tie it is the expected value over the orders of
-    equal edges, so that breaking ties at random changes nothing on average.
+    It is more informative than AUROC if there are few true edges: a false edge above a true one
+    costs more at the top of the ranking than further down. If scores tie, it is the expected value
+    over the orders of equal edges, so breaking ties at random changes nothing on average.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit to be found.
       level: see `edge_roc`.
       selection: see `edge_roc`.
 
     Returns:
-      1 for a perfect ranking; for one that knows nothing a little more than the share of true
-      edges; NaN if there is no true edge.
+      1 for a perfect ranking; slightly more than the share of true edges for a random one; NaN if
+      there is no true edge.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
@@ -57,7 +57,7 @@ def node_average_precision(
 
 
 def _average_precision(items: Items) -> float:
-    """The sum over ranks of the chance of a true item there times the precision expected then."""
+    """Sum over ranks of the probability of a true item there times the expected precision then."""
     n_true = items.positive.sum()
     if not n_true:
         return float("nan")
@@ -65,8 +65,8 @@ def _average_precision(items: Items) -> float:
     for value in np.unique(items.values)[::-1]:
         tied = items.positive[items.values == value]
         n, n_right = len(tied), int(tied.sum())
-        before = np.arange(n)  # of the equal items, how many stand above
-        right_before = before * (n_right - 1) / max(n - 1, 1)  # given that a true one stands here
+        before = np.arange(n)  # number of equal items ranked above
+        right_before = before * (n_right - 1) / max(n - 1, 1)  # given a true item at this rank
         precision = (true_above + right_before + 1) / (above + before + 1)
         total += n_right / n * precision.sum()
         above, true_above = above + n, true_above + n_right

@@ -1,4 +1,4 @@
-"""The loss of a model of which only a circuit is left running: many circuits in one program."""
+"""The loss of a model with all edges outside a circuit patched, for many circuits at once."""
 
 import functools
 
@@ -11,7 +11,7 @@ from interpbench_jax.discovery import ContrastBatch, Loss, edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network
 
-# Circuits a call; the program is compiled once for any number of circuits.
+# Circuits per call; one compiled program serves any number of circuits.
 _CHUNK = 64
 
 
@@ -27,12 +27,12 @@ def circuit_losses(
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs, and what takes the place of what an edge carries.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      circuits: true at the edges that are left alone; entries that are no edges do not matter.
+      circuits: true at edges that are not patched; entries that are not edges have no effect.
 
     Returns:
-      The loss per circuit.
+      The loss for each circuit.
     """
     distinct, places = np.unique(circuits, axis=0, return_inverse=True)
     losses = []

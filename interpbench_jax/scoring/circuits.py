@@ -1,11 +1,11 @@
-"""The circuits that scores stand for: of a given size, and of the size of the true one.
+"""Circuits from scores: of a given size, or of the size of the true circuit.
 
-Both selections take edges one after another, `top_n` by their scores and `greedy` in the order of a
-search from the logits. Once a circuit has its size, dead ends are removed from it, so that it may
-end up smaller.
+Both selections take edges one by one, `top_n` by their scores and `greedy` in the order of a search
+from the logits. Dead ends are removed at the end, so the circuit may be smaller than its given
+size.
 
-Edges of the true circuit that no patch can reveal take none of its places: they come along where
-they are ranked no lower than the last edge that is taken for sure.
+Edges of the true circuit that no patch can reveal do not count towards the size. They are added if
+they are ranked no lower than the last edge that is certainly taken.
 """
 
 from typing import NamedTuple
@@ -29,16 +29,16 @@ from interpbench_jax.scoring.items import (
 from interpbench_jax.scoring.node_scores import By
 from interpbench_jax.scoring.ties import N_CHOICES, n_best, places
 
-# Counting edges takes no run of a model.
+# The most choices among tied edges if no model has to be run.
 _N_COUNTED = 1_000
 
 
 class Circuits(NamedTuple):
-    """One circuit, or where scores tie for its last places those that it may be.
+    """One circuit, or all possible circuits if scores tie for its last places.
 
     Attributes:
-      masks: true at the edges of each; no two are equal.
-      chances: of each over the orders of tied edges; they add up to 1.
+      masks: true at the edges of each circuit; all are distinct.
+      chances: probability of each circuit over the orders of tied edges; they add up to 1.
     """
 
     masks: Bool[np.ndarray, "circuit writer reader"]
@@ -46,15 +46,15 @@ class Circuits(NamedTuple):
 
 
 class FoundEdges(NamedTuple):
-    """What is right and wrong in a found circuit, at head level: expected values over tied edges.
+    """True, missed and false edges of a found circuit at head level, as expected values over ties.
 
     Edges of the true circuit that no patch can reveal are not counted.
 
     Attributes:
-      n_true: true edges in it.
-      n_missed: true edges not in it.
-      n_false: edges in it that are not true.
-      tied: edges that tie for its last places; which of them it has is chance.
+      n_true: number of true edges in the circuit.
+      n_missed: number of true edges that are not in it.
+      n_false: number of false edges in it.
+      tied: edges that tie for its last places.
     """
 
     n_true: float
@@ -78,10 +78,10 @@ class FoundEdges(NamedTuple):
         return _share(2 * self.n_true, self.n_missed + self.n_false)
 
     def accuracy(self, n_edges: int) -> float:
-        """Share of edges that are rightly in the circuit or rightly not; NaN if there are none.
+        """Share of edges that are correctly in or out of the circuit; NaN if there are none.
 
         Args:
-          n_edges: how many are judged.
+          n_edges: number of scored edges.
         """
         wrong = self.n_missed + self.n_false
         return _share(n_edges - wrong, wrong)
@@ -95,14 +95,14 @@ def circuits_of_size(
     selection: Selection = "top_n",
     by: By = "absolute",
 ) -> Circuits:
-    """The `n` edges that are taken first, q, k and v apart and `input->logits` among them.
+    """The first `n` edges, with q, k and v separate and `input->logits` included.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       graph: the model's graph.
-      n: how many edges, before dead ends are removed.
+      n: number of edges before dead ends are removed.
       selection: the order in which edges are taken.
-      by: what a large score is: one of large size, or a large positive one.
+      by: whether edges are ordered by absolute or by signed score.
 
     Raises:
       ValueError: the scores do not fit the graph, or contain NaN.
@@ -119,17 +119,17 @@ def found_circuits(
     selection: Selection = "top_n",
     at_most: int = N_CHOICES,
 ) -> Circuits:
-    """As many edges as the true circuit has observable ones, those that are taken first.
+    """The first n edges, where n is the number of observable edges of the true circuit.
 
-    `input->logits`, which is not scored, takes none of the places, nor do unobservable edges. At
-    head level the edges into q, k and v of a head come together and count as one.
+    `input->logits`, which is not scored, and unobservable edges do not count towards n. At head
+    level the edges into q, k and v of a head are taken together and count as one.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit to be found.
       level: see `edge_roc`.
       selection: the order in which edges are taken.
-      at_most: how many ways to break ties are looked at, see `n_best`.
+      at_most: the largest number of ways to break ties; see `n_best`.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
@@ -147,12 +147,12 @@ def found_circuit(
     level: Level = "head",
     selection: Selection = "top_n",
 ) -> Circuit:
-    """The part of `found_circuits` that is no matter of chance: edges that tie are left out.
+    """The part of `found_circuits` that does not depend on ties: tied edges are left out.
 
-    It is what is drawn and listed by name.
+    This circuit is drawn and listed by name.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit to be found.
       level: see `edge_roc`.
       selection: the order in which edges are taken.
@@ -172,10 +172,10 @@ def found_edges(
 ) -> FoundEdges:
     """Compares the found circuit with the true one at head level.
 
-    `input->logits` and edges that no patch can reveal are not looked at.
+    `input->logits` and edges that no patch can reveal are ignored.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit to be found.
       selection: the order in which edges are taken.
 
@@ -201,9 +201,9 @@ def found_edges(
 
 
 def compared_edges(found: Circuit, truth: Circuit, *, level: Level = "head") -> FoundEdges:
-    """Compares a circuit that comes without a ranking with the true one; no edges tie.
+    """Compares a circuit without a ranking with the true one; no edges tie.
 
-    `input->logits` and edges that no patch can reveal are not looked at, nor are dead ends removed.
+    `input->logits` and edges that no patch can reveal are ignored; dead ends are kept.
 
     Args:
       found: the circuit.
@@ -211,7 +211,7 @@ def compared_edges(found: Circuit, truth: Circuit, *, level: Level = "head") -> 
       level: see `edge_roc`.
 
     Raises:
-      ValueError: the two are of different graphs.
+      ValueError: the two circuits have different graphs.
     """
     if found.graph != truth.graph:
         raise ValueError(f"a circuit of {found.graph}, expected one of {truth.graph}")
@@ -235,7 +235,7 @@ def _ranked(
 ) -> tuple[
     Float[np.ndarray, "level_writer level_reader"], Bool[np.ndarray, "level_writer level_reader"]
 ]:
-    """A number per scored edge, see `edge_ranking`, and which edges are judged."""
+    """The ranking values of scored edges (see `edge_ranking`), and which edges are judged."""
     scored = scored_edges(truth.graph, level)
     values = edge_ranking(scores, truth.graph, level=level, selection=selection, edges=scored)
     return values, judged_edges(truth, level)
@@ -244,7 +244,7 @@ def _ranked(
 def _come_along(
     values: Float[np.ndarray, "level_writer level_reader"], truth: Circuit, level: Level
 ) -> Bool[np.ndarray, "level_writer level_reader"]:
-    """The unobservable edges ranked no lower than the last judged edge that is taken for sure."""
+    """The unobservable edges ranked no lower than the last judged edge that is certainly taken."""
     judged = judged_edges(truth, level)
     sure, _, _ = places(values[judged], _size(truth, level))
     if not sure.any():
@@ -264,7 +264,7 @@ def _marked(
 def _distinct(
     masks: Bool[np.ndarray, "choice writer reader"], graph: Graph, level: Level
 ) -> Circuits:
-    """What is left of equally likely choices without dead ends."""
+    """The distinct circuits among equally likely choices, after dead ends are removed."""
     if level == "head":
         masks = masks[..., graph.reader_head_index] & graph.valid
     left, counts = np.unique(without_dead_ends(masks, graph), axis=0, return_counts=True)

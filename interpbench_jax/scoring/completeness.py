@@ -1,4 +1,4 @@
-"""Whether a circuit has everything that matters: it must break where the model breaks."""
+"""Completeness: a circuit has everything that matters if patches hurt it as much as the model."""
 
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ class Incompleteness(NamedTuple):
     """Gaps between circuit and model when the same edges are patched in both; 0 is complete.
 
     Attributes:
-      mean: over the sets of edges.
-      worst: over the sets of edges.
+      mean: mean gap over the sets of edges.
+      worst: largest gap over the sets of edges.
     """
 
     mean: float
@@ -38,17 +38,17 @@ def incompleteness(
 ) -> Incompleteness:
     """|f(C without K) - f(N without K)| for random sets K of the circuit's edges.
 
-    A circuit that lacks a second way by which the model can do the task is faithful, and breaks
-    when its own way is patched, where the model does not.
+    If the model has two redundant paths and the circuit only one, the circuit is faithful. But it
+    fails when this path is patched, and the model does not.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs; what is patched in is its ablation.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
       circuit: true at the circuit's edges.
       key: a JAX random key; each edge is in K with probability 1/2.
-      n_subsets: how many sets. The last is the whole circuit.
+      n_subsets: number of sets. The last is the whole circuit.
 
     Raises:
       ValueError: `n_subsets` is smaller than 1.
@@ -70,6 +70,6 @@ def incompleteness(
 def subsets(
     circuit: Bool[np.ndarray, "writer reader"], key: Array, n_subsets: int
 ) -> Bool[np.ndarray, "subset writer reader"]:
-    """Random sets of a circuit's edges, each edge with probability 1/2."""
+    """Random sets of a circuit's edges, each included with probability 1/2."""
     drawn = jax.random.bernoulli(key, shape=(n_subsets, *circuit.shape))
     return np.asarray(drawn) & circuit

@@ -1,4 +1,4 @@
-"""What of a circuit is no dead end."""
+"""Removal of dead ends from circuits."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,15 +9,15 @@ from interpbench_jax.model import Graph
 def without_dead_ends(
     masks: Bool[np.ndarray, "*circuits writer reader"], graph: Graph
 ) -> Bool[np.ndarray, "*circuits writer reader"]:
-    """Leaves the edges that lie on a way from the input to the output.
+    """Keeps the edges that lie on a path from the input to the output.
 
-    A node that nothing leads into from the input, or that nothing leads out of to the output,
-    carries nothing: neither it nor its edges belong to the circuit. Writers without readers of
-    their own are input; readers whose node does not write make the output.
+    A node without a path from the input or to the output carries no information; the node and its
+    edges are removed. Writers whose node does not read are inputs; readers whose node does not
+    write are outputs.
 
     Args:
       masks: true at the edges of circuits.
-      graph: of all of them.
+      graph: the graph of the circuits.
     """
     node = graph.reader_writer
     masks = masks & graph.valid

@@ -1,4 +1,4 @@
-"""How much of the model's performance a circuit keeps: faithfulness, CPR and CMD."""
+"""Faithfulness, CPR and CMD: how much of the model's performance a circuit keeps."""
 
 from typing import NamedTuple
 
@@ -15,18 +15,18 @@ from interpbench_jax.scoring.node_scores import By
 from interpbench_jax.scoring.shares import SHARES, n_of_share
 
 LEAST_GAIN = 0.01
-"""Where patching every edge raises the loss by less than this share of it, faithfulness is NaN."""
+"""If patching every edge raises the loss by less than this share of it, faithfulness is NaN."""
 
 
 class FaithfulnessCurve(NamedTuple):
-    """Faithfulness of ever larger circuits, and two areas.
+    """Faithfulness of circuits of increasing size, and two areas.
 
     Attributes:
-      faithfulness: at each of `SHARES`.
-      cpr: area under it (circuit performance ratio); the larger, the better the circuits do.
-      cmd: area between it and 1 (circuit-model distance); the smaller, the more the circuits act
-        as the model does. Where scores tie this is the expected distance, which may be larger than
-        that of the expected faithfulness.
+      faithfulness: faithfulness at each of `SHARES`.
+      cpr: area under the curve (circuit performance ratio); larger is better.
+      cmd: area between the curve and 1 (circuit-model distance); smaller means that the circuits
+        behave more like the model. If scores tie, this is the expected distance, which may be
+        larger than the distance of the expected faithfulness.
     """
 
     faithfulness: Float[np.ndarray, " share"]
@@ -41,22 +41,21 @@ def faithfulness(
     loss: Loss,
     circuits: Bool[np.ndarray, "circuit writer reader"],
 ) -> Float[np.ndarray, " circuit"]:
-    """f(C) = (m(C) - m(empty)) / (m(N) - m(empty)), with m the loss with its sign turned.
+    """f(C) = (m(C) - m(empty)) / (m(N) - m(empty)), where m is the negative loss.
 
-    1 says that the circuit does as well as the whole model N, 0 that it does as well as a model
-    of which every edge is patched; it can be more or less.
+    1 means that the circuit performs as well as the whole model N, 0 that it performs like a model
+    with every edge patched. Values outside this range are possible.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs; what is patched in is its ablation.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      circuits: true at the edges that are left alone.
+      circuits: true at edges that are not patched.
 
     Returns:
-      f per circuit. NaN if the whole model does no better than the empty circuit, or by less than
-      `LEAST_GAIN` of the larger loss: there is hardly a performance to have a share of, and the
-      ratio would be large and of either sign.
+      f for each circuit. NaN if the whole model is not better than the empty circuit by at least
+      `LEAST_GAIN` of the larger loss: the denominator would be close to zero.
 
     Source: Mueller et al. 2025, MIB, section 3; unnormalised in Wang et al. 2022.
     """
@@ -78,21 +77,21 @@ def faithfulness_curve(
     selection: Selection = "top_n",
     by: By = "absolute",
 ) -> FaithfulnessCurve:
-    """Scores the circuits that have the given shares of all edges, those that are taken first.
+    """Scores circuits with the first edges, for each share of all edges in `SHARES`.
 
-    Where edges tie for the last places, numbers are expected values over their orders, see
-    `n_best`. The loss should be taken on other inputs than the scores: on the same ones it would
-    reward scores for what is peculiar to these.
+    If edges tie for the last places, results are expected values over their orders; see `n_best`.
+    The loss should use other inputs than the scores; on the same inputs it would reward
+    overfitting.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs; what is patched in is its ablation.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      scores: of any method, on any inputs.
+      scores: scores of any method, on any inputs.
       selection: the order in which edges are taken.
-      by: `absolute` takes edges by the size of their score, `signed` the most positive ones, those
-        that help, first.
+      by: `absolute` orders edges by absolute score, `signed` by signed score (edges that help come
+        first).
 
     Raises:
       ValueError: the scores do not fit the model's graph, or contain NaN.
@@ -115,7 +114,7 @@ def faithfulness_curve(
 def areas(curve: Float[np.ndarray, " share"]) -> tuple[float, float]:
     """CPR and CMD of faithfulness at `SHARES`, by the trapezoidal rule.
 
-    The shares begin at 0.001, so that 0.999 is the CPR of a circuit that is faithful throughout.
+    The shares begin at 0.001, so a curve that is 1 at all shares has a CPR of 0.999.
 
     Args:
       curve: faithfulness at each share.

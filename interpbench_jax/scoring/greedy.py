@@ -1,4 +1,4 @@
-"""The order in which a search from the output takes edges."""
+"""Greedy selection: the order in which a search from the output takes edges."""
 
 import heapq
 
@@ -11,21 +11,21 @@ def greedy_places(
     candidates: Bool[np.ndarray, "writer reader"],
     node_of_reader: Int[np.ndarray, " reader"],
 ) -> Float[np.ndarray, "writer reader"]:
-    """Places of edges: the best edge into anything already reached is taken, again and again.
+    """Places of edges in a search that repeatedly takes the best edge into a node already reached.
 
-    The search begins at the output. An edge that is taken reaches its writer, and so opens the
-    edges into that. Open edges with one value are taken in one step and share a place: the order
-    in which they stand in the graph does not matter.
+    The search begins at the output. Taking an edge reaches its writer, whose incoming edges become
+    available. Available edges with equal values are taken in one step and share a place, so their
+    order in the graph does not matter.
 
     Args:
-      values: the larger, the better.
+      values: larger is better.
       candidates: the edges that may be taken.
-      node_of_reader: for each reader the writer that it is an input of, -1 for the output.
+      node_of_reader: for each reader, the writer whose input it is; -1 for the output.
 
     Returns:
-      The larger, the earlier an edge is taken; 1 for the last, 0 for all that never are.
+      Larger numbers for edges taken earlier; 1 for the last, 0 for edges that are never taken.
 
-    Source: Hanna et al. 2024, Have Faith in Faithfulness, where one edge is taken a step.
+    Source: Hanna et al. 2024, Have Faith in Faithfulness, which takes one edge per step.
     """
     heap: list[tuple[float, int, int]] = []
     steps = np.zeros(values.shape)

@@ -1,4 +1,4 @@
-"""What is ranked and which of it is true: the edges or nodes that a score is about."""
+"""The edges or nodes that are ranked, with their values and which of them are true."""
 
 from typing import Literal, NamedTuple
 
@@ -16,17 +16,17 @@ EdgeScores = Float[Array | np.ndarray, "writer reader"]
 NodeScores = Float[Array | np.ndarray, " writer"]
 
 TOLERANCE = 1e-7
-"""Scores smaller than this share of the largest finite one are rounding, and count as 0: about the
-resolution of float32, in which losses and gradients are computed."""
+"""Scores smaller than this share of the largest finite score count as 0: about the resolution of
+float32, in which losses and gradients are computed."""
 
 
 class Items(NamedTuple):
     """Edges or nodes that are judged, in graph order.
 
     Attributes:
-      values: the larger, the more it matters. By `top_n` the size of the score; by `greedy` the
-        place in the search counted from its end, see `greedy_places`.
-      positive: whether the true circuit has it.
+      values: larger means more important: with `top_n` the absolute score, with `greedy` the place
+        in the search counted from its end (see `greedy_places`).
+      positive: whether the item is in the true circuit.
     """
 
     values: Float[np.ndarray, " item"]
@@ -40,13 +40,13 @@ def edge_items(
     level: Level = "head",
     selection: Selection = "top_n",
 ) -> Items:
-    """The edges that are judged: all but `input->logits` and those that no patch can reveal.
+    """The edges that are judged: all except `input->logits` and edges that no patch can reveal.
 
     Args:
-      scores: of any method; those of nodes become scores of edges by `edge_scores_of_nodes`.
+      scores: scores of any method; `edge_scores_of_nodes` converts scores of nodes.
       truth: the circuit to be found.
-      level: `head` merges q, k and v of a head by the largest score; `qkv` keeps them apart.
-      selection: what edges are ranked by: their own scores, or the search from the logits.
+      level: `head` merges q, k and v of a head by the largest score; `qkv` keeps them separate.
+      selection: how edges are ranked: by their scores, or by the search from the logits.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
@@ -66,16 +66,16 @@ def true_edges(truth: Circuit, level: Level) -> Bool[np.ndarray, "writer reader"
 
 
 def judged_edges(truth: Circuit, level: Level) -> Bool[np.ndarray, "writer reader"]:
-    """True at the scored edges but for the circuit's unobservable ones, neither true nor false.
+    """True at the scored edges except unobservable ones, which are neither true nor false.
 
-    At level `head` a merged edge is left out if the circuit has only unobservable ones of it.
+    At level `head` a merged edge is excluded if all its edges in the circuit are unobservable.
     """
     circuit = truth.mask if level == "qkv" else truth.head_mask
     return scored_edges(truth.graph, level) & ~(circuit & ~true_edges(truth, level))
 
 
 def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"]:
-    """True at all edges but `input->logits`; at level `head` readers are those of that level."""
+    """True at all edges except `input->logits`; readers are those of the level."""
     scored = graph.valid.copy()
     if graph.writers[0] == "input" and graph.readers[-1] == "logits":
         scored[0, -1] = False
@@ -91,15 +91,15 @@ def edge_ranking(
     edges: Bool[np.ndarray, "level_writer level_reader"],
     by: By = "absolute",
 ) -> Float[np.ndarray, "level_writer level_reader"]:
-    """A number per edge: the larger, the earlier a selection takes it; equal where it is chance.
+    """A number per edge: larger if the selection takes it earlier, equal for ties.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       graph: the model's graph.
       level: see `edge_items`.
-      selection: what edges are ranked by.
-      edges: those that may be taken, at that level; numbers of others have no meaning.
-      by: what a large score is.
+      selection: how edges are ranked.
+      edges: edges that may be taken, at this level; the numbers of other edges have no meaning.
+      by: whether edges are ordered by absolute or by signed score.
 
     Raises:
       ValueError: the scores do not fit the graph, or contain NaN.
@@ -116,10 +116,10 @@ def edge_ranking(
 def node_items(
     scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
 ) -> Items:
-    """All writers but the input, with their own scores or the largest of an edge that touches them.
+    """All writers except the input, with their own scores or the largest score of their edges.
 
-    A node is true if an edge of the circuit touches it. It is left out if the circuit has only
-    unobservable ones of these. By `greedy` a node is reached with the first edge that leaves it.
+    A node is true if an edge of the circuit touches it. It is excluded if all these edges are
+    unobservable. With `greedy`, a node is reached with the first edge that leaves it.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
@@ -145,7 +145,7 @@ def node_items(
 def _edge_values(
     scores: EdgeScores | NodeScores, graph: Graph, by: By
 ) -> Float[np.ndarray, "writer reader"]:
-    """Scores of edges or their sizes, without rounding, once they fit the graph."""
+    """Signed or absolute scores of edges, without rounding errors, checked against the graph."""
     if np.ndim(scores) == 1:
         return edge_scores_of_nodes(_node_values(scores, graph), graph, by=by)
     values = np.asarray(scores, np.float64)
@@ -171,7 +171,7 @@ def _node_values(scores: EdgeScores | NodeScores, graph: Graph) -> Float[np.ndar
 def _without_rounding(
     values: Float[np.ndarray, "*shape"], counted: Bool[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape"]:
-    """Zero where a value is tiny beside the largest of those that count."""
+    """Sets values to zero that are tiny relative to the largest one that counts."""
     sizes = np.abs(values)
     largest = sizes[counted & np.isfinite(sizes)].max(initial=0.0)
     return np.where(sizes < TOLERANCE * largest, 0.0, values)

@@ -1,4 +1,4 @@
-"""Whether a circuit has nothing that does not matter: every edge must make a difference."""
+"""Minimality: every edge of a circuit must make a difference."""
 
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -24,26 +24,26 @@ def minimality(
 ) -> Float[np.ndarray, " edge"]:
     """The largest |f(C without K) - f(C without K and e)| per edge e, over sets K of other edges.
 
-    An edge that another can stand in for makes no difference in the whole circuit, but does once
-    the other is patched too; so it is tried in the circuit and in random parts of it.
+    An edge with a redundant counterpart makes no difference in the whole circuit, but does when the
+    counterpart is patched. So each edge is tested in the circuit and in random parts of it.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs; what is patched in is its ablation.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
       circuit: true at the circuit's edges.
       key: a JAX random key; each other edge is in K with probability 1/2.
-      n_subsets: how many sets K besides the empty one; the same for all edges.
+      n_subsets: number of sets K in addition to the empty set; the same sets for all edges.
 
     Returns:
-      Per edge of the circuit, in graph order; 0 for one that never makes a difference.
+      The difference for each edge of the circuit, in graph order; 0 if there is none.
 
     Raises:
       ValueError: `n_subsets` is negative.
 
-    Source: Wang et al. 2022, Interpretability in the Wild, section 4, with K drawn instead of
-      chosen by hand, and faithfulness normalised as in MIB (Mueller et al. 2025).
+    Source: Wang et al. 2022, Interpretability in the Wild, section 4, but with random K instead of
+      hand-chosen ones, and faithfulness normalised as in MIB (Mueller et al. 2025).
     """
     if n_subsets < 0:
         raise ValueError(f"n_subsets must not be negative, got {n_subsets}")

@@ -1,4 +1,4 @@
-"""How much of the model's performance goes when one node is patched."""
+"""Importance of nodes: the share of the model's performance lost when one node is patched."""
 
 import numpy as np
 from jaxtyping import Float
@@ -12,18 +12,18 @@ from interpbench_jax.scoring.faithfulness import faithfulness
 def node_importance(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, loss: Loss
 ) -> Float[np.ndarray, " writer"]:
-    """1 - f of the model without the edges that leave one node, for one node after another.
+    """1 - f of the model without the outgoing edges of one node, for each node.
 
-    A property of the model, not of a method: it says what there is to be found.
+    This is a property of the model, not of a method.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
-      batch: inputs; what is patched in is its ablation.
+      batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
 
     Returns:
-      Per writer the share of performance that is lost; 0 for a node that does nothing.
+      For each writer, the share of performance that is lost; 0 for a node without an effect.
     """
     graph = as_network(network).graph
     leaving = graph.valid[None] & np.eye(graph.n_writers, dtype=bool)[:, :, None]

@@ -1,4 +1,4 @@
-"""Scores of nodes read as scores of edges."""
+"""Conversion of node scores to edge scores."""
 
 from typing import Literal
 
@@ -8,24 +8,24 @@ from jaxtyping import Array, Float
 from interpbench_jax.model import Graph
 
 By = Literal["absolute", "signed"]
-"""Whether a large score of either sign is good, or a large positive one alone."""
+"""Whether edges are ordered by absolute or by signed score."""
 
 
 def edge_scores_of_nodes(
     scores: Float[Array | np.ndarray, " writer"], graph: Graph, *, by: By = "absolute"
 ) -> Float[np.ndarray, "writer reader"]:
-    """An edge is as important as the less important one of its two ends.
+    """Gives each edge the smaller score of its two nodes.
 
-    So the circuit of all edges above a threshold has the edges between the nodes above it. Input
-    and logits belong to every circuit: they count as infinite.
+    The circuit of all edges above a threshold then has the edges between the nodes above it. Input
+    and logits belong to every circuit: their scores count as infinite.
 
     Args:
-      scores: per writer, in graph order; that of the input is not looked at.
+      scores: one score per writer, in graph order; the input's score is ignored.
       graph: the model's graph.
-      by: what important is: a score of large size, or a large positive one.
+      by: whether nodes are compared by absolute or by signed score.
 
     Returns:
-      Scores per edge, or their sizes; 0 where there is no edge.
+      Signed or absolute scores per edge; 0 where there is no edge.
 
     Raises:
       ValueError: there is not one score per writer.

@@ -1,4 +1,4 @@
-"""How many edges a found circuit gets right and wrong: at every threshold, or of given circuits."""
+"""True and false positive rates and precision: at every threshold, or of given circuits."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_it
 
 
 class Rates(NamedTuple):
-    """Per circuit, what it gets right and wrong.
+    """Rates of circuits.
 
     Attributes:
-      threshold: an edge is kept if what it is ranked by reaches this, see `Items`.
-      n_kept: how many are.
+      threshold: an edge is kept if its value (see `Items`) is at least this.
+      n_kept: number of kept edges.
       true_positive_rate: share of the true edges that are kept, also called recall; NaN if there
-        are none.
-      false_positive_rate: share of the other edges that are kept; NaN if there are none.
-      precision: share of the kept edges that are true; NaN where nothing is kept.
+        are no true edges.
+      false_positive_rate: share of the false edges that are kept; NaN if there are none.
+      precision: share of the kept edges that are true; NaN if none are kept.
     """
 
     threshold: Float[np.ndarray, " threshold"]
@@ -30,7 +30,7 @@ class Rates(NamedTuple):
 
     @property
     def recall(self) -> Float[np.ndarray, " threshold"]:
-        """Another name of the true positive rate."""
+        """Another name for the true positive rate."""
         return self.true_positive_rate
 
 
@@ -43,10 +43,10 @@ def edge_rates(
 ) -> Rates:
     """Rates at every threshold at which the kept edges change, the highest first.
 
-    Edges that tie are kept together.
+    Tied edges are kept together.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit to be found.
       level: see `edge_roc`.
       selection: see `edge_roc`.
@@ -64,12 +64,12 @@ def rates(
     kept: Bool[np.ndarray, "threshold item"],
     positive: Bool[np.ndarray, " item"],
 ) -> Rates:
-    """Counts what is kept.
+    """Computes the rates of circuits.
 
     Args:
-      thresholds: names of the rows.
-      kept: what belongs to each circuit.
-      positive: what belongs to the true one.
+      thresholds: the threshold of each circuit.
+      kept: the items of each circuit.
+      positive: the items of the true circuit.
     """
     n_kept, right = kept.sum(1), kept[:, positive].sum(1)
     return Rates(

@@ -1,4 +1,4 @@
-"""How well a method ranks the edges of the true circuit above the others."""
+"""ROC and AUROC: how well a method ranks the true circuit's edges above others."""
 
 from typing import NamedTuple
 
@@ -23,9 +23,9 @@ class Roc(NamedTuple):
     """A receiver operating characteristic and the area under it.
 
     Attributes:
-      false_positive_rate: ascending.
-      true_positive_rate: at the same thresholds.
-      auroc: chance that a true item is ranked above a false one, ties counting half; NaN if
+      false_positive_rate: rates in ascending order.
+      true_positive_rate: rates at the same thresholds.
+      auroc: probability that a true item is ranked above a false one, where ties count half; NaN if
         either kind is missing.
     """
 
@@ -43,17 +43,17 @@ def edge_roc(
 ) -> Roc:
     """Ranks edges against the true circuit.
 
-    Scores below `TOLERANCE` of the largest tie. A ranking is about edges one by one, so that dead
-    ends are ranked as well; they are left out where a circuit is read off.
+    Scores below `TOLERANCE` times the largest score tie. Edges are ranked one by one, so dead ends
+    are ranked too; they are removed only from circuits.
 
     Args:
-      scores: of any method; the larger the absolute value, the more the edge matters. Scores of
-        nodes become scores of edges by `edge_scores_of_nodes`.
+      scores: scores of any method; a larger absolute value means a more important edge.
+        `edge_scores_of_nodes` converts scores of nodes.
       truth: the circuit to be found.
-      level: `head` merges q, k and v of a head by the largest score; `qkv` keeps them apart.
-        `input->logits` is scored at neither level.
-      selection: `top_n` ranks edges by the size of their score; `greedy` by when a search from the
-        logits takes them, see `greedy_places`.
+      level: `head` merges q, k and v of a head by the largest score; `qkv` keeps them separate.
+        `input->logits` is not scored at either level.
+      selection: `top_n` ranks edges by absolute score; `greedy` by the order in which a search from
+        the logits takes them, see `greedy_places`.
 
     Raises:
       ValueError: the scores do not fit the circuit's graph, or contain NaN.
@@ -67,7 +67,7 @@ def node_roc(
     """Ranks heads and MLPs by their score, or by the largest score of an edge that touches them.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit whose nodes are to be found.
       selection: as for edges; a search reaches a node by the first edge that leaves it.
 
@@ -81,6 +81,6 @@ def _roc(items: Items) -> Roc:
     positive = items.positive
     if positive.all() or not positive.any():
         return Roc(np.array([0.0, 1.0]), np.array([0.0, 1.0]), float("nan"))
-    ranks = rankdata(items.values)  # infinite scores are allowed here, but not by the curve
+    ranks = rankdata(items.values)  # allows infinite scores, unlike the curve
     false_positive_rate, true_positive_rate, _ = roc_curve(positive, ranks)
     return Roc(false_positive_rate, true_positive_rate, float(roc_auc_score(positive, ranks)))

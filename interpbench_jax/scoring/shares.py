@@ -1,4 +1,4 @@
-"""The shares of edges that MIB looks at, and the AUROC over them."""
+"""MIB's shares of edges, and the AUROC over them."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ SHARES: tuple[float, ...] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.
 
 
 def n_of_share(share: float, n_items: int) -> int:
-    """How many items a share is, rounded down as in MIB."""
+    """The number of items in a share, rounded down as in MIB."""
     return int(share * n_items + 1e-9)
 
 
@@ -25,11 +25,11 @@ def share_auroc(
 ) -> float:
     """AUROC of the best edges at MIB's ten shares, by the trapezoidal rule; (0, 0) is added.
 
-    Where edges tie it is the expected value over their orders. The area is linear in how many of
-    the edges of each share are true, so that it is the area under the expected rates.
+    If edges tie, it is the expected value over their orders. The area is linear in the number of
+    true edges of each share, so this equals the area under the expected rates.
 
     Args:
-      scores: of any method.
+      scores: scores of any method.
       truth: the circuit to be found.
       level: see `edge_roc`; shares are of the edges scored at this level.
       selection: see `edge_roc`.

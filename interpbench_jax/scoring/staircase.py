@@ -10,7 +10,7 @@ from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_it
 from interpbench_jax.scoring.rates import rates
 
 PAPER_THRESHOLDS: tuple[float, ...] = (0.0, *(float(t) for t in np.logspace(-5, 3, 18)))
-"""19 of them, from 0 over 1e-5 to 1e3."""
+"""The paper's 19 thresholds: 0, and 18 from 1e-5 to 1e3."""
 
 
 def staircase_auroc(
@@ -22,12 +22,12 @@ def staircase_auroc(
 ) -> float:
     """Area below the steps through the points of the circuits found at the thresholds.
 
-    It is about thresholds on the scores themselves, whatever selects circuits elsewhere, and so
-    depends on their unit: a perfect ranking whose scores all lie between two
-    thresholds, or below the least, gets 0.
+    It applies thresholds to the scores themselves, independent of the selection, and so depends on
+    their unit: a perfect ranking gets 0 if all scores lie between two adjacent thresholds, or below
+    the smallest.
 
     Args:
-      scores: of any method; an edge is kept where the size of its score is above the threshold.
+      scores: scores of any method; an edge is kept if its absolute score is above the threshold.
       truth: the circuit to be found.
       level: see `edge_roc`.
       thresholds: the grid, in any order.
@@ -50,11 +50,11 @@ def area_below_steps(
     false_positive_rate: Float[np.ndarray, " point"],
     true_positive_rate: Float[np.ndarray, " point"],
 ) -> float:
-    """Between two points the lower one counts; (0, 0) and (1, 1) are added.
+    """Area in which the lower of two adjacent points counts; (0, 0) and (1, 1) are added.
 
     Args:
-      false_positive_rate: of points in any order.
-      true_positive_rate: of the same points; it must not fall where the other rises.
+      false_positive_rate: rates of the points, in any order.
+      true_positive_rate: rates of the same points; must not fall when the other rate rises.
     """
     x = np.concatenate([[0.0], false_positive_rate, [1.0]])
     y = np.concatenate([[0.0], true_positive_rate, [1.0]])

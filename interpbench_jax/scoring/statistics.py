@@ -1,7 +1,7 @@
-"""Which method is better, and how sure one can be: tests, effect sizes and intervals over cases.
+"""Statistical comparison of methods: tests, effect sizes and intervals over cases.
 
-Results stand in a table `[case, method]`; NaN where a method has no result. A case counts once:
-several seeds are averaged before.
+Results are a table `[case, method]`, NaN where a method has no result. A case counts once: average
+its seeds first.
 """
 
 import itertools
@@ -16,16 +16,16 @@ Table = Float[np.ndarray, "case method"]
 
 
 class Comparison(NamedTuple):
-    """One pair of methods over the cases that both have.
+    """One pair of methods, over the cases for which both have results.
 
     Attributes:
-      first: a method.
-      second: another.
-      n_cases: how many cases both have.
+      first: name of a method.
+      second: name of another method.
+      n_cases: number of cases for which both have results.
       difference: mean of the first minus mean of the second.
-      p_value: of Wilcoxon's signed-rank test, two-sided.
-      p_holm: corrected for the number of pairs.
-      a12: chance that a result of the first is above one of the second.
+      p_value: p-value of Wilcoxon's signed-rank test, two-sided.
+      p_holm: p-value corrected for the number of pairs.
+      a12: probability that a result of the first is above a result of the second.
     """
 
     first: str
@@ -41,14 +41,14 @@ class Place(NamedTuple):
     """A method's place in the ranking, with 95 % intervals.
 
     Attributes:
-      method: its name.
-      n_cases: over how many cases.
-      mean: of its results.
-      low: of the mean.
-      high: of the mean.
-      rank: by the mean, 1 is best; equal ones share the best of their ranks.
-      best_rank: of the interval.
-      worst_rank: of the interval.
+      method: name of the method.
+      n_cases: number of cases.
+      mean: mean of its results.
+      low: lower end of the interval of the mean.
+      high: upper end of the interval of the mean.
+      rank: rank by the mean, 1 is best; equal means share the best rank.
+      best_rank: best rank in the interval of the rank.
+      worst_rank: worst rank in the interval of the rank.
     """
 
     method: str
@@ -62,27 +62,27 @@ class Place(NamedTuple):
 
 
 def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " case"]) -> float:
-    """Wilcoxon's signed-rank test of paired results: how surprising their differences are.
+    """Wilcoxon's signed-rank test of paired results.
 
-    Cases where both are equal are left out. The p-value follows scipy's rule (since 1.15): exact
-    for up to 50 cases without equal ones and without ties among the differences; with either, that
-    of the permutation test, which is exact, for up to 13 cases, and of the normal approximation
-    for more.
+    Cases with equal results are dropped. The p-value follows scipy's rule (since 1.15): exact for
+    up to 50 cases if there are no equal results and no ties among the differences; otherwise from
+    the permutation test, which is exact, for up to 13 cases, and from the normal approximation for
+    more.
 
     Returns:
       The two-sided p-value; 1 if no case differs, NaN if there is no case.
     """
     if not len(first):
         return float("nan")
-    # Results are means of few ranks: without rounding, equal differences get different ranks.
+    # Without rounding, differences that are equal up to float errors would get different ranks.
     differences = np.round(first - second, 9)
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
 def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """p-values corrected for their number: Holm's step-down form of Bonferroni's correction.
+    """p-values corrected for multiple tests by Holm's step-down form of Bonferroni's correction.
 
-    NaN counts as no test and stays.
+    NaN does not count as a test and stays NaN.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
@@ -95,10 +95,10 @@ def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
 
 
 def a12(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " other"]) -> float:
-    """The chance that a result of the first is above one of the second, equal ones counting half.
+    """The probability that a result of the first is above one of the second; ties count half.
 
-    0.5 is no difference; 0.56, 0.64 and 0.71 are called small, medium and large. All pairs count,
-    also those of different cases.
+    0.5 is no difference; 0.56, 0.64 and 0.71 are called small, medium and large. All pairs of
+    results count, including those of different cases.
 
     Source: Vargha and Delaney 2000.
     """
@@ -110,8 +110,8 @@ def mean_interval(values: Float[np.ndarray, " case"], *, seed: int = 0) -> tuple
     """95 % interval of the mean over cases, by the percentile bootstrap.
 
     Args:
-      values: a result per case.
-      seed: of the resampling.
+      values: one result per case.
+      seed: seed of the resampling.
 
     Returns:
       Lower and upper end; NaN with fewer than two cases.
@@ -125,7 +125,7 @@ def mean_interval(values: Float[np.ndarray, " case"], *, seed: int = 0) -> tuple
 
 
 def compare(table: Table, methods: Sequence[str]) -> list[Comparison]:
-    """Compares every pair of methods over the cases that both have.
+    """Compares every pair of methods over the cases for which both have results.
 
     Args:
       table: results.
@@ -151,18 +151,18 @@ def compare(table: Table, methods: Sequence[str]) -> list[Comparison]:
 def ranking(
     table: Table, methods: Sequence[str], *, n_resamples: int = 2_000, seed: int = 0
 ) -> list[Place]:
-    """Ranks methods by their mean over the cases that all of them have, the best first.
+    """Ranks methods by their mean over the cases for which all have results, the best first.
 
-    Intervals come from drawing cases anew, the same for all methods.
+    Intervals come from resampling cases, with the same samples for all methods.
 
     Args:
       table: results.
       methods: names of its columns.
-      n_resamples: how often cases are drawn.
-      seed: of the drawing.
+      n_resamples: number of resamples.
+      seed: seed of the resampling.
 
     Returns:
-      A place per method; NaN everywhere but in `n_cases` if no case has all methods.
+      A place per method; all numbers but `n_cases` are NaN if no case has results of all methods.
     """
     complete = table[~np.isnan(table).any(1)]
     n_cases, n_methods = complete.shape

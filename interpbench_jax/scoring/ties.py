@@ -1,4 +1,4 @@
-"""Which items may be the n best where several are equally good."""
+"""The n best items when several are equally good."""
 
 import itertools
 import math
@@ -7,22 +7,22 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 N_CHOICES = 16
-"""How many ways to break a tie are looked at where a circuit has to be run for each."""
+"""The most ways to break a tie that are evaluated if each needs a run of a circuit."""
 
 
 def n_best(
     values: Float[np.ndarray, " item"], n: int, *, at_most: int = N_CHOICES
 ) -> Bool[np.ndarray, "choice item"]:
-    """The `n` best, once for every way to choose among those that tie for the last places.
+    """The `n` best items, once for every choice among those that tie for the last places.
 
-    What is computed of the choices is to be averaged: that is its expected value over the orders
-    of equal items. All ways are listed if there are few, else `at_most` of them are drawn, by a
-    generator of its own, so that the same values give the same choices.
+    Averaging a result over the choices gives its expected value over the orders of equal items. All
+    choices are listed if there are few; otherwise `at_most` of them are drawn with a fixed seed, so
+    the same values give the same choices.
 
     Args:
-      values: the larger, the better.
-      n: how many; all if there are fewer.
-      at_most: how many choices to return.
+      values: larger is better.
+      n: number of items; all if there are fewer.
+      at_most: the largest number of choices.
     """
     sure, tied, room = places(values, n)
     among = np.flatnonzero(tied)
@@ -41,11 +41,11 @@ def n_best(
 def places(
     values: Float[np.ndarray, " item"], n: int
 ) -> tuple[Bool[np.ndarray, " item"], Bool[np.ndarray, " item"], int]:
-    """Which items are among the `n` best for sure, which tie for the rest, and how many of those.
+    """Items that are certainly among the `n` best, items that tie, and how many of these are.
 
     Args:
-      values: the larger, the better.
-      n: how many; all if there are fewer.
+      values: larger is better.
+      n: number of items; all if there are fewer.
     """
     if n <= 0:
         return np.zeros(len(values), bool), np.zeros(len(values), bool), 0
@@ -58,12 +58,12 @@ def places(
 def expected_positives(
     values: Float[np.ndarray, " item"], positive: Bool[np.ndarray, " item"], n: int
 ) -> float:
-    """How many of the `n` best are positive: the mean over the orders of equal items.
+    """The expected number of positive items among the `n` best, over the orders of equal items.
 
     Args:
-      values: the larger, the better.
-      positive: which items are.
-      n: how many; all if there are fewer.
+      values: larger is better.
+      positive: which items are positive.
+      n: number of items; all if there are fewer.
     """
     sure, tied, room = places(values, n)
     of_tied = positive[tied].mean() if room else 0.0

@@ -24,17 +24,17 @@ def problem_from_causal_model(
     source: Tokens,
     positions: Float[Array | np.ndarray, "*pair pos"] | None = None,
 ) -> SiitProblem:
-    """Asks a causal model for all targets; the result is all that `train_siit` needs.
+    """Computes all targets with a causal model; the result is the input of `train_siit`.
 
     Args:
       model: the algorithm.
-      places: for each variable the node (`a0.h1`, `m0`) that shall hold it. Variables left out are
-        not interchanged: what reads them computes them. Every other node is free: nothing may flow
-        through.
+      places: for each variable, the node (`a0.h1`, `m0`) that is to hold it. Omitted variables are
+        not interchanged; the variables that read them compute them. Every other node is free: it
+        must not carry information to the output.
       network: shape of the transformer to be trained, or another network.
       base: token ids; pairs in random order, as the last ones are held out from training.
       source: token ids of the inputs from which variables take their values.
-      positions: weight of each position, the same for all pairs or each pair's own; 1 by default.
+      positions: weight of each position, for all pairs or for each pair; 1 by default.
 
     Raises:
       ValueError: an unknown variable or node, two variables at one node, a variable whose node

@@ -29,68 +29,69 @@ _COUNTS = (
     *("batch_size", "max_batches", "round_batches", "n_pairs", "validation_pairs"),
     *("plateau_patience", "edge_rows", "checked_sets", "checked_pairs"),
 )
-# What has a meaning only where whole nodes are patched.
+# Settings that apply only when whole nodes are patched.
 _OF_NODES = (*("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps"),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiitConfig:
-    """How to train; each default is written here and nowhere else.
+    """Settings of training, with all defaults.
 
     Attributes:
       behaviour_weight: weight of the loss on the base input.
       iit_weight: weight of the loss under an interchange of a variable.
       strict_weight: weight of the loss under interchanges outside the circuit; 0 is plain IIT.
-        Where the loss of IIA or SIIA has no weight, that score plays no part in stopping or in
-        choosing the best round; accuracy always does. Members of a population are compared by
-        all scores that count for any of them.
+        If the loss of IIA or SIIA has no weight, that score is ignored when training stops and
+        when the best round is chosen; accuracy always counts. Members of a population are compared
+        by all scores that count for any of them.
       patches: what training patches. `nodes` is SIIT: one variable, or some nodes outside the
-        circuit. `edges` is edge-true training: any set of edges, with the answer that the algorithm
-        gives under the same patch; the losses are then those on the unpatched source, under edges
-        of the circuit, and under edges outside only.
+        circuit. `edges` is edge-true training: any set of edges, with the algorithm's answer under
+        the same patch as the target; the three losses are then on the unpatched source, under
+        patches of the circuit's edges, and under patches of outside edges only.
       outside_rows: share of the rows of a batch in which only edges outside are patched.
-      single_rows: share of the rows in which one edge of the circuit is, beside some outside; in
-        the rest it is any set. These two, and the next four, are for `edges`.
-      single_focus: share of these edges that are drawn in proportion to how often the model was
-        wrong under a patch of each after the last round; the others are drawn evenly.
-      edge_rows: about how many rows (a pair and a set of edges) are drawn to train on.
-      checked_sets: random sets of edges that decide when to stop, beside every single edge and all
-        edges outside at once.
-      checked_pairs: on how many pairs these are looked at.
+      single_rows: share of the rows in which one edge of the circuit is patched, along with some
+        outside; in the remaining rows it is any set. This setting, the previous one and the next
+        four apply to `edges`.
+      single_focus: share of these single edges that are drawn in proportion to the errors that the
+        model made under a patch of each after the last round; the others are drawn uniformly.
+      edge_rows: approximate number of rows (a pair and a set of edges) that are drawn for training.
+      checked_sets: random sets of edges that decide when to stop, in addition to every single edge
+        and all edges outside at once.
+      checked_pairs: number of pairs on which these sets are evaluated.
       variable_sampling: one variable for a whole batch, or one for each of its pairs.
       strict_sampling: nodes outside the circuit patched at once: one, each with probability one
         half, or all.
-      outside: what becomes of nodes outside the circuit: trained as all others, their weights
-        frozen, or no gradient let through them. The latter two are the alternatives that the
-        paper found worse.
+      outside: treatment of nodes outside the circuit: trained like all others, weights frozen, or
+        gradients stopped. The paper found the latter two worse.
       source_gradient: whether gradients flow back into the run on the source. The published models
-        were trained without, and then nothing in the strict loss makes a free node write less of
-        what varies; see the README of `interpbench_jax/siit`.
-      same_size: train a model as large as the compiled one instead of a compressed one.
-      d_model: width of the residual stream of the trained model; `None` is the task's own. Heads
-        divide it among them, and MLPs are four times as wide.
+        were trained without; then the strict loss does not make a free node's output less variable
+        (see the README of `interpbench_jax/siit`).
+      same_size: train a model as large as the compiled model instead of a compressed one.
+      d_model: width of the residual stream of the trained model; `None` is the task's own. It is
+        divided among the heads, and MLPs are four times as wide.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
-      learning_rate: of Adam, at the start.
-      schedule: of the learning rate: constant; linear to the final rate at the last batch; or
-        constant and cut whenever scores stop rising.
-      final_learning_rate: reached at the last batch by the linear schedule.
-      plateau_factor: by which the plateau schedule cuts the rate.
-      plateau_patience: rounds without a better worst score that it waits.
+      learning_rate: Adam's learning rate at the start.
+      schedule: schedule of the learning rate: constant; linear to the final rate at the last batch;
+        or constant and cut whenever scores stop rising.
+      final_learning_rate: the rate at the last batch in the linear schedule.
+      plateau_factor: factor by which the plateau schedule cuts the rate.
+      plateau_patience: rounds without a better worst score before the rate is cut.
       beta1: Adam's decay of the mean gradient.
       beta2: Adam's decay of the mean squared gradient.
       clip_norm: global norm to which gradients are clipped.
-      max_batches: train for so many batches at most.
-      round_batches: validate after so many; the last round may be shorter.
+      max_batches: the largest number of batches.
+      round_batches: batches between validations; the last round may be shorter.
       threshold: stop when accuracy, the IIA of every variable and the SIIA of every free node
         reach it.
-      min_length: length of the shortest sequences, padded to full length; `None` has sequences of
-        full length only.
-      n_pairs: distinct (base, source) pairs to draw at most.
-      held_out: share of sequences, and of pairs, that are not trained on. Half of them decide when
-        to stop and which weights are best, the other half give the scores in the card; no sequence
-        has two uses. A case of very few sequences holds nothing out, and its card says so.
-      validation_pairs: how many of those that decide are looked at after every round.
+      min_length: length of the shortest sequences, padded to full length; `None` uses only
+        sequences of full length.
+      n_pairs: the largest number of distinct (base, source) pairs to draw.
+      held_out: share of sequences, and of pairs, that are held out from training. Half of them
+        decide when to stop and which weights are best, the other half give the scores in the card;
+        no sequence has two uses. A case with very few sequences holds nothing out, and its card
+        says so.
+      validation_pairs: number of pairs that are evaluated after every round.
     """
 
     patches: Patches = "nodes"
@@ -132,7 +133,7 @@ class SiitConfig:
         for field in fields(self):
             value, kind = getattr(self, field.name), _KINDS.get(field.type)
             if kind is not None:
-                mixed_up = isinstance(value, bool) != (field.type is bool)  # a bool is an int
+                mixed_up = isinstance(value, bool) != (field.type is bool)  # bools are ints
                 if mixed_up or not isinstance(value, kind[0]):
                     raise ValueError(f"{field.name} must be {kind[1]}, got {value!r}")
             if isinstance(value, float) and not math.isfinite(value):
@@ -140,9 +141,9 @@ class SiitConfig:
         for name in ("min_length", "d_model"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.same_size and self.d_model is not None:
-            raise ValueError(f"a model of the compiled one's size has no d_model={self.d_model}")
+            raise ValueError(f"same_size and d_model={self.d_model} exclude each other")
         for name in ("behaviour_weight", "iit_weight", "strict_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -150,7 +151,7 @@ class SiitConfig:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not self.behaviour_weight + self.iit_weight + self.strict_weight > 0:
-            raise ValueError("all three weights are 0: there is nothing to train for")
+            raise ValueError("all three weights are 0: there is no loss to minimise")
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -159,7 +160,7 @@ class SiitConfig:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         for name in ("outside_rows", "single_rows", "single_focus"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a share, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.outside_rows + self.single_rows > 1:
             raise ValueError(
                 "outside_rows and single_rows must be at most 1 together, got "
@@ -180,15 +181,15 @@ class SiitConfig:
         for name in _OF_NODES if self.patches == "edges" else ():
             if getattr(self, name) != usual[name]:
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} is for patches of nodes; with patches='edges' "
-                    f"it must be {usual[name]!r}"
+                    f"{name}={getattr(self, name)!r} applies to patches of nodes; with "
+                    f"patches='edges' it must be {usual[name]!r}"
                 )
 
     @property
     def n_rounds(self) -> int:
-        """Rounds of a full run."""
+        """Number of rounds of a full run."""
         return -(-self.max_batches // self.round_batches)
 
     def batches_after(self, rounds: int) -> int:
-        """How many batches so many rounds have."""
+        """Number of batches in the first `rounds` rounds."""
         return min(rounds * self.round_batches, self.max_batches)

@@ -1,7 +1,7 @@
-"""Sets of edges that are patched together, and what the algorithm answers under them.
+"""Sets of edges that are patched together, and the algorithm's answers under them.
 
-A set has two parts. Inside, groups of edges of the circuit: the algorithm answers something else
-when these are patched. Outside, edges that stand for nothing in the algorithm: its answer stays.
+A set has two parts. Inside are groups of the circuit's edges: patching them changes the algorithm's
+answer. Outside are edges without a counterpart in the algorithm: its answer stays the same.
 """
 
 from typing import NamedTuple
@@ -17,26 +17,27 @@ from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, qkv_leve
 from interpbench_jax.tasks.task import NO_LABEL, Answers, Behaviour, Pairs, Task, answer_in_chunks
 
 N_SETS = 1_024
-"""How many sets of groups are looked at; all of them where there are no more (ten groups)."""
+"""The most sets of groups that are used; up to ten groups, these are all sets."""
 
 
 class EdgeSets(NamedTuple):
-    """Pairs of inputs to train on, each with a set of the circuit's edges that is patched.
+    """Pairs of inputs to train on, each with a set of the circuit's edges to patch.
 
-    Every set has equally many rows, those of one set side by side.
+    All sets have the same number of rows; the rows of a set are adjacent.
 
     Attributes:
-      masks: of the network, 1 at the circuit's edges that are patched. The first set is empty.
-      single: chance that a set is drawn where a single group of edges is asked for.
-      several: chance that it is drawn where any set is asked for.
-      rows_per_set: how many rows a set has.
+      masks: masks of the network, 1 at the circuit's edges that are patched. The first set is
+        empty.
+      single: probability of each set when a single group of edges is drawn.
+      several: probability of each set when any set is drawn.
+      rows_per_set: number of rows of a set.
       base: token ids of the inputs to run on.
-      source: token ids of the inputs that patched edges take their values from.
-      target: what the algorithm answers on the base under the row's set.
+      source: token ids of the inputs from which patched edges take their values.
+      target: the algorithm's answers on the base under the row's set.
       positions: weight of each position; 0 where the algorithm has no answer.
-      source_target: what the unpatched model shall say on the source.
-      source_positions: weight of each position for it.
-      outside: 1 at edges of the network that stand for nothing in the algorithm.
+      source_target: target outputs of the unpatched model on the source.
+      source_positions: weight of each position in `source_target`.
+      outside: 1 at edges of the network without a counterpart in the algorithm.
     """
 
     masks: Float[Array, "set writer reader"]
@@ -53,18 +54,18 @@ class EdgeSets(NamedTuple):
 
 
 class EdgeChecks(NamedTuple):
-    """Sets of edges that a model is judged by, all on the same pairs.
+    """Sets of edges on which a model is evaluated, all on the same pairs.
 
     Attributes:
-      masks: of the network, 1 at the edges that are patched.
+      masks: masks of the network, 1 at the edges that are patched.
       base: token ids of the inputs to run on.
-      source: token ids of the inputs that patched edges take their values from.
+      source: token ids of the inputs from which patched edges take their values.
       positions: weight of each position.
-      targets: what the algorithm answers on the base under some sets of its edges; -1 or NaN where
-        it has no answer.
-      which: for each check its place among the targets.
-      alone: for each group of the circuit's edges, the first check that patches it and nothing
-        else; -1 if there is none.
+      targets: the algorithm's answers on the base under some sets of its edges; -1 or NaN where it
+        has no answer.
+      which: for each check, the index of its target.
+      alone: for each group of the circuit's edges, the first check that patches this group and no
+        other edge; -1 if there is none.
     """
 
     masks: Float[Array, "check writer reader"]
@@ -79,16 +80,16 @@ class EdgeChecks(NamedTuple):
 def sets_of_groups(
     alignment: Alignment, n_sets: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, "set group"]:
-    """Which groups of the circuit's edges are patched together.
+    """Sets of groups of the circuit's edges to patch together.
 
-    None, then each group alone, then all other sets where there are at most `n_sets` in all;
-    otherwise all groups, and drawn sets: half of them with a share of the groups that is itself
-    drawn, half with all edges of some writers.
+    First the empty set, then each group alone. If there are at most `n_sets` sets in total, all
+    others follow; otherwise the set of all groups and random sets: half of them with a random share
+    of the groups, half with all edges of some writers.
 
     Args:
-      alignment: its groups.
-      n_sets: at most so many, but none of the first is left out.
-      rng: draws the sets.
+      alignment: gives the groups.
+      n_sets: the largest number of sets; the empty set and single groups are never dropped.
+      rng: random generator.
     """
     n = len(alignment.groups)
     first = np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)])
@@ -111,15 +112,15 @@ def sets_of_groups(
 def draw_edge_sets(
     task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_rows: int, n_sets: int = N_SETS
 ) -> EdgeSets:
-    """Draws sets of the circuit's edges, pairs for each, and asks the algorithm.
+    """Draws sets of the circuit's edges and pairs for each, and computes the targets.
 
     Args:
-      task: the algorithm.
-      alignment: where it lives in the network to be trained.
-      pairs: to draw from, with replacement.
+      task: the task with the algorithm.
+      alignment: its alignment with the network to be trained.
+      pairs: pairs to draw from, with replacement.
       key: a JAX random key.
-      n_rows: about how many rows, of all sets together.
-      n_sets: at most so many sets.
+      n_rows: approximate number of rows of all sets together.
+      n_sets: the largest number of sets.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     groups = sets_of_groups(alignment, n_sets, rng)
@@ -141,8 +142,8 @@ def draw_edge_sets(
     flat = rows.reshape(-1)
     if behaviour is None:
         nothing = np.zeros((1, *own.shape[1:]), np.float32)
-        said = answer_in_chunks(task.answers, pairs.source, pairs.source, nothing)[0]
-        behaviour = Behaviour(said, pairs.positions)
+        answers = answer_in_chunks(task.answers, pairs.source, pairs.source, nothing)[0]
+        behaviour = Behaviour(answers, pairs.positions)
     source_target, source_positions = (np.asarray(part)[flat] for part in behaviour)
     sizes = groups.sum(1)
     return EdgeSets(
@@ -184,12 +185,12 @@ def focus_on_wrong(
 def draw_outside(
     key: Array, outside: Float[Array, "writer reader"], share: Float[Array, " row"]
 ) -> Float[Array, "row writer reader"]:
-    """Draws sets of edges outside the circuit: half of them by edges, half by whole writers.
+    """Draws sets of edges outside the circuit: half by single edges, half by whole writers.
 
     Args:
       key: a JAX random key.
       outside: 1 at the edges that can be drawn.
-      share: of the edges, or writers, that each row has.
+      share: for each row, the share of the edges or writers.
     """
     key_kind, key_edge, key_writer = jax.random.split(key, 3)
     n, (n_writers, _) = len(share), outside.shape
@@ -203,16 +204,17 @@ def draw_outside(
 def usual_checks(
     task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_random: int
 ) -> EdgeChecks:
-    """All edges outside at once, every group of the circuit, every edge outside, random sets.
+    """The sets of edges that decide when training stops.
 
-    In this order, with q, k and v apart.
+    In this order: all edges outside at once, every group of the circuit, every edge outside, and
+    random sets; q, k and v are separate.
 
     Args:
-      task: the algorithm.
-      alignment: where it lives in the network that is judged.
-      pairs: to judge it by.
+      task: the task with the algorithm.
+      alignment: its alignment with the network that is evaluated.
+      pairs: pairs to evaluate on.
       key: a JAX random key.
-      n_random: how many random sets, with edges inside and outside.
+      n_random: number of random sets, with edges inside and outside.
     """
     level = qkv_level(alignment)
     each = np.eye(len(level.names), dtype=bool)
@@ -229,20 +231,20 @@ def edge_checks(
     level: EdgeLevel,
     sets: Bool[np.ndarray, "check unit"],
 ) -> EdgeChecks:
-    """Asks the algorithm about sets of edges on given pairs.
+    """Computes the algorithm's answers under sets of edges on given pairs.
 
     Args:
-      task: the algorithm.
-      alignment: where it lives in the network that is judged.
-      pairs: to judge it by.
-      level: the units that sets are made of.
-      sets: which units each check patches.
+      task: the task with the algorithm.
+      alignment: its alignment with the network that is evaluated.
+      pairs: pairs to evaluate on.
+      level: the units that the sets consist of.
+      sets: the units that each check patches.
     """
     own = group_masks(alignment)[0].astype(np.float32)
     patched = level.groups_of(sets)
     different, which = np.unique(patched, axis=0, return_inverse=True)
     single = patched & ((patched.sum(1) == 1) & ~(sets & ~level.inside).any(1))[:, None]
-    asked = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
+    masks = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
     shape = (len(different), *pairs.base.shape)
     rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
     return EdgeChecks(
@@ -250,7 +252,7 @@ def edge_checks(
         base=jnp.asarray(pairs.base),
         source=jnp.asarray(pairs.source),
         positions=jnp.asarray(pairs.positions),
-        targets=_answer_sets(task.defined_answers, *rows, asked),
+        targets=_answer_sets(task.defined_answers, *rows, masks),
         which=jnp.asarray(which.reshape(-1)),
         alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
     )

@@ -1,4 +1,4 @@
-"""One batch of edge-true training: rows of which each has a set of edges of its own patched."""
+"""One batch of edge-true training, in which every row has its own set of patched edges."""
 
 from typing import NamedTuple
 
@@ -14,22 +14,22 @@ from interpbench_jax.siit.losses import position_losses
 from interpbench_jax.siit.mesh import own_pairs, sum_over_devices
 from interpbench_jax.siit.step import take_step
 
-# Of the rows in which only edges outside are patched, so many patch all of them; of the others, so
-# many patch none.
+# Share of the rows with only outside edges that patch all of these; share of the other rows that
+# patch none.
 _ALL_OUTSIDE, _NONE_OUTSIDE = 0.1, 0.3
 
 
 class EdgeBatch(NamedTuple):
-    """A batch of rows, each with a set of edges of its own.
+    """A batch of rows, each with its own set of edges.
 
     Attributes:
       base: inputs to run on.
-      source: inputs from which patched edges take their values, and to run on as they are.
+      source: inputs from which patched edges take their values; also run unpatched.
       masks: 1 at the edges that are patched.
-      base_target: what the algorithm answers under the row's set.
-      source_target: what the unpatched model shall say on the source.
-      weights: of every position in each loss: behaviour, on the source; IIT and strict, on the
-        base. Those of a loss sum to 1 over the batch.
+      base_target: the algorithm's answers under the row's set.
+      source_target: target outputs of the unpatched model on the source.
+      weights: weight of every position in each loss: behaviour (on the source), IIT and strict (on
+        the base). The weights of a loss sum to 1 over the batch.
     """
 
     base: Int[Array, "row pos"]
@@ -45,12 +45,12 @@ def draw_edge_batch(
 ) -> EdgeBatch:
     """Draws rows of three kinds.
 
-    In the first only edges outside the circuit are patched; in the second also one group of the
-    circuit's edges; in the third also any set of groups. Kinds alternate, so that equal parts of a
-    batch have equally many of each.
+    The first kind patches only edges outside the circuit, the second also one group of the
+    circuit's edges, the third also any set of groups. The kinds alternate, so equal parts of a
+    batch have the same number of rows of each.
 
     Args:
-      sets: to draw from.
+      sets: sets and pairs to draw from.
       key: a JAX random key.
       batch_size: number of rows.
       outside_rows: share of rows of the first kind.
@@ -58,7 +58,7 @@ def draw_edge_batch(
     """
     keys = jax.random.split(key, 5)
     n = (batch_size,)
-    # Evenly spread places: each stretch of rows has its share of every kind.
+    # A low-discrepancy sequence: consecutive rows have a fair share of every kind.
     place = (jnp.arange(batch_size) * 0.6180339887) % 1
     only_outside, single = place < outside_rows, place >= 1 - single_rows
     drawn = jax.random.uniform(keys[0], n)
@@ -88,13 +88,13 @@ def draw_edge_batch(
 
 
 def _pick(chances: Float[Array, " set"], drawn: Float[Array, " row"]) -> Int[Array, " row"]:
-    """Sets by their chances, which need not sum to 1; sets added at the end change nothing."""
+    """Picks sets by probabilities that need not sum to 1; padding with zeros changes nothing."""
     ends = jnp.cumsum(chances)
     return jnp.searchsorted(ends, drawn * ends[-1], side="right")
 
 
 def own_rows(batch: EdgeBatch) -> EdgeBatch:
-    """A device's part of a batch, within a function that runs on every device of a mesh."""
+    """This device's part of a batch, inside a function that runs on every device of a mesh."""
     parts = {name: own_pairs(rows) for name, rows in batch._asdict().items() if name != "weights"}
     return EdgeBatch(**parts, weights=own_pairs(batch.weights, axis=1))
 
@@ -114,13 +114,13 @@ def update_by_edges(
 
     Args:
       params: weights.
-      optimizer_state: of `optimizer`.
+      optimizer_state: state of `optimizer`.
       batch: rows with their sets of edges.
-      weights: of the behaviour, IIT and strict loss.
-      learning_rate: of this batch.
+      weights: weights of the behaviour, IIT and strict loss.
+      learning_rate: learning rate of this batch.
       model: a transformer's shape, or another network.
-      optimizer: gives directions, to be scaled by the learning rate.
-      divided: whether every device of a mesh has a part of the batch of its own.
+      optimizer: computes directions, which are scaled by the learning rate.
+      divided: whether the batch is divided among the devices of a mesh.
 
     Returns:
       New weights and optimizer state, and the three losses, unweighted, before the step.
@@ -140,7 +140,7 @@ def update_by_edges(
 def edge_losses(
     params: Params, model: TransformerConfig | Network, batch: EdgeBatch
 ) -> Float[Array, "3"]:
-    """Behaviour, IIT and strict loss of a batch, by edges.
+    """Behaviour, IIT and strict loss of a batch under edge patches.
 
     Args:
       params: weights.
@@ -148,8 +148,8 @@ def edge_losses(
       batch: rows with their sets of edges.
 
     Returns:
-      Behaviour: of the unpatched model on the sources; IIT: where edges of the circuit are patched;
-      strict: where only others are.
+      Behaviour: the unpatched model on the sources; IIT: rows in which edges of the circuit are
+      patched; strict: rows in which only other edges are patched.
     """
     on_source, on_base = as_network(model).run_edge_patches(
         params, batch.base, batch.source, batch.masks

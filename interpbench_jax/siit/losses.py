@@ -1,4 +1,4 @@
-"""What SIIT minimises, and the agreement it is judged by."""
+"""The losses that SIIT minimises, and the agreement with the algorithm."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,8 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.indices import check_indices
 from interpbench_jax.model.network import Network, as_network
 
-# How close a regression output must be to count as right.
 TOLERANCE = 0.05
-"""Largest absolute error of an answer that counts as right, in tasks whose answers are values."""
+"""Largest absolute error of a correct answer, in tasks whose answers are values."""
 
 
 def task_loss(
@@ -27,7 +26,7 @@ def task_loss(
       positions: weight of each position.
 
     Raises:
-      ValueError: outside of `jit`, a label is none of the outputs.
+      ValueError: a label is not among the outputs (checked outside of `jit` only).
     """
     return (position_losses(logits, target) * positions).sum() / positions.sum()
 
@@ -42,7 +41,7 @@ def position_losses(
       target: labels or values.
 
     Raises:
-      ValueError: outside of `jit`, a label is none of the outputs.
+      ValueError: a label is not among the outputs (checked outside of `jit` only).
     """
     if jnp.issubdtype(target.dtype, jnp.integer):
         check_indices("target has label", target, logits.shape[-1])
@@ -55,7 +54,7 @@ def agreement(
     target: Num[Array, "pair pos"],
     positions: Float[Array, "pair pos"],
 ) -> Float[Array, ""]:
-    """Share of positions where the model says what the target says; see `is_right`.
+    """Share of positions at which the model's output is right; see `is_right`.
 
     Args:
       logits: the model's outputs.
@@ -68,10 +67,10 @@ def agreement(
 def is_right(
     logits: Float[Array, "pair pos d_vocab_out"], target: Num[Array, "pair pos"]
 ) -> Bool[Array, "pair pos"]:
-    """Where the model says what the target says.
+    """Where the model's output matches the target.
 
-    For labels its argmax is the label; for values it is within 0.05. An output with NaN is wrong,
-    whatever the target: the argmax of NaN would be its place.
+    For labels, the argmax must be the label; for values, the output must be within 0.05. An output
+    with NaN is always wrong (an argmax would return the index of the NaN).
 
     Args:
       logits: the model's outputs.
@@ -96,21 +95,20 @@ def interchange_losses(
 ) -> Float[Array, " intervention"]:
     """The task loss under several interchanges of one batch, run as one.
 
-    A zero mask with the base target is the behaviour loss; a variable's nodes with its target the
-    IIT loss; nodes outside the circuit with the base target the strict loss.
+    A zero mask with the base target gives the behaviour loss; a variable's nodes with the
+    variable's target the IIT loss; nodes outside the circuit with the base target the strict loss.
 
     Args:
       params: weights.
       model: a transformer's shape, or another network.
       base: inputs to run on.
-      source: inputs from which the masked nodes take their values.
-      masks: per intervention, 1 at the nodes that are patched; the same for all pairs, or each
-        pair's own.
-      targets: per intervention, what the algorithm says.
-      positions: weight of each position, the same for all interventions or each one's own.
-      detached: 1 at nodes that let no gradient through.
-      source_gradient: whether gradients flow back into the run on the source. If not, what it
-        writes is given; see `forward_interchanges` for the little that a transformer passes on.
+      source: inputs from which the patched nodes take their values.
+      masks: 1 at the nodes that an intervention patches; one mask for all pairs, or one per pair.
+      targets: per intervention, the algorithm's answers.
+      positions: weight of each position, for all interventions or for each.
+      detached: 1 at nodes through which no gradient flows.
+      source_gradient: whether gradients flow back into the run on the source; see
+        `forward_interchanges` for the gradients that remain if not.
 
     Source: Gupta et al. 2024, InterpBench, section 3; IIT is Geiger et al. 2022.
     """

@@ -1,6 +1,7 @@
-"""Makes the catalogue of cases: compiles every built-in case and takes its sizes.
+"""Makes the catalogue of cases: compiles every built-in case and records its sizes.
 
-Run: `python -m interpbench_jax.siit.make_catalogue`; minutes at first, seconds when all are cached.
+Run `python -m interpbench_jax.siit.make_catalogue`. It takes minutes the first time, and seconds
+when all cases are cached.
 """
 
 import json
@@ -15,7 +16,7 @@ from interpbench_jax.compiler import compile_case
 
 
 def derive_entry(name: str) -> CatalogueEntry:
-    """Compiles a case and takes its sizes."""
+    """Compiles a case and returns its sizes."""
     compiled = compile_case(name)
     alignment = align(compiled)
     nodes = alignment.circuit.nodes

@@ -1,4 +1,4 @@
-"""Who is trained together: one member per seed and choice of rates."""
+"""Members of a population that is trained together: one per seed and choice of rates."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ class Member:
     """One model of a population.
 
     Attributes:
-      seed: gives initial weights and an order of batches.
-      config: its settings; all but those in `VARIED` are the same in the whole population.
+      seed: determines initial weights and batches.
+      config: its settings; only those in `VARIED` may differ within a population.
     """
 
     seed: int
     config: SiitConfig
 
     def describe(self) -> dict[str, Any]:
-        """Its seed and the settings that may vary."""
+        """The seed and the settings that may vary."""
         return {"seed": self.seed} | {name: getattr(self.config, name) for name in VARIED}
 
 
@@ -37,16 +37,16 @@ def members(
     seeds: Sequence[int] = (0,),
     vary: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[Member, ...]:
-    """Every combination of seeds and rates.
+    """One member for every combination of seeds and rates.
 
     Args:
-      config: settings of all.
-      seeds: one member each.
+      config: settings of all members.
+      seeds: seeds of the members.
       vary: values for some of the settings in `VARIED`, as in `{"strict_weight": (0.4, 1.0)}`.
 
     Raises:
-      ValueError: a setting cannot vary within a population, there is no value for it, or one is
-        given twice; or a seed is out of range.
+      ValueError: a setting cannot vary within a population, has no value, or has a value twice; or
+        a seed is out of range.
     """
     vary = {"seed": seeds} | dict(vary or {})
     for name, values in vary.items():
@@ -55,7 +55,7 @@ def members(
         if not values:
             raise ValueError(f"no value given for {name}")
         if repeated := sorted({value for value in values if list(values).count(value) > 1}):
-            raise ValueError(f"{name} {repeated[0]} is given twice: each makes a member of its own")
+            raise ValueError(f"{name} {repeated[0]} is given twice: each value makes one member")
     for seed in vary["seed"]:
         if not 0 <= seed < 2**32:
             raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed}")

@@ -1,7 +1,7 @@
-"""Populations spread over devices: one axis for members, one for the pairs of a batch.
+"""Populations distributed over devices: one axis for members, one for the pairs of a batch.
 
 The same program runs on one CPU, on several accelerators and in several processes (after
-`jax.distributed.initialize`); what is computed does not change, up to the order of sums.
+`jax.distributed.initialize`); the results are the same, up to the order of sums.
 """
 
 import contextlib
@@ -17,19 +17,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 POPULATION, DATA = "population", "data"
-# With fewer pairs a core, or an accelerator, has too little to do in each operation.
+# With fewer pairs, each operation is too small for a core or an accelerator.
 _FEWEST_PAIRS = 64
 
 _Tree = TypeVar("_Tree")
 
 
 def cores_as_devices(n_members: int, batch_size: int) -> None:
-    """Makes devices of a CPU's cores, as many as can be used, for `device_mesh` to find.
+    """Makes CPU cores into JAX devices, as many as can be used, for `device_mesh`.
 
-    Members are then trained side by side, and cores that are left over share a member's batches:
-    work on one core each beats small operations of which every one is divided among cores. Changes
-    nothing once JAX has been used, as it then keeps the devices that it has, and nothing for
-    accelerators.
+    Members are then trained in parallel, and remaining cores share a member's batches: separate
+    work on each core is faster than dividing every small operation among the cores. Has no effect
+    on accelerators, or after JAX has been used, as its devices are then fixed.
 
     Args:
       n_members: size of the population.
@@ -42,18 +41,18 @@ def cores_as_devices(n_members: int, batch_size: int) -> None:
 
 
 def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
-    """As many devices as can be used, in a `population` x `data` grid; none where that is one.
+    """As many devices as can be used, in a `population` x `data` grid; None for a single device.
 
-    Every device gets equally many members, or equal parts of their batches of at least 64 pairs
-    each; members are spread first. Of several processes, each gives equally many devices. Warns
-    where devices are left over.
+    Every device gets the same number of members, or equal parts of their batches of at least 64
+    pairs each; members are distributed first. With several processes, each contributes the same
+    number of devices. Warns if devices are left over.
 
     Args:
       n_members: size of the population.
       batch_size: pairs per batch.
 
     Raises:
-      ValueError: there are several processes, and not all of them can have a part.
+      ValueError: there are several processes, and not all of them can be used.
     """
     devices = jax.devices()
     by_process: dict[int, list[jax.Device]] = {}
@@ -67,7 +66,7 @@ def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
         warnings.warn(
             f"{len(used)} of {len(devices)} devices are used: {n_members} members with batches of "
             f"{batch_size} cannot be divided among more",
-            stacklevel=1,  # one place, so that it is shown once
+            stacklevel=1,  # a fixed place, so that it is shown once
         )
     if len(used) == 1:
         return None
@@ -77,12 +76,12 @@ def device_mesh(n_members: int, batch_size: int) -> Mesh | None:
 def _grid(
     n_devices: int, n_members: int, batch_size: int, *, multiple_of: int = 1
 ) -> tuple[int, int]:
-    """How many devices to spread members over, and parts of a batch: as many as fit in all.
+    """The largest grid of devices: numbers of devices for members and for parts of a batch.
 
-    Of grids of one size, the one with most devices for members.
+    Among grids of equal size, the one with the most devices for members.
 
     Raises:
-      ValueError: no multiple of the given number fits.
+      ValueError: no grid has a multiple of `multiple_of` devices.
     """
     grids = [
         (population, data)
@@ -102,9 +101,9 @@ def _grid(
 
 
 def spread_members(tree: _Tree, mesh: Mesh, *, axis: int = 0) -> _Tree:
-    """Puts arrays with an axis over members where the members are.
+    """Distributes arrays with an axis over members over the devices.
 
-    In several processes, each has the whole arrays and keeps its part.
+    With several processes, each passes the full arrays and keeps its part.
     """
     return _put(tree, NamedSharding(mesh, PartitionSpec(*[None] * axis, POPULATION)))
 
@@ -115,7 +114,7 @@ def copy_everywhere(tree: _Tree, mesh: Mesh) -> _Tree:
 
 
 def gather(tree: _Tree, mesh: Mesh) -> _Tree:
-    """Collects arrays from the devices, so that each process can read the whole."""
+    """Collects arrays from the devices, so that each process can read them in full."""
     replicated = NamedSharding(mesh, PartitionSpec())
     return jax.jit(lambda x: x, out_shardings=replicated)(tree)
 
@@ -131,19 +130,19 @@ def _put(tree: _Tree, sharding: NamedSharding) -> _Tree:
 
 
 def own_pairs(pairs: Array, *, axis: int = 0) -> Array:
-    """Within a function that runs on every device: its part of an axis over pairs."""
+    """This device's part of an axis over pairs, inside a function that runs on every device."""
     n = pairs.shape[axis] // jax.lax.axis_size(DATA)
     return jax.lax.dynamic_slice_in_dim(pairs, jax.lax.axis_index(DATA) * n, n, axis)
 
 
 def mean_over_devices(tree: _Tree, weight: Array) -> _Tree:
-    """Within such a function: the mean of what the devices found on their pairs.
+    """The weighted mean of the devices' results, inside a function that runs on every device.
 
-    One exchange of all arrays together: on small models each one costs more than it carries.
+    All arrays are exchanged in one message: with small models, latency dominates.
 
     Args:
-      tree: what this device found. It may be NaN where the weight is 0: a mean over nothing.
-      weight: how much it counts for.
+      tree: this device's results. They may be NaN if the weight is 0.
+      weight: weight of this device.
     """
     flat, unravel = ravel_pytree(tree)
     weighted = jnp.where(weight > 0, flat * weight, 0)
@@ -151,6 +150,6 @@ def mean_over_devices(tree: _Tree, weight: Array) -> _Tree:
 
 
 def sum_over_devices(tree: _Tree) -> _Tree:
-    """Within such a function: the sum of what the devices found, in one exchange."""
+    """The sum of the devices' results, inside such a function, in one exchange."""
     flat, unravel = ravel_pytree(tree)
     return unravel(jax.lax.psum(flat, DATA))

@@ -1,4 +1,4 @@
-"""Named settings: ours, those of the published models, and what SIIT is compared with."""
+"""Named settings: ours, those of the published models, and baselines for SIIT."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from interpbench_jax.siit.config import SiitConfig
 
 USUAL_PRESET = "edge-siit"
-"""The one that is used where none is named, and that the bundled models are trained by."""
+"""The default preset, with which the bundled models are trained."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "edge-siit": {
@@ -40,15 +40,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "freeze": {"outside": "freeze", "strict_weight": 0.0},
     "stop-grad": {"outside": "stop_gradient", "strict_weight": 0.0},
 }
-"""What each preset changes of the defaults.
+"""The settings that each preset changes.
 
-`edge-siit` trains for agreement with the algorithm under every set of patched edges, not of nodes
-only; it is what the bundled models are trained by. `siit` is our form of the paper's method: it
-needs far fewer batches, above all by gradients into the run on the source.
+`edge-siit` trains for agreement with the algorithm under every set of patched edges, not just of
+patched nodes; the bundled models are trained with it. `siit` is our version of the paper's method:
+it needs far fewer batches, mainly because gradients flow into the run on the source.
 `siit-published` has the settings of the 68 newer published models, `siit-2024` those of the 16
-older ones, which also differ by case. `iit` lacks the strict loss; `natural` learns the
-input-output behaviour only; `freeze` and `stop-grad` are the alternatives to the strict loss that
-the paper reports as worse.
+older ones, which also differ by case. `iit` omits the strict loss; `natural` trains only the
+input-output behaviour; `freeze` and `stop-grad` are alternatives to the strict loss that the paper
+reports as worse.
 """
 
 _CASES_2024: Mapping[str, Mapping[str, Any]] = {
@@ -73,8 +73,8 @@ def preset(name: str, case: str, config: SiitConfig = SiitConfig()) -> SiitConfi
 
     Args:
       name: one of `PRESETS`.
-      case: name of the case; some presets differ by it.
-      config: what the preset changes; what it does not mention stays.
+      case: name of the case; some presets depend on it.
+      config: settings to start from; those that the preset does not set are kept.
 
     Raises:
       ValueError: there is no such preset.

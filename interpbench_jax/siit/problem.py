@@ -15,24 +15,24 @@ from interpbench_jax.tasks.task import Behaviour, Pairs, Task, answer_in_chunks
 
 
 class SiitProblem(NamedTuple):
-    """Everything the trainer needs to know of a task; it knows nothing else.
+    """All data of a task that training uses.
 
-    Targets that are integers are labels (cross entropy, argmax); floats are values to be met
-    (mean squared error).
+    Integer targets are labels (cross entropy, argmax); float targets are values (mean squared
+    error).
 
     Attributes:
       base: token ids of the inputs to run on.
       source: token ids of the inputs from which nodes take their values.
-      base_target: what the algorithm says on the base.
-      source_target: what it says on the source.
-      variable_targets: what it says on the base when one variable has its value on the source.
+      base_target: the algorithm's answers on the base.
+      source_target: its answers on the source.
+      variable_targets: its answers on the base when one variable has its value on the source.
       variable_nodes: 1 at the node(s) of the trained model that hold a variable.
       free_nodes: one row per node outside the circuit, 1 at that node.
       positions: weight of every position in losses and accuracies.
-      behaviour: what the unpatched model is trained to say, where that is more than the algorithm
-        answers; see `Behaviour`.
-      edges: rows to train on by patches of edges; needed where `SiitConfig.patches` is `edges`.
-      checks: sets of edges by which training is judged, if it is.
+      behaviour: target outputs of the unpatched model, if the task requires more than the
+        algorithm's answers; see `Behaviour`.
+      edges: rows for training by edge patches; required if `SiitConfig.patches` is `edges`.
+      checks: sets of edges on which validation evaluates the model, if any.
     """
 
     base: Int[Array, "pair pos"]
@@ -49,16 +49,16 @@ class SiitProblem(NamedTuple):
 
     @property
     def categorical(self) -> bool:
-        """Whether targets are labels rather than values; the task says so by their type."""
+        """Whether targets are labels (integers) rather than values (floats)."""
         return jnp.issubdtype(self.base_target.dtype, jnp.integer)
 
     @property
     def n_pairs(self) -> int:
-        """How many (base, source) pairs there are."""
+        """Number of (base, source) pairs."""
         return self.base.shape[0]
 
     def take(self, pairs: slice | Int[np.ndarray, " pair"]) -> "SiitProblem":
-        """The same problem on some of the pairs; `edges` and `checks` have pairs of their own."""
+        """The same problem on some of the pairs; `edges` and `checks` keep their own pairs."""
         return self._replace(
             base=self.base[pairs],
             source=self.source[pairs],
@@ -70,22 +70,20 @@ class SiitProblem(NamedTuple):
         )
 
     def split(self, held_out: float) -> tuple["SiitProblem", "SiitProblem"]:
-        """The pairs to train on, and those to validate on: the two share no sequence.
+        """Splits the pairs into training and validation pairs that share no sequence.
 
-        Every sequence is on one side, by a hash of its tokens; pairs with one sequence on either
-        side are on none. Where fewer than `FEWEST_SEQUENCES` sequences, or fewer pairs than these
-        can make, would be held out, nothing is: both are the whole problem.
+        A hash of its tokens assigns every sequence to one side; pairs across the two sides are
+        dropped. If fewer than `FEWEST_SEQUENCES` sequences would be held out, or fewer pairs than
+        these can make, nothing is held out: both results are the whole problem.
 
         Args:
-          held_out: share of the sequences.
+          held_out: share of the sequences for validation.
 
         Raises:
-          ValueError: there are patches of edges, whose pairs are not divided.
+          ValueError: the problem has edge patches, whose pairs cannot be split.
         """
         if self.edges is not None or self.checks is not None:
-            raise ValueError(
-                "a problem with patches of edges needs a validation problem of its own"
-            )
+            raise ValueError("a problem with patches of edges needs a separate validation problem")
         sides = [places(np.asarray(tokens)) < held_out for tokens in (self.base, self.source)]
         kept, trained = np.all(sides, 0), ~np.any(sides, 0)
         sequences = np.concatenate([self.base[kept], self.source[kept]])
@@ -108,17 +106,17 @@ def make_problem(
     part: Part | None = None,
     held_out: float = HELD_OUT,
 ) -> SiitProblem:
-    """Draws distinct (base, source) pairs of a task and asks its algorithm for all targets.
+    """Draws distinct (base, source) pairs of a task and computes all targets.
 
-    Where the task has few sequences (case 3 has 256) every pair is used once, in random order.
+    If the task has few sequences (case 3 has 256), every pair is used once, in random order.
 
     Args:
-      task: the algorithm.
-      alignment: where it lives in the model to be trained.
+      task: the task with the algorithm.
+      alignment: its alignment with the model to be trained.
       key: a JAX random key.
-      n_pairs: at most so many pairs.
-      part: draws sequences of this part only, so that problems of two parts share none; of all if
-        none is given. A task too small to divide has one part; see `Split`.
+      n_pairs: the largest number of pairs.
+      part: the part from which sequences are drawn, so that problems of two parts share none; all
+        sequences by default. A task too small to divide has a single part; see `Split`.
       held_out: share of the sequences that are not in `train`.
 
     Raises:
@@ -133,12 +131,12 @@ def make_problem(
 
 
 def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProblem:
-    """Asks a task's algorithm for all targets on given pairs.
+    """Computes all targets of a task on given pairs.
 
     Args:
-      task: the algorithm.
-      alignment: where it lives in the model to be trained.
-      pairs: as token ids.
+      task: the task with the algorithm.
+      alignment: its alignment with the model to be trained.
+      pairs: pairs as token ids.
     """
     answers = answer_in_chunks(
         task.answers, pairs.base, pairs.source, variable_masks(alignment)[:, :, None]
@@ -158,7 +156,7 @@ def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProb
 
 
 def variable_masks(alignment: Alignment) -> Float[np.ndarray, "intervention writer"]:
-    """Which writers of the algorithm are patched: none, each variable alone, all of them."""
+    """Masks of the algorithm's writers: none, each variable alone, and all writers."""
     each = alignment.algorithm.graph.one_hot(alignment.variables)
     masks = np.pad(each, ((1, 1), (0, 0)))
     masks[-1] = 1

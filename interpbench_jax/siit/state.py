@@ -1,4 +1,4 @@
-"""What a training run consists of between two rounds, for every member of a population."""
+"""The state of a training run between two rounds, for every member of a population."""
 
 import functools
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ from interpbench_jax.siit.validation import Scores
 
 
 class History(NamedTuple):
-    """What was seen after every round; rows past the last round are NaN.
+    """Losses and scores of every round; rows after the last round are NaN.
 
     Attributes:
-      losses: behaviour, IIT and strict, mean over the round.
-      scores: on the validation pairs.
+      losses: behaviour, IIT and strict loss, averaged over the round.
+      scores: scores on the validation pairs after the round.
     """
 
     losses: Float[Array, "round 3"]
@@ -39,7 +39,7 @@ class History(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """The settings that are numbers to the compiled loop: changing them does not recompile."""
+    """The settings that are array inputs of the compiled loop: changing them does not recompile."""
 
     weights: Float[Array, "3"]
     learning_rate: Float[Array, ""]
@@ -48,21 +48,21 @@ class Rates(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything a run needs to go on; every array has a leading axis over members.
+    """Everything that a run needs to continue; every array has a leading axis over members.
 
     Attributes:
       params: current weights.
-      optimizer_state: of Adam.
-      plateau_state: of the plateau schedule; unused by others.
-      key: from which the next batches are drawn.
-      rates: the member's own weights of losses and learning rates.
-      round: rounds finished.
+      optimizer_state: state of Adam.
+      plateau_state: state of the plateau schedule; unused by others.
+      key: random key from which the next batches are drawn.
+      rates: the member's loss weights and learning rates.
+      round: number of finished rounds.
       done: every score that counts has reached the threshold, or the member has diverged.
-      diverged: a loss or an output was no longer finite, in any run; the weights are those of the
-        best round before.
+      diverged: a loss or an output was not finite in some run; the weights are those of the best
+        round before.
       best_params: weights after the best round so far.
       best_score: the worst of that round's scores.
-      history: of all rounds so far.
+      history: losses and scores of all rounds so far.
     """
 
     params: Params
@@ -79,7 +79,7 @@ class TrainState(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """The settings that shape the compiled loop; the same for all members."""
+    """The static settings of the compiled loop; the same for all members."""
 
     patches: Patches
     outside_rows: float
@@ -103,15 +103,15 @@ class Loop(NamedTuple):
 
     @classmethod
     def of(cls, config: SiitConfig) -> "Loop":
-        """Picks them from all settings."""
+        """Selects these settings from all settings."""
         return cls(**{name: getattr(config, name) for name in cls._fields})
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Gives directions; the step scales them by the learning rate."""
+        """Computes directions; the step scales them by the learning rate."""
         return make_optimizer(clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2)
 
     def plateau(self) -> optax.GradientTransformationExtraArgs:
-        """Follows scores and cuts its scale when they stop rising."""
+        """Cuts its scale when scores stop rising."""
         return optax.contrib.reduce_on_plateau(
             factor=self.plateau_factor, patience=self.plateau_patience
         )
@@ -120,17 +120,16 @@ class Loop(NamedTuple):
 def init_states(
     members: Sequence[Member], problem: SiitProblem, model: TransformerConfig | Network
 ) -> TrainState:
-    """Fresh members.
+    """The initial state of members.
 
     Args:
       members: their seeds and rates.
-      problem: what they will be judged on; only its counts of variables, free nodes and checks
-        matter.
+      problem: the validation problem; only its numbers of variables, free nodes and checks matter.
       model: shape of the model to train.
 
     Raises:
-      ValueError: members differ in a setting that cannot vary, or freeze nodes of a network that is
-        no transformer.
+      ValueError: members differ in a setting that cannot vary, or `outside` is `freeze` and the
+        network is not a transformer.
     """
     frozen = [member for member in members if member.config.outside == "freeze"]
     if frozen and not isinstance(model, TransformerConfig):
@@ -139,7 +138,7 @@ def init_states(
         )
     loops = {Loop.of(member.config) for member in members}
     if len(loops) != 1:
-        raise ValueError(f"members must agree in what shapes the loop, got {sorted(loops)}")
+        raise ValueError(f"members must have the same static settings, got {sorted(loops)}")
     keys = jnp.stack([jax.random.key(member.seed) for member in members])
     each = [_rates(member.config) for member in members]
     rates = jax.tree.map(lambda *values: jnp.stack(values), *each)

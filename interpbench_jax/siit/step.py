@@ -17,7 +17,7 @@ from interpbench_jax.siit.mesh import mean_over_devices, own_pairs
 from interpbench_jax.siit.problem import SiitProblem
 
 BEHAVIOUR, IIT, STRICT = range(3)
-"""Order of the three losses wherever they stand side by side."""
+"""The order of the three losses."""
 
 
 class SiitBatch(NamedTuple):
@@ -26,9 +26,9 @@ class SiitBatch(NamedTuple):
     Attributes:
       base: inputs to run on.
       source: inputs from which nodes take their values.
-      masks: which nodes each intervention patches, in each pair; the first none.
-      targets: what the algorithm says under each.
-      positions: weight of each position, the same for all interventions or each one's own.
+      masks: the nodes that each intervention patches in each pair; the first patches none.
+      targets: the algorithm's answers under each intervention.
+      positions: weight of each position, for all interventions or for each.
     """
 
     base: Int[Array, "pair pos"]
@@ -49,10 +49,10 @@ def draw_batch(
     """Draws pairs with replacement, variables uniformly, and nodes outside the circuit.
 
     Args:
-      problem: what to draw from.
+      problem: the problem to draw from.
       key: a JAX random key.
       batch_size: number of pairs.
-      strict_sampling: how many nodes outside the circuit to patch at once.
+      strict_sampling: which nodes outside the circuit to patch at once; see `SiitConfig`.
       variable_sampling: one variable for all pairs, or one for each.
     """
     pair_key, variable_key, free_key = jax.random.split(key, 3)
@@ -79,7 +79,7 @@ def draw_batch(
 
 
 def own_part(batch: SiitBatch) -> SiitBatch:
-    """A device's part of a batch, within a function that runs on every device of a mesh."""
+    """This device's part of a batch, inside a function that runs on every device of a mesh."""
     base, source = map(own_pairs, (batch.base, batch.source))
     positions = own_pairs(batch.positions, axis=batch.positions.ndim - 2)
     masks = batch.masks if batch.masks.shape[1] == 1 else own_pairs(batch.masks, axis=1)
@@ -98,12 +98,12 @@ def _draw_free(
 
 
 def _n_nodes(rows: Float[Array, "row writer"]) -> Int[Array, ""]:
-    """How many there are; rows of zeros, which stand at the end, fill up smaller problems."""
+    """The number of rows that are not zero; rows of zeros at the end are padding."""
     return (rows.sum(1) > 0).sum()
 
 
 def make_optimizer(*, clip_norm: float, beta1: float, beta2: float) -> optax.GradientTransformation:
-    """Clipping by global norm, then Adam's direction; `update` applies the learning rate."""
+    """Clips by global norm, then computes Adam's direction; `update` applies the learning rate."""
     return optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.scale_by_adam(b1=beta1, b2=beta2)
     )
@@ -126,21 +126,21 @@ def update(
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
 
-    A loss without weight takes no step of its own.
+    A loss with weight 0 gets no step.
 
     Args:
       params: weights.
-      optimizer_state: of `optimizer`.
+      optimizer_state: state of `optimizer`.
       batch: inputs, interventions and targets.
       free: 1 at the nodes outside the circuit.
-      weights: of the behaviour, IIT and strict loss.
-      learning_rate: of this batch.
+      weights: weights of the behaviour, IIT and strict loss.
+      learning_rate: learning rate of this batch.
       model: a transformer's shape, or another network.
-      optimizer: gives directions, to be scaled by the learning rate.
+      optimizer: computes directions, which are scaled by the learning rate.
       steps: `joint`, or `separate` in the original's order: IIT, strict, behaviour.
-      outside: what becomes of the nodes outside the circuit.
+      outside: treatment of the nodes outside the circuit.
       source_gradient: whether gradients flow back into the run on the source.
-      divided: whether every device of a mesh has a part of the batch of its own.
+      divided: whether the batch is divided among the devices of a mesh.
 
     Returns:
       New weights and optimizer state, and the three losses, unweighted, each before its step.
@@ -175,7 +175,7 @@ def update(
         if outside == "freeze" and isinstance(model, TransformerConfig):
             gradient = without_nodes(gradient, Graph.of(model), free)
         moved = take_step(params, optimizer_state, gradient, learning_rate, optimizer)
-        # No step for what has no weight: Adam's momentum would move the weights all the same.
+        # No step for a loss with weight 0: Adam's momentum would still change the parameters.
         params, optimizer_state = jax.tree.map(
             functools.partial(jnp.where, (weights[chosen] > 0).any()),
             moved,
@@ -200,13 +200,13 @@ def take_step(
 def without_nodes(
     gradient: Params, graph: TransformerGraph, nodes: Float[Array, " writer"]
 ) -> Params:
-    """A gradient that leaves the weights of some heads and MLPs as they are.
+    """Sets the gradient of some heads and MLPs to zero.
 
     Args:
-      gradient: as the weights.
-      graph: of the model.
-      nodes: 1 at the heads and MLPs whose own weights get no gradient; embeddings, unembedding
-        and an attention layer's shared output bias belong to no node.
+      gradient: a gradient with the structure of the weights.
+      graph: the model's graph.
+      nodes: 1 at the heads and MLPs whose weights get no gradient; embeddings, the unembedding and
+        an attention layer's shared output bias belong to no node.
     """
     kept = 1 - nodes
     blocks = {}

@@ -1,9 +1,9 @@
 """Several cases trained in one compiled program: problems and weights padded to common shapes.
 
-Many cases share all sizes but those of their vocabularies: 51 of the 129 have one shape. Padding
-changes nothing of what is learned. Tokens that do not occur get no gradient; outputs that do not
-exist have a bias of minus a billion, so no probability and no gradient either; rows of zeros among
-the variables and free nodes are never drawn, and score as the behaviour does.
+Many cases share all sizes except those of their vocabularies: 51 of the 129 have the same shape.
+Padding does not change what is learned. Padding tokens do not occur and get no gradient; padding
+outputs have a bias of minus a billion, so their probability and gradient are zero; rows of zeros
+among the variables and free nodes are never drawn, and score the same as the unpatched model.
 """
 
 import functools
@@ -52,15 +52,15 @@ def train_together(
 
     Args:
       problems: one per case.
-      models: their shapes, which may differ in vocabularies and initial scale only.
+      models: their shapes, which may differ only in vocabularies and initial scale.
       members: seeds and rates, the same for all cases.
-      validation: of each case, as in `train_siit`.
-      state: where an interrupted run stood after some round.
-      mesh: devices to spread members and batches over; see `device_mesh`.
+      validation: validation problem of each case, as in `train_siit`.
+      state: state of an interrupted run, to continue from.
+      mesh: devices over which members and batches are distributed; see `device_mesh`.
       on_round: called after every round with the state of all cases; see `states_by_case`.
 
     Raises:
-      ValueError: the shapes differ in something else, or some cases have labels, others values.
+      ValueError: the shapes differ in other sizes, or some cases have labels and others values.
     """
     common = _common_shape(problems, models)
     config = members[0].config
@@ -70,7 +70,7 @@ def train_together(
     looked_at = _stacked([part.take(slice(config.validation_pairs)) for _, part in both])
     if state is None:
         state = init_states_together([judged for _, judged in both], models, members)
-    seen = state  # what every process can read
+    seen = state  # readable by every process
     if mesh is not None:
         state = spread_members(state, mesh, axis=1)
         seen, training, looked_at, both = copy_everywhere((seen, training, looked_at, both), mesh)
@@ -110,10 +110,10 @@ def init_states_together(
     models: Sequence[TransformerConfig],
     members: Sequence[Member],
 ) -> TrainState:
-    """Fresh members of every case in the common shape, with a leading axis over cases.
+    """The initial state of every case in the common shape, with a leading axis over cases.
 
     Args:
-      problems: one per case, that it will be judged on.
+      problems: the validation problem of each case.
       models: their shapes.
       members: seeds and rates, the same for all cases.
 
@@ -135,11 +135,11 @@ def states_by_case(state: TrainState) -> list[TrainState]:
 
 
 def same_shape(models: Sequence[TransformerConfig], categorical: Sequence[bool]) -> list[list[int]]:
-    """Groups models, by their places, that can be trained together.
+    """Groups models that can be trained together, as lists of their indices.
 
     Args:
-      models: their shapes.
-      categorical: whether each one's task has labels rather than values.
+      models: the models' shapes.
+      categorical: for each model, whether its task has labels rather than values.
     """
     groups: dict[object, list[int]] = {}
     for place, (model, labels) in enumerate(zip(models, categorical, strict=True)):
@@ -149,7 +149,7 @@ def same_shape(models: Sequence[TransformerConfig], categorical: Sequence[bool])
 
 
 def common_shape(models: Sequence[TransformerConfig]) -> TransformerConfig:
-    """The smallest shape that all of these fit in.
+    """The smallest shape that fits all of these models.
 
     Raises:
       ValueError: they differ in more than vocabularies and initial scale.
@@ -190,7 +190,7 @@ def _advance(
 
 
 def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
-    """One problem with a leading axis over cases; pairs of smaller ones come round again."""
+    """One problem with a leading axis over cases; smaller problems repeat their pairs."""
     n_pairs = max(problem.n_pairs for problem in problems)
     n_variables, n_free, _ = _most_scores(problems)
 
@@ -211,7 +211,7 @@ def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
 
 
 def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> EdgeSets | None:
-    """As many sets and rows as the case with most of them has; those added are never drawn."""
+    """Pads to the largest number of sets and rows of any case; padding is never drawn."""
     if sets is None:
         return None
     others = [other for other in of_all if other is not None]
@@ -232,7 +232,7 @@ def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> Ed
 def _padded_checks(
     checks: EdgeChecks | None, of_all: Sequence[EdgeChecks | None]
 ) -> EdgeChecks | None:
-    """As many as the case with most of them has; those added patch nothing."""
+    """Pads to the largest number of checks of any case; padding patches nothing."""
     if checks is None:
         return None
     others = [other for other in of_all if other is not None]
@@ -254,7 +254,7 @@ def _padded_checks(
 
 
 def _most_scores(problems: Sequence[SiitProblem]) -> tuple[int, int, int]:
-    """How many variables, free nodes and checks the case with most of them has."""
+    """The largest numbers of variables, free nodes and checks of any case."""
     return (
         max(len(problem.variable_nodes) for problem in problems),
         max(len(problem.free_nodes) for problem in problems),
@@ -269,7 +269,7 @@ def _rows(rows: Array, n: int) -> Array:
 def _pad_state(
     state: TrainState, common: TransformerConfig, n_scores: tuple[int, int, int]
 ) -> TrainState:
-    """Weights, moments and history with room for the largest case."""
+    """Pads weights, moments and history to the largest case."""
     weights = functools.partial(
         pad_vocabularies, d_vocab=common.d_vocab, d_vocab_out=common.d_vocab_out
     )
@@ -291,7 +291,7 @@ def _pad_state(
 
 
 def _unpad_state(state: TrainState, model: TransformerConfig, problem: SiitProblem) -> TrainState:
-    """What belongs to one case; the optimizer is of no more use."""
+    """Removes the padding of one case; the optimizer's state is not needed any more."""
     params, scores = state.best_params, state.history.scores
     own = Scores(
         scores.accuracy,

@@ -1,8 +1,8 @@
 """The training loop: sample, step, validate, stop early, all in one compiled function.
 
-The loop is a `while_loop` over rounds, so it can be left after any round and entered again:
-progress, checkpoints and interrupts live outside, on the host, and cost one call per round. Members
-of a population are a `vmap` axis; one that is done stops changing.
+The loop is a `while_loop` over rounds that can be left and re-entered after any round. Progress,
+checkpoints and interrupts are handled outside, on the host, at the cost of one call per round.
+Members of a population are a `vmap` axis; a member that is done stops changing.
 """
 
 import functools
@@ -40,12 +40,12 @@ class TrainResult(NamedTuple):
 
     Attributes:
       params: weights after each member's best round.
-      scores: of these weights on all validation pairs, which chose the round.
-      worst: the smallest of the scores that count for any member, of each; with one yardstick a
-        member cannot win by what it was not asked for.
-      history: per round.
-      rounds: how many rounds each member took.
-      diverged: whether a loss, or an output in any validation run, was no longer finite.
+      scores: scores of these weights on all validation pairs, by which the round was chosen.
+      worst: for each member, the smallest of the scores that count for any member; all members are
+        compared by the same scores.
+      history: losses and scores per round.
+      rounds: number of rounds that each member took.
+      diverged: whether a loss, or an output in any validation run, was not finite.
     """
 
     params: Params
@@ -75,11 +75,11 @@ def train_siit(
       problem: pairs, targets and aligned nodes.
       model: shape of the transformer to train, or another network.
       config: settings of a single model with seed 0, or the members of a population.
-      validation: pairs that decide when to stop and which weights are best; if not given, some of
-        `problem` are not trained on but used for this, see `SiitProblem.split`.
-      state: where an interrupted run stood after some round; it goes on from there, and ends
-        bit-identical to a run without interruption on the same device.
-      mesh: devices to spread members and batches over; see `device_mesh`.
+      validation: pairs that decide when to stop and which weights are best; by default, some pairs
+        of `problem` are held out for this, see `SiitProblem.split`.
+      state: state of an interrupted run, to continue from; the result is bit-identical to a run
+        without interruption on the same device.
+      mesh: devices over which members and batches are distributed; see `device_mesh`.
       on_round: called with the state after every round.
 
     Source: Gupta et al. 2024, InterpBench, section 3.
@@ -89,7 +89,7 @@ def train_siit(
     training, validation = sides(problem, validation, settings)
     looked_at = validation.take(slice(settings.validation_pairs))
     state = init_states(members, validation, model) if state is None else state
-    seen = state  # what every process can read
+    seen = state  # readable by every process
     if mesh is not None:
         state = spread_members(state, mesh)
         seen, training, looked_at, validation = copy_everywhere(
@@ -106,21 +106,21 @@ def train_siit(
 def sides(
     problem: SiitProblem, validation: SiitProblem | None, config: SiitConfig
 ) -> tuple[SiitProblem, SiitProblem]:
-    """The pairs to train on and those to validate on, the latter given or taken from the former."""
+    """The training and validation pairs; the latter are given or split off from the former."""
     return problem.split(config.held_out) if validation is None else (problem, validation)
 
 
 def result_of(
     state: TrainState, model: TransformerConfig | Network, validation: SiitProblem
 ) -> TrainResult:
-    """What a finished state amounts to, on the validation pairs."""
+    """The result of a finished state, evaluated on the validation pairs."""
     scores = jax.vmap(lambda params: validate(params, model, validation))(state.best_params)
     worst = jax.vmap(worst_that_counts, (0, None))(scores, state.rates.weights.max(0))
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
 
 
 def worst_that_counts(scores: Scores, weights: Float[Array, "3"]) -> Float[Array, ""]:
-    """The smallest score, leaving out those whose loss has no weight."""
+    """The smallest of the scores whose loss has a weight."""
     iia = jnp.where(weights[IIT] > 0, scores.iia.min(initial=1.0), 1.0)
     siia = jnp.where(weights[STRICT] > 0, scores.siia.min(initial=1.0), 1.0)
     others = jnp.minimum(jnp.minimum(iia, siia), scores.edges.min(initial=1.0))
@@ -144,13 +144,13 @@ def advance(
 ) -> TrainState:
     """Trains every member for some rounds, or until it is done.
 
-    With a mesh, the state is spread over its devices and the problems copied to all of them.
-    Compiled once per model shape, problem shape and the settings that shape the loop; `rounds` is
-    data, and so are rates, weights and threshold, which the state holds for every member.
+    With a mesh, the state is distributed over its devices and the problems copied to all of them.
+    Compiled once per model shape, problem shape and static settings (`Loop`); `rounds` is an array
+    input, and so are the rates, weights and threshold that the state holds for every member.
     """
     loop = Loop.of(config)
     if isinstance(model, TransformerConfig):
-        model = replace(model, init_std=1.0)  # only a fresh model depends on it
+        model = replace(model, init_std=1.0)  # only initial weights depend on it
     return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
 
 
@@ -181,7 +181,7 @@ def advance_members(
     loop: Loop,
     mesh: Mesh | None,
 ) -> TrainState:
-    """Trains every member until some round; to be called within a compiled function."""
+    """Trains every member up to some round; call it inside a compiled function."""
     divided = mesh is not None and mesh.shape[DATA] > 1
 
     def member(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
@@ -193,8 +193,8 @@ def advance_members(
         )
 
     def members(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
-        # One after the other on each CPU: matrix products with an axis of members take far longer
-        # there, even when there is only one.
+        # One member after the other on each CPU: matrix products with an axis of members take far
+        # longer there, even with a single member.
         if jax.default_backend() == "cpu":
             return jax.lax.map(lambda s: member(s, given), state)
         return jax.vmap(member, in_axes=(0, None))(state, given)
@@ -234,16 +234,16 @@ def _round(
     n_batches: Array | int = loop.round_batches
     if (
         loop.max_batches % loop.round_batches
-    ):  # else the number is static, and `vmap` needs no select
+    ):  # otherwise the number is static, and `vmap` needs no select
         left = loop.max_batches - state.round * loop.round_batches
         n_batches = jnp.minimum(left, loop.round_batches)
     carry = (state.params, state.optimizer_state, state.key, jnp.zeros(3))
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
-    # Losses are of before each step: what the last one made of the weights is seen here only.
+    # Losses are computed before each step, so only this sees the weights after the last step.
     scores, finite = scores_and_finiteness(params, model, validation)
     worst = worst_that_counts(scores, rates.weights)
-    if divided:  # a replica that rounds otherwise must not stop alone: the others would wait for it
+    if divided:  # all replicas must stop together, even if their rounding differs
         worst, finite = jax.lax.pmin(worst, DATA), jax.lax.pmin(finite.astype(jnp.int32), DATA) > 0
     seen = History(losses, scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
@@ -268,7 +268,7 @@ def _round(
 
 
 Step = Callable[[Params, optax.OptState, Array, Array], tuple[Params, optax.OptState, Array]]
-"""`(params, optimizer state, key, learning rate)` to new ones and the three losses."""
+"""`(params, optimizer state, key, learning rate) -> (params, optimizer state, three losses)`."""
 
 
 def _node_step(
@@ -340,7 +340,7 @@ def _edge_step(
 
 
 def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, ""]:
-    """Of one batch of the round, by the schedule."""
+    """The learning rate of one batch of the round, by the schedule."""
     start, end = state.rates.learning_rate, state.rates.final_learning_rate
     if loop.schedule == "constant":
         return start

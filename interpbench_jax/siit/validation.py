@@ -1,4 +1,4 @@
-"""Does the model follow its circuit? Accuracy, IIA and SIIA by nodes; agreement by edges."""
+"""Scores of how well a model follows its circuit: accuracy, IIA, SIIA and agreement by edges."""
 
 import functools
 from typing import NamedTuple
@@ -15,15 +15,15 @@ from interpbench_jax.siit.problem import SiitProblem
 
 
 class Scores(NamedTuple):
-    """Shares of positions that come out as the algorithm says.
+    """Shares of positions at which the model agrees with the algorithm.
 
     Attributes:
       accuracy: without intervention.
-      iia: per variable, when its nodes take their value from the source (interchange
-        intervention accuracy).
-      siia: per node outside the circuit, when it takes its value from the source and nothing may
+      iia: per variable, when its nodes take their values from the source (interchange intervention
+        accuracy).
+      siia: per node outside the circuit, when it takes its value from the source and no answer may
         change (strict interchange intervention accuracy).
-      edges: for each of the problem's checks, under its patch of edges, if it has any.
+      edges: per check of the problem (if it has any), under the check's edge patch.
     """
 
     accuracy: Float[Array, ""]
@@ -32,7 +32,7 @@ class Scores(NamedTuple):
     edges: Float[Array, " check"]
 
     def worst(self) -> Float[Array, ""]:
-        """The smallest of all."""
+        """The smallest of all scores."""
         others = jnp.concatenate([self.iia, self.siia, self.edges])
         return jnp.minimum(self.accuracy, others.min(initial=1.0))
 
@@ -54,7 +54,7 @@ def validate(params: Params, model: TransformerConfig | Network, problem: SiitPr
 def scores_and_finiteness(
     params: Params, model: TransformerConfig | Network, problem: SiitProblem
 ) -> tuple[Scores, Bool[Array, ""]]:
-    """Scores a model as `validate` does, and tells whether all outputs of all runs are finite.
+    """The scores of `validate`, and whether all outputs of all runs are finite.
 
     Args:
       params: weights.
@@ -64,7 +64,7 @@ def scores_and_finiteness(
     n_variables, n_free = len(problem.variable_nodes), len(problem.free_nodes)
     nothing = jnp.zeros((1, problem.variable_nodes.shape[1]))
     masks = jnp.concatenate([nothing, problem.variable_nodes, problem.free_nodes])
-    # Which target belongs to which mask: the base's, each variable's own, the base's again.
+    # The target of each mask: the base's, each variable's, and the base's for free nodes.
     which = jnp.array([0, *range(1, n_variables + 1), *[0] * n_free])
     targets = jnp.concatenate([problem.base_target[None], problem.variable_targets])
     network = as_network(model)
@@ -88,9 +88,9 @@ def scores_and_finiteness(
 def edge_agreement(
     params: Params, model: TransformerConfig | Network, checks: EdgeChecks
 ) -> Float[Array, " check"]:
-    """For each set of edges: share of positions at which the model answers as the algorithm does.
+    """For each set of edges, the share of positions at which model and algorithm agree.
 
-    Both with the edges patched; see `EdgeChecks`. 1 where the algorithm has no answer anywhere.
+    The edges are patched in both; see `EdgeChecks`. 1 if the algorithm has no answer anywhere.
 
     Args:
       params: weights.
@@ -103,7 +103,7 @@ def edge_agreement(
 def agreement_and_finiteness(
     params: Params, network: Network, checks: EdgeChecks
 ) -> tuple[Float[Array, " check"], Bool[Array, ""]]:
-    """As `edge_agreement`, and tells whether all outputs of all runs are finite."""
+    """The result of `edge_agreement`, and whether all outputs of all runs are finite."""
     _, written = network.run(params, checks.source)
 
     def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:

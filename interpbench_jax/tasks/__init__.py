@@ -1,4 +1,4 @@
-"""What training, evaluation and scoring know of an algorithm."""
+"""Tasks: the interface of an algorithm to training, evaluation and scoring."""
 
 from interpbench_jax.tasks.causal import CausalModel, CausalTask, causal_tasks, task
 from interpbench_jax.tasks.splits import HELD_OUT, Part, Split, pairs_per_part

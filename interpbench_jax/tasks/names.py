@@ -1,30 +1,30 @@
-"""What a task may be called."""
+"""Valid names of tasks."""
 
 from typing import Any
 
-# With room for endings, within what file systems take.
+# Leaves room for suffixes within the limits of file systems.
 _LONGEST_NAME = 100
 
 
 def check_name(kind: str, name: Any) -> None:
-    """Refuses a name that would not do as the name of a directory.
+    """Checks that a name can be the name of a file or directory.
 
     Args:
-      kind: what the message calls the thing that is named.
-      name: it.
+      kind: what the message calls the named thing.
+      name: the name.
 
     Raises:
-      ValueError: it is no text, too long, leads elsewhere, or has characters that are not printed.
+      ValueError: it is not a string, too long, a path, or has characters that are not printable.
     """
     if not isinstance(name, str) or not _is_file_name(name):
         raise ValueError(
-            f"{kind} {name!r}: a name must do for a file: at most {_LONGEST_NAME} printable "
-            "characters without / and \\, the first no dot, dash or space"
+            f"{kind} {name!r}: a name must be a valid file name: at most {_LONGEST_NAME} printable "
+            "characters without / and \\, not starting with a dot, dash or space"
         )
 
 
 def _is_file_name(name: str) -> bool:
-    """Whether it names a file in whatever directory it is put, and is no option of a command."""
+    """Whether it names a file within any directory, and cannot be mistaken for an option."""
     return (
         0 < len(name) <= _LONGEST_NAME
         and name.isprintable()

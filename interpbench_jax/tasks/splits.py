@@ -1,8 +1,8 @@
-"""Which inputs of a task are trained on, which decide when to stop, and which test the result.
+"""Division of a task's inputs into training, validation and test.
 
-Every sequence belongs to one part, by a hash of its tokens: the same on every machine, for every
-model, seed and number of pairs, and nothing has to be remembered. Both sequences of a pair come
-from the same part, so that parts share no sequence.
+A hash of its tokens assigns every sequence to one part: the same part on every machine and for
+every model, seed and number of pairs, without anything stored. Both sequences of a pair come from
+the same part, so the parts share no sequence.
 """
 
 from dataclasses import dataclass, replace
@@ -13,34 +13,34 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 PADDING = -1
-"""Fills up shorter sequences, unless a source says otherwise."""
+"""Pads shorter sequences, unless an input source uses another value."""
 
 Sequences = Int[np.ndarray, "sequence length"]
 Pairs = Int[np.ndarray, "pair length"]
 Part = Literal["train", "validation", "test"]
-"""What a sequence is for: training, deciding when to stop, or the scores in the card."""
+"""The use of a sequence: training, deciding when to stop, or the scores in the model's card."""
 
 HELD_OUT = 0.2
-"""The usual share of sequences that are not trained on."""
+"""The default share of sequences that are held out from training."""
 
 FEWEST_SEQUENCES = 10
-"""Fewer make fewer than 100 pairs, of which a share tells little: no part may have fewer."""
+"""The fewest sequences of a part. Fewer make under 100 pairs, too few to estimate a rate."""
 
-# Where there are no more, those of a part are listed instead of drawn.
+# Up to this many sequences, all sequences of a part are listed instead of drawn.
 _LISTED = 20_000
-# Draws per sequence that a part needs at least, when it is counted by drawing.
+# Draws for each sequence that a part needs, when its sequences are counted by drawing.
 _DRAWS = 4
-# A part of which so many rounds of drawing find too few pairs has no more of them.
+# After this many rounds of drawing with too few pairs, a part is taken to have no more.
 _MOST_ROUNDS = 8
 
 
 @runtime_checkable
 class InputSource(Protocol):
-    """Where the sequences of a task come from.
+    """The source of a task's sequences.
 
     Attributes:
-      padding: fills up shorter sequences at their end.
-      uniform: whether all sequences are drawn alike.
+      padding: pads shorter sequences at their end.
+      uniform: whether all sequences are equally likely.
     """
 
     @property
@@ -50,15 +50,15 @@ class InputSource(Protocol):
     def uniform(self) -> bool: ...  # noqa: D102
 
     def n_sequences(self) -> int | None:
-        """How many there are; None where nobody knows."""
+        """The number of sequences; None if unknown."""
         ...
 
     def all_sequences(self) -> Sequences:
-        """Every one of them."""
+        """Every sequence."""
         ...
 
     def sample_sequences(self, n: int, key: jax.Array) -> Sequences:
-        """Draws some with replacement."""
+        """Draws `n` sequences with replacement."""
         ...
 
     def sample_pairs(self, n: int, key: jax.Array) -> tuple[Pairs, Pairs]:
@@ -71,11 +71,11 @@ class Split:
     """How the sequences of a task are divided.
 
     Attributes:
-      inputs: where the sequences come from.
-      held_out: share of the sequences that are not trained on: half of them for validation, half
-        for the test.
-      divided: whether there are enough sequences to divide. If not, every part is the whole, and
-        nothing is held out.
+      inputs: the source of the sequences.
+      held_out: share of the sequences that is held out from training: half of it for validation,
+        half for the test.
+      divided: whether there are enough sequences to divide. If not, every part is the whole set,
+        and nothing is held out.
     """
 
     inputs: InputSource
@@ -84,10 +84,10 @@ class Split:
 
     @classmethod
     def of(cls, inputs: InputSource, *, held_out: float = HELD_OUT) -> "Split":
-        """Divides the sequences where there are at least `FEWEST_SEQUENCES` for each part.
+        """Divides the sequences if each part gets at least `FEWEST_SEQUENCES`.
 
-        Where there are too many to list, or some may be drawn seldom, they are counted among drawn
-        ones.
+        If there are too many to list, or the distribution is not uniform, the sequences of a part
+        are counted in a sample.
 
         Raises:
           ValueError: `held_out` is not between 0 and 1.
@@ -122,12 +122,12 @@ class Split:
     def pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
         """Distinct (base, source) pairs of one part, in random order; both of one length.
 
-        All pairs where there are no more than `at_most` and few sequences; otherwise drawn ones,
-        without those drawn twice.
+        Returns all pairs if there are at most `at_most` and few sequences; otherwise a sample
+        without duplicates.
 
         Args:
-          part: which one.
-          at_most: how many pairs.
+          part: the part.
+          at_most: the largest number of pairs.
           key: a JAX random key.
 
         Raises:
@@ -147,7 +147,7 @@ class Split:
 
     def _drawn_pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
         share = 1 - self.held_out if part == "train" else self.held_out / 2
-        n_rows = int(2.1 * at_most / share) + 100  # hardly ever too few, if few are drawn twice
+        n_rows = int(2.1 * at_most / share) + 100  # nearly always enough, if few are duplicates
         found: np.ndarray | None = None
         for number in range(_MOST_ROUNDS):
             drawn = self.inputs.sample_sequences(n_rows, jax.random.fold_in(key, number))
@@ -162,7 +162,7 @@ class Split:
         return found[:at_most, 0], found[:at_most, 1]
 
     def describe(self) -> dict[str, Any]:
-        """For a model's card."""
+        """The split as plain data, for a model's card."""
         return {
             "divided": self.divided,
             "held_out": self.held_out if self.divided else 0.0,
@@ -174,8 +174,8 @@ def distinct_pairs(inputs: InputSource, at_most: int, key: jax.Array) -> tuple[P
     """Distinct (base, source) pairs in random order: all, or about `at_most` drawn ones.
 
     Args:
-      inputs: where sequences come from.
-      at_most: where there are more pairs, so many are drawn and those drawn twice left out.
+      inputs: the source of the sequences.
+      at_most: if there are more pairs, this many are drawn and duplicates removed.
       key: a JAX random key.
     """
     n = inputs.n_sequences()
@@ -190,13 +190,13 @@ def distinct_pairs(inputs: InputSource, at_most: int, key: jax.Array) -> tuple[P
 
 
 def _n_pairs(rows: Sequences, padding: int) -> int:
-    """How many pairs of one length these sequences make."""
+    """The number of pairs of equal length among these sequences."""
     _, counts = np.unique((rows != padding).sum(1), return_counts=True)
     return int((counts**2).sum())
 
 
 def every_pair(rows: Sequences, key: jax.Array, padding: int = PADDING) -> tuple[Pairs, Pairs]:
-    """All (base, source) pairs of one length among some sequences, in random order."""
+    """All (base, source) pairs of equal length among these sequences, in random order."""
     lengths = (rows != padding).sum(1)
     groups = [rows[lengths == length] for length in np.unique(lengths)]
     base = np.concatenate([np.repeat(group, len(group), 0) for group in groups])
@@ -225,9 +225,9 @@ def pairs_per_part(n_pairs: int, held_out: float) -> dict[Part, int]:
 def places(
     rows: Int[np.ndarray, "sequence pos"], padding: int = PADDING
 ) -> Float[np.ndarray, " sequence"]:
-    """A number from 0 to 1 for each sequence, as good as uniform, by its tokens alone.
+    """A number from 0 to 1 for each sequence: a hash of its tokens, practically uniform.
 
-    Padding does not count. The mix is that of SplitMix64, once per token.
+    Padding is ignored. The mixing function is that of SplitMix64, applied once per token.
 
     Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators.
     """
@@ -239,7 +239,7 @@ def places(
 
 
 _SEED = np.uint64(0x243F6A8885A308D3)  # digits of pi
-_STEP = np.uint64(0x9E3779B97F4A7C15)  # of the golden ratio
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # from the golden ratio
 
 
 def _mix(state: np.ndarray) -> np.ndarray:
@@ -249,7 +249,7 @@ def _mix(state: np.ndarray) -> np.ndarray:
 
 
 def neighbours(rows: Sequences, padding: int) -> Int[np.ndarray, "pair 2 length"]:
-    """Makes pairs of rows that follow each other among those of one length, in their order."""
+    """Pairs each row with the next row of the same length; keeps the order."""
     lengths = (rows != padding).sum(1)
     pairs, ends = [], []
     for length in np.unique(lengths):
@@ -259,5 +259,5 @@ def neighbours(rows: Sequences, padding: int) -> Int[np.ndarray, "pair 2 length"
         ends.append(two_by_two[:, 1])
     if not pairs:
         return np.empty((0, 2, rows.shape[1]), rows.dtype)
-    order = np.argsort(np.concatenate(ends), kind="stable")  # lengths mixed, as they were drawn
+    order = np.argsort(np.concatenate(ends), kind="stable")  # restores the order of drawing
     return np.concatenate(pairs)[order]

@@ -1,4 +1,4 @@
-"""One protocol for every kind of task: all that the rest of the package knows of an algorithm."""
+"""The protocol of all tasks: the package's interface to an algorithm."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -17,11 +17,11 @@ Masks = Num[Array | np.ndarray, "intervention writer _"]
 
 
 class Pairs(NamedTuple):
-    """Pairs of inputs as token ids; both of one length.
+    """Pairs of inputs of equal length, as token ids.
 
     Attributes:
       base: inputs to run on.
-      source: inputs that patches take their values from.
+      source: inputs from which patches take their values.
       positions: weight of each position of the base in losses and accuracies.
     """
 
@@ -31,10 +31,10 @@ class Pairs(NamedTuple):
 
 
 class Behaviour(NamedTuple):
-    """What an unpatched model shall say, where a task asks for more than its algorithm answers.
+    """Target outputs of the unpatched model, if a task requires more than the algorithm's answers.
 
-    Ordinary next-token prediction is an example: it is trained beside the algorithm, and no
-    intervention looks at it.
+    An example is ordinary next-token prediction: it is trained along with the algorithm, and
+    interventions do not test it.
 
     Attributes:
       target: labels or values.
@@ -46,13 +46,13 @@ class Behaviour(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """Inputs for discovery, and corrupted ones, as token ids.
+    """Clean and corrupted inputs for discovery, as token ids.
 
     Attributes:
       clean: inputs to run on.
-      corrupted: inputs that patches come from, row by row.
+      corrupted: inputs from which patches take their values, row by row.
       positions: weight of each position in the loss.
-      foil: the wrong label that the right one is compared with, where the task has one.
+      foil: the wrong label that the right one is compared with, if the task has one.
     """
 
     clean: Int[np.ndarray, "input pos"]
@@ -63,7 +63,7 @@ class Contrast(NamedTuple):
 
 @runtime_checkable
 class Answers(Protocol):
-    """What an algorithm answers under patches of its edges; a pytree, and pure."""
+    """The answers of an algorithm under patches of its edges; a pytree and a pure function."""
 
     def __call__(
         self, base: Tokens, source: Sources, masks: Masks
@@ -72,14 +72,14 @@ class Answers(Protocol):
 
         Args:
           base: token ids.
-          source: token ids of the inputs that patched edges take their values from; with a leading
-            axis where there are several.
+          source: token ids of the inputs from which patched edges take their values; has a leading
+            axis if there are several sources.
           masks: per intervention, 1 at the edges of the algorithm that are patched; with several
-            sources the number of the source, from 1. `[intervention, writer, 1]` patches what a
-            writer writes for all readers alike.
+            sources, the number of the source, from 1. `[intervention, writer, 1]` patches a
+            writer's output for all its readers.
 
         Returns:
-          Labels (integers) or values (floats); 0 where nothing is answered.
+          Labels (integers) or values (floats); 0 where there is no answer.
         """
         ...
 
@@ -89,15 +89,15 @@ class Task(Protocol):
     """A task whose algorithm is known.
 
     Attributes:
-      name: how users ask for it.
+      name: the name by which users refer to it.
       title: one line: what is computed.
       fingerprint: a digest of everything that decides inputs, answers and circuit.
       categorical: whether answers are labels rather than values.
-      circuit: the edges by which the algorithm works, in the algorithm's own graph.
+      circuit: the edges of the algorithm, in the algorithm's own graph.
       contents: what each writer of the algorithm holds, in words.
-      vocabulary: the tokens that inputs are made of, for people.
+      vocabulary: the tokens of inputs, in readable form.
       network: the shape of the transformer that is trained on the task.
-      places: for each writer of the algorithm the nodes of that transformer that hold it.
+      places: for each writer of the algorithm, the nodes of that transformer that hold it.
     """
 
     @property
@@ -129,27 +129,27 @@ class Task(Protocol):
 
     @property
     def answers(self) -> Answers:
-        """What the algorithm answers."""
+        """The algorithm's answers."""
         ...
 
     @property
     def defined_answers(self) -> Answers:
-        """The same, but `NO_LABEL`, or NaN, where the algorithm has no single answer.
+        """The same, but `NO_LABEL` or NaN where the algorithm has no single answer.
 
-        A program has none where a patch makes it average values of which it needs one.
+        This happens if a patch makes a program average several values where it needs a single one.
         """
         ...
 
     def split(self, held_out: float) -> Split:
-        """Which inputs are trained on and which are not."""
+        """Which inputs are for training and which are held out."""
         ...
 
     def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
-        """Distinct pairs of inputs of one part."""
+        """Distinct pairs of inputs from one part."""
         ...
 
     def behaviour(self, pairs: Pairs) -> Behaviour | None:
-        """What the unpatched model shall say on the base; None if no more than the answers."""
+        """Target outputs of the unpatched model on the base; None if just the answers."""
         ...
 
     def contrast(self, n: int, key: jax.Array) -> Contrast:
@@ -161,23 +161,23 @@ class Task(Protocol):
         ...
 
     def decode(self, logits: Float[Array, "input pos d_vocab_out"]) -> list[list[Any]]:
-        """What a model's logits say, position by position, BOS left out."""
+        """The outputs that logits stand for, position by position, without BOS."""
         ...
 
 
-# Rows of a call, fewer with many interventions: one compiled function serves all.
+# Rows of a call (fewer with many interventions), fixed so that one compiled function is reused.
 _CHUNK, _INTERVENTIONS = 2_048, 64
 NO_LABEL = -1
-"""Stands where an algorithm has no answer."""
+"""Marks positions where an algorithm has no answer."""
 
 
 def answer_in_chunks(
     answers: Answers, base: Tokens, source: Tokens, masks: Masks
 ) -> Num[Array, "intervention pair pos"]:
-    """Answers to any number of pairs, some at a time; see `Answers`.
+    """Answers to any number of pairs, a chunk at a time; see `Answers`.
 
     Raises:
-      ValueError: the algorithm has no answer to some.
+      ValueError: the algorithm has no answer to some pairs.
     """
     base, source, masks = np.asarray(base), np.asarray(source), np.asarray(masks)
     rows = max(1, _CHUNK * _INTERVENTIONS // max(_INTERVENTIONS, len(masks)))

@@ -1,4 +1,4 @@
-"""Models on disk and in other projects' formats."""
+"""Models on disk, in the package's own format and in those of other projects."""
 
 from interpbench_jax.zoo.bar import BAR, below_bar
 from interpbench_jax.zoo.hugging_face import from_hugging_face, load_hugging_face

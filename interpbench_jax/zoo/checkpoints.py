@@ -1,8 +1,8 @@
-"""Runs on disk: the state after every round, so that an interrupted run can go on.
+"""Checkpoints: the state after every round on disk, so that an interrupted run can continue.
 
-A directory has `settings.json`, which defines the run, and `states/`, with a file for each of the
-last rounds. Files are written whole or not at all, so that a run that is killed at any moment
-leaves its last state behind, and each has a checksum, so that a damaged one is never taken for it.
+A directory has `settings.json`, which defines the run, and `states/`, with one file for each of the
+last rounds. Files are written whole or not at all, so a run that is killed at any moment leaves its
+last state behind. Each file has a checksum, so a damaged one is detected.
 """
 
 import contextlib
@@ -34,32 +34,32 @@ from interpbench_jax.siit.state import TrainState
 _SETTINGS = "settings.json"
 _STATES = "states"
 _SUFFIX = ".state"
-_KEPT = 2  # the newest, and the one to go back to
+_KEPT = 2  # the newest state and one to fall back to
 _LARGEST = 2**36  # bytes of a state
 
 
 class Checkpoints:
-    """The checkpoints of one run, which no other process can use at the same time.
+    """The checkpoints of one run, locked against other processes.
 
-    A context manager: leaving it lets others in.
+    A context manager that releases the lock.
     """
 
     def __init__(self, directory: Path, settings: dict[str, Any], *, resume: bool) -> None:
         """Opens the directory.
 
-        Unless the run goes on, an older one that finished a round is kept aside, with a warning. A
-        state is never read without the settings that it belongs to: where these are missing there
-        is no run to go on with.
+        Unless the run is resumed, an older run with a finished round is moved aside, with a
+        warning. A state is never read without its settings: if they are missing, there is no run to
+        resume.
 
         Args:
-          directory: made if missing.
-          settings: what defines the run, as JSON can hold it.
-          resume: go on from what is there.
+          directory: the directory; created if missing.
+          settings: the settings that define the run, as JSON data.
+          resume: continue the run in the directory.
 
         Raises:
-          ValueError: another process uses the directory, which is then left as it is; or what is
-            there was made with other settings, and the message names the first; or its settings
-            cannot be read.
+          ValueError: another process uses the directory, which is then unchanged; the stored run
+            has other settings (the message names the first difference); or its settings cannot be
+            read.
         """
         self._states = directory / _STATES
         with contextlib.ExitStack() as opened:
@@ -72,12 +72,12 @@ class Checkpoints:
                 directory.mkdir()
                 write_json(directory / _SETTINGS, settings)
             self._states.mkdir(exist_ok=True)
-            for partial in self._states.glob(".*"):  # of a process that was killed
+            for partial in self._states.glob(".*"):  # left by a killed process
                 partial.unlink()
             self._opened = opened.pop_all()
 
     def __enter__(self) -> "Checkpoints":
-        """Nothing more to open."""
+        """Returns itself; the constructor has opened everything."""
         return self
 
     def __exit__(
@@ -86,20 +86,20 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Gives the directory free."""
+        """Releases the directory."""
         self._opened.close()
 
     def latest(self, like: TrainState) -> TrainState | None:
-        """The last state that is whole, if any was written.
+        """The last undamaged state, or None if no state was written.
 
-        Damaged ones that are newer are renamed, and a warning names them.
+        Newer states that are damaged are renamed, with a warning that names them.
 
         Args:
-          like: a fresh state of the same run, for the shapes of its arrays.
+          like: an initial state of the same run, for the shapes of its arrays.
 
         Raises:
-          ValueError: there are states, but none is whole; the message names them, and they are left
-            as they are.
+          ValueError: there are states, but all are damaged; the message names them, and they are
+            unchanged.
         """
         damaged: dict[Path, ValueError] = {}
         for file in _state_files(self._states):
@@ -110,15 +110,15 @@ class Checkpoints:
                 continue
             for bad, error in damaged.items():
                 bad.rename(bad.with_name(f"{bad.name}.damaged"))
-                warnings.warn(f"{error}; going on from {file.name}", stacklevel=2)
+                warnings.warn(f"{error}; continuing from {file.name}", stacklevel=2)
             return state
         if damaged:
             found = "; ".join(str(error) for error in damaged.values())
-            raise ValueError(f"no state to go on from: {found}; nothing was deleted")
+            raise ValueError(f"no state to continue from: {found}; nothing was deleted")
         return None
 
     def save(self, state: TrainState) -> None:
-        """Writes a state; of the older ones, one is kept.
+        """Writes a state; keeps one older state.
 
         Raises:
           OSError: it cannot be written.
@@ -132,9 +132,9 @@ class Checkpoints:
 
 
 def discard(directory: Path) -> None:
-    """Deletes a directory, if it is there, so that a kill leaves all of it or nothing.
+    """Deletes a directory, if it exists, in one step even if the process is killed.
 
-    It is renamed first. What a kill has left under the other name is deleted, too.
+    The directory is renamed first. Remains of a killed deletion are deleted too.
     """
     aside = directory.with_name(f".{directory.name}.discarded")
     shutil.rmtree(aside, ignore_errors=True)
@@ -144,14 +144,14 @@ def discard(directory: Path) -> None:
 
 
 def clear(directory: Path, states: Path | None = None) -> Path | None:
-    """Makes room for a new run: one that finished a round is kept aside, else nothing is lost.
+    """Makes room for a new run: moves an older run aside, or deletes it if it finished no round.
 
     Args:
-      directory: of the older run; it need not exist.
-      states: where in it the checkpoints are; the directory itself if not given.
+      directory: directory of the older run; need not exist.
+      states: the directory of its checkpoints; by default `directory`.
 
     Returns:
-      Where the older run is now, if it is kept.
+      The new place of the older run, if it is kept.
     """
     if _state_files((states or directory) / _STATES):
         return set_aside(directory)
@@ -160,7 +160,7 @@ def clear(directory: Path, states: Path | None = None) -> Path | None:
 
 
 def stored_settings(directory: Path) -> dict[str, Any] | None:
-    """What defines the run whose checkpoints are in a directory; none if there are none.
+    """The settings of the run whose checkpoints are in a directory; None if there is no run.
 
     Raises:
       ValueError: the file cannot be read; the message names it.
@@ -176,27 +176,27 @@ def stored_settings(directory: Path) -> dict[str, Any] | None:
 
 
 def can_resume(directory: Path, settings: dict[str, Any]) -> bool:
-    """Whether there is a run to go on with.
+    """Whether there is a run that can be resumed.
 
     Raises:
-      ValueError: there is one, with other settings, and the message names the first; or its
+      ValueError: the run has other settings (the message names the first difference), or its
         settings cannot be read.
     """
     stored = stored_settings(directory)
     if stored is None:
         return False
-    settings = from_json(to_json(settings), source="settings")  # as they are read back
+    settings = from_json(to_json(settings), source="settings")  # as stored settings are read
     for name in sorted(stored.keys() | settings.keys()):
         if stored.get(name) != settings.get(name):
             raise ValueError(
                 f"{directory} holds a run with {name} = {stored.get(name)!r}, not "
-                f"{settings.get(name)!r}; resume it with its own settings, or start it anew"
+                f"{settings.get(name)!r}; resume it with its own settings, or start a new run"
             )
     return True
 
 
 def rounds_stored(directory: Path) -> int:
-    """After how many rounds a run would go on."""
+    """The number of rounds after which a run would continue."""
     if not (directory / _SETTINGS).exists():
         return 0
     for file in _state_files(directory / _STATES):
@@ -207,7 +207,7 @@ def rounds_stored(directory: Path) -> int:
 
 
 def _state_files(states: Path) -> list[Path]:
-    """The newest first."""
+    """The files with states, the newest first."""
     return sorted(states.glob(f"[0-9]*{_SUFFIX}"), reverse=True)
 
 
@@ -228,10 +228,10 @@ def _read(file: Path, like: TrainState) -> TrainState:
 
 
 def _content(file: Path) -> bytes:
-    """What was written after the checksum.
+    """The content after the checksum.
 
     Raises:
-      ValueError: it is something else.
+      ValueError: the content does not match the checksum.
     """
     stored = read_bytes(file, limit=_LARGEST)
     size = len(_checksum(b""))
@@ -245,10 +245,10 @@ def _checksum(content: bytes) -> bytes:
 
 
 def _named(state: TrainState) -> dict[str, np.ndarray]:
-    """Every array under its place in the state."""
+    """Every array of a state, by its path."""
     with_paths, _ = jax.tree_util.tree_flatten_with_path(_keys_as_data(state))
     return {
-        jax.tree_util.keystr(path): np.asarray(leaf, order="C")  # written as it lies in memory
+        jax.tree_util.keystr(path): np.asarray(leaf, order="C")  # safetensors ignores strides
         for path, leaf in with_paths
     }
 

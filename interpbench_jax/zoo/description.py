@@ -1,29 +1,29 @@
-"""What `config.json` and `card.json` of a model hold, checked before any of it is used."""
+"""The content of a model's `config.json` and `card.json`, checked before use."""
 
 from collections.abc import Collection
 from dataclasses import MISSING, asdict, fields
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 from typing import Any, NamedTuple, TypeVar
 
 from interpbench_jax.model import Graph, TransformerConfig
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
 
 FORMAT = 1
-"""Version of the format that is written; see the README beside this file."""
+"""Version of the format that is written; see the README in this folder."""
 
 _T = TypeVar("_T")
 _KINDS = {str: "text", dict: "an object", list: "a list", bool: "true or false"}
 
 
 class Description(NamedTuple):
-    """What `config.json` says of a model.
+    """The content of a model's `config.json`.
 
     Attributes:
-      format: version of the format it was written in; 0 before versions were written.
-      case: name of the case it was trained on.
+      format: version of the format; 0 for models from before versions were recorded.
+      case: name of the case that the model was trained on.
       config: the shape of its weights.
       variables: what its aligned nodes hold.
-      data: on what it was trained; None for models of earlier versions, whose card tells.
+      data: what it was trained on; None for models of earlier versions (see their card).
     """
 
     format: int
@@ -34,7 +34,7 @@ class Description(NamedTuple):
 
 
 def describe(model: BenchmarkModel) -> dict[str, Any]:
-    """Plain data from which `read_description` makes the same description."""
+    """The description of a model as plain data; `read_description` reads it."""
     return {
         "format": FORMAT,
         "case": model.case,
@@ -45,14 +45,14 @@ def describe(model: BenchmarkModel) -> dict[str, Any]:
 
 
 def read_description(data: Any) -> Description:
-    """Checks what `describe` wrote.
+    """Checks and reads a result of `describe`.
 
     Args:
-      data: as JSON gives it.
+      data: parsed JSON.
 
     Raises:
-      ValueError: it is of a newer format, or something is missing, unknown, of another type, or out
-        of range.
+      ValueError: it has a newer format, or an entry is missing, unknown, of another type, or out of
+        range.
     """
     version = _read_format(_checked(data, dict, "the content"))
     data = _record(
@@ -72,11 +72,11 @@ def read_description(data: Any) -> Description:
 
 
 def read_card(data: Any, config: TransformerConfig) -> dict[str, Any]:
-    """Checks the entries of a card that the package uses; others are free.
+    """Checks the entries of a card that the package uses; other entries are not checked.
 
     Args:
-      data: as JSON gives it.
-      config: of the model that the card is of.
+      data: parsed JSON.
+      config: config of the model that the card describes.
 
     Raises:
       ValueError: it is not an object, or an entry has another type or is out of range.
@@ -93,7 +93,7 @@ def read_card(data: Any, config: TransformerConfig) -> dict[str, Any]:
 
 
 def data_of_card(card: dict[str, Any], config: TransformerConfig) -> DataRecord:
-    """On what a model of an earlier version was trained, as its card tells.
+    """What a model of an earlier version was trained on, according to its card.
 
     Raises:
       ValueError: an entry has another type or is out of range.
@@ -113,14 +113,14 @@ def data_of_card(card: dict[str, Any], config: TransformerConfig) -> DataRecord:
 
 
 def _read_format(data: dict[str, Any]) -> int:
-    """Looked at first: a newer format may differ in everything else."""
+    """Reads the version first, since everything else may differ in a newer format."""
     version = data.get("format", 0)
     if type(version) is not int or version < 0:
         raise ValueError(f"format is {short(version)}, expected a version such as {FORMAT}")
     if version > FORMAT:
         raise ValueError(
             f"format is {short(version)}, this version of the package reads up to {FORMAT}; "
-            "a newer one reads it"
+            "upgrade the package to read it"
         )
     return version
 

@@ -1,7 +1,7 @@
-"""A model with everything that a discovery method needs, for tools in PyTorch.
+"""Export of a model with everything that a discovery method in PyTorch needs.
 
-A folder holds weights, config, inputs, a script that loads them (`load.py`), one that finds scores
-(`run.py`), and a README. `export.json` says which model it is, so that scores are read back for it.
+A folder holds weights, config, inputs, a script that loads them (`load.py`), one that computes
+scores (`run.py`), and a README. `export.json` identifies the model when scores are read back.
 """
 
 import shutil
@@ -31,7 +31,7 @@ _SCRIPTS = Path(__file__).parent / "export_scripts"
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 _HOOKS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in")
 _SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
-# What a manifest must have, and of which type.
+# The required entries of a manifest and their types.
 _FACTS = {
     "version": int, "tool": str, "model": str, "model_id": str, "case": str, "ablation": str,
     "seed": int, "n_inputs": int,
@@ -39,18 +39,18 @@ _FACTS = {
 
 
 def transformer_lens_config(config: TransformerConfig) -> dict[str, Any]:
-    """The arguments of `HookedTransformerConfig` that make the same network.
+    """The arguments of `HookedTransformerConfig` for the same network.
 
-    Hooks are on that methods over edges need.
+    They enable the hooks that methods on edges need.
 
     Raises:
-      ValueError: sequences may be padded while every position sees all others; TransformerLens
-        masks padding in causal attention only.
+      ValueError: sequences may be padded and attention is not causal; TransformerLens masks padding
+        only in causal attention.
     """
     if config.pad is not None and not config.causal:
         raise ValueError(
-            f"pad is {config.pad} and attention is not causal: TransformerLens cannot leave "
-            "padding out of such attention; expected a model of inputs of one length"
+            f"pad is {config.pad} and attention is not causal: TransformerLens cannot mask padding "
+            "in such attention; expected a model whose inputs all have one length"
         )
     sizes = {name: size for name, size in asdict(config).items() if name in _SIZES}
     return {
@@ -64,10 +64,10 @@ def transformer_lens_config(config: TransformerConfig) -> dict[str, Any]:
 
 
 def named_tool(name: str) -> Tool:
-    """The tool of a name, as the command line has them.
+    """Looks up a tool by its name on the command line.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: there is no tool of that name.
     """
     for known in get_args(Tool):
         if known == name:
@@ -76,7 +76,7 @@ def named_tool(name: str) -> Tool:
 
 
 def check_export(model: BenchmarkModel, batch: ContrastBatch, tool: Tool) -> None:
-    """Makes sure that a tool can work on a model and its inputs.
+    """Checks that a tool supports a model and its inputs.
 
     Raises:
       ValueError: it cannot; the message says why.
@@ -89,8 +89,8 @@ def check_export(model: BenchmarkModel, batch: ContrastBatch, tool: Tool) -> Non
         np.array_equal(counted, c) for c in (all_but_first, last)
     ):
         raise ValueError(
-            f"auto-circuit counts all positions but the first, or the last one; model {model.case} "
-            f"has other ones, such as {counted[0].tolist()}"
+            f"auto-circuit counts all positions except the first, or only the last; model "
+            f"{model.case} counts others, such as {counted[0].tolist()}"
         )
 
 
@@ -105,10 +105,10 @@ def write_export(
 
     Args:
       model: the model.
-      batch: clean and corrupted inputs, with what is right.
-      directory: where to write; made if missing.
-      tool: for which `run.py` is.
-      facts: what tells the model and its inputs: `model` (what results call it), `model_id`,
+      batch: clean and corrupted inputs, with the right answers.
+      directory: where to write; created if missing.
+      tool: the tool that `run.py` uses.
+      facts: identification of the model and its inputs: `model` (its name in results), `model_id`,
         `directory` unless it is bundled, `ablation`, `seed` and `n_inputs`.
 
     Raises:
@@ -136,10 +136,10 @@ def write_export(
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """What `write_export` noted of a model; None where a directory is no export.
+    """The facts that `write_export` stored; None if the directory is not an export.
 
     Raises:
-      ValueError: the file holds something else, or is of a later version.
+      ValueError: the file holds something else, or has a later version.
     """
     file = directory / MANIFEST
     try:
@@ -152,7 +152,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
         if type(facts.get(name)) is not kind:
             raise ValueError(f"{file} does not describe an export: no {kind.__name__} {name!r}")
     if facts["version"] > _VERSION:
-        raise ValueError(f"{file} is of version {facts['version']}, expected at most {_VERSION}")
+        raise ValueError(f"{file} has version {facts['version']}, expected at most {_VERSION}")
     return facts
 
 
@@ -165,12 +165,12 @@ def _write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _plain_type(array: np.ndarray) -> np.ndarray:
-    """Types that PyTorch takes as indices and numbers."""
+    """Converts to a type that PyTorch accepts as index or number."""
     return array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
 
 
 def _truth(model: BenchmarkModel, tool: Tool) -> str:
-    """The true circuit as the tool's users write theirs."""
+    """The true circuit in the tool's own format."""
     if tool in ("eap-ig", "mib"):
         found = Discovered(graph=model.graph, circuit=model.circuit)
         return to_eap_ig(found, d_model=model.config.d_model)
@@ -179,7 +179,7 @@ def _truth(model: BenchmarkModel, tool: Tool) -> str:
 
 
 class _Loss(NamedTuple):
-    """What `run.py` takes gradients of: in words, and its name in `discovery.named_loss`."""
+    """The loss of `run.py`: a description, and its name in `discovery.named_loss`."""
 
     text: str
     name: str
@@ -187,19 +187,19 @@ class _Loss(NamedTuple):
 
 _LOSSES = {
     "label": _Loss("Cross entropy between logits and label, in nats", "cross_entropy"),
-    "value": _Loss("Distance between output and right value, without its sign", "mae"),
+    "value": _Loss("Absolute difference between output and right value", "mae"),
 }
 _OWN_LOSSES = {
     ("mib", "label"): _Loss(
-        "The logit of the foil, or of the largest wrong label where there is no foil, minus that "
-        "of the label (MIB's metric)",
+        "The logit of the foil, or the largest wrong logit if there is no foil, minus the logit of "
+        "the label (MIB's metric)",
         "logit_difference",
     ),
-    ("auto-circuit", "value"): _Loss("Squared distance between output and right value", "mse"),
+    ("auto-circuit", "value"): _Loss("Squared difference between output and right value", "mse"),
 }
 _WRITES = {
-    "eap-ig": "`scores/eap.json`, a graph of EAP-IG (one by its `to_pt` will do as well)",
-    "auto-circuit": "`scores/eap.json`, a score by edge",
+    "eap-ig": "`scores/eap.json`, a graph of EAP-IG (the output of its `to_pt` works too)",
+    "auto-circuit": "`scores/eap.json`, scores by edge",
     "transformer-lens": "`scores/eap.csv`, a table of scores",
     "mib": "`circuits/EAP_patching_edge/{mib_name}/importances.json`",
 }

@@ -1,7 +1,7 @@
-"""TransformerLens configs: read from either form of pickle, and which of them our network can be.
+"""TransformerLens configs: reading their pickles, and checking that our network supports them.
 
-A config is pickled as a dict, or as an object of TransformerLens; both come out as a dict here.
-`decoder_options` is the one place that refuses what our network cannot do.
+A config is pickled as a dict or as an object of TransformerLens; both are returned as a dict.
+`decoder_options` is the only place that rejects configs that our network does not support.
 """
 
 import math
@@ -22,13 +22,13 @@ _ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
 }
 SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
-# What our network does; a config that is silent about one of them is as TransformerLens's default.
+# Values that our network supports; a missing field has TransformerLens's default.
 _FIXED: dict[str, tuple[Any, ...]] = {
     "use_attn_scale": (True,),
     "positional_embedding_type": ("standard",),
 }
-# Fields about hooks, training, tokenizers and memory: they change no output of given weights, or
-# only together with a field that is refused.
+# Fields about hooks, training, tokenizers and memory: they do not change the outputs for given
+# weights, or only together with a field that is rejected.
 _WITHOUT_EFFECT = frozenset(
     "model_name use_attn_result use_split_qkv_input use_hook_mlp_in use_attn_in "
     "use_hook_tokens original_architecture from_checkpoint checkpoint_index checkpoint_label_type "
@@ -40,7 +40,7 @@ _WITHOUT_EFFECT = frozenset(
     "yarn_original_max_position_embeddings yarn_truncate layer_norm_folding decoder_start_token_id "
     "tie_word_embeddings train_seq_length".split()
 )
-# How TransformerLens says that it does something as ever, besides None and False.
+# Values with which TransformerLens's other fields have no effect, besides None and False.
 _AS_EVER: dict[str, tuple[Any, ...]] = {
     "attn_scores_soft_cap": (-1.0,),
     "output_logits_soft_cap": (-1.0,),
@@ -49,10 +49,10 @@ _LONGEST_PICKLE = 100_000
 
 
 class _Config(dict[str, Any]):
-    """Stands for a config object of TransformerLens: its fields."""
+    """Stand-in for a config object of TransformerLens: its fields."""
 
     def __init__(self) -> None:
-        """Without fields: they follow."""
+        """An empty config; the fields follow in the pickle."""
 
     def set_state(self, state: Any) -> None:
         """Takes the fields."""
@@ -81,14 +81,14 @@ def read_hooked_config(content: bytes) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(type(name) is str for name in found):
         raise ValueError(f"the pickle holds {short(found)}, expected the fields of a config")
     try:
-        to_json(found)  # as it stands in a card
+        to_json(found)  # a card stores it as JSON
     except TypeError as error:
-        raise ValueError(f"a field of the config is no plain value: {error}") from error
+        raise ValueError(f"a field of the config is not a plain value: {error}") from error
     return dict(found)
 
 
 class DecoderOptions(NamedTuple):
-    """What a config says that the weights do not tell; arguments of `from_transformer_lens`."""
+    """Settings that the weights do not show; arguments of `from_transformer_lens`."""
 
     causal: bool
     normalization: Normalization | None
@@ -97,14 +97,14 @@ class DecoderOptions(NamedTuple):
 
 
 def decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
-    """Reads a config that our network can be; the one place that refuses all others.
+    """Reads a config that our network supports; the only place that rejects others.
 
     Args:
-      fields: of a TransformerLens config.
+      fields: fields of a TransformerLens config.
 
     Raises:
-      ValueError: a field asks for something that our network cannot do, or is not known; the
-        message names it.
+      ValueError: a field is unknown or has a value that our network does not support; the message
+        names it.
     """
     known: dict[str, tuple[Any, ...]] = {
         **_FIXED,
@@ -119,7 +119,7 @@ def decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
         if name in known:
             if not any(type(value) is type(one) and value == one for one in known[name]):
                 allowed = ", ".join(map(repr, known[name]))
-                raise ValueError(f"{name} is {short(value)}, our network knows {allowed}")
+                raise ValueError(f"{name} is {short(value)}, our network supports {allowed}")
         elif name == "attn_scale":
             _check_scale(value, fields["d_head"])
         elif name == "n_key_value_heads":
@@ -130,7 +130,7 @@ def decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
                 raise ValueError(f"{name} is {short(value)}, which our network cannot do")
     for name in ("act_fn", "normalization_type", "attention_dir"):
         if name not in fields:
-            raise ValueError(f"the config does not tell {name}")
+            raise ValueError(f"the config has no {name}")
     eps = fields.get("eps", 1e-5)
     if type(eps) is not float or not 0 < eps < 1:
         raise ValueError(f"eps is {short(eps)}, expected a small number")
@@ -143,7 +143,7 @@ def decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
 
 
 def _check_scale(value: Any, d_head: int) -> None:
-    """What attention scores are divided by; -1 stands for the root of the head's width."""
+    """Checks the divisor of attention scores; -1 stands for the square root of the head's width."""
     usual = math.sqrt(d_head)
     if type(value) not in (int, float) or not (value == -1 or math.isclose(value, usual)):
         raise ValueError(f"attn_scale is {short(value)}, our network divides by {usual:.4g}")

@@ -1,6 +1,6 @@
-"""The published models on the Hugging Face Hub: fetched once, checked, then read from the cache.
+"""The published models on the Hugging Face Hub: downloaded once, checked, and cached.
 
-Needs the package `huggingface_hub`, which is an extra: `pip install 'interpbench-jax[hub]'`.
+Needs the optional package `huggingface_hub`: `pip install 'interpbench-jax[hub]'`.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from interpbench_jax.zoo.torch_files import LARGEST
 
 REPOSITORY = "cybershiptrooper/InterpBench"
 REVISION = "a1242a84f8a4d07d1be9a8f5ec710415198016b2"
-"""The commit that is read if no other is asked for."""
+"""The default commit."""
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256, _GIT_SHA1 = 64, 40  # hexadecimal digits
@@ -24,14 +24,14 @@ _SHA256, _GIT_SHA1 = 64, 40  # hexadecimal digits
 def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None = None) -> Path:
     """The folder with the files of a published model, downloaded if the cache lacks them.
 
-    Every file is compared with the checksum under which the Hub stores it, whether it was
-    downloaded now or earlier. With a commit as revision, the Hub is not asked for what the cache
-    has; with a branch it is, and the cache answers where the Hub cannot be reached.
+    Every file is compared with its checksum on the Hub, whether it was downloaded now or earlier.
+    If the revision is a commit, cached files are used without contacting the Hub; for a branch the
+    Hub is contacted, and the cache is used if it cannot be reached.
 
     Args:
-      case: its folder in the repository, such as `3` or `ioi`.
+      case: folder of the model in the repository, such as `3` or `ioi`.
       revision: a commit, or a branch or tag, which may change.
-      cache: the Hub's usual cache if not given.
+      cache: the cache directory; by default the Hub's usual one.
 
     Raises:
       ValueError: the package is not installed, the Hub cannot be reached, it has no such model, or
@@ -51,7 +51,7 @@ def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None =
 
 
 def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | None:
-    """Where a file is now; None if the repository does not have it."""
+    """The path of a file in the cache; None if the repository does not have the file."""
     try:
         import huggingface_hub as hub
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -63,13 +63,13 @@ def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | No
     file = f"{case}/{name}"
     cached = hub.try_to_load_from_cache(REPOSITORY, file, cache_dir=cache, revision=revision)
     if cached is not None and _COMMIT.fullmatch(revision):
-        return Path(cached) if isinstance(cached, str) else None  # known not to be there
+        return Path(cached) if isinstance(cached, str) else None  # known to be missing
     try:
-        # Asks once whether there is a Hub: a download would try again and again.
-        with contextlib.suppress(EntryNotFoundError):  # the download notes that in the cache
+        # Contacts the Hub once before the download, which would retry many times.
+        with contextlib.suppress(EntryNotFoundError):  # the download records that in the cache
             hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, file, revision=revision))
         return Path(hub.hf_hub_download(REPOSITORY, file, cache_dir=cache, revision=revision))
-    except Exception as error:  # of whichever HTTP library is below
+    except Exception as error:  # depends on the HTTP library
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             return None
         if isinstance(cached, str):
@@ -82,14 +82,14 @@ def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | No
 
 
 def _check(file: Path) -> None:
-    """Compares a file with its checksum: the cache keeps content under its checksum's name.
+    """Compares a file with its checksum, which is the name of its content in the cache.
 
     Raises:
       ValueError: they differ.
     """
     expected = file.resolve().name
     if len(expected) not in (_SHA256, _GIT_SHA1) or not re.fullmatch("[0-9a-f]+", expected):
-        return  # a system without links: the content keeps the file's name there
+        return  # on a system without links, the content has the file's name instead
     with opened(file, limit=LARGEST) as (stream, size):
         if len(expected) == _SHA256:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -98,5 +98,5 @@ def _check(file: Path) -> None:
     if found != expected:
         raise ValueError(
             f"{file.resolve()} does not match its checksum, which is its name: it was damaged; "
-            "delete it, and it is fetched anew"
+            "delete it to fetch it again"
         )

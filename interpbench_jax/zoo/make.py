@@ -39,7 +39,7 @@ from interpbench_jax.zoo.prepared import Prepared, prepare, problem_for_tests
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
-# For the card's agreement under patched edges: pairs, random sets, and runs for each part.
+# For the card's agreement under patched edges: numbers of pairs, random sets, and runs per part.
 _EDGE_PAIRS, _EDGE_SETS, _EDGE_RUNS = 2_000, 1_000, 128_000
 
 
@@ -53,24 +53,23 @@ def make_model(
 ) -> BenchmarkModel:
     """Trains one model per member on a task, and returns the best with its card.
 
-    The best is the one whose worst score (accuracy, IIA of any variable, SIIA of any free node), on
-    the validation pairs, is largest, the first of them if there are several; the card lists all.
-    IIA and SIIA count if their losses have a weight for any member. The best one's own scores in
-    the card are of the test pairs, which had no part in any choice.
+    The best model is the one whose worst score (accuracy, IIA of any variable, SIIA of any free
+    node) on the validation pairs is largest, the first in case of ties; the card lists all members.
+    IIA and SIIA count if their losses have a weight for any member. The card's scores of the best
+    model are from the test pairs, which were not used for any choice.
 
-    For one process, which may have many devices; `train_siit` runs in several.
+    Runs in one process, which may have many devices; `train_siit` runs in several.
 
     Args:
-      case: the task, its name, or what `prepare` made of it for the same members.
+      case: the task, its name, or the result of `prepare` for the same members.
       population: settings of a single model with seed 0, or the members to train together.
       checkpoints: directory for the state after every round.
-      resume: go on from the last of the checkpoints. Otherwise those of an older run are kept
+      resume: continue from the last checkpoint. Otherwise checkpoints of an older run are moved
         aside, with a warning.
       on_progress: called after every round.
 
     Raises:
-      ValueError: as `prepare` and `Checkpoints`. Checkpoints that are there are then left as they
-        are.
+      ValueError: as `prepare` and `Checkpoints`. Existing checkpoints are then unchanged.
     """
     members = (Member(0, population),) if isinstance(population, SiitConfig) else tuple(population)
     config = members[0].config
@@ -87,7 +86,7 @@ def make_model(
 
         def after_round(state: TrainState) -> None:
             clock.append(time.perf_counter())
-            if on_progress is not None:  # before the state: a round done again is told again
+            if on_progress is not None:  # before saving, so a repeated round is reported again
                 rate = _batches_per_second(clock, config, int(state.round.max()))
                 on_progress(progress_of(state, task.name, config, rate))
             if saved is not None:
@@ -116,15 +115,15 @@ def make_models_together(
     """`make_model` for several cases at once, in one compiled program; see `train_together`.
 
     Args:
-      cases: cases whose models differ in vocabularies only, or their names, or what `prepare` made
-        of them.
-      members: to be trained on every case.
+      cases: cases whose models differ only in vocabularies; or their names; or results of
+        `prepare`.
+      members: the members to train on every case.
       checkpoints: directory for the state of all cases after every round.
-      resume: go on from the last of the checkpoints; otherwise as in `make_model`.
+      resume: continue from the last checkpoint; otherwise as in `make_model`.
       on_progress: called after every round, once per case that was trained in it.
 
     Raises:
-      ValueError: as `make_model`, or the models differ in more.
+      ValueError: as `make_model`, or the models differ in other sizes.
     """
     config = members[0].config
     tasks = [case if isinstance(case, Prepared) else prepare(case, members) for case in cases]
@@ -135,21 +134,21 @@ def make_models_together(
         state, saved = None, None
         if checkpoints is not None:
             judged = [task.validation for task in tasks]
-            fresh = init_states_together(judged, models, members)  # refuses shapes that differ
+            fresh = init_states_together(judged, models, members)  # checks the shapes
             run = describe_run([task.task for task in tasks], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             state = saved.latest(fresh)
         done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
-        told = list(done_before)
+        reported = list(done_before)
 
         def after_round(state: TrainState) -> None:
             clock.append(time.perf_counter())
             rate = _batches_per_second(clock, config, int(state.round.max()))
             for place, (task, own) in enumerate(zip(tasks, states_by_case(state), strict=True)):
                 n_rounds = int(own.round.max())
-                if on_progress is not None and n_rounds > told[place]:  # else it is done
+                if on_progress is not None and n_rounds > reported[place]:  # otherwise it is done
                     on_progress(progress_of(own, task.name, config, rate))
-                told[place] = n_rounds
+                reported[place] = n_rounds
             if saved is not None:
                 saved.save(state)
 
@@ -208,9 +207,9 @@ def _finish(
 
 
 def describe_run(tasks: Sequence[Task], members: Sequence[Member]) -> dict[str, Any]:
-    """What defines a run, as JSON can hold it: two runs of one description are one run.
+    """The definition of a run as JSON data; runs with equal descriptions are the same run.
 
-    Everything that decides its numbers is in it: settings, and the tasks' fingerprints.
+    It holds everything that determines the results: settings, and the tasks' fingerprints.
     """
     shared = asdict(members[0].config)
     for name in VARIED:
@@ -224,7 +223,7 @@ def describe_run(tasks: Sequence[Task], members: Sequence[Member]) -> dict[str, 
 
 
 def _batches_per_second(clock: list[float], config: SiitConfig, rounds: int) -> float | None:
-    """Validation included, compilation not: the first round is left out; None if it is the only."""
+    """The speed with validation but without compilation (the first round); None after one round."""
     timed = len(clock) - 2
     if timed < 1:
         return None
@@ -239,7 +238,7 @@ def assemble_model(
     card: dict[str, Any],
     data: DataRecord = DataRecord(),  # noqa: B008 (frozen)
 ) -> BenchmarkModel:
-    """Puts weights and what is known about them together."""
+    """Combines weights with the facts about them."""
     variables = tuple(
         AlignedVariable(
             values=tuple(task.contents[writer].split("+")), compiled_node=writer, node=node
@@ -258,7 +257,7 @@ def assemble_model(
 
 
 def metrics(scores: Scores) -> dict[str, float]:
-    """Scores of one model as they stand in a card; all are fractions."""
+    """Scores of one model as in a card; all are fractions."""
     return {
         "accuracy": float(scores.accuracy),
         "iia": float(scores.iia.mean()),
@@ -269,11 +268,11 @@ def metrics(scores: Scores) -> dict[str, float]:
 
 
 class CardScores(NamedTuple):
-    """What a card says of a model, on pairs that had no part in any choice.
+    """The scores in a card, on pairs that were not used for any choice.
 
     Attributes:
-      metrics: `metrics`, and the figures of `edge_scores`.
-      weakest_edges: agreement under the single edges that have least of it; see `edge_scores`.
+      metrics: results of `metrics` and of `edge_scores`.
+      weakest_edges: agreement under the worst single edges; see `edge_scores`.
     """
 
     metrics: dict[str, float]
@@ -283,13 +282,13 @@ class CardScores(NamedTuple):
 def score_on_tests(
     params: Params, task: Task, alignment: Alignment[TransformerConfig], test: SiitProblem
 ) -> CardScores:
-    """Scores a model for its card: the same weights have the same scores.
+    """Scores a model for its card; the same weights always get the same scores.
 
     Args:
-      params: its weights.
-      task: the algorithm.
-      alignment: where it lives in the model.
-      test: see `problem_for_tests`.
+      params: the model's weights.
+      task: the task with the algorithm.
+      alignment: its alignment with the model.
+      test: the test pairs; see `problem_for_tests`.
     """
     some = (np.asarray(part)[:_EDGE_PAIRS] for part in (test.base, test.source, test.positions))
     edges = edge_scores(
@@ -307,11 +306,11 @@ def score_on_tests(
 
 
 def score_again(model: BenchmarkModel, config: SiitConfig) -> CardScores:
-    """Scores a model that has a card as `make_model` did, from its weights.
+    """Scores a model again from its weights, in the same way as `make_model`.
 
     Args:
       model: the model.
-      config: the settings of its training; only what says which pairs are for tests counts.
+      config: the settings of its training, which determine the test pairs.
 
     Raises:
       ValueError: its task does not exist.
@@ -321,7 +320,7 @@ def score_again(model: BenchmarkModel, config: SiitConfig) -> CardScores:
 
 
 def provenance() -> dict[str, Any]:
-    """Where, when and with what a result was made."""
+    """Where, when and with which versions a result was made."""
     return {
         "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},

@@ -1,8 +1,8 @@
-"""Arrays of a safetensors file that stay on disk until they are used."""
+"""Memory-mapped arrays of a safetensors file."""
 
 import math
 from pathlib import Path
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 from typing import Any, BinaryIO
 
 import jax.numpy as jnp
@@ -17,30 +17,30 @@ _TYPES: dict[str, Any] = {
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
 }
 _MOST_AXES = 16
-_LARGEST = 2**40  # bytes; of what is not used nothing is read
+_LARGEST = 2**40  # bytes; unused parts are not read
 _LONGEST_HEADER = 32 * MEBIBYTE
 
 
 def map_safetensors(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name, each a view of the file; none is read before it is used.
+    """The arrays of a file by name, as views of the file that are read when used.
 
-    Each is mapped on its own, so that what was read is given free with it.
+    Each array is mapped separately, so its memory is released with it.
 
     Args:
-      file: in the format of safetensors: the length of a header in eight bytes, the header as
+      file: a file in the safetensors format: the length of a header in eight bytes, the header as
         JSON, then the arrays.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no regular file, or not of that form; the message names the file.
+      ValueError: it is not a regular file, or has another format; the message names the file.
     """
     with opened(file, limit=_LARGEST) as (stream, size):
         length = int.from_bytes(stream.read(8), "little")
         if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
-            raise ValueError(f"{file} is no safetensors file: its header would have {length} bytes")
+            raise ValueError(f"{file} is not a safetensors file: header of {length} bytes")
         header = from_json(stream.read(length), source=f"the header of {file}")
         if not isinstance(header, dict):
-            raise ValueError(f"{file} is no safetensors file: its header is not an object")
+            raise ValueError(f"{file} is not a safetensors file: its header is not an object")
         header.pop("__metadata__", None)
         arrays, start = {}, 8 + length
         for name, entry in header.items():
@@ -52,7 +52,7 @@ def map_safetensors(file: Path) -> dict[str, np.ndarray]:
 
 
 def _array(stream: BinaryIO, start: int, n_data: int, entry: Any) -> np.ndarray:
-    """The view that an entry of the header tells of; data start at some byte."""
+    """The view that an entry of the header describes; array data begin at byte `start`."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"is described by {short(entry)}")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

@@ -12,12 +12,11 @@ _LARGEST = 2**30  # bytes
 class MetricsFile:
     """Appends a line per round; an `OnProgress`.
 
-    A run that goes on after an interruption may repeat rounds whose checkpoint was not written:
-    what the file says of these is dropped first.
+    A resumed run may repeat rounds whose checkpoint was not written; their lines are removed first.
     """
 
     def __init__(self, file: Path) -> None:
-        """Nothing is written before the first round."""
+        """Writes nothing before the first round."""
         self.file = file
         self._opened = False
 
@@ -33,7 +32,7 @@ class MetricsFile:
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The rounds in a file, none if there is no file; what follows a damaged line is left out."""
+    """The rounds in a file, up to the first damaged line; empty if there is no file."""
     rows: list[dict[str, Any]] = []
     try:
         for line in read_text(file, limit=_LARGEST).splitlines():

@@ -16,7 +16,7 @@ MIB_TASKS = (
     *("arc-easy", "arc-challenge"),
 )
 MIB_MODELS = ("interpbench", "gpt2", "qwen2.5", "gemma2", "llama3")
-"""The tasks and models that MIB's own leaderboard takes."""
+"""The tasks and models of MIB's own leaderboard."""
 _ABLATIONS = {
     "resample": "patching",
     "mean_per_position": "mean-positional",
@@ -24,14 +24,14 @@ _ABLATIONS = {
 
 
 def mib_name(case: str, model: str) -> str:
-    """The folder of a task and a model: MIB has an underscore between the two and nowhere else.
+    """The folder of a task and a model, with MIB's single underscore between the two.
 
-    Every model here is one of its own: that of case `3` is in `3_interpbench-3`. MIB's
+    Every model here counts as a separate model: case `3` is in `3_interpbench-3`. MIB's
     `ioi_interpbench` has other weights.
 
     Args:
-      case: the task.
-      model: what the model is called here.
+      case: name of the task.
+      model: name of the model in this package.
     """
     return f"{_plain(case)}_interpbench-{_plain(model)}"
 
@@ -40,8 +40,8 @@ def submission_folder(method: str, ablation: str, level: str) -> str:
     """The folder of one entrant.
 
     Args:
-      method: its name.
-      ablation: ours; MIB calls resampling `patching`.
+      method: name of the method.
+      ablation: name of the ablation in this package; MIB calls resampling `patching`.
       level: `edge` or `node`.
     """
     return f"{_plain(method)}_{_ABLATIONS.get(ablation, ablation)}_{level}"
@@ -51,7 +51,7 @@ def write_importances(directory: Path, discovered: Discovered, *, d_model: int) 
     """Writes scores of one model into its folder.
 
     Args:
-      directory: the folder; made if missing.
+      directory: the folder; created if missing.
       discovered: the scores.
       d_model: width of the model.
 
@@ -64,18 +64,18 @@ def write_importances(directory: Path, discovered: Discovered, *, d_model: int) 
 
 
 def shortcomings(names: list[str]) -> list[str]:
-    """Why MIB would not take a submission of these folders, a sentence each; empty if it would.
+    """Reasons why MIB would reject a submission of these folders; empty if it would not.
 
     Args:
-      names: of the folders, as `mib_name` makes them.
+      names: names of the folders, as made by `mib_name`.
     """
     pairs = [name.split("_", 1) for name in names]
     tasks, models = ({pair[place] for pair in pairs} for place in (0, 1))
     found = []
-    for kind, there in (("tasks", tasks), ("models", models)):
-        if len(there) < 2:
+    for kind, given in (("tasks", tasks), ("models", models)):
+        if len(given) < 2:
             found.append(
-                f"MIB asks for at least 2 {kind}, here is {len(there)}: {', '.join(sorted(there))}"
+                f"MIB requires at least 2 {kind}, got {len(given)}: {', '.join(sorted(given))}"
             )
     strange = [
         n
@@ -85,12 +85,12 @@ def shortcomings(names: list[str]) -> list[str]:
     if strange:
         found.append(
             f"MIB's leaderboard has no task and model {', '.join(strange[:4])}"
-            f"{', ...' if len(strange) > 4 else ''}; it takes tasks {', '.join(MIB_TASKS)} on "
-            f"{', '.join(MIB_MODELS)}"
+            f"{', ...' if len(strange) > 4 else ''}; it has tasks {', '.join(MIB_TASKS)} with "
+            f"models {', '.join(MIB_MODELS)}"
         )
     return found
 
 
 def _plain(name: str) -> str:
-    """A name without underscores, slashes and the like, which separate parts of a path in MIB."""
+    """A name without the characters that separate parts of a path in MIB, such as underscores."""
     return re.sub(r"(?:[^\w.]|_)+", "-", name).strip("-.") or "unnamed"

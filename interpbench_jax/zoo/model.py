@@ -1,4 +1,4 @@
-"""A trained model together with what is known about it."""
+"""A trained model together with its circuit and card."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,14 +32,14 @@ class AlignedVariable:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """On what a model was trained.
+    """The data that a model was trained on.
 
     Attributes:
-      fingerprint: of the task; None for models that do not tell.
-      min_length: length of the shortest inputs; none if all had full length.
-      same_size: whether the model is as large as the compiled one.
-      held_out: share of the sequences that were not trained on; 0 where the task has too few to
-        hold some out; None for models that do not tell.
+      fingerprint: fingerprint of the task; None if unknown.
+      min_length: length of the shortest inputs; None if all had full length.
+      same_size: whether the model is as large as the compiled model.
+      held_out: share of the sequences that were held out; 0 if the task has too few; None if
+        unknown.
     """
 
     fingerprint: str | None = None
@@ -49,7 +49,7 @@ class DataRecord:
 
     @classmethod
     def of(cls, task: Task, config: SiitConfig, split: Split) -> "DataRecord":
-        """Of a training run."""
+        """The record of a training run."""
         return cls(
             fingerprint=task.fingerprint,
             min_length=config.min_length,
@@ -60,18 +60,18 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkModel:
-    """A transformer with a known circuit; complete in itself.
+    """A transformer with a known circuit.
 
     Attributes:
-      case: name of the task it was trained on.
+      case: name of the task that the model was trained on.
       params: weights.
-      config: their shape.
+      config: the model's shape.
       variables: what its aligned nodes hold.
-      circuit: the ground truth, with the edges marked that no patch can reveal; models trained
-        before these were looked for have none marked.
-      card: how it was trained, with what result, when and with which versions; shares under
-        `card["metrics"]` are fractions. For people: nothing is computed from it.
-      data: on what it was trained.
+      circuit: the ground truth, with edges marked that no patch can reveal; older models have no
+        marks.
+      card: settings, results, date and versions of the training, for readers; nothing is computed
+        from it. Values in `card["metrics"]` are fractions.
+      data: the data that it was trained on.
     """
 
     case: str
@@ -83,7 +83,7 @@ class BenchmarkModel:
     data: DataRecord = DataRecord()
 
     def __repr__(self) -> str:
-        """Task, size and scores: what one wants to know at a glance."""
+        """Task, size and main scores."""
         config, metrics = self.config, self.card.get("metrics", {})
         names = {"accuracy": "accuracy", "edge_agreement_worst": "worst set of edges"}
         scores = [f"{text} {metrics[key]:.4f}" for key, text in names.items() if key in metrics]
@@ -98,7 +98,7 @@ class BenchmarkModel:
 
     @property
     def task(self) -> Task:
-        """The task it was trained on, as it is now.
+        """The current definition of the task that it was trained on.
 
         Raises:
           ValueError: there is no such task.
@@ -107,7 +107,7 @@ class BenchmarkModel:
 
     @property
     def alignment(self) -> Alignment[TransformerConfig]:
-        """Where the task's algorithm lives in the model.
+        """The alignment of the task's algorithm with the model.
 
         Raises:
           ValueError: as `task`.

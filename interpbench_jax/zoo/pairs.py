@@ -1,4 +1,4 @@
-"""Pairs of inputs to judge a model by, and what the model has seen of them."""
+"""Pairs of inputs for evaluating a model, and whether they were held out."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from interpbench_jax.zoo.model import BenchmarkModel
 
 
 class EvaluationPairs(NamedTuple):
-    """Pairs to judge a model by.
+    """Pairs for evaluating a model.
 
     Attributes:
-      pairs: as token ids.
-      held_out: whether no sequence was trained on or used to choose the weights; none if the
-        model's card does not tell.
+      pairs: pairs as token ids.
+      held_out: whether the sequences were used neither for training nor for choosing the weights;
+        None if the model's card does not say.
       statement: the same in words.
     """
 
@@ -25,15 +25,15 @@ class EvaluationPairs(NamedTuple):
 
 
 def evaluation_pairs(model: BenchmarkModel, n: int, seed: int) -> EvaluationPairs:
-    """Draws distinct pairs of a model's case, from the sequences that are kept for tests.
+    """Draws distinct pairs of a model's case from the test sequences.
 
-    The model has not seen them if its card records that it was trained on the other parts of the
-    same division. Models trained before cards had this record drew from all sequences.
+    They are held out if the card records that the model was trained on the other parts of the same
+    split. Models without this record were trained on pairs of all sequences.
 
     Args:
-      model: its card tells on what it was trained.
-      n: how many, at most: a case of few sequences has fewer.
-      seed: which ones.
+      model: the model, whose card records what it was trained on.
+      n: the largest number of pairs; a case with few sequences has fewer.
+      seed: seed of the random choice.
 
     Raises:
       ValueError: `n` is smaller than 1.
@@ -46,12 +46,12 @@ def evaluation_pairs(model: BenchmarkModel, n: int, seed: int) -> EvaluationPair
 
 
 def held_out_statement(model: BenchmarkModel) -> str:
-    """Whether the model has seen the sequences that are kept for tests, in words."""
+    """A statement of whether the test sequences were held out."""
     return _seen(model)[2]
 
 
 def _seen(model: BenchmarkModel) -> tuple[Split, bool | None, str]:
-    """How the model's task is divided, and what is known of the part for tests."""
+    """The split of the model's task, and whether its test part was held out."""
     task, held_out = model.task, model.data.held_out
     if held_out is None:
         usual = task.split(HELD_OUT)
@@ -62,7 +62,7 @@ def _seen(model: BenchmarkModel) -> tuple[Split, bool | None, str]:
     return replace(split, divided=False), False, _TOO_FEW
 
 
-_HELD_OUT = "on sequences not trained on, nor used to choose the weights"
-_TOO_FEW = "NOT held out: the task has too few sequences to keep some from training"
-_OLDER = "NOT held out: trained on pairs of all sequences, before some were kept for tests"
-_UNKNOWN = "perhaps trained on: the model's card does not tell"
+_HELD_OUT = "on held-out sequences, used neither for training nor for choosing the weights"
+_TOO_FEW = "NOT held out: the task has too few sequences to hold some out"
+_OLDER = "NOT held out: trained on pairs of all sequences, before sequences were split"
+_UNKNOWN = "perhaps NOT held out: the model's card does not say"

@@ -1,9 +1,9 @@
 """Pickles of plain data, interpreted without running anything that they name.
 
-The standard library's unpickler calls what a file tells it to, and can be made to take memory
-without bound. Here its disassembler splits the file into opcodes, and a small machine carries out
-those that make plain data. What a file wants called is looked up in a table of stand-ins; a name
-that is not there is refused.
+The standard library's unpickler calls functions that a file names, and its memory use is not
+limited. Here the standard disassembler splits the file into opcodes, and a small machine executes
+those that make plain data. Functions that a file names are looked up in a table of stand-ins; other
+names are rejected.
 """
 
 import pickletools
@@ -16,16 +16,17 @@ import numpy as np
 from interpbench_jax.files.bounded import MEBIBYTE
 
 LARGEST = 16 * MEBIBYTE
-"""Bytes of a pickle."""
+"""The most bytes of a pickle."""
 
 _PROTOCOLS = range(2, 6)
 _MOST_STEPS = 300_000  # opcodes; a model with 1,000 weights has 35,000
-# After what is shared is counted as often as it occurs; so many characters count as a value.
+# Shared values are counted as often as they occur; this many characters count as one value.
 _MOST_VALUES, _CHARACTERS = 1_000_000, 16
-# Values that wait for what they are part of: Python writes lists and dicts a thousand at a time.
+# Values on the stack that are not yet part of a container; Python writes lists and dicts in batches
+# of 1,000.
 _MOST_WAITING = 10_000
 _DEEPEST = 50
-_LONGEST_BYTES = 1_000  # written as text; longer ones would multiply what a file holds
+_LONGEST_BYTES = 1_000  # bytes are written as text; long ones would multiply the file's size
 _SCALARS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _KEYS = (str, int, float, bool, bytes, type(None))
 _LEAVES = (*_KEYS, np.ndarray)
@@ -33,25 +34,25 @@ _LEAVES = (*_KEYS, np.ndarray)
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What a stand-in returns for an object whose state follows in the file."""
+    """The result of a stand-in for an object whose state follows in the file."""
 
     def set_state(self, state: Any) -> None:
         """Takes the state.
 
         Raises:
-          ValueError: it is not what was expected.
+          ValueError: the state is not as expected.
         """
 
 
 class _Function(NamedTuple):
-    """A function or class that the file names, and what is called instead."""
+    """A function or class that the file names, and its stand-in."""
 
     name: str
     stand_in: Callable[..., Any]
 
 
 class _Mark:
-    """Where a collection starts on the stack."""
+    """The start of a collection on the stack."""
 
 
 _MARK = _Mark()
@@ -66,10 +67,10 @@ def read_pickle(
     """The value that a pickle of protocol 2 or newer holds.
 
     Args:
-      content: of the pickle.
-      stand_ins: by dotted name, such as `torch.Size`, what stands for it: a function of ours that
-        is called in its place, or a value. What is not here is refused.
-      persistent: what to make of a persistent id; they are refused if not given.
+      content: content of the pickle.
+      stand_ins: by dotted name, such as `torch.Size`: a function of ours that is called instead, or
+        a value. Other names are rejected.
+      persistent: converts a persistent id; by default such ids are rejected.
 
     Returns:
       Lists, tuples, dicts with plain keys, strings, bytes, numbers that fit into 64 bits, booleans,
@@ -106,7 +107,7 @@ class _Machine:
             if step >= _MOST_STEPS:
                 raise ValueError(f"the pickle has over {_MOST_STEPS} opcodes")
             if len(self._stack) > _MOST_WAITING:
-                raise ValueError(f"the pickle has over {_MOST_WAITING} values in the making")
+                raise ValueError(f"the pickle has more than {_MOST_WAITING} unfinished values")
             name = opcode.name
             if name in _LITERALS:
                 if type(argument) is int and not -(2**63) <= argument < 2**64:
@@ -174,20 +175,20 @@ class _Machine:
         if name is None:
             attribute, module = self._pop(), self._pop()
             if type(module) is not str or type(attribute) is not str:
-                raise ValueError("the pickle is damaged (a name that is no text)")
+                raise ValueError("the pickle is damaged (a name that is not a string)")
             name = f"{module} {attribute}"
         dotted = name.replace(" ", ".", 1)
         if dotted not in self._stand_ins:
-            raise ValueError(f"refused: the pickle names {dotted[:100]!r}, which is no plain data")
+            raise ValueError(f"refused: the pickle names {dotted[:100]!r}, which is not plain data")
         found = self._stand_ins[dotted]
         self._stack.append(_Function(dotted, found) if callable(found) else found)
 
     def _call(self, _: None) -> None:
         arguments, function = self._pop(), self._pop()
         if not isinstance(function, _Function):
-            raise ValueError("the pickle calls something that is no function")
+            raise ValueError("the pickle calls something that is not a function")
         if type(arguments) is not tuple:
-            raise ValueError("the pickle is damaged (arguments that are no tuple)")
+            raise ValueError("the pickle is damaged (arguments that are not a tuple)")
         self._stack.append(function.stand_in(*arguments))
 
     def _build(self, _: None) -> None:
@@ -217,7 +218,7 @@ _FIXED: dict[str, Callable[[], Any]] = {
 
 
 def _nothing(_: _Machine, __: Any) -> None:
-    """What an opcode does that only helps to read ahead."""
+    """The action of opcodes that only help to read ahead: none."""
 
 
 _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
@@ -247,7 +248,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 class _ScalarType:
-    """Stands for a NumPy dtype of one number: `f8`, `i4`, `b1`."""
+    """Stand-in for a NumPy dtype of one number: `f8`, `i4`, `b1`."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if type(code) is not str or code not in _SCALARS:
@@ -255,14 +256,14 @@ class _ScalarType:
         self.dtype = np.dtype(f"<{code}")
 
     def set_state(self, state: Any) -> None:
-        """Takes the byte order, which is the second part of it."""
+        """Takes the byte order, which is the second part of the state."""
         order = state[1] if type(state) is tuple and len(state) > 1 else None
         if order not in ("<", "|"):
             raise ValueError(f"a NumPy number in byte order {short(order)}, expected '<'")
 
 
 def _scalar(kind: Any, content: Any) -> int | float | bool:
-    """Stands for the function that makes a NumPy scalar; ours is a Python number."""
+    """Stand-in for the function that makes a NumPy scalar; returns a Python number."""
     if not isinstance(kind, _ScalarType):
         raise ValueError("a NumPy number without a dtype")
     if type(content) is not bytes or len(content) != kind.dtype.itemsize:
@@ -271,18 +272,18 @@ def _scalar(kind: Any, content: Any) -> int | float | bool:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Stands for `_codecs.encode`, by which protocol 2 writes bytes."""
+    """Stand-in for `_codecs.encode`, with which protocol 2 writes bytes."""
     if type(text) is not str or encoding != "latin1" or len(text) > _LONGEST_BYTES:
         raise ValueError(f"bytes made of {short(text)} in {short(encoding)}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """Stands for `bytes`, which protocol 2 calls for those without content."""
+    """Stand-in for `bytes`, which protocol 2 calls for empty bytes."""
     return b""
 
 
-# Protocol 2 and NumPy's numbers, which may be in any pickle of plain data.
+# Stand-ins for protocol 2 and NumPy numbers, which may be in any pickle of plain data.
 _COMMON = {
     "_codecs.encode": _encode,
     "__builtin__.bytes": _no_bytes,
@@ -293,7 +294,7 @@ _COMMON = {
 
 
 def _check_extent(value: Any) -> None:
-    """Makes sure that whoever walks through a value comes to an end.
+    """Checks that a value can be traversed in bounded time.
 
     Raises:
       ValueError: it contains itself, is nested too deeply, or has too many parts.

@@ -1,4 +1,4 @@
-"""All that comes before training a model, and that can fail."""
+"""The preparation of training: everything that can fail because of its input."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,19 +20,19 @@ from interpbench_jax.siit import (
 from interpbench_jax.tasks import Pairs, Part, Split, Task, pairs_per_part
 
 _SEED = 0
-"""Of the pairs, whatever the seeds of the models."""
+"""The seed of the pairs, independent of the models' seeds."""
 
 
 class Prepared(NamedTuple):
-    """A task, ready to be trained on; see `prepare`.
+    """A task that is ready for training; see `prepare`.
 
     Attributes:
-      task: the algorithm.
-      alignment: where it shall live in the trained model.
-      split: which sequences are for what.
+      task: the task with the algorithm.
+      alignment: its alignment with the model to be trained.
+      split: the split of the sequences.
       training: pairs to train on.
       validation: pairs that decide when to stop, and which weights and which member are best.
-      test: pairs that decide nothing; the scores in the card are of these.
+      test: pairs that are used only for the scores in the card.
     """
 
     task: Task
@@ -44,27 +44,27 @@ class Prepared(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the task."""
+        """The name of the task."""
         return self.task.name
 
 
 def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
-    """Divides a task's sequences, and draws pairs of each part.
+    """Splits a task's sequences, and draws pairs of each part.
 
-    All that can be wrong with the input of a training run is found here.
+    All errors in the input of a training run are detected here.
 
     Args:
       task: the task or its name.
-      members: to be trained.
+      members: the members to be trained.
 
     Raises:
-      ValueError: there is no such task, too few pairs to hold some out, devices that cannot be
-        used together, or several processes.
+      ValueError: there is no such task, there are too few pairs to hold some out, the devices
+        cannot be used together, or there are several processes.
     """
     config = members[0].config
     if jax.process_count() > 1:
         raise ValueError(
-            f"models are made and written by one process, not by {jax.process_count()}; "
+            f"models are made by a single process, got {jax.process_count()} processes; "
             "`train_siit` and `train_together` run in several"
         )
     parts_of = pairs_per_part(config.n_pairs, config.held_out)
@@ -96,12 +96,12 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
 
 
 def problem_for_tests(task: Task, alignment: Alignment, config: SiitConfig) -> SiitProblem:
-    """The pairs that the scores in a card are of, without those that a model is trained on.
+    """The test pairs, from which the scores in a card are computed.
 
     Args:
-      task: the algorithm.
-      alignment: where it lives in the model.
-      config: settings of training, which say how sequences were divided.
+      task: the task with the algorithm.
+      alignment: its alignment with the model.
+      config: settings of training, which determine the split.
 
     Raises:
       ValueError: too few pairs to hold some out.
@@ -111,7 +111,7 @@ def problem_for_tests(task: Task, alignment: Alignment, config: SiitConfig) -> S
 
 
 def _pairs(task: Task, split: Split, part: Part, config: SiitConfig) -> Pairs:
-    """Pairs of a part; all parts are one where the sequences are too few to be divided."""
+    """Pairs of a part; if there are too few sequences to split, all parts are the same."""
     n_pairs = pairs_per_part(config.n_pairs, config.held_out)[part]
     if not split.divided:
         part, n_pairs = "train", config.n_pairs

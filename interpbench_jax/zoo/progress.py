@@ -1,4 +1,4 @@
-"""What a training run reports after every round, for bars, files and dashboards."""
+"""The report of a training run after every round, for progress bars, files and dashboards."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,19 +14,19 @@ class Progress(NamedTuple):
 
     Attributes:
       case: name of the case.
-      round: rounds finished.
-      batches: batches finished.
-      batches_per_second: since the first round of this process; none in the first, which
-        compiles.
-      losses: behaviour, IIT and strict, mean over the round.
+      round: number of finished rounds.
+      batches: number of finished batches.
+      batches_per_second: speed since the first round of this process, in which it is None, as that
+        round compiles.
+      losses: behaviour, IIT and strict loss, averaged over the round.
       loss: their weighted sum.
-      accuracy: share of positions that come out right.
-      iia: the worst of the variables.
-      siia: the worst of the nodes outside the circuit.
-      edges: the worst of the checks of patched edges; 1 where there are none.
+      accuracy: share of positions that are right.
+      iia: the worst IIA of any variable.
+      siia: the worst SIIA of any node outside the circuit.
+      edges: the worst agreement of any check of patched edges; 1 if there are none.
       done: whether the member has ended.
-      diverged: whether it ended because a loss was no longer finite.
-      leading: which member would be kept, of those that still run.
+      diverged: whether it ended because a loss was not finite.
+      leading: the best member so far, among those that still run.
     """
 
     case: str
@@ -45,18 +45,18 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
-"""Called after every round: draws a bar, writes a line, sends numbers to a dashboard."""
+"""A function called after every round, for example to draw a progress bar or write a line."""
 
 
 def progress_of(
     state: TrainState, case: str, config: SiitConfig, batches_per_second: float | None
 ) -> Progress:
-    """Reads the last round off a training state."""
+    """The report of a training state's last round."""
     last = int(state.round.max())
     scores = [np.asarray(x)[:, last - 1] for x in state.history.scores]
     accuracy, iia, siia, edges = scores[0], *(x.min(-1, initial=1.0) for x in scores[1:])
     losses, weights = np.asarray(state.history.losses)[:, last - 1], np.asarray(state.rates.weights)
-    # What counts for any member, as when the best of them is chosen in the end.
+    # The scores that count for any member, as in the final choice of the best member.
     counts = weights.max(0) > 0
     nodes = np.minimum(np.where(counts[IIT], iia, 1), np.where(counts[STRICT], siia, 1))
     worst = np.minimum(np.minimum(accuracy, nodes), edges)

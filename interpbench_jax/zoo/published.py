@@ -1,8 +1,8 @@
-"""Models as InterpBench publishes them, as models of ours.
+"""Import of models that InterpBench published.
 
 A folder `<case>/` holds `ll_model.pth` (weights, written by torch), `ll_model_cfg.pkl` (a pickled
-config), `edges.pkl` (the true circuit) and perhaps `meta.json` (how it was trained). They are read
-without torch, and nothing in them is run.
+config), `edges.pkl` (the true circuit) and sometimes `meta.json` (how it was trained). They are
+read without torch, and nothing in them is run.
 
 Source: Gupta et al. 2024, InterpBench, https://arxiv.org/abs/2407.14494.
 """
@@ -46,12 +46,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """An imported model, and how the circuit that it was published with compares with ours.
+    """An imported model, and the differences between its published circuit and ours.
 
     Attributes:
-      model: with the ground truth that was asked for.
-      only_published: edges of the published circuit that ours lacks, q, k and v merged.
-      only_ours: the reverse.
+      model: the model, with the chosen ground truth.
+      only_published: edges of the published circuit that ours lacks, with q, k and v merged.
+      only_ours: edges of our circuit that the published one lacks.
     """
 
     model: BenchmarkModel
@@ -66,20 +66,20 @@ def read_published(
     truth: Truth = "ours",
     source: Mapping[str, Any] | None = None,
 ) -> Published:
-    """Reads a model of the published form.
+    """Reads a published model.
 
     Args:
-      directory: with the files.
-      case: the task's name, if it is not the directory's.
-      truth: the circuit that methods are scored against: `ours`, the task's, laid over the model;
-        or `published`, the one in `edges.pkl`, to repeat published numbers. How a model is
-        evaluated does not depend on it.
+      directory: the directory with the files.
+      case: name of the task; by default the directory's name.
+      truth: the circuit that methods are scored against: `ours`, the task's circuit aligned with
+        the model; or `published`, the one in `edges.pkl`, to reproduce published numbers. The
+        evaluation of the model does not depend on it.
       source: where the files come from, for the card.
 
     Raises:
-      ValueError: a file is missing, damaged or holds anything but what it should; there is no such
-        task, or the model is not of its shape; or our network cannot do what the config asks for.
-        The message names the file.
+      ValueError: a file is missing, damaged or has unexpected content; there is no such task, or
+        the model does not have its shape; or our network does not support the config. The message
+        names the file.
     """
     folder = _Folder(Path(directory))
     fields = folder.read(CONFIG, read_hooked_config)
@@ -122,7 +122,7 @@ def read_published(
 
 
 class _Folder:
-    """The files of one model; remembers the checksums of those that were read."""
+    """The files of one model; records the checksums of the files read."""
 
     def __init__(self, place: Path) -> None:
         if not place.is_dir():
@@ -140,7 +140,7 @@ class _Folder:
             return parse(content)
 
     def read_weights(self, expected: TransformerConfig, options: DecoderOptions) -> Params:
-        """The weights, if they have the expected shape; a file that is too large is not read."""
+        """The weights, checked for the expected shape; a file that is too large is not read."""
         file = self.place / WEIGHTS
         with naming(file):
             limit = largest_weights(expected) + expected.n_layers * expected.n_ctx**2  # the masks
@@ -155,9 +155,9 @@ class _Folder:
                 raise ValueError("it holds something other than weights by name")
             params, config = from_transformer_lens(state, **options._asdict())
             for field in dataclasses.fields(TransformerConfig):
-                found, said = getattr(config, field.name), getattr(expected, field.name)
-                if found != said:
-                    raise ValueError(f"{field.name} is {found}, its config says {said}")
+                found, stated = getattr(config, field.name), getattr(expected, field.name)
+                if found != stated:
+                    raise ValueError(f"{field.name} is {found}, its config says {stated}")
         return params
 
 
@@ -170,7 +170,7 @@ def _meta(content: bytes) -> Any:
 
 
 def _config(fields: Mapping[str, Any]) -> TransformerConfig:
-    """The shape that a config tells.
+    """The shape that a config describes.
 
     Raises:
       ValueError: as `decoder_options`, or a size is out of range.
@@ -206,13 +206,13 @@ def _task(name: str, config: TransformerConfig) -> Task:
 def _published_circuit(
     task: Task, alignment: Alignment[TransformerConfig], hooks: Sequence[tuple[str, str]]
 ) -> tuple[Circuit, str]:
-    """The published edges in the graph of the model, and in which graph they were read.
+    """The published edges in the graph of the model, and the graph in which they were read.
 
-    They are of the trained model or of the compiled one, which the files do not tell. Where both
-    readings make sense, the one that is nearer to our truth is taken.
+    They name nodes of the trained model or of the compiled model; the files do not say which. If
+    both readings are valid, the one closer to our truth is taken.
 
     Raises:
-      ValueError: they make no sense in either.
+      ValueError: neither reading is valid.
     """
     readings: list[tuple[Circuit, str]] = []
     fault: ValueError | None = None
@@ -233,10 +233,10 @@ def _published_circuit(
 def _laid_over(
     task: Task, alignment: Alignment[TransformerConfig], hooks: Sequence[tuple[str, str]]
 ) -> Circuit:
-    """Edges of the compiled model, in the places that its nodes have in the trained one."""
+    """Edges of the compiled model, mapped to the nodes of the trained model."""
     graph = task.circuit.graph
     if not isinstance(graph, TransformerGraph):
-        raise ValueError(f"the algorithm of {task.name!r} is no transformer")
+        raise ValueError(f"the algorithm of {task.name!r} is not a transformer")
     edges = edges_in(graph, hooks).edges
     try:
         placed = frozenset(one for edge in edges for one in alignment.edges_of(edge))

@@ -1,7 +1,7 @@
-"""Edges as InterpBench publishes them, in names of TransformerLens's hooks.
+"""Published edges of InterpBench, in names of TransformerLens hooks.
 
-An edge leads from what a node writes to an input of a node. Those within a head (from its query
-input to its queries, from these to its result) and within an MLP say nothing, and are left out.
+An edge leads from a node's output to a node's input. Edges within a head (from its query input to
+its queries, from these to its result) and within an MLP carry no information and are ignored.
 """
 
 import re
@@ -20,7 +20,7 @@ _INPUT = re.compile(r"hook_([qkv])_input|attn\.hook_([qkv])")
 
 
 def read_published_edges(content: bytes) -> list[tuple[str, str]]:
-    """The pairs of hooks in a pickled list, as they are.
+    """The pairs of hooks in a pickled list, unchanged.
 
     Raises:
       ValueError: the pickle holds something else.
@@ -34,7 +34,7 @@ def read_published_edges(content: bytes) -> list[tuple[str, str]]:
             case (str(first), str(second)) if len(first) + len(second) < _LONGEST_NAMES:
                 edges.append((first, second))
             case _:
-                raise ValueError(f"{short(pair)} is no edge, expected the names of two hooks")
+                raise ValueError(f"{short(pair)} is not an edge, expected the names of two hooks")
     return edges
 
 
@@ -44,11 +44,11 @@ def edges_in(graph: TransformerGraph, hooks: Sequence[tuple[str, str]]) -> Circu
     An edge into a head as a whole stands for those into its queries, keys and values.
 
     Args:
-      graph: of the transformer.
-      hooks: as `read_published_edges` gives them.
+      graph: the transformer's graph.
+      hooks: pairs of hooks from `read_published_edges`.
 
     Raises:
-      ValueError: a hook is not known, or there is no such edge in the graph; the message names it.
+      ValueError: a hook is unknown, or there is no such edge in the graph; the message names it.
     """
     output = f"block {graph.n_layers - 1}"
     edges: set[Edge] = set()
@@ -66,7 +66,7 @@ def edges_in(graph: TransformerGraph, hooks: Sequence[tuple[str, str]]) -> Circu
 
 
 def _place(hook: str) -> tuple[str, str | None]:
-    """The node that has a hook, and which of a head's inputs it is: q, k, v, or none of them."""
+    """The node of a hook, and for an input of a head which one: q, k or v."""
     found = _HOOK.fullmatch(hook)
     layer, name, head = found.groups() if found else (None, "", None)
     has_layer, has_head = layer is not None, head is not None

@@ -1,4 +1,4 @@
-"""Recipes: how every model of a set is made, so that all of it can be made again from nothing."""
+"""Recipes: the settings of every model in a set, so that the set can be trained again."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one model is made.
+    """The settings of one model.
 
     Attributes:
-      name: of the model: that of its task, after the preset and a slash if it is not the usual one.
-      seeds: one member each, for every combination of rates; the best is kept.
-      settings: fields of `SiitConfig` that differ from the preset's. Those in which members may
+      name: name of the model: `TASK`, or `PRESET/TASK` for a preset other than the default.
+      seeds: seeds of the members; there is one for every combination with rates, the best is kept.
+      settings: fields of `SiitConfig` that differ from the preset's. Fields in which members may
         differ (`VARIED`) can have a list of values.
     """
 
@@ -40,11 +40,11 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """Where the model lies, among those of its set: in the set's own folder, or a preset's."""
+        """The model's folder within its set: the preset's folder if it is not the default."""
         return Path(self.name).parent
 
     def members(self) -> tuple[Member, ...]:
-        """Who is trained.
+        """The members to train.
 
         Raises:
           ValueError: a setting is out of range; the message names the model.
@@ -66,11 +66,11 @@ def recipe_names() -> tuple[str, ...]:
 def read_recipes(name: str | Path) -> tuple[Recipe, ...]:
     """Reads a recipe that comes with the package, by its name, or a TOML file.
 
-    The file has a table per model, with `seeds` and fields of `SiitConfig`; an empty table is the
-    preset as it is.
+    The file has one table per model, with `seeds` and fields of `SiitConfig`; an empty table is the
+    unchanged preset.
 
     Raises:
-      ValueError: there is no such recipe, or the file is not of that form; the message names it.
+      ValueError: there is no such recipe, or the file has another form; the message names it.
     """
     known = recipe_names()
     file = RECIPES / f"{name}.toml" if str(name) in known else Path(name)
@@ -78,24 +78,24 @@ def read_recipes(name: str | Path) -> tuple[Recipe, ...]:
         text = read_text(file)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"no recipe {str(name)!r}: neither {', '.join(known)} nor a file that can be read"
+            f"no recipe {str(name)!r}: neither {', '.join(known)} nor a readable file"
         ) from error
     try:
         tables = tomllib.loads(text)
     except ValueError as error:
-        raise ValueError(f"{file} is no TOML file: {error}") from error
+        raise ValueError(f"{file} is not a TOML file: {error}") from error
     return tuple(_read(file, model, table) for model, table in tables.items())
 
 
 def recipes_of(name: str | Path, models: Sequence[str]) -> dict[str, Recipe]:
-    """Some models of a recipe, by their names.
+    """Models of a recipe, by their names.
 
     Args:
-      name: of the recipe, or a TOML file.
-      models: their names; all of the recipe's if there are none.
+      name: name of the recipe, or a TOML file.
+      models: names of the models; all models of the recipe if empty.
 
     Raises:
-      ValueError: as `read_recipes`, or the recipe has no model of a name.
+      ValueError: as `read_recipes`, or the recipe has no model of that name.
     """
     recipes = {found.name: found for found in read_recipes(name)}
     for model in models:
@@ -108,8 +108,8 @@ def _read(file: Path, name: str, table: Any) -> Recipe:
     folder, _, task = name.rpartition("/")
     if not task or folder not in ("", *PRESETS) or folder == USUAL_PRESET:
         raise ValueError(
-            f"{file}: {name!r} names no model; expected TASK or PRESET/TASK with a preset of "
-            + ", ".join(known for known in PRESETS if known != USUAL_PRESET)
+            f"{file}: {name!r} is not the name of a model; expected TASK or PRESET/TASK, with "
+            "PRESET one of " + ", ".join(known for known in PRESETS if known != USUAL_PRESET)
         )
     known = {known.name for known in fields(SiitConfig)} | {"seeds"}
     if not isinstance(table, dict) or (unknown := table.keys() - known):

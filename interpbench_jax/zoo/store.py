@@ -1,9 +1,9 @@
-"""Models on disk: one directory each, plain data only.
+"""Models on disk: one directory each, with plain data only.
 
 `model.safetensors` holds the weights under TransformerLens names, `config.json` the shape and the
 variables, `circuit.json` the ground truth, `card.json` the record of training, `checksums.json` the
-SHA-256 of each of these. Nothing here can run code when it is read, and nothing is believed: every
-file is read within bounds, and sizes are checked before anything of such a size is built.
+SHA-256 of each of these. Reading a model never runs code and trusts nothing: file sizes are
+limited, and sizes in a file are checked before anything of that size is allocated.
 """
 
 import contextlib
@@ -46,8 +46,8 @@ def bundled_names(preset: BundledPreset = "edge-siit") -> tuple[str, ...]:
     """Names of the models that come with the package, by case.
 
     Args:
-      preset: how they were trained: `edge-siit`, such as `3`; or, to compare with, `siit`
-        (`siit/3`), `iit` and `natural`.
+      preset: the preset they were trained with: `edge-siit` (named `3`), or for comparison `siit`
+        (`siit/3`), `iit` or `natural`.
     """
     folder = BUNDLED if preset == "edge-siit" else BUNDLED / preset
     found = sorted(folder.glob("*/config.json"), key=lambda f: (len(f.parent.name), f.parent.name))
@@ -55,31 +55,31 @@ def bundled_names(preset: BundledPreset = "edge-siit") -> tuple[str, ...]:
 
 
 def every_bundled_name() -> tuple[str, ...]:
-    """Of all presets."""
+    """Names of the bundled models of all presets."""
     return tuple(name for preset in get_args(BundledPreset) for name in bundled_names(preset))
 
 
 def load_model(name: str | Path) -> BenchmarkModel:
     """Loads a bundled model by name (see `bundled_names`), or any model by its directory's path.
 
-    Weights stored in another floating-point type become float32. Checksums are compared where the
+    Weights stored in another floating-point type become float32. Checksums are compared if the
     directory has them; directories of earlier versions have none.
 
     Raises:
       ValueError: there is no such model, or a file is missing, damaged, too large, of a newer
-        format, or not what it should be; the message names the file.
+        format, or has unexpected content; the message names the file.
     """
     return _read_model(name)[0]
 
 
 class Inspection(NamedTuple):
-    """What a directory holds in which everything is as it should be.
+    """Facts about a valid model directory.
 
     Attributes:
       case: name of the task.
       format: version of the format.
-      n_weights: numbers in all weights.
-      n_edges: of the ground truth.
+      n_weights: number of weights.
+      n_edges: number of edges of the ground truth.
       has_checksums: whether every file was compared with its checksum.
     """
 
@@ -147,7 +147,9 @@ def _read_model(name: str | Path) -> tuple[BenchmarkModel, int, bool]:
 
 
 def check_place(directory: Path) -> None:
-    """Makes sure that a model can be written to a directory, and makes the one above it.
+    """Checks that a model can be written to a directory, and creates its parent.
+
+    Existing models can be replaced.
 
     Raises:
       ValueError: the directory exists and is something other than a model, or cannot be made.
@@ -172,7 +174,7 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
     check_place(directory)
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        # safetensors writes the memory as it lies, whatever the strides.
+        # safetensors writes the memory in order and ignores strides.
         weights = to_transformer_lens(model.params)
         contiguous = {name: np.ascontiguousarray(weight) for name, weight in weights.items()}
         with replacing(fresh / _WEIGHTS) as partial:
@@ -189,13 +191,13 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
 
 
 def write_checksums(directory: Path) -> None:
-    """Notes the checksums of a model's files, so that `load_model` notices any later change."""
+    """Writes the checksums of a model's files, so that `load_model` detects later changes."""
     sums = {file: _checksum((directory / file).read_bytes()) for file in _CHECKED}
     write_json(directory / _CHECKSUMS, sums)
 
 
 def _read_checksums(directory: Path) -> dict[str, str] | None:
-    """Of every file of a model; none if an earlier version wrote it."""
+    """The checksum of every file of a model; None if an earlier version wrote it."""
     try:
         sums = read_json(directory / _CHECKSUMS, limit=MEBIBYTE)
     except FileNotFoundError:
@@ -212,7 +214,7 @@ def _checksum(content: bytes) -> str:
 
 
 def _swap(fresh: Path, directory: Path) -> None:
-    """Puts `fresh` where `directory` is; what was there is deleted afterwards."""
+    """Moves `fresh` to `directory`, and deletes the old directory afterwards."""
     if not directory.exists():
         os.rename(fresh, directory)
         return
@@ -224,7 +226,7 @@ def _swap(fresh: Path, directory: Path) -> None:
 
 @contextlib.contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Puts the name of a file before what is wrong with its content."""
+    """Prefixes errors about a file's content with its name."""
     try:
         yield
     except (ValueError, TypeError, safetensors.SafetensorError) as error:
@@ -236,7 +238,7 @@ def _json(text: bytes) -> Any:
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, which NumPy's own reader refuses in bfloat16."""
+    """The arrays of a safetensors file, including bfloat16, which its NumPy reader rejects."""
     arrays = {}
     for name, stored in safetensors.deserialize(content):
         if stored["dtype"] not in _FLOATS:
@@ -249,7 +251,7 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
 
 
 def largest_weights(config: TransformerConfig) -> int:
-    """How long a file with the weights of a model can be: in float64, after a header.
+    """The largest size of a file with the weights of a model: float64 and a header.
 
     Raises:
       ValueError: the model is too large.

@@ -1,8 +1,8 @@
-"""Files of `torch.save`, read without torch and without running anything that is in them.
+"""Files of `torch.save`, read without torch and without running anything in them.
 
-Such a file is a zip archive whose entries are stored uncompressed: `data.pkl` is a pickle that
-refers to the entries `data/0`, `data/1`, ..., each the memory of one storage; `byteorder` and
-`version` say how it was written. A tensor is a storage with an offset, a size and strides.
+Such a file is a zip archive whose entries are uncompressed: `data.pkl` is a pickle that refers to
+the entries `data/0`, `data/1`, ..., each the memory of one storage; `byteorder` and `version`
+describe the format. A tensor is a storage with an offset, a size and strides.
 """
 
 import math
@@ -23,7 +23,7 @@ from interpbench_jax.zoo.plain_pickle import LARGEST as LARGEST_PICKLE
 from interpbench_jax.zoo.plain_pickle import read_pickle
 
 LARGEST = 2**33
-"""Bytes of a file; as many as 2**31 weights in float32."""
+"""The most bytes of a file: 2**31 weights in float32."""
 
 _DTYPES = {
     "Half": np.dtype(np.float16),
@@ -49,27 +49,27 @@ _CENTRAL = struct.Struct("<4s4sHHHHIIIHHHHHII")
 _END = struct.Struct("<4sHHHHIIH")
 _END64 = struct.Struct("<4sQHHIIQQQQ")
 _LOCATOR64 = struct.Struct("<4sIQI")
-_IN_EXTRA = 2**32 - 1  # in place of a number that is in the extra field
+_IN_EXTRA = 2**32 - 1  # marks a number that is in the extra field
 _ZIP64, _ENCRYPTED = 1, 1
 
 
 def read_torch(path: str | Path, *, limit: int = LARGEST) -> Any:
-    """What `torch.save` wrote to a file, with NumPy arrays in place of tensors.
+    """Reads what `torch.save` wrote, with NumPy arrays in place of tensors.
 
     Args:
-      path: of the file, in the zip format (the default since torch 1.6).
+      path: path of the file, in the zip format (the default since torch 1.6).
       limit: the largest file that is read, in bytes.
 
     Returns:
-      Nested dicts, lists, tuples, arrays and plain values. Tensors that share memory there share it
-      here; arrays may be written to, and nothing else holds their memory. A dtype is its name
-      (`"float32"`), a device its text, a `torch.Size` a tuple, an `OrderedDict` a dict.
+      Nested dicts, lists, tuples, arrays and plain values. Tensors that share memory in torch share
+      it here; arrays are writable and own their memory. A dtype is its name (`"float32"`), a device
+      its text, a `torch.Size` a tuple, an `OrderedDict` a dict.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not such a file, is damaged, too large, holds anything but plain data and
-        tensors of bool, integers, float16, bfloat16, float32 and float64, or its tensors are larger
-        than its storages allow. The message is one line and names the file.
+      ValueError: it has another format, is damaged or too large, holds anything other than plain
+        data and tensors of bool, integers, float16, bfloat16, float32 and float64, or its tensors
+        are larger than its storages. The message is one line and names the file.
     """
     path = Path(path)
     with opened(path, limit=limit) as (stream, size):
@@ -96,7 +96,7 @@ class _Storage(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return self.content.size // self.dtype.itemsize
 
 
@@ -130,7 +130,7 @@ class _Archive:
         }
 
     def _storage(self, reference: Any) -> "_Storage":
-        """The memory that a persistent id refers to, read when it is first referred to."""
+        """The memory that a persistent id refers to, read at the first reference."""
         match reference:
             case ("storage", np.dtype() as dtype, str(key), str(), int(n)):
                 pass
@@ -158,10 +158,10 @@ class _Archive:
         hooks: Any,
         metadata: Any = None,
     ) -> np.ndarray:
-        """Stands for `torch._utils._rebuild_tensor_v2`."""
+        """Stand-in for `torch._utils._rebuild_tensor_v2`."""
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without a storage")
-        if metadata:  # such as that all numbers are to be negated
+        if metadata:  # for example that all numbers are negated
             raise ValueError(f"a tensor with {short(metadata)}, which is not known")
         if not (_are_sizes((offset,)) and _are_sizes(shape) and _are_sizes(strides)):
             raise ValueError(f"a tensor of size {short(shape)} with strides {short(strides)}")
@@ -195,7 +195,7 @@ class _Archive:
         return self._entries[name]
 
     def _content(self, name: str) -> np.ndarray:
-        """The bytes of an entry, in memory of their own."""
+        """The bytes of an entry, in a new array."""
         entry = self._entry(name)
         local = self._read(entry.start, _LOCAL.size)
         signature, _, n_name, n_extra = _LOCAL.unpack(local)
@@ -210,13 +210,13 @@ class _Archive:
 
     def _fill(self, content: np.ndarray, start: int) -> None:
         if start + content.size > self._size:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         self._stream.seek(start)
         left = content.data
         while left:
             n_read = self._stream.readinto(left)
             if not n_read:
-                raise ValueError("it is cut short")
+                raise ValueError("it is truncated")
             left = left[n_read:]
 
     def _read(self, start: int, n: int) -> bytes:
@@ -225,7 +225,7 @@ class _Archive:
         return content.tobytes()
 
     def _read_directory(self) -> dict[str, _Entry]:
-        """The archive's entries by name, without the folder that all of them are in.
+        """The archive's entries by name, without their common folder.
 
         Raises:
           ValueError: it is not an archive of `torch.save`, or the entries exceed it.
@@ -236,7 +236,7 @@ class _Archive:
                 "it is in torch's format before version 1.6; load it with torch and save it again"
             )
         if not first.startswith(b"PK\x03\x04") or self._size < _END.size:
-            raise ValueError("it is no file of torch.save, or is cut short")
+            raise ValueError("it is not a file of torch.save, or it is truncated")
         n, n_bytes, start = self._find_directory()
         if n > _MOST_ENTRIES or n_bytes > n * 1_000:
             raise ValueError(f"it has {n} entries described in {n_bytes} bytes")
@@ -247,7 +247,7 @@ class _Archive:
             name = entry.name.removeprefix(folder).decode("ascii", "backslashreplace")
             if not (entry.name.startswith(folder) and _is_of_torch(name)) or name in entries:
                 raise ValueError(
-                    f"it has an entry {short(entry.name)}, which torch.save makes none of"
+                    f"it has an entry {short(entry.name)}, which torch.save does not write"
                 )
             entries[name] = entry
         if sum(entry.size for entry in found) > self._size:
@@ -255,11 +255,11 @@ class _Archive:
         return entries
 
     def _find_directory(self) -> tuple[int, int, int]:
-        """How many entries the archive has, and size and place of their directory."""
+        """The number of entries, and the size and offset of the directory."""
         place = self._size - _END.size
         signature, _, _, _, n, n_bytes, start, comment = _END.unpack(self._read(place, _END.size))
         if signature != b"PK\x05\x06" or comment:
-            raise ValueError("it has no directory at its end; it is cut short")
+            raise ValueError("it has no directory at its end; it is truncated")
         locator = self._read(max(place - _LOCATOR64.size, 0), _LOCATOR64.size)
         signature, _, place64, _ = _LOCATOR64.unpack(locator)
         if signature == b"PK\x06\x07":
@@ -319,13 +319,13 @@ def _are_sizes(values: Any) -> bool:
 
 
 class _OrderedDict(dict[Any, Any]):
-    """Stands for `collections.OrderedDict`, as which torch keeps state dicts."""
+    """Stand-in for `collections.OrderedDict`, the type of torch's state dicts."""
 
     def __init__(self) -> None:
-        """An empty one: pickles fill it afterwards."""
+        """An empty dict; the pickle fills it afterwards."""
 
     def set_state(self, _: Any) -> None:
-        """Leaves out the versions of modules, which state dicts carry as an attribute."""
+        """Ignores the versions of modules, an attribute of state dicts."""
 
 
 def _size(values: Any) -> tuple[int, ...]:
@@ -351,4 +351,4 @@ TORCH_VALUES: dict[str, Any] = {
     "torch.device": _device,
     **{f"torch.{dtype}": str(dtype) for dtype in _DTYPES.values()},
 }
-"""Stand-ins for what torch has beside tensors: sizes, devices and dtypes."""
+"""Stand-ins for torch's other objects: sizes, devices and dtypes."""

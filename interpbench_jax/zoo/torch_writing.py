@@ -1,7 +1,7 @@
-"""State dicts written as `torch.save` writes them, without torch.
+"""State dicts in the format of `torch.save`, written without torch.
 
-A zip archive whose entries are stored uncompressed: `data.pkl` is a pickle of a dict of tensors,
-which refers to their memory in `data/0`, `data/1`, ...
+The file is a zip archive whose entries are uncompressed: `data.pkl` is a pickle of a dict of
+tensors, which refers to their memory in `data/0`, `data/1`, ...
 """
 
 import struct
@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 _STORAGES = {"float16": "Half", "float32": "Float", "float64": "Double", "int64": "Long"}
-_WHEN = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
+_WHEN = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the bytes are reproducible
 
 
 def write_torch(state: Mapping[str, np.ndarray], file: Path) -> None:
-    """Writes arrays by name; `torch.load` makes a dict of tensors of it, with `weights_only`, too.
+    """Writes arrays by name; `torch.load` reads a dict of tensors, also with `weights_only`.
 
     Raises:
-      ValueError: an array is of a type that is not written.
+      ValueError: an array has a type that is not supported.
       OSError: the file cannot be written.
     """
     items = b"".join(
@@ -41,20 +41,20 @@ def write_torch(state: Mapping[str, np.ndarray], file: Path) -> None:
 
 
 def _tensor(key: str, name: str, array: np.ndarray) -> bytes:
-    """Pickled: a call that makes a tensor of a storage, an offset, sizes and strides."""
+    """The pickled call that makes a tensor from a storage, an offset, sizes and strides."""
     if array.dtype.name not in _STORAGES:
         raise ValueError(f"{name!r} has type {array.dtype}, expected one of {', '.join(_STORAGES)}")
     kind = _global("torch", f"{_STORAGES[array.dtype.name]}Storage")
     storage = _tuple(_text("storage"), kind, _text(key), _text("cpu"), _integer(array.size))
-    strides = np.zeros(array.shape, np.int8).strides  # of an array of single bytes, in rows
+    strides = np.zeros(array.shape, np.int8).strides  # in elements: an int8 has one byte
     return (
         _global("torch._utils", "_rebuild_tensor_v2")
         + _tuple(
-            storage + b"Q",  # the memory that it is the name of
+            storage + b"Q",  # replaces the name by its memory
             _integer(0),
             _tuple(*map(_integer, array.shape)),
             _tuple(*map(_integer, strides)),
-            b"\x89",  # needs no gradient
+            b"\x89",  # requires_grad is False
             _global("collections", "OrderedDict") + b")R",  # no hooks
         )
         + b"R"

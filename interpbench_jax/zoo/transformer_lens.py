@@ -1,7 +1,7 @@
 """TransformerLens state dicts and files <-> our parameters.
 
-With TransformerLens 3 names and shapes agree, and the nesting differs; see
-`transformer_lens_names` for those of 4.
+Names and shapes are those of TransformerLens 3; only the nesting differs. See
+`transformer_lens_names` for TransformerLens 4.
 """
 
 import re
@@ -19,10 +19,10 @@ from interpbench_jax.zoo.transformer_lens_names import Names, from_hooked, names
 from interpbench_jax.zoo.weight_files import read_weights, write_weights
 
 Normalization = Literal["LN", "LNPre"]
-"""`normalization_type` in TransformerLens: LayerNorm with scales and shifts, or without them, since
-they were folded into the weights that follow."""
+"""`normalization_type` in TransformerLens: LayerNorm with scales and shifts (`LN`), or with these
+folded into the weights that follow (`LNPre`)."""
 
-# Buffers that TransformerLens keeps beside the weights.
+# Buffers that TransformerLens stores along with the weights.
 _NOT_WEIGHTS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 _BLOCK = re.compile(r"^blocks\.(\d+)\.")
 _NORM = re.compile(r"(blocks\.\d+\.ln[12]|ln_final)\.[wb]")
@@ -42,22 +42,22 @@ def from_transformer_lens(
 
     The names are those of `HookedTransformer` (3), or of `NativeModel` or `TransformerBridge` (4).
 
-    Sizes come from the shapes. What the weights do not tell has to be given, from the model's
-    `cfg` there: a folded LayerNorm leaves no trace in them, nor does the activation.
+    Sizes come from the shapes. Settings that the weights do not show are arguments, with values
+    from the model's `cfg`: a folded LayerNorm and the activation leave no trace in the weights.
 
-    A folded LayerNorm is read as one with scales 1 and shifts 0, which computes the same.
+    A folded LayerNorm is read as a LayerNorm with scales 1 and shifts 0, which computes the same.
 
     Args:
       state: arrays by name, as in `{"embed.W_E": ..., "blocks.0.attn.W_Q": ...}`.
-      causal: `attention_dir == "causal"` in TransformerLens.
-      normalization: its `normalization_type`; `None` there is `None` here. Most models that
-        `from_pretrained` loads are `LNPre`.
-      activation: its `act_fn`; `gelu` there is the exact form, `gelu_new` our `gelu_tanh`.
-      layer_norm_eps: its `eps`.
-      n_heads: its `n_heads`; needed with the names of 4, where shapes do not tell.
+      causal: `cfg.attention_dir == "causal"`.
+      normalization: `cfg.normalization_type`. Most models that `from_pretrained` loads are
+        `LNPre`.
+      activation: `cfg.act_fn`; `gelu` there is the exact form, `gelu_new` our `gelu_tanh`.
+      layer_norm_eps: `cfg.eps`.
+      n_heads: `cfg.n_heads`; required with the names of 4, whose shapes do not show it.
 
     Returns:
-      The weights in float32, and their config.
+      The weights in float32, and the model's config.
 
     Raises:
       ValueError: a weight is missing, unknown, not a finite floating-point number, or has a shape
@@ -104,14 +104,14 @@ def to_transformer_lens(
 
     Args:
       params: weights of a transformer.
-      names: those of `HookedTransformer` in 3 (`hooked`), or in 4 of `NativeModel` (`native`) or
+      names: names of `HookedTransformer` in 3 (`hooked`), or in 4 of `NativeModel` (`native`) or
         `TransformerBridge` (`bridge`).
-      folded: whether scales and shifts of LayerNorm, which are 1 and 0, are left out: for a model
-        whose `normalization_type` is `LNPre` there.
+      folded: whether to omit scales and shifts of LayerNorm, which must be 1 and 0: for a model
+        whose `normalization_type` is `LNPre`.
 
     Raises:
-      ValueError: names are `native`, and the output bias is not zero; or a scale or shift would be
-        left out that is not 1 or 0.
+      ValueError: names are `native` and the output bias is not zero; or an omitted scale or shift
+        is not 1 or 0.
     """
     hooked = {_their_name(path): np.asarray(w) for path, w in flatten_dict(params).items()}
     for name in [name for name in hooked if folded and _NORM.fullmatch(name)]:
@@ -129,16 +129,16 @@ def load_transformer_lens(
     layer_norm_eps: float = 1e-5,
     n_heads: int | None = None,
 ) -> tuple[Params, TransformerConfig]:
-    """As `from_transformer_lens`, from a file of a state dict.
+    """`from_transformer_lens` for a file with a state dict.
 
     Args:
-      file: `.npz`, `.safetensors`, or of `torch.save` (`.pt`, `.pth`, `.bin`). Nothing in it is
-        run.
-      causal: see `from_transformer_lens`, and all that follow.
-      normalization: see there.
-      activation: see there.
-      layer_norm_eps: see there.
-      n_heads: see there.
+      file: `.npz`, `.safetensors`, or a file of `torch.save` (`.pt`, `.pth`, `.bin`). Nothing in it
+        is run.
+      causal: see `from_transformer_lens`.
+      normalization: see `from_transformer_lens`.
+      activation: see `from_transformer_lens`.
+      layer_norm_eps: see `from_transformer_lens`.
+      n_heads: see `from_transformer_lens`.
 
     Raises:
       ValueError: as `from_transformer_lens`, or the file cannot be read.
@@ -156,26 +156,25 @@ def load_transformer_lens(
 def save_transformer_lens(
     params: Params, file: str | Path, names: Names = "hooked", *, folded: bool = False
 ) -> None:
-    """Writes weights to a file that TransformerLens can load after `torch.load` or the like.
+    """Writes weights to a file that TransformerLens can load after `torch.load` or similar.
 
     Args:
       params: weights of a transformer.
-      file: its suffix says in which form, see `load_transformer_lens`.
+      file: the file; its suffix determines the format, see `load_transformer_lens`.
       names: see `to_transformer_lens`.
-      folded: see there.
+      folded: see `to_transformer_lens`.
 
     Raises:
-      ValueError: as `to_transformer_lens`, or the suffix is another.
+      ValueError: as `to_transformer_lens`, or the suffix is unknown.
     """
     write_weights(to_transformer_lens(params, names, folded=folded), file)
 
 
 def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) -> Params:
-    """Nests weights under TransformerLens names, after comparing them with a model's config.
+    """Nests weights under TransformerLens names, after checking them against a model's config.
 
     Returns:
-      Arrays of the caller's own, in float32: float16 and bfloat16 become the same numbers, float64
-      is rounded.
+      New arrays in float32: float16 and bfloat16 are converted exactly, float64 is rounded.
 
     Raises:
       ValueError: a weight is missing, unknown, of another shape, not of a floating-point type, or
@@ -206,7 +205,7 @@ def as_float32(name: str, weight: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"weight {name!r} has type {weight.dtype}, expected one of {', '.join(_FLOATS)}"
         )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # overflow gives infinity, which is rejected
         converted = np.array(weight, np.float32)
     if not np.isfinite(converted).all():
         raise ValueError(f"weight {name!r} holds numbers that are not finite in float32")

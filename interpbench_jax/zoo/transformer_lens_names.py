@@ -1,4 +1,4 @@
-"""The names that weights have in TransformerLens 4: one module per linear map, heads side by side.
+"""Names of weights in TransformerLens 4: one module per linear map, without an axis for heads.
 
 TransformerLens 3 (`HookedTransformer`) has an axis for heads, and our names: `blocks.0.attn.W_Q` is
 `[head, d_model, d_head]`. In 4 it is `layers.0.attn.q.weight`, `[heads x d_head, d_model]`, in a
@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array
 
 Names = Literal["hooked", "native", "bridge"]
-"""Of `HookedTransformer` in 3, of `NativeModel` in 4, of `TransformerBridge` in 4."""
+"""Names of `HookedTransformer` in 3, of `NativeModel` in 4, or of `TransformerBridge` in 4."""
 
-# What 3 calls it: the path that it has in a `NativeModel`, and in a `TransformerBridge`.
+# Name in 3: path in a `NativeModel`, and path in a `TransformerBridge`.
 _ENDS = {
     "embed.W_E": ("tok_embed.weight", "embed.weight"),
     "pos_embed.W_pos": ("pos.weight", "pos_embed.weight"),
@@ -37,7 +37,7 @@ _BLOCKS = {"native": "layers", "bridge": "blocks"}
 
 
 def names_of(state: Mapping[str, np.ndarray | Array]) -> Names:
-    """Which names a state dict has, by that of its embedding."""
+    """The kind of names in a state dict, from the name of its embedding."""
     if "tok_embed.weight" in state:
         return "native"
     return "bridge" if "embed.weight" in state else "hooked"
@@ -48,15 +48,15 @@ def to_hooked(
 ) -> dict[str, np.ndarray]:
     """Weights of TransformerLens 4 under the names and in the shapes of 3.
 
-    An output bias that is not there is zero.
+    A missing output bias is zero.
 
     Args:
       state: arrays by name.
-      names: which ones these are.
-      n_heads: of each layer, which their shapes do not tell.
+      names: the kind of these names.
+      n_heads: heads per layer, which the shapes do not show.
 
     Raises:
-      ValueError: a matrix cannot be divided into so many heads.
+      ValueError: a matrix cannot be divided into `n_heads` heads.
     """
     which = get_args(Names).index(names) - 1
     ends = {theirs[which]: ours for ours, theirs in _ENDS.items()}
@@ -70,7 +70,7 @@ def to_hooked(
         elif name in ends:
             hooked[ends[name]] = weight.T if ends[name] == "unembed.W_U" else weight
         else:
-            hooked[name] = weight  # is refused as unknown
+            hooked[name] = weight  # will be rejected as unknown
     if "unembed.W_U" in hooked and hooked["unembed.W_U"].ndim == 2:
         hooked.setdefault("unembed.b_U", np.zeros(hooked["unembed.W_U"].shape[1], np.float32))
     return hooked
@@ -80,7 +80,7 @@ def from_hooked(hooked: Mapping[str, np.ndarray], names: Names) -> dict[str, np.
     """The inverse of `to_hooked`.
 
     Raises:
-      ValueError: there is an output bias, which a `NativeModel` has not.
+      ValueError: there is an output bias, which a `NativeModel` does not have.
     """
     which = get_args(Names).index(names) - 1
     state = {}
@@ -96,7 +96,7 @@ def from_hooked(hooked: Mapping[str, np.ndarray], names: Names) -> dict[str, np.
 
 
 def _with_heads(name: str, weight: np.ndarray, ours: str, n_heads: int) -> np.ndarray:
-    """An axis for heads where 3 has one, and inputs before outputs."""
+    """Adds an axis for heads if 3 has one, and puts inputs before outputs."""
     kind = ours.removeprefix("attn.")
     if kind.startswith("W_") and weight.ndim == 2:
         weight = weight.T

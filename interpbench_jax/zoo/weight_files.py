@@ -1,10 +1,10 @@
-"""State dicts in files: NumPy's `.npz`, `.safetensors`, and what `torch.save` writes."""
+"""State dicts in files: NumPy's `.npz`, `.safetensors`, and files of `torch.save`."""
 
 import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 
 import numpy as np
 import safetensors.numpy
@@ -17,19 +17,19 @@ from interpbench_jax.zoo.torch_writing import write_torch
 
 TORCH = (".pt", ".pth", ".bin")
 _SUFFIXES = (".npz", ".safetensors", *TORCH)
-_MOST_COMPRESSED = 200  # times; weights hardly shrink, unless most of them are zero
+_MOST_COMPRESSED = 200  # largest ratio; weights hardly compress unless most of them are zero
 _MOST_AXES = 16
 
 
 def read_weights(file: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a state dict by name. Nothing in the file is run.
+    """Reads the arrays of a state dict by name; nothing in the file is run.
 
     Args:
-      file: `.npz`, `.safetensors`, or a torch file (`.pt`, `.pth`, `.bin`) of a state dict.
+      file: `.npz`, `.safetensors`, or a torch file (`.pt`, `.pth`, `.bin`) with a state dict.
 
     Raises:
-      ValueError: there is no such file, its suffix is another, it is damaged, or it holds anything
-        but arrays of numbers by name; the message names the file.
+      ValueError: there is no such file, its suffix is unknown, it is damaged, or it holds anything
+        other than arrays of numbers by name; the message names the file.
     """
     file = Path(file)
     _check_suffix(file)
@@ -50,10 +50,10 @@ def read_weights(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def write_weights(weights: Mapping[str, np.ndarray], file: str | Path) -> None:
-    """Writes arrays by name, in the form that the suffix says; `read_weights` reads the same.
+    """Writes arrays by name; the suffix determines the format, as in `read_weights`.
 
     Raises:
-      ValueError: the suffix is none of `read_weights`.
+      ValueError: the suffix is unknown.
       OSError: the directory cannot be written to.
     """
     file = Path(file)
@@ -74,7 +74,7 @@ def _check_suffix(file: Path) -> None:
 
 
 def _read_npz(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive, once their sizes are known to be what they say and not absurd."""
+    """The arrays of an archive; checks first that their sizes are consistent and not too large."""
     with opened(file, limit=LARGEST) as (stream, size):
         try:
             with zipfile.ZipFile(stream) as archive:
@@ -98,7 +98,7 @@ def _read_npy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         if version not in readers:
-            raise ValueError(f"{name} is of version {version}")
+            raise ValueError(f"{name} has version {version}")
         shape, by_columns, dtype = readers[version](stream)
         if dtype.kind not in "fiub" or len(shape) > _MOST_AXES or min(shape, default=0) < 0:
             raise ValueError(f"{name} holds {dtype} of shape {short(shape)}")

@@ -1,4 +1,4 @@
-"""Where algorithms are placed: the same size as the compiled model, or a compressed one."""
+"""Alignments of algorithms with networks of the compiled model's size, and compressed ones."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ from interpbench_jax.siit import SiitConfig, make_problem, train_siit
 
 
 @pytest.mark.parametrize("case", ["3", pytest.param("8", marks=pytest.mark.slow)])
-def test_same_size_keeps_places_and_trains(case: str) -> None:
-    """Case 3 has places of its own in the compressed model, which has more heads."""
+def test_same_size_keeps_nodes_and_trains(case: str) -> None:
+    """Case 3 has other nodes in the compressed model, which has more heads."""
     compiled = compile_case(case, same_size=True)
     alignment = align(compiled)
     sizes = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp")
@@ -27,7 +27,7 @@ def test_same_size_keeps_places_and_trains(case: str) -> None:
     assert result.rounds.tolist() == [1] and not result.diverged[0]
 
 
-def test_a_compressed_model_has_the_places_of_the_original() -> None:
+def test_a_compressed_model_has_the_nodes_of_the_original() -> None:
     alignment = align(compile_case("3"))
     assert "a1.h2" in alignment.nodes and "m0" in alignment.nodes
     assert dataclasses.asdict(alignment.network)["n_heads"] == 4

@@ -1,4 +1,4 @@
-"""The map from an algorithm's edges to a network's, written out for small ones."""
+"""The map from an algorithm's edges to a network's, written out for small examples."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ SHAPE = TransformerConfig(
 
 @dataclass(frozen=True)
 class Wired(Network):
-    """A network of which only the graph matters here."""
+    """A network of which only the graph matters."""
 
     wiring: Graph
 
@@ -70,14 +70,14 @@ def test_a_reader_without_kinds_is_all_inputs_of_a_head_and_kinds_are_one_input_
     }
 
 
-def test_masks_go_there_and_back() -> None:
+def test_masks_are_mapped_in_both_directions() -> None:
     alignment = aligned(earlier="a0.h1", twice="a1.h0")
     graph = MODEL.graph
     rng = np.random.default_rng(0)
     masks = rng.integers(0, 2, (50, *graph.valid.shape)) * MODEL.circuit.mask
-    there = np.asarray(alignment.to_network(masks.astype(np.float32)))
-    assert not (there * alignment.outside).any()
-    np.testing.assert_array_equal(alignment.to_algorithm(there), masks)
+    mapped = np.asarray(alignment.to_network(masks.astype(np.float32)))
+    assert not (mapped * alignment.outside).any()
+    np.testing.assert_array_equal(alignment.to_algorithm(mapped), masks)
     # By name, for one edge: all inputs of the head that holds `twice`.
     one = np.zeros(graph.valid.shape)
     one[graph.writer_index("earlier"), graph.reader_index("twice")] = 1
@@ -115,7 +115,7 @@ def test_a_variable_in_two_nodes_is_patched_in_both() -> None:
     assert len(alignment.groups) == 2
 
 
-def test_any_network_has_room() -> None:
+def test_any_network_can_be_aligned() -> None:
     graph = Graph(("input", "left", "right"), ("left", "right", "sum"), (1, 2, 3))
     alignment = aligned(graph, earlier="left", twice="right")
     assert alignment.circuit.edges == {
@@ -133,6 +133,6 @@ def test_any_network_has_room() -> None:
         ({"earlier": "a0.h0", "twice": "a0.h1"}, "a0.h1<q> reads before a0.h0 writes"),
     ],
 )
-def test_alignments_that_make_no_sense(nodes: dict[str, str], message: str) -> None:
+def test_invalid_alignments(nodes: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         aligned(**nodes)

@@ -1,4 +1,4 @@
-"""Edges that no patch can reveal: in algorithms made for it, and in RASP programs."""
+"""Unobservable edges, in algorithms made for these tests and in RASP programs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def made(
     output: Callable[..., Array],
     positions: tuple[int, ...] = (0, 0, 0, 1),
 ) -> CausalTask:
-    """A task whose variables are held by one head each."""
+    """A task with one head for each variable."""
     return CausalTask(
         name="made-up",
         title="made up",
@@ -53,7 +53,7 @@ def token(place: int) -> Callable[[Array], Array]:
 
 
 def length(tokens: Array) -> Array:
-    """Constant, for pairs of inputs are of one length."""
+    """Constant, as both inputs of a pair have the same length."""
     return jnp.asarray(tokens.size)
 
 
@@ -64,8 +64,8 @@ def median(a: Array, b: Array, c: Array) -> Array:
 COPIES = {name: token(1) for name in "abc"}
 
 
-def test_an_edge_that_cannot_matter_and_edges_that_matter_together_only() -> None:
-    """Three variables hold the same token: one that is patched alone is outvoted."""
+def test_edges_that_never_matter_or_only_together() -> None:
+    """Three variables hold the same token, so patching one of them is outvoted."""
     task = made(COPIES | {"n": length}, lambda a, b, c, n: median(a, b, c) + n)
     pairs = task.pairs(task.split(), "test", 100, jax.random.key(0))
     one = np.zeros((1, *task.circuit.graph.valid.shape), np.float32)
@@ -84,7 +84,7 @@ def test_an_edge_that_cannot_matter_and_edges_that_matter_together_only() -> Non
     }
 
 
-def test_sets_are_drawn_where_there_are_too_many() -> None:
+def test_sets_are_drawn_if_there_are_too_many() -> None:
     """16 groups have 65,536 sets."""
     others: dict[str, Callable[..., Array]] = {f"x{place}": token(place) for place in range(4)}
 
@@ -111,8 +111,8 @@ def test_only_positions_that_count_are_compared() -> None:
 
 
 @pytest.mark.parametrize("nothing", [-1, jnp.nan])
-def test_nothing_is_compared_where_there_is_no_answer(nothing: float) -> None:
-    """`a` and `b` may not differ, so that neither can be patched alone; together they could."""
+def test_undefined_answers_are_not_compared(nothing: float) -> None:
+    """The answer is undefined if `a` and `b` differ, so neither can be patched alone."""
 
     def output(a: Array, b: Array, c: Array) -> Array:
         return jnp.where(a == b, a + c, nothing)
@@ -139,7 +139,7 @@ def test_variables_in_one_node_are_hidden_together_or_not_at_all() -> None:
 @pytest.mark.parametrize(
     ("case", "edges"),
     [
-        ("13", {"input->a0.h0<q>", "input->a0.h0<k>"}),  # positions select positions
+        ("13", {"input->a0.h0<q>", "input->a0.h0<k>"}),  # compare only positions
         ("19", {"input->a0.h0<q>", "input->a0.h0<k>"}),
         ("11", set()),
     ],
@@ -148,11 +148,11 @@ def test_edges_of_rasp_programs(case: str, edges: set[str]) -> None:
     task = compile_case(case)
     circuit = observed_circuit(task, align(task))
     assert {"->".join(edge) for edge in circuit.unobservable} == edges
-    assert observed_circuit(task, align(task)) == circuit  # nothing is left to chance
+    assert observed_circuit(task, align(task)) == circuit  # does not depend on the draw
 
 
 def test_padded_inputs_of_several_lengths() -> None:
-    """Both inputs of a pair have one length, so that lengths never differ."""
+    """Both inputs of a pair have the same length."""
     task = dataclasses.replace(compile_case("13"), min_length=2)
     assert {edge for _, edge in observed_circuit(task, align(task)).unobservable} == {
         "a0.h0<q>",

@@ -1,4 +1,4 @@
-"""Results of methods that were never run: true circuits plus noise, scored as real ones are."""
+"""Made-up results of methods: true circuits plus noise, scored like real results."""
 
 import json
 from collections.abc import Sequence
@@ -36,16 +36,16 @@ def fill(
     fail: str = "",
     n_inputs: int = 100,
 ) -> None:
-    """Writes a result per case, method, ablation and seed; later methods are worse.
+    """Writes a result per case, method, ablation and seed; methods get worse along the list.
 
     Args:
-      store: where to.
-      cases: every third has several MLPs, every fifth one.
-      methods: names.
-      ablations: names.
-      seeds: one result each.
-      fail: a method that fails on the first case.
-      n_inputs: on how many.
+      store: where to write them.
+      cases: names; every third is of kind "several MLPs", every fifth of kind "one MLP".
+      methods: names of methods.
+      ablations: names of ablations.
+      seeds: seeds, with a result for each.
+      fail: name of a method that fails on the first case.
+      n_inputs: number of inputs to record.
     """
     rng = np.random.default_rng(0)
     for place, case in enumerate(cases):

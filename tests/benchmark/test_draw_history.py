@@ -1,4 +1,4 @@
-"""The drawing of a training run's rounds."""
+"""The plot of a training run's rounds."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from interpbench_jax.benchmark.draw_history import draw_history
 
 
 def rounds(n_rounds: int, siia: list[float]) -> list[dict[str, Any]]:
-    """A member per SIIA; all else is equal."""
+    """One member for each SIIA; all other numbers are equal."""
     n_members = len(siia)
     return [
         {
@@ -30,8 +30,8 @@ def draw(file: Path, n_rounds: int, siia: list[float]) -> bytes:
 
 
 @pytest.mark.parametrize("n_rounds", [1, 2, 50])
-def test_every_round_of_every_member_is_seen(n_rounds: int, tmp_path: Path) -> None:
-    """The picture changes with it, even if there is no line to draw yet."""
+def test_every_round_of_every_member_is_drawn(n_rounds: int, tmp_path: Path) -> None:
+    """Each one changes the plot, even if there are too few for a line."""
     file = tmp_path / "history.png"
     pictures = [draw(file, n_rounds, siia) for siia in ([0.3], [0.7], [0.3, 0.7], [0.7, 0.3])]
     assert len(set(pictures)) == 4

@@ -1,4 +1,4 @@
-"""What other tools found: judged as our own results are, and shown beside them."""
+"""Findings of other tools, scored and shown like our own results."""
 
 import json
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ from interpbench_jax.zoo.formats import (
 
 N = 40
 DRAWN = ("incompleteness", "incompleteness_worst", "minimality", "superfluous")
-"""Which edges these patch together is drawn, and depends on the name of the method."""
+"""Metrics that patch randomly drawn sets of edges; the draw depends on the method's name."""
 
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A store with EAP on case 3, its row, and its scores."""
+    """A store with a result of EAP on case 3, its row, and its scores."""
     store = Store(tmp_path_factory.mktemp("results"))
     (row,) = execute(make_plan(bundled_models(("3",)), ("eap",), ("resample",), (0,), (N,)), store)
     assert row["status"] == "done", row
@@ -93,7 +93,7 @@ def test_every_format_gives_the_scores_of_our_own_run(
 
 
 def test_a_circuit_is_scored_as_a_set(tmp_path: Path, ours: Any) -> None:
-    """By hand: 3 true edges of 52 that count (`input->a1.h2` carries positions)."""
+    """By hand: 3 of the 52 counted edges are true (`input->a1.h2` carries only positions)."""
     store, row, _ = ours
     out = export("transformer-lens", tmp_path / "export")
     hand_in(out, "mine.txt", "input->m0\nm0->a1.h2\nm0->m1\nm0->logits\ninput->a1.h2\n")
@@ -130,15 +130,15 @@ def test_mib(tmp_path: Path, ours: Any, capsys: pytest.CaptureFixture[str]) -> N
     (submission,) = write_submissions(only, tmp_path / "mib")
     assert submission.directory == tmp_path / "mib" / "my-eap_patching_edge"
     assert submission.names == ["3_interpbench-3"]
-    assert "at least 2 tasks, here is 1: 3" in submission.shortcomings[0]
+    assert "at least 2 tasks, got 1: 3" in submission.shortcomings[0]
     text = (submission.directory / "3_interpbench-3" / "importances.json").read_text()
     model = load_model("3")
     back = read_eap_ig(text, model.graph, d_model=model.config.d_model)
     assert back.scores is not None and back.scores.tobytes() == scores.tobytes()
     capsys.readouterr()
     main(["export", "--for", "mib", "--results", str(tmp_path / "results"), "--out", str(tmp_path)])
-    told = capsys.readouterr().out
-    assert "not ready to be submitted: MIB asks for at least 2 models, here is 1" in told
+    message = capsys.readouterr().out
+    assert "cannot be submitted yet: MIB requires at least 2 models, got 1" in message
 
     (entry,) = entries_of(find_files([tmp_path / "my-eap_patching_edge"], "3"))
     assert entry.method == "my-eap_patching_edge"
@@ -155,35 +155,35 @@ def entry(**change: Any) -> Entry:
     return Entry(**(fields | change))
 
 
-def test_a_run_is_told_by_what_was_found() -> None:
+def test_runs_are_identified_by_what_was_found() -> None:
     graph = load_model("3").graph
     circuit = Discovered(graph=graph, circuit=Circuit(graph, frozenset({("input", "m0")})))
     ids = {entry().run.id, entry(discovered=circuit).run.id, entry(seed=1).run.id}
     assert len(ids) == 3 and entry().run.id == entry(file=Path("b.json")).run.id
     for name in ("", "eap"):
-        with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
+        with pytest.raises(ValueError, match=f"cannot be named '{name}'"):
             entry(method=name)
 
 
 def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.count("\n") == 1, told
-    return told
+    message = capsys.readouterr().err
+    assert ended.value.code == 2 and message.count("\n") == 1, message
+    return message
 
 
-def test_what_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_that_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph, store = load_model("3").graph, ["--out", str(tmp_path / "results")]
     ones = np.where(graph.valid, 1.0, 0.0)
     (tmp_path / "mine.csv").write_text(write_table(ones, graph))
     mine = str(tmp_path / "mine.csv")
     assert "name its model with --model" in refused(["score", mine, *store], capsys)
     assert "there is no" in refused(["score", str(tmp_path / "none"), *store], capsys)
-    told = refused(["score", mine, "--model", "21", *store], capsys)
-    assert "mine.csv: " in told and "have no score, such as" in told
-    told = refused(["score", mine, "--model", "3", "--method", "eap", *store], capsys)
-    assert "cannot be called 'eap'" in told
+    message = refused(["score", mine, "--model", "21", *store], capsys)
+    assert "mine.csv: " in message and "have no score, such as" in message
+    message = refused(["score", mine, "--model", "3", "--method", "eap", *store], capsys)
+    assert "cannot be named 'eap'" in message
     assert "no model 'x'" in refused(["score", mine, "--model", "x", *store], capsys)
     assert "unknown selection" in refused(["score", mine, "--selection", "x", *store], capsys)
 
@@ -195,19 +195,19 @@ def test_what_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str
     manifest = out / "3" / "export.json"
     facts = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(facts | {"model_id": "other"}))
-    told = refused(["score", str(out), *store], capsys)
-    assert "model 3 is no longer the one that was exported" in told
+    message = refused(["score", str(out), *store], capsys)
+    assert "model 3 has changed since it was exported" in message
     assert not (tmp_path / "results").exists()
 
 
-def test_what_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_that_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
     assert "unknown tool 'x'" in refused(["export", "3", "--for", "x", *out], capsys)
     assert "n_inputs must be" in refused(["export", "3", "--n-inputs", "0", *out], capsys)
-    told = refused(["export", "3", "--for", "eap-ig", "--results", str(tmp_path), *out], capsys)
-    assert "got --for eap-ig and models 3" in told
-    told = refused(["export", "--for", "mib", "--results", str(tmp_path), *out], capsys)
-    assert "no results in" in told
+    message = refused(["export", "3", "--for", "eap-ig", "--results", str(tmp_path), *out], capsys)
+    assert "got --for eap-ig and models 3" in message
+    message = refused(["export", "--for", "mib", "--results", str(tmp_path), *out], capsys)
+    assert "no results in" in message
     assert not (tmp_path / "out").exists()
 
 

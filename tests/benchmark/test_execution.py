@@ -1,4 +1,4 @@
-"""Plans carried out on case 3: what is written, what fails, and what an interruption costs."""
+"""Plans run on case 3: what they write, failures, and interruptions."""
 
 import json
 import sys
@@ -60,7 +60,7 @@ def rows_of(store: Store) -> dict[str, dict[str, Any]]:
     return {row["method"].split(":")[-1]: row for row in store.read().iter_rows(named=True)}
 
 
-def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None) -> None:
+def test_a_result_records_everything_it_depends_on(tmp_path: Path, own: None) -> None:
     store = Store(tmp_path / "results")
     (run,) = plan("edge_patching")
     (written,) = execute([run], store, command="interpbench benchmark")
@@ -84,7 +84,7 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
     (finding,) = run_methods(model, ("edge_patching",), batch)
     np.testing.assert_allclose(scores, finding.scores, atol=1e-6)
 
-    # Circuits are run on inputs of their own, in a case of 256 sequences some of them seen.
+    # Circuits are run on other inputs; with only 256 sequences, some of them were seen before.
     others = make_contrast(model, key_of(0, "scoring inputs", "3"), n_inputs=40)
     assert 0 < row["seen_inputs"] < 0.5
     loss = loss_to_target(False)
@@ -100,7 +100,7 @@ def test_a_run_is_written_with_all_that_it_depends_on(tmp_path: Path, own: None)
 
 
 def test_an_empty_circuit_has_scores_or_none(tmp_path: Path, own: None) -> None:
-    """Of the best shares of information flow only dead ends are left."""
+    """The largest scores of information flow are all dead ends."""
     for method, found in (("information_flow_routes", 0.0), ("oracle", 3.0)):
         (run,) = make_plan(bundled_models(("3",)), [method], ("resample",), (0,), (40,), "top_n")
         (row,) = execute([run], Store(tmp_path / method))
@@ -111,7 +111,7 @@ def test_an_empty_circuit_has_scores_or_none(tmp_path: Path, own: None) -> None:
         assert row["faithfulness"] == pytest.approx(found / 3, abs=0.2)
 
 
-def test_methods_of_one_s_own_and_failures(tmp_path: Path, own: None) -> None:
+def test_own_methods_and_failures(tmp_path: Path, own: None) -> None:
     store = Store(tmp_path / "results")
     runs = plan("broken", "chance", "nodes", "nan", seeds=(0, 1))
     assert len(list(execute(runs, store))) == 8
@@ -129,7 +129,7 @@ def test_methods_of_one_s_own_and_failures(tmp_path: Path, own: None) -> None:
     assert drawn[0] != drawn[1]  # another seed, other numbers
 
 
-def test_an_interrupted_plan_goes_on_to_the_same_table(tmp_path: Path, own: None) -> None:
+def test_an_interrupted_plan_resumes_to_the_same_table(tmp_path: Path, own: None) -> None:
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
     runs = plan("eap", "chance", seeds=(0, 1))
     list(execute(runs, whole))
@@ -149,7 +149,7 @@ def test_an_unknown_method_stops_before_any_run(tmp_path: Path, own: None) -> No
     assert not store.finished()
 
 
-def test_a_file_that_cannot_be_imported_is_one_s_own_to_mend(tmp_path: Path, own: None) -> None:
+def test_a_file_that_cannot_be_imported_is_the_users_error(tmp_path: Path, own: None) -> None:
     (tmp_path / "half_written.py").write_text("def find(:")
     runs = make_plan(bundled_models(("3",)), ["half_written:find"], ("zero",), (0,), (40,))
     with pytest.raises(ValueError, match="cannot import 'half_written': SyntaxError"):

@@ -1,4 +1,4 @@
-"""Methods on the bundled models: verification, scores, files."""
+"""Findings of methods on the bundled models: verification, scores, files."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ from interpbench_jax.model import NodePatch, forward
 from interpbench_jax.scoring import found_circuit
 from interpbench_jax.zoo import load_model
 
-# Their scores do not depend on what a patched model says.
+# Their scores do not depend on patched runs.
 RUN_NOTHING_PATCHED = {
     "information_flow_routes",
     "random",
@@ -73,19 +73,19 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
 
 
 def test_the_oracle_finds_every_edge() -> None:
-    """In graph order, with q, k and v merged."""
+    """Edges come in graph order, with q, k and v merged."""
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
     (finding,) = run_methods(model, ("oracle",), batch)
     edges = ("input->m0", "m0->a1.h2", "a1.h2->logits")
     assert finding.true_edges == edges
-    assert finding.unobservable_edges == ("input->a1.h2",)  # by q and k: positions only
+    assert finding.unobservable_edges == ("input->a1.h2",)  # its q and k only carry positions
     assert finding.missed_edges == finding.false_edges == ()
     assert finding.precision == finding.recall == 1
 
 
 def test_each_method_s_selection_is_used_and_recorded() -> None:
-    """On a model whose circuit the best shares of information flow miss, and a search finds."""
+    """The largest scores of information flow miss this model's circuit; the search finds it."""
     model = load_model("siit/13")
     batch = make_contrast(model, jax.random.key(0), n_inputs=100)
     methods = ("information_flow_routes", "weight_magnitude")
@@ -95,12 +95,12 @@ def test_each_method_s_selection_is_used_and_recorded() -> None:
     best, _ = run_methods(model, methods, batch, selection="top_n")
     assert best.selection == "top_n"
     assert best.edge_auroc < 0.9 and best.recall == 0
-    assert best.true_edges == best.false_edges == ()  # four heads that lead nowhere
+    assert best.true_edges == best.false_edges == ()  # four heads, all dead ends
     with pytest.raises(ValueError, match="unknown selection 'best'; known: usual, top_n, greedy"):
         run_methods(model, methods, batch, selection="best")
 
 
-def test_what_methods_draw_depends_on_seed_model_and_method_alone() -> None:
+def test_random_keys_depend_only_on_seed_model_and_method() -> None:
     def drawn(seed: int, model: str, method: str, beside: tuple[str, ...] = ()) -> np.ndarray:
         loaded = load_model(model)
         batch = make_contrast(loaded, jax.random.key(0), n_inputs=4)
@@ -109,10 +109,10 @@ def test_what_methods_draw_depends_on_seed_model_and_method_alone() -> None:
     first = drawn(0, "3", "random")
     np.testing.assert_array_equal(drawn(0, "3", "random", ("oracle",)), first)
     assert (drawn(1, "3", "random") != first).any()
-    assert (drawn(0, "13", "random") != first).any()  # a model of the same graph
+    assert (drawn(0, "13", "random") != first).any()  # a model with the same graph
 
 
-def test_no_key_serves_twice() -> None:
+def test_no_key_is_used_twice() -> None:
     keys = {
         jax.random.key_data(key_of(seed, drawn, case, method)).tobytes()
         for seed, case, method in itertools.product((0, 1), ("3", "13"), ("", "random", "eap"))
@@ -121,7 +121,7 @@ def test_no_key_serves_twice() -> None:
     assert len(keys) == 2 * 2 * 3 * 4
 
 
-def test_all_methods_are_looked_up_before_any_runs() -> None:
+def test_all_methods_are_looked_up_before_the_first_runs() -> None:
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
     with pytest.raises(ValueError, match="unknown method 'guess'; known: eap"):
@@ -129,7 +129,7 @@ def test_all_methods_are_looked_up_before_any_runs() -> None:
 
 
 def test_functions_are_methods_too(no_shape_checks: None) -> None:
-    """With their own loss if they are of the package; a seed is a key."""
+    """The package's methods keep their own loss; others get a key made from the seed."""
     model = load_model("3")
     batch = make_contrast(model, 0, n_inputs=4)
     np.testing.assert_array_equal(
@@ -148,7 +148,7 @@ def test_functions_are_methods_too(no_shape_checks: None) -> None:
     bad: Any
     for bad, message in (
         ("eap", r"methods must be a sequence, such as \('eap',\), got 'eap'"),
-        ((mine, mine), "two methods are called 'mine'"),
+        ((mine, mine), "two methods are named 'mine'"),
         ((3,), "a method must be a function or a name, got 3"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -185,8 +185,8 @@ def test_findings_are_strict_json(tmp_path: Path) -> None:
         if name not in RUN_NOTHING_PATCHED
     ],
 )
-def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
-    """Of a model that is fine until it is patched."""
+def test_nan_scores_are_refused(method: str) -> None:
+    """The model is finite until it is patched."""
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=4)
     assert batch.source is not None
@@ -197,7 +197,7 @@ def test_scores_that_are_no_numbers_are_refused(method: str) -> None:
 
 @pytest.mark.slow
 def test_optimal_constants_minimise_the_loss_that_is_given() -> None:
-    """Those learnt for an answer that is off by one suit it better, and the right one worse."""
+    """Constants learnt for shifted answers fit those better, and the right answers worse."""
     model = load_model("3")
 
     def loss_of(minimised: Loss | None, judged: Loss) -> float:

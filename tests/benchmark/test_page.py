@@ -1,6 +1,6 @@
-"""The report's page in a headless Chromium, as `apt-get install chromium` puts it there.
+"""The report's page in a headless Chromium, as installed by `apt-get install chromium`.
 
-`INTERPBENCH_CHROMIUM` names another one.
+Set `INTERPBENCH_CHROMIUM` to the path of another one.
 """
 
 import os
@@ -48,20 +48,20 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, file: Path) -> Iterator[Any]:
-    """The page, with the network cut off; fails a test if the console says anything."""
+    """The page without a network; a test fails if the console has any message."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
-    page, said = context.new_page(), []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("requestfailed", lambda request: said.append(request.url))
+    page, problems = context.new_page(), []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda request: problems.append(request.url))
     page.goto(file.as_uri())
     yield page
     context.close()
-    assert said == []
+    assert problems == []
 
 
 def shown(page: Any, table: str, column: int = 0) -> list[str]:
-    """The text of a column's cells that can be seen."""
+    """The text of a column's visible cells."""
     cells = page.locator(f"#{table} tbody tr:not([hidden]) > :nth-child({column + 1})")
     return [text.strip() for text in cells.all_inner_texts()]
 
@@ -126,7 +126,7 @@ def test_links_lead_to_their_places(page: Any, file: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_nothing_sticks_out(page: Any, width: int) -> None:
+def test_nothing_overflows(page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.click("#open-all")
     assert page.evaluate("document.documentElement.scrollWidth") == width

@@ -1,4 +1,4 @@
-"""The paper's experiments: small runs of each, and the page that holds them."""
+"""Small runs of the paper's experiments, and their page."""
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from interpbench_jax.cli.paper import _made
 
 
 def as_published():
-    """Results as if our models gave what the paper says."""
+    """Results as if our models gave the paper's numbers."""
     paper = published()
     return pl.DataFrame(
         [
@@ -30,7 +30,7 @@ def as_published():
     )
 
 
-def test_results_stand_beside_the_published():
+def test_results_are_shown_next_to_the_published():
     rows = auroc_rows(as_published())
     assert len(rows) == 16 * len(METHODS)
     assert all(row["staircase"] == row["published"] for row in rows)
@@ -101,7 +101,7 @@ def test_the_page_shows_ours_and_theirs(tmp_path):
         assert cell in text
 
 
-def test_what_was_made_of_the_same_models_is_not_made_again(tmp_path):
+def test_results_of_the_same_models_are_not_computed_again(tmp_path):
     made_of = []
 
     def make(cases):
@@ -114,8 +114,8 @@ def test_what_was_made_of_the_same_models_is_not_made_again(tmp_path):
     assert made_of == [("3",), ("3", "13")]
 
 
-def test_what_other_code_made_or_cannot_be_read_is_made_again(tmp_path, monkeypatch):
-    """And what is not a number is the same when it is made and when it is read."""
+def test_results_of_other_code_or_damaged_ones_are_computed_again(tmp_path, monkeypatch):
+    """NaN is the same in computed and in stored results."""
     file, values = tmp_path / "3.json", iter((1.0, 2.0, float("nan")))
 
     def make(cases):

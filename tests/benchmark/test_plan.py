@@ -1,4 +1,4 @@
-"""What is planned, under which names, and by whom it is done."""
+"""Plans: their runs, ids and shares."""
 
 import shutil
 import subprocess
@@ -40,7 +40,7 @@ def test_every_combination_is_run_once() -> None:
     assert len({run.compile_group for run in runs}) == 2 * 2
 
 
-def test_models_of_one_shape_and_runs_on_one_batch_are_neighbours() -> None:
+def test_models_of_one_shape_and_runs_on_one_batch_are_adjacent() -> None:
     runs = plan("a", "b", "a")
     assert [run.model.name for run in runs[::8]] == ["0", "2", "1"]
     assert [(run.ablation, run.seed, run.method) for run in runs[:3]] == [
@@ -50,7 +50,7 @@ def test_models_of_one_shape_and_runs_on_one_batch_are_neighbours() -> None:
     ]
 
 
-def test_an_id_tells_what_was_run_and_depends_on_nothing_else() -> None:
+def test_an_id_depends_only_on_the_run() -> None:
     run = plan("a")[0]
     assert run.id.startswith("0-eap-resample-0-")
     elsewhere = replace(run.model, name="../0", directory="/elsewhere", shape="other")
@@ -72,7 +72,7 @@ def test_an_id_tells_what_was_run_and_depends_on_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 100])
-def test_shares_are_the_plan(parts: int) -> None:
+def test_shares_add_up_to_the_plan(parts: int) -> None:
     runs = plan("a", "b", "a")
     shares = [share_of(runs, f"{place}/{parts}") for place in range(parts)]
     assert [run for share in shares for run in share] == runs
@@ -81,7 +81,7 @@ def test_shares_are_the_plan(parts: int) -> None:
 
 @pytest.mark.parametrize("share", ["2/2", "0/0", "1", "-1/2", "a/b", "0/2/3", ""])
 def test_bad_shares_are_refused(share: str) -> None:
-    with pytest.raises(ValueError, match="a share is 0/4"):
+    with pytest.raises(ValueError, match="a share must be one of"):
         share_of(plan("a"), share)
 
 
@@ -131,7 +131,7 @@ def test_models_in_directories(tmp_path: Path) -> None:
         stored_models([tmp_path], ())
 
 
-def test_two_paths_of_one_model_give_one_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_paths_to_one_model_give_one_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(BUNDLED)
     (by_name,), (by_path,) = stored_models([Path("3")], ()), stored_models([BUNDLED / "3"], ())
     (bundled,) = bundled_models(("3",))
@@ -143,7 +143,7 @@ def test_two_paths_of_one_model_give_one_id(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(ids) == 1
 
 
-def test_an_id_covers_the_package_s_code_and_what_it_computes_with(
+def test_an_id_covers_the_code_the_libraries_and_the_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def environment_with(**versions: str) -> str:
@@ -173,17 +173,17 @@ def mine():
 """
 
 
-def test_a_change_to_one_s_own_case_is_another_model(
+def test_a_changed_own_case_is_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the same weights; and a case that is not known is no model to run on."""
+    """Even with the same weights; models of unknown cases are not run."""
     monkeypatch.delenv("INTERPBENCH_CASES", raising=False)
     shutil.copytree(BUNDLED / "3", tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"case": "3"', '"case": "mine"'))
     with pytest.raises(ValueError, match="INTERPBENCH_CASES must name.*unknown case 'mine'"):
         stored_models([tmp_path], ())
-    (three,) = stored_models([BUNDLED, tmp_path], ("3",))  # those of other cases do not matter
+    (three,) = stored_models([BUNDLED, tmp_path], ("3",))  # other cases do not matter
     assert three.name == str(BUNDLED / "3")
 
     monkeypatch.setattr(registry, "_CASES", {})
@@ -200,7 +200,7 @@ def test_a_change_to_one_s_own_case_is_another_model(
     assert len(fingerprints) == 4
 
 
-def test_compiled_models_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_models_are_distinguished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = compiled_models(("3", "4"))
     assert one.name == "3 (compiled)"
     assert len({one.fingerprint, other.fingerprint}) == 2
@@ -209,7 +209,7 @@ def test_compiled_models_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monk
         compiled_models(("0",))
 
 
-def test_a_change_to_one_s_own_method_is_another_run(
+def test_a_changed_own_method_is_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -230,14 +230,14 @@ def test_a_change_to_one_s_own_method_is_another_run(
         ]
         assert by_file[0][0].id == by_file[1][0].id
     assert len(ids) == 4
-    assert "versioned_method" not in sys.modules  # planning runs nothing of the user's
+    assert "versioned_method" not in sys.modules  # planning does not run the user's code
     with pytest.raises(ValueError, match="there is no file 'not_there.py'"):
         make_plan([source("3")], ("not_there.py:find",), ("zero",), (0,), (10,))
     with pytest.raises(ValueError, match="no module 'not_there'"):
         make_plan([source("3")], ("not_there:find",), ("zero",), (0,), (10,))
 
 
-def test_the_names_of_ablations_are_those_that_discovery_knows() -> None:
+def test_the_names_of_ablations_are_those_of_discovery() -> None:
     from interpbench_jax.benchmark.plan import ABLATION_NAMES
     from interpbench_jax.discovery import DISCOVERY_ABLATIONS
 
@@ -254,6 +254,6 @@ def test_planning_needs_no_jax() -> None:
     assert found.stdout.split() == ["False"] * 3, found.stderr
 
 
-def test_models_that_differ_in_vocabularies_share_a_shape() -> None:
+def test_models_with_different_vocabularies_share_a_shape() -> None:
     sizes = {size: shared_vocabulary(size) for size in (1, 2, 32, 33, 64, 65, 1000)}
     assert sizes == {1: 1, 2: 32, 32: 32, 33: 64, 64: 64, 65: 128, 1000: 1024}

@@ -1,4 +1,4 @@
-"""Figures for notebooks show what they are given, on axes of one's own, too."""
+"""Figures for notebooks show the given data, also on axes passed by the caller."""
 
 import jax
 import matplotlib as mpl

@@ -1,4 +1,4 @@
-"""Work spread over processes: the same rows, errors handed on, nobody left behind."""
+"""Work in several processes: rows are the same, errors are raised, all processes end."""
 
 import os
 import signal
@@ -42,17 +42,17 @@ def test_every_row_of_every_item_comes_once(n_processes: int) -> None:
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
-def test_an_error_is_handed_on(n_processes: int) -> None:
+def test_an_error_is_raised(n_processes: int) -> None:
     with pytest.raises(ValueError, match="item 2 is bad"):
         list(in_processes(fails_at_two, [2, 2, 2], n_processes))
 
 
-def test_a_process_that_is_ended_is_noticed() -> None:
-    with pytest.raises(ChildProcessError, match="ended from outside"):
+def test_a_process_that_dies_is_an_error() -> None:
+    with pytest.raises(ChildProcessError, match="killed from outside"):
         list(in_processes(ends_itself, [1, 2], 2))
 
 
-def test_who_stops_listening_leaves_no_process_behind() -> None:
+def test_closing_the_iterator_ends_all_processes() -> None:
     rows = in_processes(gives_its_process, [1, 2], 2)
     process = next(rows)
     rows.close()
@@ -66,14 +66,14 @@ def test_who_stops_listening_leaves_no_process_behind() -> None:
     pytest.fail("the process is still there")
 
 
-def test_ctrl_c_does_not_reach_the_processes_that_this_one_ends() -> None:
-    """A terminal sends it to all; theirs would print a traceback each."""
+def test_workers_ignore_ctrl_c() -> None:
+    """A terminal sends it to all processes, and each worker would print a traceback."""
     rows = in_processes(gives_its_process, [1, 2], 2)
     process = next(rows)
     os.kill(process, signal.SIGINT)
     assert {process} < {process, *rows}
 
 
-def test_no_process_at_all(no_shape_checks: None) -> None:
+def test_zero_processes(no_shape_checks: None) -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         list(in_processes(twice, [1], 0))

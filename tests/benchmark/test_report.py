@@ -1,4 +1,4 @@
-"""What a report says, from results that were made up; `test_page.py` opens it in a browser."""
+"""Contents of a report on made-up results; `test_page.py` opens it in a browser."""
 
 import csv
 import itertools
@@ -54,10 +54,10 @@ def test_seeds_are_averaged(results: Results) -> None:
     of_fair = [row["edge_auroc"] for row in results.of_model("4") if row["entrant"] == "fair"]
     assert len(of_fair) == 2
     assert table[0, 0] == pytest.approx(np.mean(of_fair))
-    assert np.isnan(results.table("edge_auroc", ["3"])[0, 2])  # it failed there
+    assert np.isnan(results.table("edge_auroc", ["3"])[0, 2])  # it failed on this case
 
 
-def test_kinds_are_kept_apart(results: Results) -> None:
+def test_kinds_are_separate(results: Results) -> None:
     assert results.models_of("attention") == ("3", "4", "13", "100")
     assert results.models_of("MLPs") == ("7", "20")
     assert results.models_of("one MLP") == ("11",)
@@ -68,7 +68,7 @@ def test_kinds_are_kept_apart(results: Results) -> None:
 def test_the_leaderboard_is_over_common_cases(results: Results) -> None:
     rows = leaderboard(results)[:3]
     assert [row["entrant"] for row in rows] == ["good", "fair", "mine:poor"]
-    common = results.table("edge_auroc", ["4", "13", "100"])  # not 3, where one failed
+    common = results.table("edge_auroc", ["4", "13", "100"])  # not 3, on which one failed
     for row in rows:
         assert row["cases"] == 3
         expected = common[:, results.entrants.index(row["entrant"])].mean()
@@ -77,7 +77,7 @@ def test_the_leaderboard_is_over_common_cases(results: Results) -> None:
         assert row["low"] <= row["edge_auroc"] <= row["high"]
 
 
-def test_who_misses_most_cases_is_not_ranked_and_spoils_nothing(tmp_path: Path) -> None:
+def test_a_method_without_most_cases_is_not_ranked_and_removes_no_cases(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, ["1", "2", "3", "4"], ["good", "fair"])
     fill(store, ["2"], ["late"])
@@ -99,7 +99,7 @@ def test_pairs_are_compared_by_kind(results: Results) -> None:
     assert "one MLP" not in {row["kind"] for row in rows}  # a single case
 
 
-def test_ablations_make_entrants_and_the_newest_result_counts(tmp_path: Path) -> None:
+def test_each_ablation_is_an_entrant_and_the_newest_result_counts(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, ["3"], ["good"], ablations=("resample", "mean"))
     row = store.read().filter(store.read()["ablation"] == "mean").row(0, named=True)
@@ -111,7 +111,7 @@ def test_ablations_make_entrants_and_the_newest_result_counts(tmp_path: Path) ->
     assert results.table("edge_auroc", ["3"])[0, 0] == 0.125
 
 
-def test_files_beside_the_page(page: Path) -> None:
+def test_files_next_to_the_page(page: Path) -> None:
     out = page.parent
     assert {f.name for f in (out / "plots").iterdir()} == {
         f"{name}.{suffix}"
@@ -126,7 +126,7 @@ def test_files_beside_the_page(page: Path) -> None:
         assert (out / "tables" / f"{name}.md").read_text().startswith("| ")
 
 
-def test_the_page_needs_no_network_and_its_links_lead_somewhere(page: Path) -> None:
+def test_the_page_needs_no_network_and_its_links_work(page: Path) -> None:
     html = page.read_text()
     without_names = html.replace("http://www.w3.org/", "")  # of SVG, not fetched
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", without_names)
@@ -148,16 +148,16 @@ def test_text_from_results_is_escaped(page: Path) -> None:
     assert "ValueError: a &lt; b" in html
 
 
-def test_the_page_says_how_it_was_made(page: Path) -> None:
+def test_the_page_shows_how_it_was_made(page: Path) -> None:
     html = page.read_text()
-    for said in (
+    for text in (
         "cpu: made up",
         "jax 0.0, python 3.0",
         "--cases &lt;all&gt;",
         "steps = 10",
         "<td>top_n</td>",
     ):
-        assert said in html
+        assert text in html
 
 
 def test_plots_follow_the_page_s_colours(page: Path) -> None:
@@ -170,7 +170,7 @@ def test_plots_follow_the_page_s_colours(page: Path) -> None:
     "methods", [["one"], [f"a_method_with_a_long_name_{i}" for i in range(21)]]
 )
 def test_one_case_with_few_or_many_methods(tmp_path: Path, methods: list[str]) -> None:
-    """Plots have room for everything: Matplotlib would warn, and warnings are errors."""
+    """Plots fit: Matplotlib would warn otherwise, and warnings are errors."""
     fill(Store(tmp_path), ["3"], methods)
     assert write_report(Store(tmp_path), tmp_path / "out").is_file()
 
@@ -185,7 +185,7 @@ def test_nothing_to_report(tmp_path: Path) -> None:
         write_report(store, tmp_path / "taken")
 
 
-def test_errors_are_shown_where_all_runs_failed(tmp_path: Path) -> None:
+def test_errors_are_shown_if_all_runs_failed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, ["3"], ["good"], fail="good")
     page = write_report(store, tmp_path / "out").read_text()
@@ -194,8 +194,8 @@ def test_errors_are_shown_where_all_runs_failed(tmp_path: Path) -> None:
     assert 'id="leaderboard"' not in page
 
 
-def test_files_that_hold_no_result_do_not_stop_the_report(tmp_path: Path) -> None:
-    """Foreign ones, and models that cannot be read; all are named on the page."""
+def test_files_without_a_result_do_not_stop_the_report(tmp_path: Path) -> None:
+    """Other files and damaged models are named on the page."""
     import polars as pl
 
     store = Store(tmp_path)
@@ -213,8 +213,8 @@ def test_files_that_hold_no_result_do_not_stop_the_report(tmp_path: Path) -> Non
         assert escape(fault) in page
 
 
-def test_what_is_not_comparable_stands_apart(tmp_path: Path) -> None:
-    """Numbers of inputs, versions of the code, and of a method; but not two names of a model."""
+def test_results_that_are_not_comparable_are_separate(tmp_path: Path) -> None:
+    """Other numbers of inputs, code or methods are separate; two names of a model are not."""
     store = Store(tmp_path)
     fill(store, ["3", "13"], ["good"])
     row = store.read().filter(store.read()["model"] == "3").row(0, named=True)
@@ -234,8 +234,8 @@ def test_what_is_not_comparable_stands_apart(tmp_path: Path) -> None:
     assert entrants(model="elsewhere/3", model_id=row["model_id"]) == ["good"]
 
 
-def test_fewer_inputs_show_how_many_a_method_needs(tmp_path: Path) -> None:
-    """They are no entrants of their own, and change no other table."""
+def test_results_by_number_of_inputs(tmp_path: Path) -> None:
+    """They are not separate entrants, and change no other table."""
     store = Store(tmp_path)
     fill(store, CASES, METHODS[:2], seeds=(0, 1))
     alone = leaderboard(Results(store))
@@ -258,7 +258,7 @@ def test_fewer_inputs_show_how_many_a_method_needs(tmp_path: Path) -> None:
     assert (tmp_path / "report/tables/inputs.csv").read_text().count("good") == 6
 
 
-def test_a_model_that_was_trained_anew_replaces_the_older_one(tmp_path: Path) -> None:
+def test_a_retrained_model_replaces_the_older_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, ["3"], ["good", "fair"])
     rows = store.read()
@@ -295,7 +295,7 @@ def test_a_drawing_has_an_arrow_per_edge() -> None:
 
 
 def test_nodes_that_no_edge_touches_are_not_drawn(tmp_path: Path) -> None:
-    """Neither in the page's drawings nor in those of the command line."""
+    """This holds for the page's drawings and those of the command line."""
     truth, found = circuit("input->m0", "m0->logits"), circuit("input->m0", "m0->m1", "m1->logits")
     kinds = edge_kinds(truth, found)
     drawing = circuit_svg(GRAPH, kinds, "")
@@ -309,7 +309,7 @@ def test_nodes_that_no_edge_touches_are_not_drawn(tmp_path: Path) -> None:
     assert "<!-- m1 -->" in text and "<!-- a0.h0 -->" not in text
 
 
-def test_unobservable_edges_are_dashed_with_a_legend_where_there_are_some(tmp_path: Path) -> None:
+def test_unobservable_edges_are_dashed_and_in_the_legend(tmp_path: Path) -> None:
     plain = circuit("input->a0.h0<q>", "input->m0", "m0->logits", "a0.h0->m0")
     hidden = frozenset({("input", "a0.h0<q>")})
     marked = Circuit(GRAPH, plain.edges, hidden)
@@ -327,7 +327,7 @@ def test_unobservable_edges_are_dashed_with_a_legend_where_there_are_some(tmp_pa
 
 
 def test_results_of_two_selections_are_two_entrants(tmp_path: Path) -> None:
-    """And those that recorded none are neither."""
+    """Results without a recorded selection are a third."""
     store = Store(tmp_path)
     fill(store, ["3"], ["good", "fair"])
     row = store.read().filter(store.read()["method"] == "good").row(0, named=True)
@@ -350,7 +350,7 @@ def test_results_of_two_selections_are_two_entrants(tmp_path: Path) -> None:
     assert leader["selection"] == "top_n"
 
 
-def test_looks_differ_in_any_two_respects() -> None:
+def test_any_two_entrants_look_different() -> None:
     looks = [look(place) for place in range(35)]
     for pair in itertools.combinations(range(4), 2):
         assert len({tuple(of[i] for i in pair) for of in looks}) == 35, pair

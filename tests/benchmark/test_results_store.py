@@ -1,4 +1,4 @@
-"""Results appear whole or not at all, come back as they were, and merge by copying."""
+"""Results are written atomically, read back unchanged, and merged by copying."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def test_an_interrupted_write_leaves_nothing(
     assert {file.name for file in (tmp_path / "runs").iterdir()} == {"a.parquet"}
 
 
-def test_what_a_killed_process_left_is_no_result(tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_process_are_ignored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(row("a"))
     (tmp_path / "runs" / ".123.abc.parquet").write_bytes(b"PAR1 half")
@@ -73,7 +73,7 @@ def test_directories_merge_by_copying(tmp_path: Path) -> None:
 
 
 def test_results_of_an_older_version_are_read(tmp_path: Path) -> None:
-    """Fewer columns, and one that is gone."""
+    """They have fewer columns, and one that no longer exists."""
     import polars as pl
 
     store = Store(tmp_path)
@@ -85,8 +85,8 @@ def test_results_of_an_older_version_are_read(tmp_path: Path) -> None:
     assert found["cpr"].to_list() == [0.25, None]
 
 
-def test_files_that_hold_no_result_are_named_and_left_out(tmp_path: Path) -> None:
-    """Broken, of another kind, of another run, with other types: the others are read."""
+def test_files_without_a_result_are_named_and_left_out(tmp_path: Path) -> None:
+    """Damaged, of another kind or run, or with wrong types; all others are read."""
     import polars as pl
 
     store = Store(tmp_path)
@@ -100,7 +100,7 @@ def test_files_that_hold_no_result_are_named_and_left_out(tmp_path: Path) -> Non
     pl.DataFrame([row("d", seed="one")]).write_parquet(runs / "d.parquet")
     shutil.copy(runs / "a.parquet", runs / "e.parquet")
     assert store.read(("id",))["id"].to_list() == ["a", "c"]
-    assert store.finished() == {"a", "c"}  # so that b is done again
+    assert store.finished() == {"a", "c"}  # so b is run again
     faults = store.unreadable()
     assert {file.name for file in faults} == {"b.parquet", "d.parquet", "e.parquet", "iris.parquet"}
     for file, fault in faults.items():
@@ -116,13 +116,13 @@ def test_unknown_columns_are_refused(tmp_path: Path) -> None:
         Store(tmp_path).write(row("a", colour="red"))
 
 
-def test_models_come_back_and_what_describes_none_is_refused(tmp_path: Path) -> None:
+def test_models_come_back_and_other_facts_are_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     sizes = {"n_layers": 2, "n_heads": 4, "d_model": 12, "n_ctx": 5}
     kinds: dict[str, Any] = {"config": sizes, "variables": {}, "circuit": {}, "program": []}
     facts = {"title": "", "kind": "MLPs", "metrics": {"iia": float("nan")}, **kinds}
     store.write_model("m", facts)
-    assert store.read_model("m") == facts | {"metrics": {"iia": None}}  # NaN is no JSON
+    assert store.read_model("m") == facts | {"metrics": {"iia": None}}  # JSON has no NaN
     file = tmp_path / "models" / "m.json"
     for text, message in (
         ("{}", "m.json does not describe a model: no str 'title'"),

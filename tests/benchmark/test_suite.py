@@ -1,4 +1,4 @@
-"""The page of the suite says what the cards say, and the cards what the weights do."""
+"""The page of the suite agrees with the cards, and the cards with the weights."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def test_the_page_in_the_docs_is_that_of_the_bundled_models() -> None:
     assert (DOCS / "suite.png").stat().st_size > 10_000
 
 
-def test_a_model_below_the_bar_is_named_with_what_it_misses() -> None:
+def test_a_model_below_the_bar_is_listed_with_what_it_misses() -> None:
     model = load_model("3")
     metrics = model.card["metrics"] | {"edge_agreement_worst": 0.98999}
     card = model.card | {"metrics": metrics, "weakest_edges": {"m0->a1.h2<v>": 0.5}}
@@ -34,7 +34,7 @@ def test_a_model_below_the_bar_is_named_with_what_it_misses() -> None:
     assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000" in below
 
 
-def test_what_is_missing_or_no_number_is_below_the_bar() -> None:
+def test_missing_scores_and_nan_are_below_the_bar() -> None:
     at_it: dict[str, float | None] = dict(BAR)
     assert not below_bar(at_it)
     for name, share in BAR.items():
@@ -46,7 +46,7 @@ def test_what_is_missing_or_no_number_is_below_the_bar() -> None:
         }
 
 
-def test_scores_that_differ_from_the_card_are_told() -> None:
+def test_scores_that_differ_from_the_card_are_reported() -> None:
     card = {"accuracy": 1.0, "iia": 0.9990, "siia": 0.9}
     assert not differing(card, {"accuracy": 1.0, "iia": 0.9995, "siia": 0.9, "more": 0.1})
     found = differing(card, {"accuracy": 0.99, "iia": 0.9990})
@@ -63,10 +63,10 @@ def test_weights_give_the_scores_of_their_card(capsys: pytest.CaptureFixture[str
 def test_options_that_cards_do_not_have_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", "--recipe", "suite", "8", "--seed", "2"])
-    assert ended.value.code == 2 and "only --json goes with it" in capsys.readouterr().err
+    assert ended.value.code == 2 and "can only be combined with" in capsys.readouterr().err
 
 
-def test_another_models_weights_do_not() -> None:
+def test_weights_of_another_model_do_not_give_them() -> None:
     card = load_model("3").card
     found = score_again(load_model("natural/3"), SiitConfig()).metrics
     assert {"inert", "edge_agreement_worst"} <= differing(card["metrics"], found).keys()

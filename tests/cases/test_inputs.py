@@ -1,4 +1,4 @@
-"""Inputs: all of them where they are few, drawn ones otherwise, balanced where a case says so."""
+"""Inputs of cases: all if there are few, else drawn ones; balanced if the case declares it."""
 
 import functools
 import itertools
@@ -26,7 +26,7 @@ from interpbench_jax.tasks.splits import distinct_pairs
 
 KEY = jax.random.key(3)
 BALANCED = ("1", "5", "17", "89", "94", "108", "109", "124", "125", "129")
-# (case, kind of input, the program's answer wherever it is defined)
+# (case, kind of input, the program's answer if defined)
 KINDS = [
     ("1", samplers.with_period_two, True),
     ("5", samplers.shuffled_brackets, True),
@@ -41,7 +41,7 @@ KINDS = [
     ("129", samplers.only_even, 1),
     ("129", samplers.one_odd, 0),
 ]
-# Share of 1 or True among defined outputs: what the mixture gives, and what uniform inputs give.
+# Share of 1 or True among defined outputs: of the declared mixture, and of uniform inputs.
 SHARES = {
     "1": (1 / 6 + 5 / 6 / 5, 1 / 5),
     "5": (1 / 2, 0.0047),
@@ -63,10 +63,10 @@ def answers(name: str, uniform: bool = False) -> np.ndarray:
     drawn = sample_sequences(case, 400, KEY)
     if uniform:
         drawn = np.asarray(jax.random.randint(KEY, drawn.shape, 0, len(case.vocab)))
-    return said(name, drawn)
+    return defined_answers(name, drawn)
 
 
-def said(name: str, rows: np.ndarray) -> np.ndarray:
+def defined_answers(name: str, rows: np.ndarray) -> np.ndarray:
     case = get_case(name)
     program = case.program()
     outputs = [program([case.vocab[i] for i in row]) for row in rows]
@@ -74,7 +74,7 @@ def said(name: str, rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["3", "13", "119"])
-def test_all_sequences_are_all_and_distinct(name: str) -> None:
+def test_all_sequences_are_complete_and_distinct(name: str) -> None:
     case = get_case(name)
     found = all_sequences(case)
     expected = itertools.product(range(len(case.vocab)), repeat=case.n_ctx - 1)
@@ -82,7 +82,7 @@ def test_all_sequences_are_all_and_distinct(name: str) -> None:
     assert len(found) == n_sequences(case)
 
 
-def test_sequences_are_drawn_where_they_are_many() -> None:
+def test_sequences_are_drawn_if_there_are_many() -> None:
     case = get_case("3")
     assert (sequences(case, 256, KEY) == all_sequences(case)).all()
     assert (sequences(case, 255, KEY) == sample_sequences(case, 255, KEY)).all()
@@ -132,7 +132,7 @@ def test_each_kind_of_input_gets_its_answer(name: str, make, answer) -> None:
     assert made.shape == drawn.shape
     assert made.min() >= 0 and made.max() < len(case.vocab)
     assert len(np.unique(made, axis=0)) > (8 if make is samplers.all_same else 20)
-    assert (said(name, made) == answer).all()
+    assert (defined_answers(name, made) == answer).all()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
@@ -150,7 +150,7 @@ def test_shuffled_brackets_are_uniform(length: int) -> None:
 
 
 def test_neighbouring_samples_are_independent() -> None:
-    """Pairs of (base, source) are made of rows that follow each other."""
+    """Consecutive rows become a pair of base and source."""
     even = (sample_sequences(get_case("129"), 20_000, KEY) % 2 == 0).all(1).reshape(-1, 2)
     assert np.corrcoef(even.T)[0, 1] == pytest.approx(0, abs=0.05)
 
@@ -173,7 +173,7 @@ def test_all_sequences_of_several_lengths() -> None:
 @pytest.mark.parametrize(
     "name", ["3", "5", *(pytest.param(n, marks=pytest.mark.slow) for n in BALANCED if n != "5")]
 )
-def test_each_length_is_as_likely_and_drawn_as_the_case_says(name: str) -> None:
+def test_lengths_are_equally_likely_and_drawn_as_declared(name: str) -> None:
     case = get_case(name)
     drawn = sample_sequences(case, 6_000, KEY, min_length=1)
     lengths = (drawn != PADDING).sum(1)
@@ -185,11 +185,11 @@ def test_each_length_is_as_likely_and_drawn_as_the_case_says(name: str) -> None:
         assert (lengths == length).mean() == pytest.approx(share, abs=spread)
     if name in SHARES:
         full = drawn[lengths == case.n_ctx - 1][:400]
-        assert said(name, full).mean() == pytest.approx(SHARES[name][0], abs=0.09)
+        assert defined_answers(name, full).mean() == pytest.approx(SHARES[name][0], abs=0.09)
 
 
 def five_by_five() -> Case:
-    """As many tokens as lengths: of one key, both would be the same numbers."""
+    """It has as many tokens as lengths: with one key, both draws would be equal."""
     return Case(name="five", title="", program=lambda: rasp.tokens, vocab=tuple("abcde"), n_ctx=6)
 
 
@@ -204,7 +204,7 @@ def test_lengths_and_tokens_are_independent() -> None:
 
 
 def test_sequences_of_different_lengths_are_independent() -> None:
-    """Drawn by one key, row 3n of length 4 would begin as row 4n of length 3 does."""
+    """With one key, row 3n of length 4 would begin like row 4n of length 3."""
     drawn = sample_sequences(five_by_five(), 40_000, KEY, min_length=3)
     lengths = (drawn != PADDING).sum(1)
     rows = np.arange(10_000)
@@ -224,7 +224,7 @@ def test_pairs_have_one_length(distinct: bool) -> None:
     assert (base != source).any(1).mean() > 0.9
 
 
-def test_distinct_pairs_are_all_where_they_are_few() -> None:
+def test_distinct_pairs_are_all_if_there_are_few() -> None:
     base, source = distinct_pairs(CaseInputs(get_case("3"), 2), 16**2 + 64**2 + 256**2, KEY)
     found = np.concatenate([base, source], 1)
     assert len(np.unique(found, axis=0)) == len(found) == 16**2 + 64**2 + 256**2

@@ -1,4 +1,4 @@
-"""A user's own file of cases works wherever a built-in name does."""
+"""Cases in a user's file work wherever built-in cases do."""
 
 import os
 import subprocess
@@ -54,13 +54,13 @@ def test_own_cases_are_listed_trained_and_evaluated(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     found = interpbench("cases", cases=tmp_path / "nowhere.py")
     assert found.returncode == 2
-    assert "nowhere.py', which is no Python file" in found.stderr
+    assert "nowhere.py', which is not a Python file" in found.stderr
 
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    get_case("3")  # built-in cases are loaded
+    """Removes what a test registered afterwards."""
+    get_case("3")  # loads the built-in cases
     monkeypatch.setattr(registry, "_CASES", dict(registry._CASES))
     monkeypatch.setattr(own_files, "_LOADED", set())
 
@@ -129,7 +129,7 @@ def test_an_error_in_a_file_is_one_line(
     file = tmp_path / "own.py"
     file.write_text(content)
     monkeypatch.setenv("INTERPBENCH_CASES", str(file))
-    for _ in range(2):  # it is not taken for loaded
+    for _ in range(2):  # the failed file does not count as loaded
         with pytest.raises(ValueError, match=f"names '{file}', which {message}") as error:
             get_case("is-b")
         assert "\n" not in str(error.value)
@@ -141,8 +141,8 @@ def test_an_error_in_a_file_is_one_line(
     "name",
     ["../evil", "a/b", "/etc", "a\\b", "..", ".hidden", "-x", "", " a", "a\n", "a\0", "x" * 101, 3],
 )
-def test_a_name_must_do_for_a_file(name: str, no_shape_checks) -> None:
-    with pytest.raises(ValueError, match="a name must do for a file"):
+def test_a_name_must_be_valid_in_a_file_name(name: str, no_shape_checks) -> None:
+    with pytest.raises(ValueError, match="a name must be a valid file name"):
         Case(name=name, title="", program=lambda: rasp.tokens, vocab=("a",))
 
 
@@ -155,7 +155,7 @@ def test_tokens_are_plain_values(vocab: tuple, no_shape_checks) -> None:
 def test_filters_know_own_cases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is in neither list of the literature, has no head, and 250 parameters."""
+    """It is in neither published list, and has no head and 250 parameters."""
     from interpbench_jax.cli import main
 
     file = tmp_path / "own.py"

@@ -1,8 +1,8 @@
-"""Every program has the expression graph of the reference and computes what the reference does.
+"""Every program has the reference's expression graph and computes the same outputs.
 
 `tests/golden/cases.jsonl` lists each case's graph: a node has an operation, the ids of its
-arguments, and what defines it (a table over the values that can reach it, a predicate, factors, a
-default, an encoding, a name).
+arguments, and its definition (a table over its possible inputs, a predicate, factors, a default, an
+encoding, a name).
 """
 
 import itertools
@@ -40,14 +40,14 @@ def test_cases_are_those_of_the_reference():
 
 
 def test_titles_and_programs_are_distinct():
-    """No two cases have one title or one function name."""
+    """No two cases have the same title or function name."""
     cases = [get_case(name) for name in case_names()]
     assert len({case.title for case in cases}) == len(cases)
     assert len({case.program.__name__ for case in cases}) == len(cases)
 
 
 def test_loading_programs_is_cheap():
-    """Neither Tracr's compiler nor Haiku is loaded."""
+    """It loads neither Tracr's compiler nor Haiku."""
     check = (
         "import sys; from interpbench_jax.cases import case_names; case_names();"
         "assert not {'tracr.compiler', 'haiku'} & set(sys.modules)"
@@ -104,8 +104,8 @@ def test_outputs_agree(name):
 
 
 @all_cases
-def test_expressions_are_made_anew(name):
-    """Two calls share nothing but `tokens` and `indices`."""
+def test_expressions_are_not_shared_between_calls(name):
+    """Two calls share only `tokens` and `indices`."""
     reference = REFERENCES[name]
     nodes = {node["id"]: node for node in reference["program"]}
     first, second = (
@@ -118,9 +118,9 @@ def test_expressions_are_made_anew(name):
 def pair_up(
     output: rasp.RASPExpr, output_id: int, nodes: dict[int, dict]
 ) -> dict[int, rasp.RASPExpr]:
-    """Which of our expressions stands for which node of the reference.
+    """Matches our expressions with the nodes of the reference.
 
-    Fails where operations or numbers of arguments differ, or one node stands for two expressions.
+    Fails if operations or numbers of arguments differ, or one node matches two expressions.
     """
     pairs: dict[int, rasp.RASPExpr] = {}
     waiting = [(output, output_id)]
@@ -147,7 +147,7 @@ def check_table(f, table: list[list], where: str) -> None:
 
 
 def check_predicate(predicate, node: dict, nodes: dict, reference: dict, where: str) -> None:
-    """Our predicate is the same comparison, or true for just the listed keys and queries."""
+    """Our predicate is the same comparison, or true exactly for the listed keys and queries."""
     if node["predicate"] != "table":
         assert predicate is rasp.Comparison[node["predicate"]], where
         return
@@ -160,7 +160,7 @@ def check_predicate(predicate, node: dict, nodes: dict, reference: dict, where: 
 
 
 def possible_values(i: int, nodes: dict, reference: dict) -> Iterator:
-    """The values that a node of the reference can take, `None` left out."""
+    """The values that a node of the reference can take, except `None`."""
     node = nodes[i]
     match node["op"]:
         case "Tokens":
@@ -176,7 +176,7 @@ def possible_values(i: int, nodes: dict, reference: dict) -> Iterator:
 
 
 def agree(ours, expected) -> bool:
-    """Same type and value; floats may differ by the last digits, as libraries of C do."""
+    """Same type and value; floats may differ in the last digits, as C libraries do."""
     if type(ours) is not type(expected):
         return False
     if isinstance(ours, float):
@@ -190,5 +190,5 @@ def typed(value):
 
 
 def decoded(value):
-    """A value as JSON holds it: tuples are wrapped."""
+    """A value read from JSON, in which tuples are wrapped."""
     return tuple(map(decoded, value["tuple"])) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""The cases that tests of the compiler run through: a spread in `make test`, all when slow."""
+"""Cases for tests of the compiler: a selection by default, all of them in slow tests."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ SPREAD = ("3", "4", "8", "18", "21", "38", "57")
 
 
 def _param(name: str):
-    # Tests of one case run in one process, and share what was compiled.
+    # Tests of one case run in one process and share its compiled model.
     marks = [pytest.mark.xdist_group(f"case {name}")]
     if name not in SPREAD:
         marks.append(pytest.mark.slow)
@@ -52,23 +52,23 @@ def _outputs(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module", params=map(_param, case_names()))
 def each_case(request) -> Iterator[Case]:
-    """The spread of cases; all of them in slow runs."""
+    """The selected cases; all of them in slow tests."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compiled, "compile_with_tracr", _tracr)  # `tracr` shares it
         yield get_case(request.param)
     if next(_finished) % 10 == 0:
-        jax.clear_caches()  # executables for 129 cases take more than 10 GB
+        jax.clear_caches()  # compiled programs of 129 cases take more than 10 GB
 
 
 @pytest.fixture(scope="module")
 def tracr(each_case: Case) -> TracrModel:
-    """What Tracr makes of each case."""
+    """Tracr's compiled model of each case."""
     return _tracr(each_case)
 
 
 @pytest.fixture(scope="module")
 def inputs(each_case: Case) -> np.ndarray:
-    """Every input where there are at most 10,000, else 2,000 drawn ones; vocabulary indices."""
+    """All inputs if there are at most 10,000, else 2,000 drawn ones, as vocabulary indices."""
     return _inputs(each_case)
 
 

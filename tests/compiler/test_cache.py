@@ -1,4 +1,4 @@
-"""Compiled cases on disk: found by content, never stale, never harmful."""
+"""Compiled cases on disk: found by content; damaged or stale entries are not used."""
 
 import dataclasses
 import errno
@@ -38,7 +38,7 @@ def test_the_key_follows_the_content() -> None:
     assert len({case_fingerprint(case) for case in (only_is_a(), *changed)}) == 9
 
 
-def test_every_built_in_case_has_a_key_of_its_own() -> None:
+def test_every_built_in_case_has_its_own_key() -> None:
     keys = {case_fingerprint(get_case(name)) for name in case_names()}
     assert len(keys) == len(case_names())
 
@@ -50,14 +50,14 @@ def test_what_is_read_back_is_what_was_compiled(
     compiled._compile.cache_clear()
     fresh = compile_case("38")
     compiled._compile.cache_clear()
-    monkeypatch.setattr(compiled, "compile_with_tracr", None)  # must not be needed again
+    monkeypatch.setattr(compiled, "compile_with_tracr", None)  # must not be called again
     again = compile_case("38")
     for field in ("config", "codec", "variables", "circuit"):
         assert getattr(again, field) == getattr(fresh, field), field
     jax.tree.map(np.testing.assert_array_equal, again.params, fresh.params)
 
 
-def test_arrays_that_do_not_lie_in_order_are_stored_in_order(
+def test_arrays_that_are_not_contiguous_are_stored_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
@@ -69,7 +69,7 @@ def test_arrays_that_do_not_lie_in_order_are_stored_in_order(
 
 @pytest.fixture
 def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of an entry called `k`, which can be read."""
+    """The file of a valid entry with the key `k`."""
     monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path))
     cache.write("k", {"w": np.ones(2)}, {"a": 1})
     arrays, description = cache.read("k") or ({}, {})
@@ -79,13 +79,13 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 a pickle", b"{}"])
-def test_a_damaged_entry_counts_as_none(content: bytes, entry: Path) -> None:
+def test_a_damaged_entry_counts_as_missing(content: bytes, entry: Path) -> None:
     entry.write_bytes(content)
     assert cache.read("k") is None
     assert cache.read("other") is None
 
 
-def test_one_flipped_bit_anywhere_counts_as_none(entry: Path) -> None:
+def test_an_entry_with_a_flipped_bit_counts_as_missing(entry: Path) -> None:
     whole = entry.read_bytes()
     for place in range(len(whole)):
         entry.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
@@ -95,14 +95,14 @@ def test_one_flipped_bit_anywhere_counts_as_none(entry: Path) -> None:
         assert cache.read("k") is None, cut
 
 
-def test_an_entry_under_the_name_of_another_counts_as_none(entry: Path) -> None:
+def test_an_entry_under_the_name_of_another_counts_as_missing(entry: Path) -> None:
     cache.write("other", {}, {})
     (other,) = set(entry.parent.iterdir()) - {entry}
     shutil.copy(entry, other)
     assert cache.read("other") is None
 
 
-def test_what_is_no_file_counts_as_none(entry: Path) -> None:
+def test_an_entry_that_is_not_a_file_counts_as_missing(entry: Path) -> None:
     entry.unlink()
     entry.mkdir()
     assert cache.read("k") is None
@@ -149,7 +149,7 @@ def test_outputs_are_read_back_with_their_types(
     case = Case(name="odd", title="", program=odd_values, vocab=tuple(range(7)), n_ctx=3)
     fresh = compile_case(case).codec.outputs or ()
     compiled._compile.cache_clear()
-    monkeypatch.setattr(compiled, "compile_with_tracr", None)  # must not be needed again
+    monkeypatch.setattr(compiled, "compile_with_tracr", None)  # must not be called again
     again = compile_case(case).codec.outputs or ()
     assert again == fresh and len(again) == 7
     assert [type(value) for value in again] == [type(value) for value in fresh]

@@ -1,4 +1,4 @@
-"""Labels and values: what a program says, told apart by its encoding and by its values."""
+"""Encoding of tokens, and decoding of outputs as labels or values."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from interpbench_jax.siit import agreement, make_problem, task_loss
 
 
 def one_answer() -> rasp.SOp:
-    """Yes, where a smaller token is somewhere; nothing elsewhere."""
+    """Yes if a smaller token is in the sequence, else undefined."""
     smaller = rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.LT)
     return rasp.Aggregate(smaller, rasp.Map(lambda token: "yes", rasp.tokens))
 
@@ -38,7 +38,7 @@ def decoded(compiled: CompiledCase, word: str) -> list:
     return compiled.decode(forward(compiled.params, compiled.config, tokens)[0])[0]
 
 
-def test_nothing_is_said_where_the_program_is_undefined() -> None:
+def test_undefined_outputs_are_decoded_as_none() -> None:
     compiled = compile_case(ONE_ANSWER)
     assert decoded(compiled, "aba") == [None, "yes", None]
     assert decoded(compiled, "bab") == ["yes", None, "yes"]
@@ -47,12 +47,12 @@ def test_nothing_is_said_where_the_program_is_undefined() -> None:
 
 @pytest.mark.parametrize("heavy", [True, False])
 def test_a_program_with_one_possible_output_has_labels(monkeypatch, heavy: bool) -> None:
-    """Everywhere: in targets, losses, agreement and effects; all are 0, for nothing can differ."""
+    """In targets, losses, agreement and effects; all are 0, as outputs cannot differ."""
     monkeypatch.setattr(compiled_module, "_HEAVY", 0 if heavy else 10**9)
     compiled = compile_case(ONE_ANSWER)
     assert compiled.categorical and compiled.config.d_vocab_out == 1
-    said = algorithm_outputs(compiled, np.array([[0, 1, 0]]))
-    assert jnp.issubdtype(said.dtype, jnp.integer) and (said == 0).all()
+    labels = algorithm_outputs(compiled, np.array([[0, 1, 0]]))
+    assert jnp.issubdtype(labels.dtype, jnp.integer) and (labels == 0).all()
 
     problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=20)
     assert problem.categorical
@@ -73,11 +73,11 @@ def test_effects_of_one_possible_output_are_those_on_labels() -> None:
 
 
 def test_outputs_of_one_text_are_two() -> None:
-    compiled = compile_case(SAME_TEXT)  # warnings are errors: none is given
+    compiled = compile_case(SAME_TEXT)  # warnings are errors, so it gives none
     assert sorted(map(repr, compiled.codec.outputs or ())) == ["'1'", "1"]
     assert decoded(compiled, "abab") == [1, "1", 1, "1"]
-    said = np.asarray(algorithm_outputs(compiled, np.array([[0, 1, 0, 1]])))[0, 1:]
-    assert [(compiled.codec.outputs or ())[label] for label in said] == [1, "1", 1, "1"]
+    labels = np.asarray(algorithm_outputs(compiled, np.array([[0, 1, 0, 1]])))[0, 1:]
+    assert [(compiled.codec.outputs or ())[label] for label in labels] == [1, "1", 1, "1"]
 
 
 IN_ORDER = """
@@ -95,7 +95,7 @@ print(codec.outputs, codec.token_ids, codec.bos, codec.pad)
 
 @pytest.mark.slow
 def test_ids_and_labels_are_the_same_in_every_process(tmp_path) -> None:
-    """Tracr's order of 1 and "1" is that of a set, which hangs on the process's hash seed."""
+    """Tracr takes the order of 1 and "1" from a set; it depends on the process's hash seed."""
     runs = [
         subprocess.run(
             [sys.executable, "-c", IN_ORDER],

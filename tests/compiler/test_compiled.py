@@ -19,7 +19,7 @@ REFERENCE = {
     entry["case"]: entry
     for entry in map(json.loads, (GOLDEN / "circuits.jsonl").read_text().splitlines())
 }
-# The original counts layers by MLPs and puts variables at nodes that write nothing; they are here.
+# The original counts layers by MLPs and has variables at nodes that write nothing: these cases.
 MISPLACED = {
     "81": {"aggregate_2": "a3.h0", "aggregate_3": "a3.h1", "sequence_map_1": "m3"},
     "88": {"last_elem_3": "a3.h0", "average_first_last_1": "m3"},
@@ -55,7 +55,7 @@ def test_equals_the_haiku_model(each_case: Case, tracr, inputs, outputs) -> None
     if not compiled.categorical:
         close(logits[..., 0], haiku.unembedded_output)
         return
-    # Haiku's argmax is taken of rounding errors where the program is undefined.
+    # If the program is undefined, Haiku's outputs are rounding errors, and so is their argmax.
     defined = np.abs(logits).max(-1) > 0.1
     assert (np.argmax(logits, -1) == haiku.unembedded_output)[defined].all()
 
@@ -76,13 +76,13 @@ def test_the_argmax_of_deciding_weights_is_the_label(each_case: Case, outputs) -
     compiled, (logits, _) = compile_case(each_case), outputs
     if compiled.categorical:
         bias = compiled.deciding_params["unembed"]["b_U"] - compiled.params["unembed"]["b_U"]
-        labels = compiled_labels(jnp.asarray(logits))[:, 1:]  # BOS says nothing that counts
+        labels = compiled_labels(jnp.asarray(logits))[:, 1:]  # the output at BOS does not count
         np.testing.assert_array_equal((logits + bias).argmax(-1)[:, 1:], labels)
 
 
 @pytest.mark.parametrize("name", ["7", "13", "29", "92"])
-def test_a_padded_sequence_says_what_it_says_alone(name: str) -> None:
-    """Not so in Tracr's Haiku model, where heads that select positions attend to padding."""
+def test_padding_does_not_change_outputs(name: str) -> None:
+    """In Tracr's Haiku model it does: heads that select positions attend to padding."""
     compiled = compile_case(name)
     drawn = sequences(compiled.case, 500, jax.random.key(1))
     tokens = jnp.asarray(compiled.codec.encode_indices(drawn))

@@ -1,4 +1,4 @@
-"""Programs that Tracr compiles into something else are found out, with the expression named."""
+"""Programs that Tracr compiles wrongly are refused, and the error names the expression."""
 
 import pytest
 from tracr.rasp import rasp
@@ -34,7 +34,7 @@ def nothing_selects_nothing() -> rasp.SOp:
 
 
 def equal_tokens() -> rasp.SOp:
-    """All that is averaged is the same: nothing is wrong with that."""
+    """All averaged values are equal, which is valid."""
     same = rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.EQ)
     return rasp.Aggregate(same, rasp.tokens).named("itself")
 

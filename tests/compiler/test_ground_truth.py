@@ -1,4 +1,4 @@
-"""The table of differences to the original's circuits says what is the case."""
+"""The table of differences from the original's circuits is right."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def rows_of(case: Case) -> dict[tuple[str, ...], list[str]]:
 
 
 def test_the_table_names_every_difference(each_case: Case) -> None:
-    """And patching such an edge alone, in the compiled model, changes outputs or does not."""
+    """It also states whether patching the edge in the compiled model changes outputs."""
     compiled = compile_case(each_case)
     moved_back = {new: old for old, new in each_case.realign}
     theirs = {tuple(moved_back.get(node, node) for node in e) for e in REFERENCE[each_case.name]}

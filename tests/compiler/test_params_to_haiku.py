@@ -1,4 +1,4 @@
-"""Tracr's own model runs on weights of ours; `test_compiled` has the round trip."""
+"""Tracr's model runs with our weights; `test_compiled` has the round trip."""
 
 import copy
 
@@ -22,8 +22,8 @@ def case_3():
     return compile_with_tracr(get_case("3"))
 
 
-def test_their_model_runs_on_weights_of_ours(case_3) -> None:
-    """Also on weights that are not the compiled ones."""
+def test_tracrs_model_runs_with_our_weights(case_3) -> None:
+    """Also with weights other than the compiled ones."""
     params, config = haiku_to_params(case_3)
     tokens = jnp.asarray(
         compile_case("3").codec.encode_indices(np.array([[0, 1, 2, 3], [3, 3, 0, 1]]))
@@ -46,11 +46,11 @@ def test_their_model_runs_on_weights_of_ours(case_3) -> None:
     assert np.abs(theirs.transformer_output.output - compiled.output).max() > 0.1
 
 
-def test_what_haiku_cannot_hold_is_named(case_3) -> None:
+def test_weights_that_haiku_cannot_have_are_named(case_3) -> None:
     params, _ = haiku_to_params(case_3)
     changed = copy.deepcopy(params)
     changed["unembed"]["b_U"] = changed["unembed"]["b_U"] + 1
-    with pytest.raises(ValueError, match=r"unembed\.b_U is not that of the compiled model"):
+    with pytest.raises(ValueError, match=r"unembed\.b_U differs from the compiled model"):
         params_to_haiku(changed, case_3)
     changed = copy.deepcopy(params)
     changed["blocks_1"]["mlp"]["W_in"] = np.zeros((3, 3))

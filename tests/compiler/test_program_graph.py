@@ -1,4 +1,4 @@
-"""Programs that compile, and the one clear error that all others give."""
+"""Programs that compile; all others raise one clear error."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -109,7 +109,7 @@ def test_tokens_that_tracr_adds_are_refused() -> None:
 
 
 def says(case: Case, *words: list) -> list:
-    """What the compiled model says, and that it is what RASP's interpreter says."""
+    """Outputs of the compiled model, after checking them against RASP's interpreter."""
     from interpbench_jax.model import forward
 
     compiled = compile_case(case)
@@ -125,8 +125,8 @@ def test_a_division_by_zero_is_undefined() -> None:
     np.testing.assert_allclose(says(number, [0, 5, 10]), [[0, 2, 1]], atol=1e-5)
 
 
-def test_the_program_is_left_as_it_is() -> None:
-    """It can be made once and used by several cases."""
+def test_the_program_is_not_changed() -> None:
+    """Several cases can share one program."""
     shared = mapped(lambda token: token == "a")
     function, number = shared.f, shared.unique_id  # type: ignore[attr-defined]
     assert says(made(lambda: shared), ["a", "b"]) == [[True, False]]

@@ -16,7 +16,7 @@ from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.rasp_on_arrays import evaluate
 from interpbench_jax.tasks.task import NO_LABEL
 
-# Where the compiled model says something else than the program.
+# Cases whose compiled model gives other outputs than the program.
 DEFECTS = {
     "113": "Tracr writes a length of 9 as 0.56 of 9 and 0.44 of 8. The sum of two values made of "
     "it is 0.56 + 0.56 - 1 = 0.11 of the right one, too little for the last head, which attends to "
@@ -26,7 +26,7 @@ DEFECTS = {
 
 @pytest.fixture
 def faithful(each_case: Case, request) -> Case:
-    """A case whose tests against the compiled model must fail where that is defective."""
+    """The case; if its compiled model is defective, comparisons with it must fail."""
     if reason := DEFECTS.get(each_case.name):
         mark = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason)
         request.applymarker(mark)
@@ -38,14 +38,14 @@ def frequency() -> rasp.SOp:
 
 
 def number_of_numbers() -> rasp.SOp:
-    """Numbers from numbers, by an MLP and by a sum, and a width that is a number."""
+    """Numbers computed from numbers by an MLP and by a sum, and a numerical width."""
     width = rasp.numerical(frequency())
     inverse = rasp.numerical(rasp.Map(lambda n: 1 / n, width))
     return rasp.numerical(rasp.LinearSequenceMap(width, inverse, 0.5, -2.0))
 
 
 def count_undefined() -> rasp.SOp:
-    """Keys and queries are undefined at the first position and after x; keys lie ahead, too."""
+    """Keys and queries are undefined at the first position and after x; some keys lie ahead."""
     before = rasp.Select(rasp.indices, rasp.indices, lambda key, query: key == query - 1)
     shifted = rasp.Aggregate(before, rasp.tokens)
     not_x = rasp.Map(lambda token: None if token == "x" else token, shifted, simplify=False)
@@ -53,10 +53,10 @@ def count_undefined() -> rasp.SOp:
 
 
 def found_at_bos() -> rasp.SOp:
-    """A function of a number is true at BOS, where the number is 0; BOS is read in two ways.
+    """A function of a number is true at BOS, at which the number is 0.
 
-    It is all that the first position finds before itself, and where it is selected it outweighs
-    the other positions, so that these are not counted.
+    BOS is the only position before the first, and wherever it is selected it outweighs the other
+    positions, so that they are not counted.
     """
     so_far = rasp.Select(rasp.indices, rasp.indices, rasp.Comparison.LEQ)
     share_of_x = rasp.Aggregate(so_far, rasp.numerical(rasp.tokens == "x"), default=0)
@@ -76,7 +76,7 @@ def made(program, vocab: str = "abx", **fields) -> Case:
     return Case(name=program.__name__, title="", program=program, vocab=tuple(vocab), **fields)
 
 
-# Cases whose edges are patched always; the others with the slow tests.
+# Edges of these cases are always patched; those of the others in slow tests.
 OFTEN = ("3", "21")
 
 HAND_MADE = [
@@ -91,20 +91,20 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def swapped(found: np.ndarray) -> Pairs:
-    """Each input with one to swap values with."""
+    """Each input with another one to swap values with."""
     return found, np.random.default_rng(0).permutation(found)
 
 
 def by_the_compiled_model(case: Case, pairs: Pairs) -> np.ndarray:
-    """`[intervention, pair, length]`: outputs after BOS, the plain ones first."""
+    """Outputs after BOS, `[intervention, pair, length]`; first those of plain runs."""
     compiled = compile_case(case)
     return np.asarray(algorithm_interchanges(compiled, *pairs, tabulated=False))[:, :, 1:]
 
 
 def check_equal(case: Case, ours, expected) -> None:
-    """Labels are equal; numbers are up to what leaks to BOS, 0.0017 in case 39 and else nothing.
+    """Labels are equal, numbers up to attention to BOS (0.0017 in case 39, 0 in others).
 
-    BOS scores 50 and what is selected 100, both over the square root of the head's width.
+    BOS scores 50 and selected positions 100, divided by the square root of the head's width.
     """
     if compile_case(case).categorical:
         np.testing.assert_array_equal(ours, expected)
@@ -114,7 +114,7 @@ def check_equal(case: Case, ours, expected) -> None:
 
 
 def check_interchanges(case: Case, pairs: Pairs) -> None:
-    """The plain outputs are among them."""
+    """Includes the plain outputs."""
     compiled = compile_case(case)
     ours = algorithm_interchanges(compiled, *pairs, tabulated=True)[:, :, 1:]
     check_equal(case, ours, by_the_compiled_model(case, pairs))
@@ -122,8 +122,10 @@ def check_interchanges(case: Case, pairs: Pairs) -> None:
 
 def test_equals_the_compiled_model(faithful: Case, inputs, outputs) -> None:
     compiled, (logits, _) = compile_case(faithful), outputs
-    said = compiled_labels(jnp.asarray(logits)) if compiled.categorical else logits[..., 0]
-    check_equal(faithful, evaluate(compiled.tabulated, inputs), said[:, 1:])
+    compiled_outputs = (
+        compiled_labels(jnp.asarray(logits)) if compiled.categorical else logits[..., 0]
+    )
+    check_equal(faithful, evaluate(compiled.tabulated, inputs), compiled_outputs[:, 1:])
 
 
 def test_interchanges_equal_those_of_the_compiled_model(faithful: Case, inputs) -> None:
@@ -140,7 +142,7 @@ def answer(answers, base, source, masks):
 )
 @pytest.mark.filterwarnings("ignore:case '113'. expression")
 def test_edge_patches_equal_those_of_the_compiled_model(name: str, request) -> None:
-    """Random sets of edges, by edges and by whole writers, from one source and from two."""
+    """Random sets of single edges and of whole writers, from one source or from two."""
     if reason := DEFECTS.get(name):
         mark = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason)
         request.applymarker(mark)
@@ -157,17 +159,17 @@ def test_edge_patches_equal_those_of_the_compiled_model(name: str, request) -> N
             answer(compiled.answers_by(tabulated=tabulated), base, source, masks)
             for tabulated in (True, False)
         )
-        # With a query patched, a head may attend to several places: tables have no answer to that.
+        # A patched query may select several positions, whose values tables cannot average.
         answered = np.asarray(ours) != NO_LABEL if compiled.categorical else ~np.isnan(ours)
         assert answered.mean() > 0.5
         check_equal(case, np.where(answered, ours, 0), np.where(answered, theirs, 0))
 
 
-def test_equals_the_interpreter_where_that_is_defined(each_case: Case, inputs) -> None:
+def test_equals_the_interpreter_if_that_is_defined(each_case: Case, inputs) -> None:
     program, compiled = each_case.program(), compile_case(each_case)
     outputs = compiled.codec.outputs
-    said = np.asarray(evaluate(compiled.tabulated, inputs)).tolist()
-    for row, ours in zip(inputs, said, strict=True):
+    evaluated = np.asarray(evaluate(compiled.tabulated, inputs)).tolist()
+    for row, ours in zip(inputs, evaluated, strict=True):
         expected = program([each_case.vocab[token] for token in row])
         for label, value in zip(ours, expected, strict=True):
             if value is not None:
@@ -191,7 +193,7 @@ def test_where_the_interpreter_differs() -> None:
         outputs = compile_case(case).codec.outputs or ()
         return [outputs[label] for label in row]
 
-    # The first position finds `True` at BOS; wherever `no_x` holds BOS is selected and no other.
+    # The first position reads `True` at BOS; if `no_x` holds, only BOS is selected.
     assert says(at_bos, "abxa") == [1, 1, 21, 20]
     assert at_bos.program()("abxa") == [None, 21, 21, 20]
     # Shifted, with x left out: ?, a, a, ?.

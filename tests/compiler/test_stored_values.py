@@ -1,4 +1,4 @@
-"""Values on disk keep type and value."""
+"""Stored values keep their type and value."""
 
 import json
 
@@ -22,19 +22,19 @@ values = strategies.recursive(
 
 
 @hypothesis.given(values)
-def test_a_value_is_read_back_as_it_was(value) -> None:
+def test_a_value_is_read_back_unchanged(value) -> None:
     again = from_stored(json.loads(json.dumps(to_stored(value), allow_nan=False)))
     assert type(again) is type(value) and again == value
-    assert repr(again) == repr(value)  # so have the entries of a tuple their types, and 0 its sign
+    assert repr(again) == repr(value)  # with the types in a tuple, and the sign of 0
 
 
 @pytest.mark.parametrize("value", [{1, 2}, [1], object(), 1j, b"a"])
-def test_nothing_else_is_stored(value) -> None:
-    with pytest.raises(ValueError, match="no value that can be stored"):
+def test_other_values_are_not_stored(value) -> None:
+    with pytest.raises(ValueError, match="cannot be stored"):
         to_stored(value)
 
 
 @pytest.mark.parametrize("stored", [[1], {}, {"tuple": 1}, {"python": "1"}, 0.5])
-def test_nothing_else_is_read(stored) -> None:
-    with pytest.raises(ValueError, match="no stored value"):
+def test_other_values_are_not_read(stored) -> None:
+    with pytest.raises(ValueError, match="not a stored value"):
         from_stored(stored)

@@ -1,4 +1,4 @@
-"""A model small enough to patch every edge of by hand, and inputs for it."""
+"""A model small enough to patch every edge by hand, and inputs for it."""
 
 import dataclasses
 import functools
@@ -31,13 +31,13 @@ def small():
 
 @pytest.fixture(scope="session")
 def one_layer():
-    """The same with one layer, which compiles twice as fast, for what does not depend on depth."""
+    """The same with one layer, for tests that do not depend on depth; it compiles twice as fast."""
     return dataclasses.replace(CONFIG, n_layers=1)
 
 
 @pytest.fixture(scope="session")
 def make_batch():
-    """A function that pairs up four fixed inputs as long as the context; BOS is not counted."""
+    """A function that pairs up four fixed inputs of full length; BOS is not counted."""
 
     @functools.partial(jax.jit, static_argnums=1)
     def pair(params, config):

@@ -1,4 +1,4 @@
-"""What a batch's source holds under each ablation, and that methods follow it."""
+"""Sources under each ablation, and methods that use them."""
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,12 @@ def batches(model):
 
 
 def test_sources(model, batches):
-    _, there = forward(*model, ARRAYS["corrupted"])
+    _, written = forward(*model, ARRAYS["corrupted"])
     expected = {
-        "resample": there,
-        "mean": jnp.broadcast_to(there[:, 1:].mean((0, 1)), there.shape),  # BOS does not count
-        "mean_per_position": jnp.broadcast_to(there.mean(0), there.shape),
-        "zero": jnp.zeros(there.shape),
+        "resample": written,
+        "mean": jnp.broadcast_to(written[:, 1:].mean((0, 1)), written.shape),  # BOS does not count
+        "mean_per_position": jnp.broadcast_to(written.mean(0), written.shape),
+        "zero": jnp.zeros(written.shape),
     }
     for kind, source in expected.items():
         np.testing.assert_allclose(batches[kind].source, source, atol=1e-6)
@@ -47,7 +47,7 @@ def test_sources(model, batches):
 
 
 def test_optimal_constants_cost_less_than_any_other(model, batches):
-    """Each writer alone; the constants are the same for all inputs and positions."""
+    """For each writer alone; its constants are the same for all inputs and positions."""
     source = batches["optimal"].source
     np.testing.assert_array_equal(source, jnp.broadcast_to(source[0, 0], source.shape))
     costs = {
@@ -60,7 +60,7 @@ def test_optimal_constants_cost_less_than_any_other(model, batches):
 
 
 def test_optimal_constants_of_a_writer_that_is_only_read_linearly(model, batches):
-    """With more steps they reach what a plain optimiser finds for the last MLP."""
+    """With more steps they reach the optimum found by a plain optimiser for the last MLP."""
     params, config = model
     batch = batches["mean"]
     source = optimal_source(params, config, batch, cross_entropy, steps=400)
@@ -80,7 +80,7 @@ def test_optimal_constants_of_a_writer_that_is_only_read_linearly(model, batches
 
 
 def test_ablations_without_corrupted_inputs(model):
-    """Means are over the clean inputs then."""
+    """Means are then over the clean inputs."""
     given = ARRAYS | {"corrupted": None}
     _, written = forward(*model, ARRAYS["clean"])
     batch = contrast_batch(*model, **given, ablation="mean")
@@ -90,30 +90,30 @@ def test_ablations_without_corrupted_inputs(model):
 
 
 def nan_where_clean_is_left(logits, batch):
-    """A loss that is fine on the clean output alone."""
+    """A loss that is finite only on the clean output."""
     return jnp.where((logits == batch.clean_logits).all(), 0.0, jnp.nan)
 
 
-def test_a_loss_that_is_no_number_is_not_passed_over(model, batches):
-    """Optimal constants are no longer the mean then; inside `jit` they say so themselves."""
-    with pytest.raises(ValueError, match="optimal ablation puts in NaN for input"):
+def test_a_nan_loss_is_not_ignored(model, batches):
+    """Optimal constants then do not fall back to the mean; inside `jit` they become NaN."""
+    with pytest.raises(ValueError, match="optimal ablation gives NaN for input"):
         contrast_batch(*model, **ARRAYS, ablation="optimal", loss=nan_where_clean_is_left)
     source = optimal_source(*model, batches["mean"], nan_where_clean_is_left, steps=2)
     assert jnp.isnan(source).all()
 
 
 @pytest.mark.parametrize("ablation", ["resample", "mean", "mean_per_position"])
-def test_sources_that_are_no_numbers(model, ablation):
+def test_nan_sources(model, ablation):
     params, config = model
     blocks = params["blocks_0"]
     broken = params | {
         "blocks_0": blocks | {"mlp": blocks["mlp"] | {"b_out": jnp.full(4, jnp.nan)}}
     }
-    with pytest.raises(ValueError, match=f"^{ablation} ablation puts in NaN for m0"):
+    with pytest.raises(ValueError, match=f"^{ablation} ablation gives NaN for m0"):
         contrast_batch(broken, config, **ARRAYS, ablation=ablation)
 
 
-def test_ablations_that_lack_something(model, no_shape_checks):
+def test_ablations_that_lack_an_argument(model, no_shape_checks):
     with pytest.raises(ValueError, match="optimal ablation needs the loss"):
         contrast_batch(*model, **ARRAYS, ablation="optimal")
     with pytest.raises(ValueError, match="unknown ablation 'patch'; known: resample, mean, "):

@@ -1,4 +1,4 @@
-"""ACDC against a slow loop over edges, and on a model whose effects are known."""
+"""ACDC compared with a slow loop over edges, and on a model with known effects."""
 
 import sys
 
@@ -15,12 +15,12 @@ from tests.model import numpy_reference
 
 acdc_module = sys.modules[acdc.__module__]  # the package's name for it is the function
 LEVELS = (0.003, 0.01, 0.03, 0.1)
-# No decision may be closer than this, or rounding would make it.
+# No decision may be closer than this, or it would depend on rounding.
 MARGIN = 1e-5
 
 
 def kl_reference(logits, batch):
-    """Divergence from the clean output over counted positions, in NumPy."""
+    """KL divergence from the clean output over counted positions, in NumPy."""
 
     def log_softmax(x):
         x = np.asarray(x, np.float64)
@@ -33,7 +33,7 @@ def kl_reference(logits, batch):
 
 
 def slow_acdc(params, config, batch, threshold, order):
-    """The edges kept, as names; one edge after another by the slow reference."""
+    """Names of the kept edges; the slow reference tries one edge after another."""
     graph = Graph.of(config)
     source = numpy_reference.forward(params, config, batch.corrupted)[1]
     removed = {}
@@ -57,7 +57,7 @@ def names(graph, kept):
 
 
 def test_removal_order_of_one_layer():
-    """Last reader first, and of what it reads the last written first."""
+    """The last reader comes first, with its last writer first."""
     graph = transformer_graph(1, 1)
     order = [f"{graph.writers[w]}->{graph.readers[r]}" for w, r in removal_order(graph)]
     assert order == [
@@ -104,8 +104,8 @@ def test_agrees_with_a_slow_loop_in_another_order(small, task):
     assert names(graph, kept[1]) == expected != names(graph, usual[1])
 
 
-def test_nothing_matters_that_kept_edges_do_not_join_to_the_logits():
-    """Without a1.h0->logits, all that leads there leads nowhere; other thresholds are untouched."""
+def test_edges_without_a_path_to_the_logits_do_not_matter():
+    """Without a1.h0->logits, edges into a1.h0 are dead ends; other thresholds are unaffected."""
     graph = transformer_graph(2, 1)
     kept = np.stack([graph.valid, graph.valid])
     kept[0, :, -1] = [name in ("input", "m0") for name in graph.writers]
@@ -123,11 +123,11 @@ def test_edges_that_do_not_matter_are_not_tried(small, task):
     found = acdc_circuits(params, small, batch, kl_to_clean, jnp.array([1e3]), order)
     assert not found.kept.any()
     n_to_logits = int((order[:, 1] == order[:, 1].max()).sum())
-    assert found.evaluations == n_to_logits  # then nothing leads there any more
+    assert found.evaluations == n_to_logits  # no other edge has a path to the logits then
 
 
 def test_score_is_the_smallest_level_that_removes(small, task):
-    """The larger the score, the more removing the edge costs; infinity if no level removes it."""
+    """A larger score means a more costly edge; infinity if no threshold removes it."""
     params, batch, kept = task
     scores = acdc(params, small, batch, kl_to_clean, thresholds=LEVELS)
     graph = Graph.of(small)
@@ -138,9 +138,9 @@ def test_score_is_the_smallest_level_that_removes(small, task):
 
 
 def test_one_edge_of_known_effect(make_params):
-    """Heads and MLP ignore what they read, so only input->logits costs anything: 4 exactly.
+    """Heads and MLP ignore their inputs, so only input->logits has a cost: exactly 4.
 
-    The input writes 1 where the token is 1 and 3 where it is 3, and that is the output.
+    The input writes 1 for token 1 and 3 for token 3, and that is the output.
     """
     config = TransformerConfig(
         **{"n_layers": 1, "n_heads": 1, "d_model": 1, "d_head": 1, "d_mlp": 1},
@@ -161,15 +161,15 @@ def test_one_edge_of_known_effect(make_params):
     graph = Graph.of(config)
     for levels, at_input in [((0.0, 0.5, 3.5, 4.5), 4.5), ((0.0, 0.5, 3.0, 4.0), np.inf)]:
         scores = acdc(params, config, batch, squared_error_to_clean, thresholds=levels)
-        # Neither does a threshold of 4 remove what costs 4, nor one of 0 what costs nothing.
+        # A threshold of 4 does not remove a cost of 4, nor a threshold of 0 a cost of 0.
         expected = np.where(graph.valid, 0.5, 0.0)
         expected[0, -1] = at_input
         np.testing.assert_array_equal(scores, expected)
 
 
 @pytest.mark.parametrize("at_once", [2, pytest.param(5, marks=pytest.mark.slow)])
-def test_side_by_side_all_is_the_same(small, task, monkeypatch, at_once):
-    """Two of five thresholds at once, or all; no run is made for edges that do not matter."""
+def test_running_thresholds_in_parallel_changes_nothing(small, task, monkeypatch, at_once):
+    """Two of five thresholds at once, or all; edges that do not matter are not run."""
     params, batch, _ = task
     order, levels = removal_order(Graph.of(small)), jnp.array([*LEVELS, 1e3])
     runs = []
@@ -180,7 +180,7 @@ def test_side_by_side_all_is_the_same(small, task, monkeypatch, at_once):
 
     usual = acdc_circuits(params, small, batch, loss, levels, order)
     jax.effects_barrier()
-    assert len(runs) == usual.evaluations + 1  # the clean one
+    assert len(runs) == usual.evaluations + 1  # and the clean run
     monkeypatch.setattr(acdc_module, "runs_at_once", lambda batch: at_once)
     acdc_module._acdc.clear_cache()
     found = acdc_circuits(params, small, batch, loss, levels, order)
@@ -205,7 +205,7 @@ def test_thresholds_ascend(small, make_params, make_batch, thresholds):
     ("thresholds", "value"),
     [((-0.5, 0.1), "-0.5"), ((0.0, np.inf), "inf"), ((np.nan,), "nan"), ((0.1, np.nan), "nan")],
 )
-def test_thresholds_are_sizes(small, make_params, make_batch, thresholds, value):
+def test_thresholds_are_not_negative(small, make_params, make_batch, thresholds, value):
     params = make_params(small)
     with pytest.raises(ValueError, match=f"finite and at least 0, got {value}"):
         acdc(params, small, make_batch(params, small), kl_to_clean, thresholds=thresholds)

@@ -1,4 +1,4 @@
-"""Attribution methods against gradients of the mask, patches by hand, and each other."""
+"""Attribution methods compared with gradients of masks, manual patches, and each other."""
 
 import sys
 
@@ -24,9 +24,9 @@ def task(small, make_params, make_batch):
 
 
 def reader_gradients(params, config, batch, patch):
-    """Gradients of the loss at every reader, and what is written, under a node patch.
+    """Gradients of the loss at every reader, and the writers' outputs, under a node patch.
 
-    The input is nudged, which every reader sees.
+    Found by nudging the input, which every reader reads.
     """
     graph = Graph.of(config)
     unchanged = jnp.zeros(batch.source.shape)
@@ -46,7 +46,7 @@ gradients_at = jax.jit(reader_gradients, static_argnums=1)
 
 
 def by_hand(task, masks, rows=None):
-    """Differences between the ends times the mean gradient along a path of node masks."""
+    """Source minus clean, times the mean gradient along a path of node masks."""
     params, config, batch = task
     gradients = [
         gradients_at(params, config, batch, NodePatch(jnp.asarray(mask, jnp.float32), batch.source))
@@ -60,7 +60,7 @@ def by_hand(task, masks, rows=None):
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_the_gradient_of_the_mask(task, share):
-    """And EAP is that of an empty one."""
+    """EAP is the gradient at an empty mask."""
     params, config, batch = task
     valid = Graph.of(config).valid
 
@@ -81,7 +81,7 @@ def test_the_gradient_of_the_mask(task, share):
 @pytest.mark.parametrize("rows_at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("where", ["clean", "node patch", "edge mask"])
 def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
-    """Four rows, one or three at a time; the loss is no sum over rows."""
+    """Four rows, one or three at a time; the loss is not a sum over rows."""
     params, config, batch = task
     graph = Graph.of(config)
 
@@ -115,7 +115,7 @@ def test_clean_and_corrupted(task):
     start, end = np.zeros(7), np.eye(7)[0]
     scores = METHODS["eap_clean_corrupted"](params, config, batch, cross_entropy)
     np.testing.assert_allclose(scores, by_hand(task, [start, end]), atol=1e-5)
-    # Where the input is replaced, the rest of the model follows.
+    # If the input is replaced, the rest of the model is recomputed.
     _, written = gradients_at(params, config, batch, NodePatch(jnp.eye(7)[0], batch.source))
     np.testing.assert_allclose(written, batch.source, atol=1e-5)
 
@@ -141,7 +141,7 @@ def test_integrated_gradients_along_activations(task):
 
 
 def test_the_clean_point_of_all_activation_paths_is_run_once(task):
-    """Five groups, with two later points each."""
+    """There are five groups, with two later points each."""
     runs = []
 
     def loss(logits, batch):
@@ -179,8 +179,8 @@ def test_node_attribution_is_the_gradient_of_the_node_mask(task):
 
 
 @pytest.mark.slow
-def test_the_led_path_takes_steps_of_one_length_down_the_distance(task):
-    """Two steps: EAP at the clean input, and where one step of half the way leads."""
+def test_the_guided_path_takes_equal_steps_down_the_distance(task):
+    """Two steps: EAP at the clean input, and at the input after one step of half the distance."""
     params, config, batch = task
     clean, other = batch.written[:, :, 0], batch.source[:, :, 0]
     only_input = jnp.eye(7)[0]
@@ -197,9 +197,9 @@ def test_the_led_path_takes_steps_of_one_length_down_the_distance(task):
     norms = [
         np.sqrt((np.asarray(x) ** 2).sum((1, 2), keepdims=True)) for x in (other - clean, slope)
     ]
-    there = clean - jnp.asarray(norms[0] / 2 * slope / norms[1])
-    assert distance(there) < distance(clean)
-    gradient, _ = gradients_at(params, config, batch, patch(there))
+    next_point = clean - jnp.asarray(norms[0] / 2 * slope / norms[1])
+    assert distance(next_point) < distance(clean)
+    gradient, _ = gradients_at(params, config, batch, patch(next_point))
     difference = batch.source - batch.written
     second = np.einsum("bpwd,bprd->wr", difference, gradient) * Graph.of(config).valid
     first = METHODS["eap"](params, config, batch, cross_entropy)

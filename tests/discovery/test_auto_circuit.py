@@ -1,4 +1,4 @@
-"""Parity with auto-circuit on two tiny networks; files of `benchmarks/discovery_golden.py`."""
+"""Parity with auto-circuit on two tiny networks, in files of `benchmarks/discovery_golden.py`."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ STEPS = 5
 
 @pytest.fixture(scope="module", params=["random", "one_way"])
 def golden(request: pytest.FixtureRequest) -> Any:
-    """Network, inputs, and what auto-circuit found: a score by edge for each method."""
+    """Network, inputs, and auto-circuit's scores of every edge for each method."""
     place = GOLDEN / "auto_circuit"
     arrays = dict(np.load(place / f"{request.param}.npz"))
     prefix = "model.weights."
@@ -50,7 +50,7 @@ def edge(graph: Graph, name: str) -> tuple[int, int]:
     ("method", "knobs", "times"),
     [
         ("eap", {}, 1),
-        ("eap_ig_masks", {"steps": STEPS}, STEPS + 1),  # auto-circuit sums, we take the mean
+        ("eap_ig_masks", {"steps": STEPS}, STEPS + 1),  # auto-circuit's is a sum, ours a mean
         ("edge_patching", {}, 1),
     ],
 )
@@ -65,7 +65,7 @@ def test_scores(golden, method: str, knobs: dict[str, int], times: int) -> None:
 
 
 def test_acdc_in_the_same_order(golden) -> None:
-    """The smallest of 20 thresholds at which an edge goes."""
+    """The smallest of 20 thresholds at which an edge is removed."""
     params, config, batch, theirs = golden
     graph = Graph.of(config)
     order = np.array([edge(graph, name) for name in theirs["order"]])
@@ -79,7 +79,7 @@ def test_acdc_in_the_same_order(golden) -> None:
 
 
 def test_the_one_way_network_by_hand() -> None:
-    """With outputs that are what the MLP copied, patching one of the two edges is patching both."""
+    """The output is the MLP's copy, so patching either of the two edges is patching both."""
     arrays = np.load(GOLDEN / "auto_circuit" / "one_way.npz")
     theirs = json.loads((GOLDEN / "auto_circuit" / "one_way.json").read_text())
     here = slice(1, None)  # position 0 is not counted

@@ -1,4 +1,4 @@
-"""Scores that look at less than a method should, by hand."""
+"""Baselines, compared with scores computed by hand."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def task(small, make_params, make_batch):
 
 
 def test_weight_magnitude_by_hand(make_params):
-    """The input writes a row per token and per position: (3, 0), (0, 0) and (0, 2), (0, 0)."""
+    """The input writes rows for tokens, (3, 0), (0, 0), and for positions, (0, 2), (0, 0)."""
     config = TransformerConfig(
         **{"n_layers": 1, "n_heads": 1, "d_model": 2, "d_head": 1, "d_mlp": 1},
         **{"n_ctx": 2, "d_vocab": 2, "d_vocab_out": 1},
@@ -29,10 +29,10 @@ def test_weight_magnitude_by_hand(make_params):
     params["embed"]["W_E"] = jnp.array([[3.0, 0.0], [0.0, 0.0]])
     params["pos_embed"]["W_pos"] = jnp.array([[0.0, 2.0], [0.0, 0.0]])
     block = params["blocks_0"]
-    block["attn"]["W_Q"] = jnp.array([[[0.0], [5.0]]])  # position alone: 2 * 5
-    block["attn"]["W_K"] = jnp.array([[[4.0], [0.0]]])  # token alone: 3 * 4
+    block["attn"]["W_Q"] = jnp.array([[[0.0], [5.0]]])  # only the position: 2 * 5
+    block["attn"]["W_K"] = jnp.array([[[4.0], [0.0]]])  # only the token: 3 * 4
     block["attn"]["W_O"] = jnp.array([[[1.0, 1.0]]])
-    block["mlp"]["W_in"] = jnp.array([[1.0], [2.0]])  # both: 3 and 4, together 5
+    block["mlp"]["W_in"] = jnp.array([[1.0], [2.0]])  # both: 3 and 4, norm 5
     block["mlp"]["W_out"] = jnp.array([[0.0, 6.0]])
     params["unembed"]["W_U"] = jnp.array([[0.0], [0.5]])
     tokens = jnp.zeros((1, 2), int)
@@ -78,7 +78,7 @@ def test_activation_magnitude_is_the_size_of_the_change(task):
 
 
 def test_information_flow_by_hand(task):
-    """Into logits, in NumPy; shares of all readers add up to one."""
+    """Scores into the logits, in NumPy; the shares of each reader add up to one."""
     params, config, batch = task
     graph = Graph.of(config)
     scores = np.asarray(METHODS["information_flow_routes"](*task, cross_entropy))
@@ -94,7 +94,7 @@ def test_information_flow_by_hand(task):
         np.testing.assert_allclose(scores[graph.valid[:, r], r], share, atol=1e-5)
 
 
-# Which positions count, of inputs whose padding is token 3, and which ones are averaged over.
+# Positions that count, of inputs padded with token 3, and positions that are averaged over.
 COUNTED = {
     "the last one": ([[0, 1, 2]], [[0, 0, 1]], [[1, 1, 1]]),
     "all but BOS": ([[0, 1, 2]], [[0, 1, 1]], [[1, 1, 1]]),
@@ -114,7 +114,7 @@ COUNTED = {
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_positions_up_to_the_last_that_counts(task, kind):
-    """All alike; whatever a writer does at one of them is seen, and at others it is not."""
+    """All with equal weight: changes at one of them change the score, changes at others do not."""
     tokens, counted, expected = COUNTED[kind]
     config = dataclasses.replace(task[1], pad=3)
     graph, expected = Graph.of(config), np.array(expected)
@@ -137,7 +137,7 @@ def test_positions_up_to_the_last_that_counts(task, kind):
             assert (scores[writer, reader] > 0) == expected[row, pos], (name, row, pos)
 
 
-def test_random_scores_depend_on_the_key_alone(task):
+def test_random_scores_depend_only_on_the_key(task):
     first = METHODS["random"](*task, cross_entropy, key=jax.random.key(1))
     second = METHODS["random"](*task, cross_entropy, key=jax.random.key(2))
     assert (first != second).any()
@@ -159,8 +159,8 @@ def test_the_oracle_needs_the_truth(task):
         METHODS["oracle"](*task, cross_entropy)
 
 
-def test_the_truth_has_to_fit(task, no_shape_checks):
-    """Neither a transposed one nor one that could be broadcast is taken."""
+def test_the_true_circuit_must_have_the_right_shape(task, no_shape_checks):
+    """A transposed one and one that could be broadcast are refused."""
     for shape in [(15, 7), (7, 1)]:
         match = rf"truth has shape \({shape[0]}, {shape[1]}\), .*: \(7, 15\)"
         with pytest.raises(ValueError, match=match):

@@ -1,4 +1,4 @@
-"""Methods on compiled models, where nothing was trained: the circuit is known exactly."""
+"""Methods on compiled models, whose circuits are known exactly."""
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from interpbench_jax.scoring import found_circuit
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["57", "62"])
 def test_every_used_edge_is_found(case):
-    """Used are those of the circuit whose patch alone changes an answer."""
+    """Edges of the circuit are used if patching them alone changes an answer."""
     model = compiled_model(case)
     batch = make_contrast(model, jax.random.key(0), n_inputs=200)
     edges = np.argwhere(model.circuit.mask)

@@ -1,4 +1,4 @@
-"""EAP is exact where the model is linear, and integrated gradients add up where it is not."""
+"""EAP is exact for linear models, and integrated gradients add up for others."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def weighted_sum(logits, batch):
 
 
 def linear(params):
-    """Attends to all positions alike, whatever it reads; every MLP unit is always active."""
+    """Attention is always uniform, and every unit of the MLPs always active."""
     params = jax.tree.map(jnp.asarray, dict(params))
     for name in ("blocks_0", "blocks_1"):
         for weight in ("W_Q", "b_Q", "W_K", "b_K"):
@@ -40,8 +40,8 @@ def linear_task(small, make_params, make_batch):
     return params, config, make_batch(params, config)
 
 
-def test_eap_is_exact_patching_if_all_is_linear(linear_task):
-    """Every edge patched alone by the slow reference; queries and keys have no effect."""
+def test_eap_is_exact_patching_if_the_model_is_linear(linear_task):
+    """Compared with patches of single edges by the slow reference; q and k have no effect."""
     params, config, batch = linear_task
     graph = Graph.of(config)
     scores = np.asarray(eap(params, config, batch, weighted_sum))
@@ -64,7 +64,7 @@ def test_eap_attributes_nothing_to_equal_inputs(linear_task):
 
 @pytest.fixture(scope="module")
 def along_the_path(one_layer, make_params, make_batch):
-    """Gradients with all edges patched by a share of 0, 1/STEPS, ..., 1, and IG's scores."""
+    """Gradients with all edges patched by 0, 1/STEPS, ..., 1, and the scores of EAP-IG."""
     params = make_params(one_layer, seed=1)
     batch = make_batch(params, one_layer)
     graph = Graph.of(one_layer)
@@ -84,7 +84,7 @@ def test_integrated_gradients_are_the_mean_along_the_path(along_the_path):
 
 
 def test_integrated_gradients_add_up(one_layer, make_params, make_batch, along_the_path):
-    """To the loss on the corrupted input minus that on the clean one.
+    """They add up to the loss on the corrupted input minus the loss on the clean one.
 
     Step k of 0..n lies in the k-th of n + 1 equal parts of the path, so the mean is off by at most
     the slope's total variation over n + 1. On the grid itself, the trapezoid sum is much closer.

@@ -1,4 +1,4 @@
-"""Methods that learn masks: the distribution, what they learn on a model whose edges are known."""
+"""Methods that learn masks: the distribution, and results on a model with known edges."""
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,8 @@ from interpbench_jax.zoo import load_model
 BRIEFLY = Learning(steps=150, learning_rate=0.2, batch_size=8)
 
 
-def test_samples_are_kept_as_often_as_the_probability_says():
-    """And exactly 0 or 1 in many draws."""
+def test_samples_are_kept_with_the_given_probability():
+    """Many draws are exactly 0 or 1."""
     for logit in (-2.0, 0.0, 3.0):
         drawn = sample_hard_concrete(jax.random.key(0), jnp.full(20_000, logit))
         kept = keep_probability(jnp.array([logit]))[0]
@@ -34,7 +34,7 @@ def test_samples_are_kept_as_often_as_the_probability_says():
         assert drawn.min() >= 0 and drawn.max() <= 1
 
 
-def test_a_mask_at_zero_has_a_gradient_where_it_is_not_cut_off():
+def test_a_mask_at_zero_has_a_gradient_unless_it_is_clipped():
     logits = jnp.zeros(1000)
     key = jax.random.key(1)
     slope = jax.grad(lambda x: sample_hard_concrete(key, x).sum())(logits)
@@ -44,9 +44,9 @@ def test_a_mask_at_zero_has_a_gradient_where_it_is_not_cut_off():
 
 @pytest.fixture(scope="module")
 def one_way():
-    """A layer in which only input->m0->logits carries anything: what the input writes is hidden.
+    """One layer in which only the path input->m0->logits carries information.
 
-    The input writes into a direction that the output map does not see; the MLP copies it into one
+    The input writes to a direction that the output map does not read; the MLP copies it to one
     that it does. The head's output map is zero.
     """
     config = TransformerConfig(
@@ -107,8 +107,8 @@ def test_a_heavier_penalty_keeps_less(one_way):
 
 
 @pytest.mark.slow
-def test_pruning_reaches_the_share_asked_for_on_a_trained_model():
-    """With the settings that are the default, also below the six of 110 edges that matter."""
+def test_pruning_reaches_the_given_share_on_a_trained_model():
+    """With default settings, also for shares below the six of 110 edges that matter."""
     model = load_model("3")
     batch = make_contrast(model, jax.random.key(0), n_inputs=256)
     shares = jnp.array([0.02, 0.1, 0.4])
@@ -117,15 +117,15 @@ def test_pruning_reaches_the_share_asked_for_on_a_trained_model():
         model.params, model.config, batch, loss, shares, jax.random.key(0), LEARNING
     )
     np.testing.assert_allclose(learnt.sizes[:, -1], shares, atol=0.01)
-    assert learnt.sizes[:, 0].min() > 0.9  # from which it falls while masks are learnt
+    assert learnt.sizes[:, 0].min() > 0.9  # and falls while masks are learnt
 
 
-def test_shares_are_not_above_1(one_way):
+def test_shares_are_at_most_1(one_way):
     with pytest.raises(ValueError, match="shares must be at most 1, got"):
         METHODS["edge_pruning"](*one_way, squared_error_to_clean, shares=(0.5, 1.5))
 
 
-def test_settings_are_learnt_as_if_alone(one_way):
+def test_settings_do_not_affect_each_other(one_way):
     penalties = jnp.array([0.1, 1.0])
     given = (jax.random.key(0), BRIEFLY._replace(steps=5))
     both = probe_edges(*one_way, squared_error_to_clean, penalties, *given)

@@ -1,4 +1,4 @@
-"""What a compiled method holds in memory."""
+"""Memory of compiled methods."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from interpbench_jax.model import Graph, init_params
 
 
 def memory_and_edges(method, config, rows):
-    """Bytes of temporaries per byte of what writers write, and edges per writer."""
+    """Bytes of temporaries per byte of the writers' outputs, and edges per writer."""
     params = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((rows, config.n_ctx), "int32")
     positions = jax.ShapeDtypeStruct(tokens.shape, "float32")
@@ -34,7 +34,7 @@ def memory_and_edges(method, config, rows):
     ["eap", "eap_ig_activations", "edge_patching", pytest.param("acdc", marks=pytest.mark.slow)],
 )
 def test_memory_does_not_grow_with_edges(method, small):
-    """Of a deeper model every writer has more edges, but needs no more memory."""
+    """In a deeper model every writer has more edges, but needs no more memory."""
     two, edges_of_two = memory_and_edges(method, small, rows=64)
     deeper = dataclasses.replace(small, n_layers=4)
     four, edges_of_four = memory_and_edges(method, deeper, rows=64)

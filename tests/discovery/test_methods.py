@@ -1,4 +1,4 @@
-"""What holds for every discovery method: one signature, one kind of result, pure, compiled once."""
+"""Properties of all discovery methods: signature, kind of result, pure, compiled once."""
 
 import functools
 import inspect
@@ -36,7 +36,7 @@ KNOBS = {
     "uniform_gradient_sampling": {"penalties": (0.1, 1.0), **BRIEF},
     "oracle": {"truth": np.eye(4, 8, dtype=bool)},
 }
-# Baselines, and what looks at activations only.
+# Baselines, and methods that only use activations.
 WITHOUT_LOSS = {
     "information_flow_routes",
     "random",
@@ -45,7 +45,7 @@ WITHOUT_LOSS = {
     "structural_prior",
     "oracle",
 }
-# They call another method, which may have been compiled already.
+# They call another method, which may be compiled already.
 WRAPPERS = {"nap", "nap_ig"}
 OF_EACH_KIND = {"eap", "edge_patching", "acdc", "edge_probing"}
 WITHOUT_WEIGHTS = {"random", "structural_prior", "oracle"}
@@ -54,14 +54,14 @@ traces: list[tuple[int, ...]] = []
 
 
 def counted_loss(logits, batch):
-    """Cross entropy that notes each time it is traced."""
+    """Cross entropy that records each trace."""
     traces.append(logits.shape)
     return cross_entropy(logits, batch)
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def method(request):
-    """Each method's name in turn."""
+    """The name of each method in turn."""
     return request.param
 
 
@@ -78,7 +78,7 @@ def score(method, one_layer, make_batch):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_signature(name):
-    """Params, config, batch and loss come first; knobs are keyword-only and have defaults."""
+    """Params, config, batch and loss come first; options are keyword-only and have defaults."""
     parameters = inspect.signature(METHODS[name]).parameters
     data, knobs = list(parameters.values())[:4], list(parameters.values())[4:]
     assert [p.name for p in data] == ["params", "network", "batch", "loss"]
@@ -99,7 +99,7 @@ def test_methods_can_be_called_by_their_names():
     assert discovery.random_scores is METHODS["random"]
 
 
-def test_losses_have_to_fit_the_task():
+def test_losses_must_fit_the_task():
     assert named_loss("cross_entropy", categorical=True) is cross_entropy
     with pytest.raises(ValueError, match="unknown loss 'kl' for values; known: mse_to_clean, mse"):
         named_loss("kl", categorical=False)
@@ -112,7 +112,7 @@ def test_unknown_method():
         get_method("eapp")
 
 
-def test_knobs_are_those_a_method_asks_for():
+def test_options_are_those_of_the_method():
     key, truth = jax.random.key(0), np.ones((2, 3), bool)
     assert set(knobs(METHODS["edge_probing"], key=key, truth=truth)) == {"key"}
     assert set(knobs(METHODS["oracle"], key=key, truth=truth)) == {"truth"}
@@ -120,7 +120,7 @@ def test_knobs_are_those_a_method_asks_for():
 
 
 def test_result(score, method, one_layer, make_params):
-    """A number per edge, zero off the graph; or one per writer. Not all of them are the same."""
+    """A number per edge, zero off the graph; or one per writer. They are not all equal."""
     scores, graph = np.asarray(score(make_params(one_layer))), Graph.of(one_layer)
     if method in NODE_METHODS:
         assert scores.shape == (graph.n_writers,)
@@ -133,7 +133,7 @@ def test_result(score, method, one_layer, make_params):
 
 
 def test_same_call_same_result_and_no_second_compilation(score, method, one_layer, make_params):
-    """Other weights of the same shape neither; and they give another result."""
+    """Other weights of the same shape give another result, also without compilation."""
     first = score(make_params(one_layer, 0))
     assert traces or method in WITHOUT_LOSS | WRAPPERS
     traces.clear()
@@ -160,8 +160,8 @@ def test_vmap_over_models_agrees_with_a_loop(score, one_layer, make_params):
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - WITHOUT_LOSS))
-def test_a_loss_that_is_no_number_shows(name, one_layer, make_params, make_batch):
-    """Of a model that is fine until it is patched."""
+def test_a_nan_loss_gives_nan_scores(name, one_layer, make_params, make_batch):
+    """The model is finite until it is patched."""
     params = make_params(one_layer)
     batch = make_batch(params, one_layer)
     batch = batch._replace(source=batch.source * jnp.nan)
@@ -170,15 +170,15 @@ def test_a_loss_that_is_no_number_shows(name, one_layer, make_params, make_batch
 
 
 @pytest.mark.parametrize("name", ["acdc", "edge_patching"])
-def test_accelerators_run_masks_side_by_side(name, one_layer, make_params, make_batch, monkeypatch):
-    """The logits of several runs are one array there, and none on a CPU."""
+def test_accelerators_run_masks_in_parallel(name, one_layer, make_params, make_batch, monkeypatch):
+    """On accelerators, the logits of several runs are one array; on a CPU they are not."""
     params = make_params(one_layer)
     batch = make_batch(params, one_layer)
     n_runs = len(KNOBS["acdc"]["thresholds"]) if name == "acdc" else 3 * 2  # q, k, v of two heads
     found = {}
     for backend in ("cpu", "gpu"):
 
-        def loss(logits, batch):  # a new one each time, so that nothing compiled before is used
+        def loss(logits, batch):  # a new function each time, so that it is compiled again
             return cross_entropy(logits, batch)
 
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
@@ -190,7 +190,7 @@ def test_accelerators_run_masks_side_by_side(name, one_layer, make_params, make_
     assert found == {"cpu": False, "gpu": True}
 
 
-# One of each kind always, all others with the slow tests.
+# One method of each kind always, the others in slow tests.
 @pytest.mark.parametrize(
     "name",
     [
@@ -200,12 +200,12 @@ def test_accelerators_run_masks_side_by_side(name, one_layer, make_params, make_
     ],
 )
 def test_accelerators_compute_the_same(name, one_layer, make_params, make_batch, monkeypatch):
-    """There, what a CPU does one after the other is done side by side."""
+    """They run in parallel what a CPU runs one after the other."""
     params = make_params(one_layer)
     batch, found = make_batch(params, one_layer), []
     for backend in ("cpu", "gpu"):
 
-        def loss(logits, batch):  # a new one each time, so that nothing compiled before is used
+        def loss(logits, batch):  # a new function each time, so that it is compiled again
             return cross_entropy(logits, batch)
 
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)

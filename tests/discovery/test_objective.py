@@ -24,7 +24,7 @@ LOG3 = math.log(3)
 
 
 def batch_of(clean_logits, target, positions):
-    """A batch for losses that look at no tokens."""
+    """A batch for losses that do not use tokens."""
     tokens = jnp.zeros(np.shape(target), int)
     arrays = [jnp.array(x) for x in (target, clean_logits, [positions] * len(target))]
     nothing = jnp.zeros((*tokens.shape, 1, 1))
@@ -41,7 +41,7 @@ def test_mask_goes_from_clean_to_corrupted(one_layer, make_params, make_batch, r
         np.testing.assert_allclose(masked(mask), expected, atol=1e-5)
 
 
-def test_batch_holds_what_the_model_says(one_layer, make_params, make_batch, run):
+def test_batch_holds_the_models_outputs(one_layer, make_params, make_batch, run):
     params = make_params(one_layer)
     batch = make_batch(params, one_layer)
     expected, _ = run(params, one_layer, batch.clean)
@@ -71,7 +71,7 @@ def test_shapes_that_do_not_fit(small, make_params, changed, message, no_shape_c
 @pytest.mark.parametrize("name", ["clean", "corrupted"])
 @pytest.mark.parametrize("token", [-1, 4])
 def test_tokens_that_are_not_in_the_vocabulary(small, make_params, name, token):
-    """JAX would look up another row."""
+    """JAX would read another row."""
     arrays = {key: jnp.zeros((2, 3), int) for key in ("clean", "corrupted", "target")}
     arrays[name] = arrays[name].at[1, 2].set(token)
     with pytest.raises(ValueError, match=f"{name} has token {token}, .* the 4 from 0"):
@@ -79,8 +79,8 @@ def test_tokens_that_are_not_in_the_vocabulary(small, make_params, name, token):
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_labels_that_are_no_outputs(small, make_params, label):
-    """JAX would take the last output for -1, and NaN for 3."""
+def test_labels_out_of_range(small, make_params, label):
+    """JAX would use the last output for -1, and NaN for 3."""
     arrays = {key: jnp.zeros((2, 3), int) for key in ("clean", "corrupted", "target")}
     arrays["target"] = arrays["target"].at[1, 2].set(label)
     message = f"target has label {label}, expected one of the 3 from 0"
@@ -94,7 +94,7 @@ def test_labels_that_are_no_outputs(small, make_params, label):
         task_loss(batch.clean_logits, batch.target, batch.positions)
 
 
-def test_values_are_no_labels(small, make_params):
+def test_values_are_not_labels(small, make_params):
     tokens = jnp.zeros((2, 3), int)
     target, positions = jnp.full((2, 3), -1.0), jnp.ones((2, 3))
     batch = contrast_batch(make_params(small), small, tokens, tokens, target, positions)
@@ -102,7 +102,7 @@ def test_values_are_no_labels(small, make_params):
 
 
 def test_corrupted_inputs_of_other_lengths(small, make_params):
-    """What was written at padding would be patched in. The same lengths are welcome."""
+    """Patches would insert values from padding. Equal lengths are accepted."""
     padded = dataclasses.replace(small, pad=3)
     clean = jnp.array([[0, 1, 2], [0, 1, 3]])
     given = {"target": jnp.zeros((2, 3), int), "positions": jnp.ones((2, 3))}
@@ -112,7 +112,7 @@ def test_corrupted_inputs_of_other_lengths(small, make_params):
             contrast_batch(make_params(padded), padded, clean, jnp.array(corrupted), **given)
 
 
-def test_some_position_counts(small, make_params):
+def test_at_least_one_position_counts(small, make_params):
     tokens = jnp.zeros((2, 3), int)
     with pytest.raises(ValueError, match="positions are all 0"):
         contrast_batch(make_params(small), small, tokens, tokens, tokens, jnp.zeros((2, 3)))
@@ -125,14 +125,14 @@ def test_labels_are_integers(loss):
         loss(batch.clean_logits, batch)
 
 
-# Two rows, three positions; the first counts nothing and the last three times the middle.
+# Two rows, three positions; the first has weight 0, the last three times that of the middle.
 POSITIONS = [0.0, 1.0, 3.0]
 EVEN, ODDS = [0.0, 0.0], [0.0, LOG3]  # probabilities 1/2, 1/2 and 1/4, 3/4
 LOGITS = [[ODDS, ODDS, EVEN], [ODDS, EVEN, EVEN]]
 
 
 def test_kl_by_hand():
-    """Only one cell that counts differs from the even clean output; it is one of 2 x 4."""
+    """Only one counted cell differs from the uniform clean output; its weight is 1 of 2 x 4."""
     batch = batch_of([[EVEN] * 3] * 2, [[0] * 3] * 2, POSITIONS)
     expected = (0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)) / 8
     np.testing.assert_allclose(kl_to_clean(jnp.array(LOGITS), batch), expected, rtol=1e-5)
@@ -154,7 +154,7 @@ def test_cross_entropy_by_hand():
 
 
 def test_logit_difference_by_hand():
-    """The best wrong one minus the right one: 5 - 3 at the middle, -1 - 1 and 4 - 4 at the end."""
+    """Largest wrong minus right: 5 - 3 at the middle, -1 - 1 and 4 - 4 at the end."""
     batch = batch_of([[[0.0] * 3] * 3] * 2, [[0, 1, 2], [0, 1, 0]], POSITIONS)
     logits = jnp.array(
         [

@@ -1,4 +1,4 @@
-"""Exact effects against the slow reference, and what is not run again."""
+"""Exact effects compared with the slow reference, and runs that are reused."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +33,7 @@ def test_every_edge_alone(task):
 
 
 def test_every_writer_alone(task):
-    """The input too: with all it writes replaced, the model says what it says on the source."""
+    """Also the input: if it is replaced, the outputs are those on the source."""
     params, config, batch = task
     graph = Graph.of(config)
     scores = np.asarray(node_patching(params, config, batch, cross_entropy))
@@ -51,7 +51,7 @@ def test_every_writer_alone(task):
     "stage", [1, 4, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 2, 3))]
 )
 def test_a_run_can_start_where_a_patch_begins(config, make_params, tokens, other_tokens, stage):
-    """With every edge patched from that stage on; all three tiny models."""
+    """With every edge from that stage on patched, in all three tiny models."""
     params, graph = make_params(config), Graph.of(config)
     _, written = forward(params, config, tokens)
     _, source = forward(params, config, other_tokens)
@@ -60,14 +60,14 @@ def test_a_run_can_start_where_a_patch_begins(config, make_params, tokens, other
     expected, _ = forward(params, config, tokens, patch)
     found = forward_from(params, config, tokens, stage, written, patch)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    there = EdgePatch(0.7 * jnp.where(graph.stages == stage, mask, 0.0), source)
-    expected, _ = forward(params, config, tokens, there)
-    found = forward_from(params, config, tokens, stage, written, there, only_there=True)
+    later_patch = EdgePatch(0.7 * jnp.where(graph.stages == stage, mask, 0.0), source)
+    expected, _ = forward(params, config, tokens, later_patch)
+    found = forward_from(params, config, tokens, stage, written, later_patch, only_there=True)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_acdc_decides_alike_with_and_without_reuse(task):
-    """Also in an order in which later readers come after earlier ones."""
+def test_acdc_decides_equally_with_and_without_reuse(task):
+    """Also in an order with later readers after earlier ones."""
     params, config, batch = task
     levels = jnp.array([0.003, 0.03])
     for order in (removal_order(Graph.of(config)), removal_order(Graph.of(config))[::-1]):
@@ -79,16 +79,16 @@ def test_acdc_decides_alike_with_and_without_reuse(task):
         np.testing.assert_allclose(found[0].loss, found[1].loss, atol=1e-6)
 
 
-def test_acdc_says_what_its_circuits_cost(task):
+def test_acdc_reports_the_loss_of_its_circuits(task):
     params, config, batch = task
     graph = Graph.of(config)
     levels = jnp.array([0.003, 0.03])
     found = acdc_circuits(params, config, batch, kl_to_clean, levels, removal_order(graph))
-    for kept, said in zip(found.kept, found.loss, strict=True):
+    for kept, loss in zip(found.kept, found.loss, strict=True):
         patch = EdgePatch(jnp.asarray(~kept & graph.valid, jnp.float32), batch.source)
         logits, _ = forward(params, config, batch.clean, patch)
-        np.testing.assert_allclose(kl_to_clean(logits, batch), said, atol=1e-6)
-    # Two thresholds share runs until they first decide otherwise.
+        np.testing.assert_allclose(kl_to_clean(logits, batch), loss, atol=1e-6)
+    # Two thresholds share runs until their decisions differ.
     assert len(graph.edges) < found.evaluations < 2 * len(graph.edges)
 
 

@@ -1,4 +1,4 @@
-"""The code in the README of `discovery`, and that its table has every method."""
+"""The README of `discovery`: its code, and its table of methods."""
 
 import contextlib
 import io
@@ -25,13 +25,13 @@ def test_the_table_has_every_method():
 
 @pytest.fixture(autouse=True)
 def broadcasting():
-    """Examples are run as users run them."""
+    """Allows rank promotion, as for users."""
     with jax.numpy_rank_promotion("allow"):
         yield
 
 
 def defined_and_printed(program):
-    """What a program defines, and what it prints."""
+    """The names that a program defines, and its printed output."""
     names, printed = {"__name__": __name__}, io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(program, names)
@@ -39,7 +39,7 @@ def defined_and_printed(program):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=["method", "transformer_lens", "network"])
-def test_examples_print_what_stands_below_them(example):
+def test_examples_print_the_output_shown(example):
     program, shown = example
     assert defined_and_printed(program)[1] == shown
 
@@ -55,8 +55,8 @@ def own():
 @pytest.mark.parametrize(
     "name", sorted(set(METHODS) - {"oracle", "structural_prior", "weight_magnitude"})
 )
-def test_methods_work_on_a_network_of_ones_own(own, name):
-    """Edges into what the network does not look at have no effect."""
+def test_methods_work_on_own_networks(own, name):
+    """Edges into unused inputs have no effect."""
     params, network, batch = own
     scores = np.asarray(METHODS[name](params, network, batch, cross_entropy))
     assert scores.shape in ((4,), (4, 3)) and not np.isnan(scores).any()
@@ -67,7 +67,7 @@ def test_methods_work_on_a_network_of_ones_own(own, name):
             assert (abs(scores[w, r]) > 1e-6) == (edge in used), edge
 
 
-def test_wires_notice_who_has_not_written(own, no_shape_checks):
+def test_wires_report_missing_writers(own, no_shape_checks):
     _, network, _ = own
     wires = Wires(network.graph, None)
     with pytest.raises(ValueError, match="and reads before x1 has written"):
@@ -75,13 +75,13 @@ def test_wires_notice_who_has_not_written(own, no_shape_checks):
     wires.write(np.zeros((1, 1, 4)))
     with pytest.raises(ValueError, match="and reads before x2 has written"):
         wires.read("and")
-    with pytest.raises(ValueError, match="1 have written, writers are x1, x2, and, or"):
+    with pytest.raises(ValueError, match="1 outputs were written, .* x1, x2, and, or"):
         wires.written()
 
 
 @pytest.mark.parametrize("name", ["eap_clean_corrupted", "eap_ig_inputs", "eap_gp", "nap_ig"])
 def test_all_inputs_go_from_clean_to_corrupted(own, name):
-    """What AND does with its two inputs is the same, and inputs are all pairs there are."""
+    """AND is symmetric in its two inputs, and the inputs are all possible pairs."""
     params, network, batch = own
     scores = np.asarray(METHODS[name](params, network, batch, cross_entropy))
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
@@ -89,6 +89,6 @@ def test_all_inputs_go_from_clean_to_corrupted(own, name):
 
 
 @pytest.mark.parametrize("name", ["weight_magnitude", "structural_prior"])
-def test_transformers_are_needed_where_weights_are_looked_at(own, name, no_shape_checks):
-    with pytest.raises(ValueError, match=f"{name} knows transformers only, got AndOr"):
+def test_methods_that_use_weights_need_a_transformer(own, name, no_shape_checks):
+    with pytest.raises(ValueError, match=f"{name} needs a transformer, got AndOr"):
         METHODS[name](*own, cross_entropy)

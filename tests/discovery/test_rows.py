@@ -1,4 +1,4 @@
-"""Batches that hold nothing of what writers write: the same results, and memory that stays."""
+"""Batches that do not store the writers' outputs: same results, constant memory."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ INPUTS = {
 
 @pytest.fixture
 def three_at_once(monkeypatch):
-    """Four rows make two chunks, the second of which is filled up with copies."""
+    """Four rows make two chunks; the second is filled with copies."""
     chunks = jnp.array([[0, 1, 2], [3, 3, 3]]), jnp.array([[0, 1, 2], [3, 4, 5]])
     monkeypatch.setattr(rows, "row_chunks", lambda *_: chunks)
 
@@ -51,7 +51,7 @@ def test_sources_are_the_same(ablation, one_layer, make_params, three_at_once):
     np.testing.assert_allclose(some.source, held.source[jnp.array([3, 1])], atol=1e-4)
 
 
-# One of each kind always, all others with the slow tests.
+# One method of each kind always, the others in slow tests.
 @pytest.mark.parametrize(
     "name",
     [
@@ -72,12 +72,12 @@ def test_scores_are_the_same(name, one_layer, make_params, three_at_once):
 def test_nan_in_a_part_is_found(one_layer, make_params):
     params = make_params(one_layer)
     broken = {**params, "embed": {"W_E": jnp.full_like(params["embed"]["W_E"], jnp.nan)}}
-    with pytest.raises(ValueError, match="resample ablation puts in NaN for input"):
+    with pytest.raises(ValueError, match="resample ablation gives NaN for input"):
         contrast_batch(broken, one_layer, **INPUTS, most_held=0)
 
 
 def bytes_held(function, *arguments):
-    """Temporaries and results of a compiled function."""
+    """Bytes of temporaries and results of a compiled function."""
     compiled = jax.jit(function).lower(*arguments).compile()
     memory = compiled.memory_analysis()
     return memory.temp_size_in_bytes + memory.output_size_in_bytes
@@ -93,7 +93,7 @@ def bytes_held(function, *arguments):
     ],
 )
 def test_memory_is_that_of_a_few_rows(name, small):
-    """Of a model of many writers on many inputs; nothing is run."""
+    """For a model with many writers and many inputs, which is compiled but not run."""
     config = dataclasses.replace(small, n_layers=6, n_heads=4, d_model=32)
     params = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((40_000, config.n_ctx), "int32")

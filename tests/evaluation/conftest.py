@@ -1,4 +1,4 @@
-"""A model whose every intervention can be worked out by hand."""
+"""A model for which the result of every intervention can be computed by hand."""
 
 from typing import NamedTuple
 
@@ -12,17 +12,17 @@ from interpbench_jax.siit import SiitProblem
 
 
 class HandMade(NamedTuple):
-    """Label 0 unless the shifts that heads write sum to more than the margin of the token.
+    """Says label 0 unless the shifts written by heads sum to more than the token's margin.
 
-    A head writes its shift where the sequence is of tokens 0; nothing where it is of others, whose
-    margin is their id.
+    A head writes its shift in sequences of token 0 and nothing in others. The margin of a token
+    is its id.
     """
 
     params: Params
     config: TransformerConfig
 
     def problem(self, base, source, positions=None) -> SiitProblem:
-        """All heads and the MLP are free, there are no variables, label 0 is always right."""
+        """All heads and the MLP are free, there are no variables, and label 0 is always right."""
         base, source = jnp.asarray(base), jnp.asarray(source)
         graph = Graph.of(self.config)
         return SiitProblem(
@@ -38,7 +38,7 @@ class HandMade(NamedTuple):
 
 
 def hand_made(*shifts: float) -> HandMade:
-    """One layer with a head per shift; dimensions: is it token 0, margin, sum of shifts."""
+    """One layer with a head per shift; dimensions: 1 if the token is 0, margin, sum of shifts."""
     heads, d_vocab = len(shifts), 6
     config = TransformerConfig(
         n_layers=1,
@@ -92,12 +92,12 @@ def make_model():
 
 
 def of_compiled_model(compiled: CompiledCase, problem: SiitProblem) -> SiitProblem:
-    """The problem for the compiled model itself, where its outputs are defined."""
+    """The problem for the compiled model itself; only defined outputs count."""
     graph = compiled.graph
     variables = [variable.node for variable in compiled.variables]
     free = [node for node in graph.writers[1:] if node not in variables]
     defined = problem.positions
-    if compiled.case.name == "13":  # nothing comes after the last position
+    if compiled.case.name == "13":  # undefined at the last position
         defined = defined.at[:, -1].set(0)
     return problem._replace(
         variable_nodes=jnp.asarray(graph.one_hot(variables)),

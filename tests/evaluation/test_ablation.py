@@ -1,4 +1,4 @@
-"""What ablated nodes write, and what is left of the model then."""
+"""Values of ablated nodes, and the accuracy of the ablated model."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +36,8 @@ def test_unknown_ablation(no_shape_checks) -> None:
         ablation_source(WRITERS, "median", jnp.ones((2, 2)))  # type: ignore[arg-type]
 
 
-def test_means_leave_out_what_does_not_count() -> None:
-    """BOS says 100, padding 1000; the second input is shorter. Weights other than 0 are alike."""
+def test_means_leave_out_positions_of_weight_zero() -> None:
+    """BOS has value 100, padding 1000; the second input is shorter. Nonzero weights are equal."""
     rows = jnp.array([[100.0, 1.0, 3.0, 1000.0], [100.0, 5.0, 1000.0, 1000.0]])
     positions = jnp.array([[0.0, 1.0, 4.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
     mean, per_position = (
@@ -49,7 +49,7 @@ def test_means_leave_out_what_does_not_count() -> None:
 
 
 def test_padding_has_no_part_in_means_of_a_model(make_model) -> None:
-    """Only padding is of token 0, where heads write; nodes that write nothing else are inert."""
+    """Only padding is token 0, at which heads write, so ablating these nodes changes nothing."""
     model = make_model(2.0, 1.2)
     counted = jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
     problem = model.problem([[1, 1, 0], [1, 1, 1]], [[2, 2, 0], [2, 2, 2]], counted)
@@ -59,7 +59,7 @@ def test_padding_has_no_part_in_means_of_a_model(make_model) -> None:
         assert found.accuracy[1:].tolist() == [0, 0, 0]
 
 
-# Of four sources three shift by 0.6 and 0.7 and one does not; what counts has margin 1, 1 or 5.
+# Three of four sources shift by 0.6 and 0.7, one does not; counted margins are 1, 1 or 5.
 SOURCES = [[0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 1, 1]]
 ACCURACY = {"resample": 1 - 3 / 8, "mean": 1.0, "mean_per_position": 1.0, "zero": 1.0}
 
@@ -81,7 +81,7 @@ def test_node_effects_by_hand(make_model, kind: Ablation) -> None:
     assert found.accuracy[1:].tolist() == [first, second, 0]
 
 
-def test_without_ablated_nodes_it_is_the_accuracy(make_model) -> None:
+def test_without_ablated_nodes_it_is_plain_accuracy(make_model) -> None:
     model = make_model(0.5, 1.5)
     problem = model.problem([[0, 0, 0], [1, 1, 5], [2, 2, 2], [3, 3, 3]], SOURCES)
     assert validate(model.params, model.config, problem).accuracy == 0.75
@@ -90,7 +90,7 @@ def test_without_ablated_nodes_it_is_the_accuracy(make_model) -> None:
         assert circuit_accuracy(model.params, model.config, nothing, kind) == 0.75
 
 
-def test_a_mean_over_equal_sources_is_any_of_them(make_model) -> None:
+def test_a_mean_over_equal_sources_is_that_source(make_model) -> None:
     model = make_model(1.5, 0.7)
     problem = model.problem([[1, 1, 2], [2, 1, 1]], [[0, 0, 0], [0, 0, 0]])
     resampled, *others = (

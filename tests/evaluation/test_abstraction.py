@@ -1,4 +1,4 @@
-"""Interchanges of sets of variables, with free nodes patched from third inputs."""
+"""Interchanges of sets of variables, with free nodes patched from a third input."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("name", ["3", "13"])
-def test_compiled_models_are_what_they_were_compiled_from(name: str, make_compiled_problem) -> None:
+def test_compiled_models_are_abstracted_by_their_programs(name: str, make_compiled_problem) -> None:
     compiled = compile_case(name)
     problem = make_problem(compiled, align(compiled), KEY, n_pairs=300).take(slice(300))
     problem = make_compiled_problem(compiled, problem)
@@ -50,7 +50,7 @@ def test_one_variable_or_none_is_iia_and_accuracy() -> None:
     assert found.worst == found.each[found.worst_intervention]
 
 
-def test_a_free_node_that_does_harm_only_beside_an_interchange_is_caught(make_model) -> None:
+def test_a_free_node_that_does_harm_only_with_an_interchange_is_detected(make_model) -> None:
     model = make_model(0.6, 0.6)
     problem = model.problem([[1, 1, 1]] * 2, [[0, 0, 0]] * 2)
     problem = problem._replace(
@@ -86,16 +86,18 @@ def test_targets_of_sets(name: str, min_length, monkeypatch) -> None:
     problem = make_problem(compiled, align(compiled), KEY, n_pairs=200)
     n_variables = len(compiled.variables)
     every = every_subset(n_variables)
-    said = np.asarray(abstraction_targets(compiled, problem, jnp.asarray(every)))
-    np.testing.assert_array_equal(said[0], problem.base_target)
-    np.testing.assert_array_equal(said[2 ** np.arange(n_variables)], problem.variable_targets)
-    np.testing.assert_array_equal(said[-1], problem.source_target)
-    # The same without the detour over all sets, and by the tables.
+    all_targets = np.asarray(abstraction_targets(compiled, problem, jnp.asarray(every)))
+    np.testing.assert_array_equal(all_targets[0], problem.base_target)
+    np.testing.assert_array_equal(
+        all_targets[2 ** np.arange(n_variables)], problem.variable_targets
+    )
+    np.testing.assert_array_equal(all_targets[-1], problem.source_target)
+    # The same without computing all sets, and by tables.
     few = abstraction_targets(compiled, problem, jnp.asarray(every[[2, 1]]))
-    np.testing.assert_array_equal(few, said[[2, 1]])
+    np.testing.assert_array_equal(few, all_targets[[2, 1]])
     monkeypatch.setattr(compiled_module, "_HEAVY", 0)
     by_tables = abstraction_targets(compiled, problem, jnp.asarray(every))
-    np.testing.assert_allclose(by_tables, said, atol=1e-5)
+    np.testing.assert_allclose(by_tables, all_targets, atol=1e-5)
 
 
 def test_sets_of_other_variables_are_refused(no_shape_checks) -> None:
@@ -105,7 +107,7 @@ def test_sets_of_other_variables_are_refused(no_shape_checks) -> None:
         abstraction_targets(compiled, problem, np.zeros((1, 3), bool))
 
 
-def test_third_inputs_are_as_long_as_the_sources(make_model) -> None:
+def test_third_inputs_have_the_length_of_the_sources(make_model) -> None:
     model, rng = make_model(1.0, 1.0, 1.0), np.random.default_rng(0)
     lengths = rng.integers(1, 3, 50)
     positions = jnp.asarray(np.arange(3)[None] <= lengths[:, None], jnp.float32).at[:, 0].set(0)

@@ -1,4 +1,4 @@
-"""Certificates of networks whose answers under every set of patched edges are known by hand."""
+"""Certificates of networks whose answers under every set of patched edges are known."""
 
 import itertools
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ EVERY_PAIR = np.array(list(itertools.product(LABELS, LABELS)))
 class Toy(Network):
     """Three nodes that read the token, and an output that reads all of them and the token.
 
-    Each writes to a dimension of its own: the token to the first.
+    Each writes to a separate dimension, the token to the first.
     """
 
     nodes: tuple[str, str, str]
@@ -43,11 +43,11 @@ class Toy(Network):
         return Graph(("input", *self.nodes), (*self.nodes, "logits"), (1, 1, 1, 4))
 
     def values(self, token):
-        """What the nodes write."""
+        """Outputs of the nodes."""
         raise NotImplementedError
 
     def output(self, params, token, *values):
-        """A value; the label that is nearest is the answer."""
+        """A value; the nearest label is the answer."""
         raise NotImplementedError
 
     @jax.numpy_rank_promotion("allow")
@@ -62,7 +62,7 @@ class Toy(Network):
 
 
 class Digits(Toy):
-    """The token by its binary digits; what `spare` writes has no effect if `leak` is 0."""
+    """The token, computed from its binary digits; `spare` has no effect if `leak` is 0."""
 
     def values(self, token):
         return token % 2, token // 2, token
@@ -73,7 +73,7 @@ class Digits(Toy):
 
 
 class Majority(Toy):
-    """Whether the token is odd, three times, and what most of them say."""
+    """Three nodes tell whether the token is odd; the output is their majority."""
 
     def values(self, token):
         return (token % 2,) * 3
@@ -83,7 +83,7 @@ class Majority(Toy):
 
 
 class Sparse(CausalTask):
-    """Has no answer to token 0."""
+    """Has no answer for token 0."""
 
     @property
     def defined_answers(self) -> Answers:  # type: ignore[override]
@@ -178,9 +178,9 @@ def test_a_network_that_is_its_algorithm_agrees_under_every_set() -> None:
     assert found.head.describe() == level.describe() | found.head.describe()
 
 
-def test_a_hole_is_found_alone_and_by_search_where_all_outside_at_once_hide_it() -> None:
-    """What leaks is the difference of two things that are patched together."""
-    leak = 0.4  # a leak of two tokens or more is one label or more
+def test_a_leak_is_found_by_single_edges_and_search_if_patching_all_outside_hides_it() -> None:
+    """The leak is a difference of two values that are patched together."""
+    leak = 0.4  # a difference of two or more tokens changes the label
     found = certified(UNHARMED | {"leak": jnp.array(leak)}).qkv
     assert found.inert == 1
     each = dict(zip(found.names, [*found.inside, *found.outside], strict=True))
@@ -195,8 +195,8 @@ def test_a_hole_is_found_alone_and_by_search_where_all_outside_at_once_hide_it()
     assert found.worst == found.random.min()
 
 
-def test_edges_that_the_network_does_not_need_are_told() -> None:
-    """With a way round `high`, patching it never gives the changed answer."""
+def test_edges_that_the_network_does_not_need_are_reported() -> None:
+    """If the network bypasses `high`, patching it never gives the changed answer."""
     found = certified(UNHARMED | {"bypass": jnp.array(1.0)}).qkv
     assert found.necessity.tolist() == [1, 0, 1, 0]
     assert found.inside[1] == found.inside[3] == 0.5  # half of the pairs differ in `high`
@@ -209,7 +209,7 @@ def test_edges_that_matter_only_together_are_needed_too() -> None:
     assert (found.necessity == 1).all()
 
 
-def test_an_edge_by_which_nothing_changes_has_no_necessity() -> None:
+def test_an_edge_that_changes_no_answer_has_no_necessity() -> None:
     still = CausalModel(
         variables={**DIGITS.variables, "spare": lambda tokens: 0 * tokens},
         output=lambda low, high, spare: low + 2 * high + spare,
@@ -231,7 +231,7 @@ def test_nan_is_wrong() -> None:
 
 
 def test_positions_without_an_answer_do_not_count() -> None:
-    """A network that is wrong on token 0 only, where nothing is asked."""
+    """A network that is wrong only on token 0, for which there is no answer."""
     sparse = make_task(DIGITS, Sparse)
     found = certified(UNHARMED, sparse).qkv
     assert found.unanswered == 0.25
@@ -244,7 +244,7 @@ def test_positions_without_an_answer_do_not_count() -> None:
     assert nothing.total == 0 and np.isnan(nothing.agreement).all()
 
 
-def test_sets_that_see_some_pairs_only_are_judged_again_where_they_are_worst() -> None:
+def test_the_worst_sets_of_a_sample_are_tested_again_on_all_pairs() -> None:
     params = UNHARMED | {"leak": jnp.array(1.0)}
     whole = certified(params, copies=40).qkv
     found = certified(params, copies=40, n_runs=1).qkv
@@ -253,7 +253,7 @@ def test_sets_that_see_some_pairs_only_are_judged_again_where_they_are_worst() -
     np.testing.assert_allclose(found.random, whole.random)  # every block has all 16 pairs
 
 
-def test_the_figures_of_a_card_are_those_of_the_certificate() -> None:
+def test_the_scores_of_a_card_are_those_of_the_certificate() -> None:
     params, task = UNHARMED | {"leak": jnp.array(1.0)}, make_task(DIGITS)
     alignment = aligned(task, NETWORK)
     found = edge_scores(params, NETWORK, task, alignment, every_pair(), KEY, n_random=40)
@@ -266,7 +266,7 @@ def test_the_figures_of_a_card_are_those_of_the_certificate() -> None:
 
 def test_a_second_certificate_compiles_nothing() -> None:
     task = make_task(DIGITS)
-    compiled_functions: Any = (edge_judge._run, edge_judge._ask)
+    compiled_functions: Any = (edge_judge._run, edge_judge._answers_under)
     certified(UNHARMED, task)
     compiled = [function._cache_size() for function in compiled_functions]
     certified(UNHARMED | {"leak": jnp.array(0.5)}, task, copies=20, n_random=70)
@@ -288,8 +288,8 @@ def audited(params, *edges: str, categorical: bool = True):
     return found.qkv
 
 
-def test_a_claimed_circuit_is_held_against_the_model_itself() -> None:
-    """The claim forgets `input->high`; patching it gives the source's high digit."""
+def test_a_claimed_circuit_is_tested_against_the_model_itself() -> None:
+    """The claim lacks `input->high`; patching it gives the source's high digit."""
     found = audited(UNHARMED, "input->low", "low->logits", "high->logits")
     assert found.n_inside == 0 and len(found.inside) == len(found.necessity) == 0
     each = dict(zip(found.names, found.outside, strict=True))
@@ -325,7 +325,7 @@ def test_levels_of_a_transformer_written_out() -> None:
     assert apart.inside.tolist() == [True] * 5 + [False] * 105
     assert merged.names[:4] == ("input->m0", "input->a1.h2", "m0->a1.h2", "a1.h2->logits")
     assert merged.inside.sum() == 4 and len(merged.names) == alignment.graph.head_valid.sum()
-    assert merged.groups[1].sum() == 2  # q and k; v of the same merged edge is outside
+    assert merged.groups[1].sum() == 2  # q and k; v of the same merged edge is outside the circuit
     graph = alignment.graph
     assert {graph.readers[r] for _, r in np.argwhere(merged.edges[1])} == {
         f"a1.h2<{kind}>" for kind in "qkv"
@@ -335,7 +335,7 @@ def test_levels_of_a_transformer_written_out() -> None:
 
 
 def test_merged_edges_that_share_a_group_are_one_unit() -> None:
-    """A variable on two heads: no edge into one of them is patched without the other's."""
+    """A variable in two heads: edges into both are always patched together."""
     nodes = {"input": ("input",), "low": ("a0.h0", "a0.h1"), "high": ("m0",)}
     places = tuple((name, Site(of_variable)) for name, of_variable in nodes.items())
     merged = head_level(Alignment(DIGITS.circuit, SHAPE, places))
@@ -346,7 +346,7 @@ def test_merged_edges_that_share_a_group_are_one_unit() -> None:
     }
 
 
-def test_drawn_sets_have_shares_of_their_own_inside_and_outside() -> None:
+def test_drawn_sets_have_separate_shares_inside_and_outside() -> None:
     level = qkv_level(align(compile_case("3")))
     sets = draw_sets(level, np.random.default_rng(0), 2_000)
     inside, outside = (sets[:, part].mean(1) for part in (level.inside, ~level.inside))

@@ -1,4 +1,4 @@
-"""Certificates of bundled models, and the same figures by a path that shares no code with them."""
+"""Certificates of bundled models, and the same figures computed by independent code."""
 
 import json
 from dataclasses import replace
@@ -26,17 +26,17 @@ CIRCUIT = str(BUNDLED / "siit" / "3" / "circuit.json")
 
 
 def says(params, config, base, source, edges):
-    """The NumPy transformer's outputs on the base with edges patched from the source."""
+    """Outputs of the NumPy transformer on the base, with edges patched from the source."""
     _, written = numpy_reference.forward(params, config, source)
     patch = dict.fromkeys(edges, 1.0)
     return numpy_reference.forward(params, config, base, edges=patch, source=written)[0]
 
 
 def by_loops(model, compiled, pairs, edges, *, clear_only=False):
-    """Share of positions where model and compiled program agree, with edges of the model patched.
+    """Share of positions at which model and compiled program agree, with patched edges.
 
-    Edges of the program are renamed, one by one, by the nodes that hold its variables. With
-    `clear_only`, positions do not count at which the compiled program has no single answer.
+    Edges of the program are renamed, one by one, to the nodes that hold its variables. With
+    `clear_only`, positions at which the compiled program has no single answer do not count.
     """
     node = {"input": "input", "logits": "logits"}
     node |= {variable.compiled_node: variable.node for variable in model.variables}
@@ -50,7 +50,7 @@ def by_loops(model, compiled, pairs, edges, *, clear_only=False):
     right = says(compiled.params, compiled.config, *rows, own)
     weights = pairs.positions
     if compiled.categorical:
-        undefined = np.abs(right).max(-1) < 0.1  # Tracr's zero vector stands for the first label
+        undefined = np.abs(right).max(-1) < 0.1  # Tracr represents the first label by a zero vector
         agreed = found.argmax(-1) == np.where(undefined, 0, right.argmax(-1))
         if clear_only:
             highest = np.sort(right, -1)
@@ -89,8 +89,8 @@ def test_agreement_is_that_of_plain_loops(name: str) -> None:
         assert name == "13" or min(expected) < 0.9
 
 
-def test_the_holes_of_a_model_trained_by_nodes_are_seen() -> None:
-    """Case 3: heads merged nothing leaks, with q, k and v apart the edge into v does."""
+def test_leaks_of_a_model_trained_by_nodes_are_detected() -> None:
+    """Case 3: with merged heads nothing leaks; with q, k and v separate, the edge into v does."""
     found = verify_edges(load_model("siit/3"), n_pairs=300, **FEW)
     assert (found.accuracy, found.n_inputs, found.every_input) == (1, 256, True)
     assert found.qkv.inert < 0.9 and found.head.inert == 1
@@ -100,7 +100,7 @@ def test_the_holes_of_a_model_trained_by_nodes_are_seen() -> None:
     silent = np.isnan(found.qkv.necessity)
     names = found.qkv.names[: found.qkv.n_inside]
     assert [name for name, still in zip(names, silent, strict=True) if still] == [
-        *("input->a1.h2<q>", "input->a1.h2<k>"),  # x at the key is what q and k compare
+        *("input->a1.h2<q>", "input->a1.h2<k>"),  # q and k compare with x at the key
     ]
     assert found.qkv.necessity[0] == 1
 
@@ -115,7 +115,7 @@ def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
 
 
 @pytest.mark.slow
-def test_a_claim_that_leaves_a_needed_edge_out_is_seen() -> None:
+def test_a_claim_without_a_needed_edge_is_detected() -> None:
     model = load_model("siit/3")
     less = Circuit(model.graph, model.circuit.edges - {("input", "m0")})
     found = verify_claim(model, less, n_pairs=300, **FEW).qkv
@@ -136,7 +136,7 @@ def test_audit_prints_tables_and_the_worst_sets(capsys) -> None:
     main(["audit", "siit/3", "--circuit", CIRCUIT, *OPTIONS])
     printed = capsys.readouterr().out
     assert "Edges outside the claimed circuit" in printed
-    assert "model siit/3, head: worst set (0." in printed  # only some edges together leak
+    assert "model siit/3, head: worst set (0." in printed  # leaks only if several edges are patched
 
 
 @pytest.mark.parametrize("claim", [[], ["--circuit", CIRCUIT]])
@@ -206,14 +206,14 @@ def test_a_broken_model_is_refused_by_name(capsys) -> None:
         verify_edges(broken, n_pairs=100)
 
 
-# Drawn once, from all tasks.
+# A fixed random sample of all tasks.
 DRAWN = np.random.default_rng(2026).permutation(bundled_names())[:10].tolist()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_exported_weights_meet_the_bar_in_plain_loops(name: str) -> None:
-    """From the files, by a transformer in NumPy: sets of edges, single edges, all edges outside."""
+    """A NumPy transformer runs the files: sets of edges, single edges, all edges outside."""
     model, compiled = load_model(name), compile_case(name)
     with safe_open(BUNDLED / name / "model.safetensors", "numpy") as file:
         flat = {weight: file.get_tensor(weight) for weight in file.keys()}

@@ -1,4 +1,4 @@
-"""Subsets of free nodes: harm that shows only jointly, all subsets against a search."""
+"""Subsets of free nodes: joint effects, and all subsets compared with a search."""
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +16,18 @@ KEY = jax.random.key(0)
 SHIFTED = np.zeros((4, 3), int)
 
 
-def test_every_subset_is_there_once() -> None:
+def test_every_subset_occurs_once() -> None:
     np.testing.assert_array_equal(every_subset(2), [[0, 0], [1, 0], [0, 1], [1, 1]])
     assert len(np.unique(every_subset(5), axis=0)) == 32
     assert every_subset(0).shape == (1, 0)
 
 
-def test_nodes_that_are_harmless_alone_are_caught_together(make_model) -> None:
+def test_nodes_that_are_harmless_alone_are_detected_together(make_model) -> None:
     model = make_model(0.6, 0.0, 0.7, -0.1)
     problem = model.problem([[1, 1, 5]] * 4, SHIFTED)
     assert (validate(model.params, model.config, problem).siia == 1).all()
     found = leakage(model.params, model.config, problem, KEY)
-    # Both shifts are in 8 of 32 subsets, and then the first of two positions is lost.
+    # 8 of 32 subsets have both shifts, which make the first of two positions wrong.
     assert found.mean == 0.25 * 0.5
     assert found.worst == 0.5
     assert found.worst_nodes.tolist() == [True, False, True, False, False]
@@ -48,7 +48,7 @@ SHIFTS = np.array([0.4, 1.1, 1.3, 0.7])
 MARGINS = np.array([[2, 1, 2], [2, 3, 4], [2, 1, 5], [2, 4, 2]])
 
 
-def test_all_subsets_are_judged_as_by_hand(make_model) -> None:
+def test_all_subsets_by_hand(make_model) -> None:
     model = make_model(*SHIFTS)
     problem = model.problem(MARGINS, SHIFTED)
     found = leakage(model.params, model.config, problem, KEY)
@@ -58,7 +58,7 @@ def test_all_subsets_are_judged_as_by_hand(make_model) -> None:
     np.testing.assert_allclose(found.per_position[1:], missed.mean(1).max(0), atol=1e-6)
 
 
-def test_positions_weigh_as_the_problem_says(make_model) -> None:
+def test_positions_have_the_weights_of_the_problem(make_model) -> None:
     model = make_model(*SHIFTS)
     positions = np.array([[0, 1, 1], [0, 1, 0], [0, 1, 1], [0, 1, 0]], np.float32)
     problem = model.problem(MARGINS, SHIFTED, jnp.asarray(positions))
@@ -80,15 +80,15 @@ def test_a_few_drawn_subsets_and_the_search_find_the_worst(make_model, seed: int
     assert 1 - agreed[0] == some.worst
 
 
-def test_the_search_starts_from_the_worst_drawn_too(make_model) -> None:
-    """One node does nothing, two lose one position of two, three lose both."""
+def test_the_search_also_starts_from_the_worst_drawn_subset(make_model) -> None:
+    """One node does nothing, two make one of two positions wrong, three make both wrong."""
     model = make_model(0.6, 0.6, 0.9, 0.9)
     problem = model.problem([[1, 1, 2]] * 4, SHIFTED)
     of_seeds = {
         float(leakage(model.params, model.config, problem, key, n_subsets=2).worst)
         for key in jax.random.split(KEY, 8)
     }
-    assert of_seeds == {0, 1}  # 0 where what was drawn is harmless, too
+    assert of_seeds == {0, 1}  # 0 if the drawn ones are harmless, too
 
 
 @pytest.mark.parametrize("n_subsets", [256, 8])
@@ -126,7 +126,7 @@ def test_chunks_change_nothing_and_a_second_call_does_not_recompile(make_model) 
     assert once.worst == again.worst == leakage(model.params, model.config, problem, KEY).worst
 
 
-def test_a_number_that_makes_no_sense(make_model) -> None:
+def test_an_invalid_number(make_model) -> None:
     model = make_model(1.0)
     with pytest.raises(ValueError, match="n_subsets must be at least 1, got 0"):
         leakage(model.params, model.config, model.problem(MARGINS, SHIFTED), KEY, n_subsets=0)

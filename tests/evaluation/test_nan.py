@@ -1,4 +1,4 @@
-"""NaN is wrong: it never counts as a right answer, nor as no effect."""
+"""NaN is wrong: it never counts as a right answer or as no effect."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ NAN = float("nan")
 
 
 def test_an_output_with_nan_is_never_right() -> None:
-    """The argmax of NaN is its place, so label 0 was right on a broken model."""
+    """The argmax of NaNs is 0, so label 0 would be right in a broken model."""
     logits = jnp.array([[[NAN, NAN], [NAN, 1.0], [2.0, NAN], [2.0, 1.0]]])
     labels = jnp.array([[0, 0, 0, 0]])
     assert is_right(logits, labels).tolist() == [[False, False, False, True]]
@@ -63,7 +63,7 @@ def test_ablating_nodes_of_a_broken_model_has_an_effect(make_model, categorical:
 
 
 def test_an_edge_that_brings_nan_has_an_effect(make_model) -> None:
-    """NaN differs from nothing by more than the tolerance, and its label is that of any NaN."""
+    """NaN never differs by more than a tolerance, and all NaN outputs have the same argmax."""
     model = make_model(2.0, 1.2)
     params = with_nan(model.params, "blocks_0", "mlp", "W_out")
     edges = np.array([[3, 7]])  # m0 -> logits

@@ -1,4 +1,4 @@
-"""Node effects on a model whose effects are known."""
+"""Node effects in a model whose effects are known."""
 
 import jax
 import jax.numpy as jnp

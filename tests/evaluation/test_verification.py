@@ -1,4 +1,4 @@
-"""Bundled models under many interventions at once; what the command line says of it."""
+"""Bundled models under many interventions at once, and the output of the command line."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from interpbench_jax.evaluation import ABLATIONS
 from interpbench_jax.zoo import held_out_statement, load_model
 
 
-# There are 256 subsets; fewer than 100 pairs are never used.
+# There are 256 subsets; at least 100 pairs are used.
 @pytest.mark.parametrize(
     ("name", "n_runs", "n_pairs"),
     [("3", 256 * 150, 150), pytest.param("13", 1, 100, marks=pytest.mark.slow)],

@@ -32,7 +32,7 @@ def test_a_large_limit_takes_no_memory(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "small", limit=2**60) == b"abc"
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
     with pytest.raises(RuntimeError), replacing(file) as partial:
@@ -55,14 +55,14 @@ def test_a_generous_limit_takes_no_memory(tmp_path: Path) -> None:
 def test_a_lock_has_one_holder_and_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
     with locked(file, what=tmp_path):
-        told = f"{tmp_path} is in use by process {os.getpid()} on .* since 20"
-        with pytest.raises(ValueError, match=told), locked(file, what=tmp_path):
+        message = f"{tmp_path} is in use by process {os.getpid()} on .* since 20"
+        with pytest.raises(ValueError, match=message), locked(file, what=tmp_path):
             pass
         assert file.exists()
     assert not file.exists()
 
 
-def test_a_holder_that_is_killed_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_killed_holder_releases_the_lock(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
     program = (
         "import os, sys, pathlib; from interpbench_jax.files import locked\n"
@@ -74,20 +74,20 @@ def test_a_holder_that_is_killed_locks_nobody_out(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_a_lock_in_a_directory_that_is_not_writable(tmp_path: Path) -> None:
     file = tmp_path / "missing" / ".lock"
     with pytest.raises(ValueError, match=f"cannot write to {file.parent}"), locked(file, what=file):
         pass
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "/a", "a/b", ".a", "a/", "a\0"])
-def test_names_lead_nowhere_else(tmp_path: Path, name: str) -> None:
+def test_names_cannot_leave_the_directory(tmp_path: Path, name: str) -> None:
     assert inside(tmp_path, "a.b-c") == tmp_path / "a.b-c"
     with pytest.raises(ValueError, match="cannot name a directory"):
         inside(tmp_path, name)
 
 
-def test_older_places_are_numbered(tmp_path: Path) -> None:
+def test_older_directories_are_numbered(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / "3").mkdir()
         (tmp_path / "3" / "a").write_text(str(number))
@@ -115,7 +115,7 @@ def test_only_regular_files_within_the_limit_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[NaN]", '{"a": -Infinity}', "[-1e999]", "[" * 100_000, "1" * 5_000]
 )
-def test_what_is_not_json_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_files_that_are_not_json_are_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(ValueError, match="bad.json cannot be read"):
         read_json(tmp_path / "bad.json")
@@ -135,7 +135,7 @@ def test_numbers_that_are_not_finite_are_written_as_null(tmp_path: Path) -> None
     assert read_json(tmp_path / "a.json") == {"a": [1.0, None, [None]], "b": None}
 
 
-def test_fingerprints_tell_types_apart_and_ignore_order() -> None:
+def test_fingerprints_distinguish_types_and_ignore_order() -> None:
     different = [1, 1.0, True, "1", b"1", None, [1], [[1]], {"a": 1}, Setting(1.0), [], {}]
     assert len({fingerprint(value=value) for value in different}) == len(different)
     assert fingerprint(a=1, b=(2, 3)) == fingerprint(b=[2, 3], a=1)
@@ -146,7 +146,7 @@ def test_fingerprints_tell_types_apart_and_ignore_order() -> None:
 
 
 def test_a_fingerprint_stays_the_same() -> None:
-    """Stored results are found again by it."""
+    """Stored results are found by it."""
     assert fingerprint(case="3", n=[1, 2.5, None, True]) == "9e037e5d1daa4a8c16d6d7ff37f154d0"
 
 

@@ -1,6 +1,6 @@
-"""The transformer once more, written to be checked by eye: float64, names, one position at a time.
+"""A second transformer, written to be easy to check: float64, names, one position at a time.
 
-Nothing here is shared with the package but the names of weights, writers and readers.
+It shares only the names of weights, writers and readers with the package.
 """
 
 import math
@@ -20,11 +20,11 @@ def forward(params, config, tokens, *, edges=None, nodes=None, source=None):
 
     Args:
       params: nested weights.
-      config: their shape.
+      config: the model's shape.
       tokens: `[batch, pos]`.
       edges: `{(writer, reader): share of the source}`.
       nodes: `{writer: share of the source}`, a number or an array `[batch, pos]`.
-      source: `{writer: [batch, pos, d_model]}`, as in the second result.
+      source: `{writer: [batch, pos, d_model]}`, like the second result.
 
     Returns:
       The logits, and what each writer wrote, by name and in order.

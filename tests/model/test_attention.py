@@ -13,7 +13,7 @@ from tests.model import numpy_reference
 
 forms = pytest.mark.parametrize("form", [_matmul, _unrolled])
 directions = pytest.mark.parametrize("causal", [True, False])
-# (head, d_head, pos, batch), all different so that no two axes can be mistaken for one another.
+# (head, d_head, pos, batch), all different so that no two axes can be confused.
 SHAPE = (2, 3, 5, 4)
 
 
@@ -24,7 +24,7 @@ def draw(shape, seed=0, scale=1.0):
 
 
 def by_the_reference(q, k, v, causal, padding=None):
-    """Head by head; the package has `[head, d_head, pos, batch]`, the reference the opposite."""
+    """Head by head; the package has `[head, d_head, pos, batch]`, the reference the reverse."""
     heads = zip(*(np.asarray(x, np.float64) for x in (q, k, v)), strict=True)
     padding = np.zeros(q.shape[2:], bool) if padding is None else padding
     mixed = [
@@ -36,7 +36,7 @@ def by_the_reference(q, k, v, causal, padding=None):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def value_and_gradients(form, causal, inputs, cotangent, padding=None):
-    """What a form gives, and the cotangent pulled back to queries, keys and values."""
+    """The output, and the gradients of queries, keys and values for a given cotangent."""
     out, pullback = jax.vjp(lambda x: form(causal, x, padding), inputs)
     return out, pullback(cotangent)[0]
 
@@ -56,7 +56,7 @@ def test_forms_agree_with_the_reference(form, causal):
 @directions
 @pytest.mark.parametrize("shape", [SHAPE, (1, 17, 2, 2), (1, 2, 17, 2)])
 def test_attend_agrees_with_the_reference(shape, causal):
-    """Small heads, wide heads and long sequences; the latter two are not unrolled."""
+    """Small heads, wide heads and long sequences; only the first are unrolled."""
     inputs = draw(shape, seed=1)
     found = jax.jit(attend, static_argnames="causal")(inputs, causal=causal)
     np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
@@ -74,8 +74,8 @@ def test_forms_agree_in_gradient(causal):
 
 @forms
 @directions
-def test_padding_is_not_seen(form, causal):
-    """Rows of 5, 4, 3 and 1 tokens; no gradient reaches what is hidden, and the forms agree."""
+def test_padding_is_not_attended_to(form, causal):
+    """Rows of 5, 4, 3 and 1 tokens; padding gets no gradient, and the forms agree."""
     inputs, (cotangent, *_) = draw(SHAPE, seed=8), draw(SHAPE, seed=9)
     padding = np.arange(5)[:, None] >= np.array([5, 4, 3, 1])[None]
     out, gradients = value_and_gradients(form, causal, inputs, cotangent, padding)
@@ -97,7 +97,7 @@ def test_derivatives_agree_with_differences(causal):
 
 
 @forms
-def test_the_first_position_sees_only_itself_if_causal(form):
+def test_the_first_position_attends_only_to_itself_if_causal(form):
     qkv = draw(SHAPE, seed=5)
     np.testing.assert_allclose(value(form, True, qkv)[:, :, 0], qkv[2, :, :, 0], atol=1e-6)
 
@@ -116,8 +116,8 @@ def test_equal_keys_give_the_mean_of_the_values_seen(form, causal):
 
 @forms
 @directions
-def test_huge_scores_neither_overflow_nor_blur(form, causal):
-    """Scores of thousands: every query picks one value, and gradients stay finite."""
+def test_huge_scores_do_not_overflow(form, causal):
+    """With scores in the thousands, every query selects one value, and gradients are finite."""
     inputs = draw(SHAPE, seed=7, scale=100.0)
     out, gradients = value_and_gradients(form, causal, inputs, jnp.ones(SHAPE))
     np.testing.assert_allclose(out, by_the_reference(*inputs, causal), rtol=1e-4, atol=1e-2)

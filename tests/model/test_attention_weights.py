@@ -1,4 +1,4 @@
-"""Attention weights are those that the heads of a run used."""
+"""Attention weights are those used by the heads of a run."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def test_weighted_values_are_what_heads_write(config: TransformerConfig) -> None
     weights = attention_weights(params, config, TOKENS)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
     _, written = forward(params, config, TOKENS)
-    constant = params["blocks_0"]["attn"]["b_O"]  # which no head writes
+    constant = params["blocks_0"]["attn"]["b_O"]  # not part of any head's output
     for layer, n_before in ((0, 1), (1, 5)):
         block = params[f"blocks_{layer}"]
         seen = written[:, :, :n_before].sum(2) + layer * constant[None, None]
@@ -46,7 +46,7 @@ def test_weighted_values_are_what_heads_write(config: TransformerConfig) -> None
         np.testing.assert_allclose(mixed, heads, atol=1e-5)
 
 
-def test_nothing_looks_ahead_or_at_padding() -> None:
+def test_no_attention_ahead_or_to_padding() -> None:
     config = replace(SMALL, causal=True, pad=0)
     weights = attention_weights(init_params(config, jax.random.key(0)), config, TOKENS)
     assert (weights[:, :, :, *np.triu_indices(6, 1)] == 0).all()

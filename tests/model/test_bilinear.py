@@ -1,4 +1,4 @@
-"""Products keep their value under every transformation, whatever form they are computed in."""
+"""Products have the same value under every transformation, in every form."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ SIZES = dict(zip("hepkb", (2, 3, 5, 4, 6), strict=True))
 
 
 def factors(spec, seed=0):
-    """Two arrays of the sizes above; no two axes of one are alike."""
+    """Two arrays of the sizes above; no two axes of one have the same size."""
     rng = np.random.default_rng(seed)
     shapes = ([SIZES[x] for x in letters] for letters in spec.split("->")[0].split(","))
     return [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
@@ -63,12 +63,12 @@ def test_first_and_second_derivatives_in_both_modes(spec):
 
 @pytest.mark.slow
 def test_a_masked_run_can_be_differentiated_forward_and_twice(params, config, tokens, other_tokens):
-    """Attention, MLPs and all maps: a Hessian by forward mode is the one by reverse mode."""
+    """Through attention, MLPs and all maps: Hessians by forward and reverse mode are equal."""
     valid = Graph.of(config).valid
     _, source = forward(params, config, other_tokens)
 
     def loss(share):
-        """Of the first writer's edges; the other edges are patched by half."""
+        """The loss as a function of the first writer's edges; all others are half patched."""
         mask = jnp.full(valid.shape, 0.5).at[0].set(share)
         return (forward(params, config, tokens, EdgePatch(mask, source))[0] ** 2).mean()
 

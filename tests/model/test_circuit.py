@@ -45,7 +45,7 @@ def test_set_algebra_by_hand():
 
 
 def test_iteration_is_in_graph_order():
-    """By writer, then by reader, whatever order the edges were given in."""
+    """By writer, then by reader, in whatever order the edges are given."""
     edges = [
         "m0->logits",
         "input->logits",
@@ -90,7 +90,7 @@ def test_from_mask_ignores_pairs_that_are_no_edges():
 
 @pytest.mark.parametrize("shape", [(3, 8), (8, 4), (1, 8), (4, 1), (1, 1)])
 def test_from_mask_of_another_graph(shape):
-    """Shapes that NumPy would broadcast are refused like any other."""
+    """Shapes that NumPy would broadcast are refused, too."""
     with pytest.raises(ValueError, match=rf"\({shape[0]}, ?{shape[1]}\)"):
         Circuit.from_mask(SMALL, np.ones(shape, bool))
 
@@ -148,8 +148,8 @@ def test_set_algebra_is_that_of_the_masks(left, right):
     [
         ("a7.h0->logits", "no writer 'a7.h0'"),
         ("input->a0.h0", "no reader 'a0.h0'"),
-        ("m0->a0.h0<q>", "m0->a0.h0<q> is no edge"),
-        ("a0.h0->a0.h1<v>", "a0.h0->a0.h1<v> is no edge"),
+        ("m0->a0.h0<q>", "m0->a0.h0<q> is not an edge"),
+        ("a0.h0->a0.h1<v>", "a0.h0->a0.h1<v> is not an edge"),
     ],
 )
 def test_edges_that_do_not_exist(edge, message):
@@ -195,7 +195,7 @@ def test_circuits_of_different_graphs_do_not_mix(operation):
         ('{"n_layers": 1, "n_heads": 2, "edges": ["input->m0->logits"]}', "input->m0->logits"),
     ],
 )
-def test_text_that_is_no_circuit(text, message):
+def test_text_that_is_not_a_circuit(text, message):
     with pytest.raises(ValueError, match=message):
         Circuit.from_json(text)
 
@@ -211,13 +211,13 @@ def test_unobservable_edges_are_marked_and_kept():
     text = found.to_json()
     assert json.loads(text)["unobservable"] == ["input->a0.h0<q>"]
     assert Circuit.from_json(text) == found
-    # A file from before there were any, and one without any, are the same.
+    # Files of older versions, and files without unobservable edges, are the same.
     plain = Circuit(SMALL, found.edges)
     assert "unobservable" not in json.loads(plain.to_json())
     assert Circuit.from_json(plain.to_json()) == plain
 
 
-def test_set_algebra_keeps_what_is_known_of_remaining_edges():
+def test_set_algebra_keeps_the_marks_of_remaining_edges():
     marked = Circuit(SMALL, frozenset({QUERY, OUT}), frozenset({QUERY}))
     plain = Circuit(SMALL, frozenset({QUERY, VALUE}))
     for both in (marked | plain, plain | marked, marked & plain, plain & marked):
@@ -239,7 +239,7 @@ def test_set_algebra_keeps_what_is_known_of_remaining_edges():
         ('{"input->m0": 1}', "unobservable is not a list of names"),
     ],
 )
-def test_unobservable_edges_that_make_no_sense(unobservable, message):
+def test_invalid_unobservable_edges(unobservable, message):
     text = '{"n_layers": 1, "n_heads": 2, "edges": ["input->m0"], "unobservable": %s}'
     with pytest.raises(ValueError, match=message):
         Circuit.from_json(text % unobservable)

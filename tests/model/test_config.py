@@ -1,4 +1,4 @@
-"""A config refuses sizes and choices that make no model, and says which."""
+"""A config refuses invalid sizes and options, and names them."""
 
 import dataclasses
 from reprlib import repr as short
@@ -22,7 +22,7 @@ def test_sizes_are_positive_integers(variants, field, value, no_shape_checks):
 
 
 @pytest.mark.parametrize("field", SIZES)
-def test_what_python_takes_for_a_number_is_no_size(variants, field, no_shape_checks):
+def test_bools_and_floats_are_not_sizes(variants, field, no_shape_checks):
     for value in (True, "3", None, [2]):
         with pytest.raises(ValueError, match=f"{field} must be a positive integer, got "):
             changed(variants["causal"], **{field: value})
@@ -54,7 +54,7 @@ def test_activation_is_known(variants, no_shape_checks):
 
 
 @pytest.mark.parametrize("pad", [-1, 4, True, "1"])
-def test_padding_is_a_token(variants, pad, no_shape_checks):
+def test_padding_must_be_a_token(variants, pad, no_shape_checks):
     with pytest.raises(ValueError, match=f"pad must be one of the 4 tokens, got {pad!r}"):
         changed(variants["causal"], pad=pad)
 
@@ -67,7 +67,7 @@ def test_scales_are_positive(variants, field, value, no_shape_checks):
 
 
 def test_equal_configs_hash_equal(variants):
-    """So that one serves as a static argument of `jit` in place of the other."""
+    """So one can replace the other as a static argument of `jit`."""
     config = variants["causal"]
     same = TransformerConfig(**dataclasses.asdict(config))
     assert same == config

@@ -1,4 +1,4 @@
-"""Decoders: what they are made of, and that every way to run them says the same."""
+"""Decoders: their parts, and equal outputs of every way to run them."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def network(request):
 
 @pytest.fixture
 def params(network):
-    """With biases, too."""
+    """Random weights, also of biases."""
     rng = np.random.default_rng(0)
     return unflatten_dict(
         {
@@ -95,12 +95,12 @@ def test_initial_weights_have_their_shapes(network):
 def test_every_weight_has_an_effect(network, params, tokens):
     gradient = jax.grad(lambda p: (network.run(p, tokens[0])[0] ** 2).sum())(params)
     for path, found in flatten_dict(gradient).items():
-        assert np.abs(found).max() > 1e-6 or path[-1] == "b_K", path  # the softmax undoes it
+        assert np.abs(found).max() > 1e-6 or path[-1] == "b_K", path  # the softmax cancels it
 
 
 @pytest.mark.slow
-def test_a_run_from_the_middle_is_the_whole(network, params, tokens):
-    """For every edge alone, from the stage of its reader."""
+def test_a_run_from_the_middle_equals_a_whole_run(network, params, tokens):
+    """Each edge is patched alone, and the run starts at the stage of its reader."""
     _, written = network.run(params, tokens[0])
     _, source = network.run(params, tokens[1])
     graph = network.graph
@@ -162,15 +162,15 @@ def test_runs_are_compiled_once(network, params, tokens):
     assert _forward._cache_size() - before <= 1
 
 
-def test_positions_are_told_by_distance_only(network, params):
-    """Turned queries and keys: the same three tokens later on, behind a window, say the same."""
+def test_only_distances_between_positions_matter(network, params):
+    """With rotary positions, the same three tokens later on, after a window, give the same."""
     attention = tuple(dataclasses.replace(a, window=1) for a in network.config.attention)
     alone = DecoderNetwork(dataclasses.replace(network.config, attention=attention))
     logits, _ = alone.run(params, jnp.array([[3, 3, 3, 3, 3]]))
     np.testing.assert_allclose(logits, jnp.broadcast_to(logits[:, :1], logits.shape), atol=1e-5)
 
 
-def test_tokens_that_are_not_there(network, params):
+def test_tokens_that_do_not_exist(network, params):
     with pytest.raises(ValueError, match="the input has token 7, expected one of the 7 from 0"):
         network.run(params, jnp.array([[7, 0]]))
     with pytest.raises(ValueError, match="sequence of 6 positions; the model takes at most 5"):
@@ -179,7 +179,7 @@ def test_tokens_that_are_not_there(network, params):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"oracle"}))
-def test_every_method_searches(name, network, params, tokens):
+def test_every_method_runs(name, network, params, tokens):
     clean, corrupted = tokens
     target = jnp.zeros(clean.shape, int)
     batch = contrast_batch(params, network, clean, corrupted, target, jnp.ones(clean.shape))
@@ -201,7 +201,7 @@ def test_every_method_searches(name, network, params, tokens):
 
 @pytest.mark.slow
 def test_attribution_is_the_derivative_of_exact_patching(network, params, tokens):
-    """EAP is the slope of the loss as a patched edge goes from clean to corrupted."""
+    """EAP is the derivative of the loss as an edge goes from clean to corrupted."""
     clean, corrupted = tokens
     batch = contrast_batch(
         *(params, network, clean, corrupted, jnp.zeros(clean.shape, int), jnp.ones(clean.shape))
@@ -226,8 +226,8 @@ def test_attribution_is_the_derivative_of_exact_patching(network, params, tokens
         ({"norm": "batch"}, "norm must be one of"),
         ({"activation": "mish"}, "activation must be one of"),
         ({"n_kv_heads": 4}, "n_heads must be a multiple of n_kv_heads, got 2 and 4"),
-        ({"attention": (Attention(),) * 3}, "told for each of 2 layers, got 3"),
-        ({"attention": (Attention(rotary=(1.0,) * 3),)}, "3 pairs are turned; a head has 4"),
+        ({"attention": (Attention(),) * 3}, "one entry or one per layer .2., got 3"),
+        ({"attention": (Attention(rotary=(1.0,) * 3),)}, "3 pairs of dimensions; a head has 4"),
         ({"post_norm": True, "norm": "layer_norm"}, "post_norm needs norm 'rms_norm'"),
     ],
 )
@@ -236,7 +236,7 @@ def test_impossible_shapes_are_refused(change, message, no_shape_checks):
         dataclasses.replace(PLAIN, **change)
 
 
-def test_one_way_to_look_back_is_for_all_layers():
+def test_one_attention_window_applies_to_all_layers():
     assert len(PLAIN.attention) == 2
     assert hash(PLAIN) == hash(dataclasses.replace(PLAIN, attention=PLAIN.attention[:1]))
     assert Graph.of(PLAIN) == transformer_graph(2, 2)

@@ -1,4 +1,4 @@
-"""Patches of edges, each row its own: the same as one patched run each, gradients included."""
+"""A separate edge patch for each row equals one patched run for each, gradients included."""
 
 import functools
 
@@ -14,7 +14,7 @@ from interpbench_jax.model.network import Network, TransformerNetwork
 
 @functools.partial(jax.jit, static_argnames=("config", "way"))
 def logits_and_gradient(params, config, base, source, masks, way):
-    """Of both runs, and of a sum with fixed weights."""
+    """Logits of both runs, and the gradient of a weighted sum of them."""
     network = TransformerNetwork(config)
     run = network.run_edge_patches
     if way == "one each":
@@ -31,14 +31,14 @@ def logits_and_gradient(params, config, base, source, masks, way):
 
 @pytest.fixture
 def masks(config, tokens):
-    """Nothing, everything, then sets of edges; among them pairs that are no edges."""
+    """Nothing, everything, then random sets; some contain pairs that are not edges."""
     graph = Graph.of(config)
     drawn = np.random.default_rng(0).random((len(tokens), *graph.valid.shape)) < 0.5
     drawn[0], drawn[1] = 0, 1
     return jnp.asarray(drawn, jnp.float32)
 
 
-def test_each_row_is_patched_as_its_mask_says(config, params, tokens, other_tokens, masks):
+def test_each_row_is_patched_by_its_own_mask(config, params, tokens, other_tokens, masks):
     logits, _ = logits_and_gradient(params, config, tokens, other_tokens, masks, "joined")
     on_source, written = forward(params, config, other_tokens)
     np.testing.assert_allclose(logits[0], on_source, atol=1e-5)

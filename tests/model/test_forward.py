@@ -1,4 +1,4 @@
-"""The plain forward pass, against a slow reference and against itself."""
+"""The plain forward pass, compared with a slow reference and with itself."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def test_other_choices_agree_with_the_reference(make_params, run, activation, ca
 
 
 def test_large_vocabulary_agrees_with_the_reference(variants, make_params, run):
-    """Above 128 tokens the embedding is looked up and no product with one-hot vectors."""
+    """Above 128 tokens the embedding is a lookup instead of a product with one-hot vectors."""
     config = dataclasses.replace(variants["causal"], n_layers=1, d_vocab=130)
     params = make_params(config)
     tokens = jnp.array([[0, 129, 64, 128], [0, 1, 127, 129]])
@@ -63,7 +63,7 @@ def test_writers_and_output_biases_add_up_to_the_final_residual(config, params, 
 
 
 def test_rows_do_not_mix(config, params, tokens, run):
-    """A row among its own copies gives what it gives among others."""
+    """A row gives the same among its own copies as among other rows."""
     together = run(params, config, tokens)
     for row in range(len(tokens)):
         alone = run(params, config, tokens[jnp.array([row] * len(tokens))])
@@ -71,7 +71,7 @@ def test_rows_do_not_mix(config, params, tokens, run):
             np.testing.assert_allclose(one[0], all_rows[row], atol=1e-6)
 
 
-def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, run):
+def test_only_a_causal_model_ignores_later_tokens(config, params, tokens, run):
     whole = run(params, config, tokens)[0][:, :3]
     start = run(params, config, tokens[:, :3])[0]
     if config.causal:
@@ -81,7 +81,7 @@ def test_only_a_causal_model_ignores_what_comes_later(config, params, tokens, ru
 
 
 def test_second_call_does_not_recompile(variants, make_params, tokens, other_tokens):
-    """Neither for other weights and tokens nor for an equal config made anew."""
+    """Neither for other weights and tokens nor for another, equal config."""
     config = dataclasses.replace(variants["causal"], n_layers=1)
     compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
     compiled(make_params(config, 0), config, tokens)
@@ -90,7 +90,7 @@ def test_second_call_does_not_recompile(variants, make_params, tokens, other_tok
 
 
 def test_initial_weights(variants):
-    """Normal with the given deviation, biases zero, scales one, and drawn from the key alone."""
+    """Normal with the given deviation, biases zero, scales one; drawn only from the key."""
     sizes = {"n_layers": 1, "d_model": 64, "d_mlp": 256, "init_std": 0.3}
     wide = dataclasses.replace(variants["layer_norm"], **sizes)
     draw = jax.jit(init_params, static_argnums=0)  # with the generator that compiles fastest
@@ -111,8 +111,8 @@ def test_initial_weights(variants):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_padding_changes_nothing_at_the_tokens(variants, make_params, run, causal):
-    """A sequence says the same alone and padded; and all is as in the reference."""
+def test_padding_changes_no_output_at_other_tokens(variants, make_params, run, causal):
+    """A sequence has the same outputs alone and padded, and they equal the reference."""
     config = dataclasses.replace(variants["causal"], causal=causal, pad=3)
     params = make_params(config)
     tokens = jnp.array([[0, 1, 2, 3, 3], [0, 2, 2, 1, 1]])
@@ -140,7 +140,7 @@ def test_tokens_longer_than_the_context(variants, make_params):
 @pytest.mark.parametrize("d_vocab", [5, 200])
 @pytest.mark.parametrize("token", [-1, 999])
 def test_tokens_that_are_not_in_the_vocabulary(variants, make_params, d_vocab, token):
-    """JAX would give zeros in a small vocabulary, and another row in a large one."""
+    """JAX would use zeros in a small vocabulary, and another row in a large one."""
     config = dataclasses.replace(variants["causal"], d_vocab=d_vocab)
     message = f"the input has token {token}, expected one of the {config.d_vocab} from 0"
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""The index layout of writers and readers, against their names."""
+"""The index layout of writers and readers, compared with their names."""
 
 import re
 
@@ -12,7 +12,7 @@ sizes = pytest.mark.parametrize(("n_layers", "n_heads"), SIZES)
 
 
 def when(name):
-    """The step of a run at which something is read or written."""
+    """The step of a run at which a node is read or written."""
     if name in ("input", "logits"):
         return {"input": -1, "logits": 10**6}[name]
     kind, layer = re.match(r"([am])(\d+)", name).groups()
@@ -43,17 +43,17 @@ def test_names_of_two_layers():
 
 
 def test_counts_of_the_usual_model():
-    """2 layers, 4 heads: 12 nodes, 53 head-level edges and 109 others beside input->logits."""
+    """12 nodes; besides input->logits, 53 edges at head level and 109 at q/k/v level."""
     graph = transformer_graph(2, 4)
     assert graph.n_nodes == 12
-    # q, k, v of 4 heads and the MLP, per layer; every one of the 11 writers reaches logits.
+    # q, k, v of 4 heads and the MLP, per layer; each of the 11 writers has an edge to the logits.
     assert len(graph.edges) == graph.valid.sum() == (12 * 1 + 5) + (12 * 6 + 10) + 11 == 110
     assert graph.head_valid.sum() == (4 * 1 + 5) + (4 * 6 + 10) + 11 == 53 + 1
 
 
 @sizes
 def test_an_edge_goes_forward_in_time(n_layers, n_heads):
-    """By name: the writer is done before the reader starts; heads of a layer run side by side."""
+    """By name: the writer ends before the reader starts; heads of a layer run in parallel."""
     graph = transformer_graph(n_layers, n_heads)
     expected = [[when(w) < when(r) for r in graph.readers] for w in graph.writers]
     np.testing.assert_array_equal(graph.valid, expected)

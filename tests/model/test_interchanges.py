@@ -1,4 +1,4 @@
-"""Several interchanges in one run: the same as one patched run each, gradients included."""
+"""Several interchanges in one run equal one patched run for each, gradients included."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ FLOW = pytest.mark.parametrize("source_gradient", [True, False])
 
 
 def draw_masks(graph: Graph, rows: int, seed: int = 0) -> jnp.ndarray:
-    """Three interventions: none, one node, about half of them (in each row its own)."""
+    """Three interventions: none, one node, about half of the nodes (different in each row)."""
     drawn = np.random.default_rng(seed).random((rows, graph.n_writers)) < 0.5
     one = graph.one_hot([graph.writers[-2]]).repeat(rows, 0)
     return jnp.asarray(np.stack([np.zeros_like(one), one, drawn]), jnp.float32)
@@ -23,7 +23,7 @@ def draw_masks(graph: Graph, rows: int, seed: int = 0) -> jnp.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("config", "way", "source_gradient"))
 def logits_and_gradient(params, config, base, source, masks, detached, way, source_gradient):
-    """Under each intervention, and of a sum with fixed weights."""
+    """Logits under each intervention, and the gradient of a weighted sum of them."""
     network = TransformerNetwork(config)
     run = (
         network.run_interchanges
@@ -77,11 +77,13 @@ def test_gradients_into_the_source_agree(config, params, tokens, other_tokens, c
         np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=str(path))
 
 
-def test_of_a_given_source_only_output_maps_of_mlps_are_live(config, params, tokens, other_tokens):
-    """All else has the gradient that it has if the source is cut off.
+def test_a_fixed_source_affects_only_gradients_of_mlp_output_maps(
+    config, params, tokens, other_tokens
+):
+    """All other weights have the same gradient as with a detached source.
 
-    What an MLP writes is linear in its map, which fixes what the source adds to gradient times
-    weights: the gradient with respect to what is patched in, times that.
+    An MLP's output is linear in its map, so the source's part of gradient times weights is the
+    gradient by the patched values, times these values.
     """
     graph = Graph.of(config)
     mask = jnp.asarray(graph.one_hot([f"m{config.n_layers - 1}", "a0.h1"]).sum(0), jnp.float32)
@@ -114,7 +116,7 @@ def test_of_a_given_source_only_output_maps_of_mlps_are_live(config, params, tok
 def test_nothing_passes_through_detached_nodes(
     variants, make_params, tokens, other_tokens, source_gradient
 ):
-    """Neither in the runs on the base nor in that on the source."""
+    """Neither in the runs on the base nor in the run on the source."""
     config = variants["causal"]
     params, graph = make_params(config), Graph.of(config)
     masks, closed = draw_masks(graph, 1), ["a0.h0", "m0"]
@@ -129,7 +131,7 @@ def test_nothing_passes_through_detached_nodes(
     assert np.abs(first["attn"]["W_O"][1]).max() > 1e-3
 
 
-def test_shapes_that_do_not_fit_are_told(variants, make_params, tokens, other_tokens):
+def test_shapes_that_do_not_fit_are_refused(variants, make_params, tokens, other_tokens):
     config = variants["causal"]
     params, n_writers = make_params(config), Graph.of(config).n_writers
     with pytest.raises(ValueError, match=r"base has shape \(.*\), source \("):

@@ -1,4 +1,4 @@
-"""Interventions: identities between patches, and each against the slow reference."""
+"""Patches: identities between them, and comparisons with the slow reference."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from tests.model import numpy_reference
 
 @pytest.fixture(scope="module")
 def source(config, params, other_tokens, run):
-    """What every writer writes on the other input."""
+    """Outputs of every writer on the other input."""
     return run(params, config, other_tokens)[1]
 
 
@@ -44,7 +44,7 @@ def test_zero_mask_is_the_model_itself(config, params, tokens, run, source, patc
     close(patched, run(params, config, tokens))
 
 
-def test_entries_that_are_no_edges_have_no_effect(config, params, tokens, run, source):
+def test_entries_that_are_not_edges_have_no_effect(config, params, tokens, run, source):
     mask = jnp.asarray(~Graph.of(config).valid, jnp.float32)
     close(run(params, config, tokens, EdgePatch(mask, source)), run(params, config, tokens))
 
@@ -60,7 +60,7 @@ def test_all_nodes_patched_is_the_model_on_the_other_input(
 def test_all_edges_patched_is_the_model_on_the_other_input(
     config, params, tokens, other_tokens, run, source
 ):
-    """Every reader sees the source, so all but the input writes what it writes there."""
+    """Every reader sees the source, so all writers except the input write what they write on it."""
     patched, writers = run(
         params, config, tokens, EdgePatch(jnp.ones_like(no_edges(config)), source)
     )
@@ -72,7 +72,7 @@ def test_all_edges_patched_is_the_model_on_the_other_input(
 
 
 def test_one_edge_agrees_with_the_reference(config, params, tokens, run, source):
-    """Each edge in turn, patched by a share other than 1, and the writers under the patch."""
+    """Each edge in turn, patched by a share other than 1; logits and writers are compared."""
     graph = Graph.of(config)
     named = numpy_reference.by_name(graph, source)
     for w, r in graph.edges[:: 3 if config.layer_norm else 5]:
@@ -85,7 +85,7 @@ def test_one_edge_agrees_with_the_reference(config, params, tokens, run, source)
 
 
 def test_many_edges_agree_with_the_reference(config, params, tokens, run, source, rng):
-    """A random share on every edge; a source that no input gives."""
+    """A random share on every edge, with a source that no input gives."""
     graph = Graph.of(config)
     mask = rng.uniform(size=graph.valid.shape).astype(np.float32)
     source = jnp.asarray(rng.standard_normal(source.shape), jnp.float32)
@@ -97,7 +97,7 @@ def test_many_edges_agree_with_the_reference(config, params, tokens, run, source
 
 
 def test_patching_a_node_is_patching_all_edges_from_it(config, params, tokens, run, source):
-    """For every reader after it; the node itself still writes what it wrote."""
+    """For all readers after it; the node itself still writes its own output."""
     for writer in range(source.shape[2]):
         nodes, edges = no_nodes(config), no_edges(config)
         nodes[writer] = edges[writer] = 1
@@ -110,7 +110,7 @@ def test_patching_a_node_is_patching_all_edges_from_it(config, params, tokens, r
 
 
 def test_node_masks_agree_with_the_reference(variants, make_params, tokens, run, rng):
-    """One share per writer; per row too; per row and position too."""
+    """One share per writer; per row and writer; per row, position and writer."""
     config = variants["layer_norm"]
     params = make_params(config)
     source = run(params, config, tokens[::-1])[1]
@@ -126,7 +126,7 @@ def test_node_masks_agree_with_the_reference(variants, make_params, tokens, run,
 
 
 def test_a_mask_for_all_readers_alike(config, params, tokens, run, source, rng):
-    """Says and writes the same as the same mask spelled out, one column per reader."""
+    """It gives the same as the mask repeated for every reader."""
     mask = jnp.asarray(rng.random((source.shape[2], 1)), jnp.float32)
     spelled_out = jnp.tile(mask, Graph.of(config).n_readers)
     close(
@@ -147,7 +147,7 @@ def test_mask_per_row_agrees_with_a_loop_over_rows(variants, make_params, tokens
 
 
 def test_causal_patch_at_a_position_leaves_earlier_ones(variants, make_params, tokens, run):
-    """And changes this one: the mask's position axis is the sequence's."""
+    """It changes this position: the mask's position axis is the sequence's."""
     config = variants["causal"]
     params = make_params(config)
     source = run(params, config, tokens)[1] + 1.0
@@ -175,7 +175,7 @@ def test_vmap_over_masks_agrees_with_a_loop(variants, make_params, tokens, run, 
 
 @pytest.mark.slow
 def test_jit_agrees_with_eager(variants, make_params, tokens, run, rng):
-    """Step by step, and with weights as they are when loaded from a file."""
+    """Also with NumPy weights, as loaded from a file."""
     config = dataclasses.replace(variants["layer_norm"], n_layers=1, d_head=1)
     params, tokens = make_params(config), tokens[:, :2]
     mask = jnp.asarray(rng.uniform(size=no_edges(config).shape), jnp.float32)
@@ -196,7 +196,7 @@ def test_second_patch_does_not_recompile(variants, make_params, tokens, other_to
 
 
 def test_gradient_of_the_mask_agrees_with_differences(variants, make_params, tokens, run, rng):
-    """Along a random direction, by the float64 reference; what gradient methods rest on."""
+    """Along a random direction, by the float64 reference; gradient methods depend on this."""
     config = dataclasses.replace(variants["layer_norm"], n_layers=1)
     params, graph = make_params(config), Graph.of(config)
     source = run(params, config, tokens[::-1])[1]
@@ -231,7 +231,7 @@ def test_a_source_of_fewer_rows_is_repeated(config, params, tokens, run, source,
 
 
 def test_a_nudge_along_one_edge_is_a_patch_of_it(config, params, tokens, run, source):
-    """What the writer writes is not changed, so the difference is known beforehand."""
+    """The writer's output is not changed, so the difference is known in advance."""
     graph = Graph.of(config)
     clean = run(params, config, tokens)
     for w, r in graph.edges[:: 3 if config.layer_norm else 5]:
@@ -241,7 +241,7 @@ def test_a_nudge_along_one_edge_is_a_patch_of_it(config, params, tokens, run, so
 
 
 def test_a_nudge_adds_to_a_patch(config, params, tokens, run, source, rng):
-    """With the weights of the patch it is a patch with another source."""
+    """A nudge weighted by the patch's mask is a patch with another source."""
     mask = jnp.asarray(rng.uniform(size=no_edges(config).shape), jnp.float32)
     difference = jnp.asarray(rng.standard_normal(source.shape), jnp.float32)
     nudge = Nudge(mask, difference)

@@ -1,4 +1,4 @@
-"""Weights go to TransformerLens names and come back unchanged; what does not fit is named."""
+"""Weights are converted to TransformerLens names and back; invalid ones are named."""
 
 import dataclasses
 
@@ -66,7 +66,7 @@ def test_names_and_shapes_are_those_of_transformer_lens(config, params):
 
 
 def test_sizes_come_from_the_shapes(make_params):
-    """Every size different from every other."""
+    """With all sizes different."""
     config = TransformerConfig(
         **{"n_layers": 3, "n_heads": 2, "d_model": 7, "d_head": 4, "d_mlp": 9},
         **{"n_ctx": 6, "d_vocab": 5, "d_vocab_out": 8, "causal": True, "layer_norm": True},
@@ -90,7 +90,7 @@ def test_buffers_are_ignored(state):
 
 
 def named(name):
-    """The weight's name in either spelling."""
+    """A pattern for the weight's name in either spelling."""
     return name.replace(".", "[./]").replace("blocks[./]", "blocks[._/]")
 
 
@@ -102,7 +102,7 @@ def test_missing_weight_is_named(variants, make_params, name):
         from_transformer_lens(state, causal=True, normalization="LN", activation="gelu_tanh")
 
 
-def test_nothing_at_all():
+def test_no_weights():
     with pytest.raises(ValueError, match="embed.W_E' is missing"):
         read_plain({})
 
@@ -111,7 +111,7 @@ def test_nothing_at_all():
     "name",
     [
         *("embed.W_X", "blocks.1.attn.W_X", "blocks.0.ln1.w_extra", "extra", "blocks.x.mlp.W_in"),
-        "blocks.0.attn.W_Q.extra",  # cannot be nested beside the weight W_Q
+        "blocks.0.attn.W_Q.extra",  # cannot be nested below the weight W_Q
     ],
 )
 def test_unknown_weight_is_named(state, name):
@@ -122,7 +122,7 @@ def test_unknown_weight_is_named(state, name):
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("change", ["one more", "one axis more"])
 def test_wrong_shape_is_named(state, name, change):
-    """Either of this weight or, where a size is read from it, of the first that disagrees."""
+    """The error names this weight or, if a size is read from it, the first that disagrees."""
     weight = state[name]
     wrong = np.ones([n + 1 for n in weight.shape] if change == "one more" else (*weight.shape, 2))
     with pytest.raises(ValueError, match=r"weight '.*' has shape \(.*\), expected") as error:
@@ -139,11 +139,11 @@ def test_unknown_activation(state, no_shape_checks):
 
 
 def folded(state):
-    """What `from_pretrained` of TransformerLens makes of a model with LayerNorm, in float64.
+    """A model with LayerNorm as processed by TransformerLens's `from_pretrained`, in float64.
 
-    Its steps of processing, in its order: scales and shifts of each LayerNorm go into the weights
-    that read from it, whose inputs are centred; what is written to the stream is centred; the
-    unembedding is centred over the vocabulary; value biases go into output biases.
+    The steps, in this order: scales and shifts of each LayerNorm are folded into the weights that
+    read from it, whose inputs are centred; outputs to the stream are centred; the unembedding is
+    centred over the vocabulary; value biases are folded into output biases.
     """
     s = {name: np.asarray(weight, np.float64) for name, weight in state.items()}
 
@@ -170,7 +170,7 @@ def folded(state):
 
 
 def test_folded_layer_norm_is_still_applied(variants, make_params, tokens, run):
-    """Weights like GPT-2's give the same logits folded, up to the centre over the vocabulary."""
+    """Folded weights like GPT-2's give the same logits, up to their mean over the vocabulary."""
     config = dataclasses.replace(variants["layer_norm"], causal=True)
     params = make_params(config)
     expected, _ = numpy_reference.forward(params, config, tokens)
@@ -187,7 +187,7 @@ def test_folded_layer_norm_is_still_applied(variants, make_params, tokens, run):
 
 
 def test_the_normalization_is_never_guessed(state, variants, make_params, no_shape_checks):
-    """Weights of a folded LayerNorm look like those of a model that has none."""
+    """Weights of a model with a folded LayerNorm look like those of a model without."""
     with pytest.raises(TypeError, match="normalization"):
         from_transformer_lens(state, causal=True, activation="gelu")
     with pytest.raises(ValueError, match="normalization must be one of .* or None, got 'RMS'"):
@@ -226,8 +226,8 @@ def test_weights_that_are_not_finite_in_float32_are_refused(state, value):
         read_plain(state | {"unembed.b_U": bias})
 
 
-def test_our_spelling_of_a_name_is_not_theirs(state):
-    """Two spellings of one weight would hide one of them."""
+def test_our_spelling_of_a_name_is_refused(state):
+    """With two spellings of one weight, one of them would be ignored."""
     with pytest.raises(ValueError, match="unknown weight 'blocks_0.attn.W_Q'"):
         read_plain(state | {"blocks_0.attn.W_Q": state["blocks.0.attn.W_Q"]})
 

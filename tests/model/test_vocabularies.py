@@ -1,4 +1,4 @@
-"""Models with room for more tokens and outputs say the same."""
+"""Models padded to more tokens and outputs give the same results."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ TOKENS = jax.random.randint(jax.random.key(1), (2, 6, 5), 0, 5)
 COUNT = jnp.ones((6, 5))
 
 
-def test_outputs_stay_and_those_added_never_occur() -> None:
+def test_outputs_stay_the_same_and_added_ones_never_occur() -> None:
     logits, _ = forward(PARAMS, SMALL, TOKENS[0])
     padded, _ = forward(PADDED, LARGE, TOKENS[0])
     np.testing.assert_allclose(padded[..., :3], logits, atol=1e-6)
@@ -31,7 +31,7 @@ def test_outputs_stay_and_those_added_never_occur() -> None:
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, kl_to_clean])
-def test_methods_score_edges_alike(loss) -> None:
+def test_methods_give_the_same_scores(loss) -> None:
     target = jnp.asarray(forward(PARAMS, SMALL, TOKENS[1])[0].argmax(-1))
     own, padded = (
         eap(
@@ -46,7 +46,7 @@ def test_methods_score_edges_alike(loss) -> None:
     assert jnp.isfinite(padded).all()
 
 
-def test_weights_as_they_are_loaded() -> None:
+def test_weights_as_loaded_from_a_file() -> None:
     loaded = jax.tree.map(np.asarray, PARAMS)
     padded = pad_vocabularies(loaded, d_vocab=9, d_vocab_out=7)
     jax.tree.map(np.testing.assert_array_equal, padded, PADDED)
@@ -60,6 +60,6 @@ def test_several_models_are_padded_at_once() -> None:
 
 @pytest.mark.parametrize(("d_vocab", "d_vocab_out"), [(4, 7), (9, 2)])
 def test_smaller_vocabularies_are_refused(d_vocab: int, d_vocab_out: int) -> None:
-    message = f"5 tokens and 3 outputs cannot have {d_vocab} and {d_vocab_out}"
+    message = f"5 tokens and 3 outputs cannot be padded to {d_vocab} and {d_vocab_out}"
     with pytest.raises(ValueError, match=message):
         pad_vocabularies(PARAMS, d_vocab=d_vocab, d_vocab_out=d_vocab_out)

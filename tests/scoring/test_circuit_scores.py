@@ -1,4 +1,4 @@
-"""Faithfulness, completeness and minimality: by hand on made-up models, then on a real one."""
+"""Faithfulness, completeness and minimality, by hand on made-up models and on a real one."""
 
 import sys
 
@@ -41,7 +41,7 @@ ONE, OTHER, USELESS = circuit("input->m0"), circuit("a0.h0->logits"), circuit("m
 
 @pytest.fixture
 def model_that(monkeypatch, no_shape_checks):
-    """A made-up model: what it does, as a function of which edges are left alone."""
+    """A made-up model: its performance as a function of the edges that are not patched."""
 
     def set_up(performance):
         monkeypatch.setattr(
@@ -59,30 +59,30 @@ def has(mask, edge):
 
 
 def test_faithfulness_by_hand(model_that):
-    """3 for one edge and 1 for the other, from 5 with neither: f = 3/4, 1/4, 1, and 0."""
+    """Performance is 5 with neither edge; one adds 3, the other 1: f = 3/4, 1/4, 1, 0."""
     model = model_that(lambda c: 5 + 3 * has(c, ONE) + has(c, OTHER))
     found = faithfulness(*model, np.stack([ONE, OTHER, ONE | OTHER, USELESS]))
     np.testing.assert_allclose(found, [0.75, 0.25, 1, 0])
 
 
-def test_faithfulness_where_nothing_matters_is_none(model_that):
+def test_faithfulness_is_none_if_nothing_matters(model_that):
     assert np.isnan(faithfulness(*model_that(lambda c: 1), ONE[None])).all()
 
 
 def test_two_ways_to_do_the_task(model_that):
-    """Either edge suffices. One alone is faithful but incomplete, both are complete and minimal."""
+    """Either edge suffices. One alone is faithful but incomplete; both are complete and minimal."""
     model = model_that(lambda c: has(c, ONE) or has(c, OTHER))
     assert faithfulness(*model, ONE[None]) == 1
     gaps = incompleteness(*model, ONE, KEY)
-    assert gaps.worst == 1  # K is the circuit: nothing is left of it, the model takes the other way
+    assert gaps.worst == 1  # K is the circuit: without it, the model uses the other edge
     assert 0 < gaps.mean < 1
     assert incompleteness(*model, ONE | OTHER, KEY) == (0, 0)
-    # In the whole circuit neither matters; once the other is patched, each does.
+    # In the whole circuit neither matters; each does if the other is patched.
     np.testing.assert_array_equal(minimality(*model, ONE | OTHER, KEY, n_subsets=0), [0, 0])
     np.testing.assert_array_equal(minimality(*model, ONE | OTHER, KEY, n_subsets=8), [1, 1])
 
 
-def test_an_edge_too_much(model_that):
+def test_an_unnecessary_edge(model_that):
     model = model_that(lambda c: has(c, ONE) and has(c, OTHER))
     found = minimality(*model, ONE | OTHER | USELESS, KEY)
     np.testing.assert_array_equal(found, [1, 1, 0])  # in graph order: input, a0.h0, m0
@@ -90,7 +90,7 @@ def test_an_edge_too_much(model_that):
 
 
 def graded(*edges):
-    """Scores from the number of edges downwards, 0 elsewhere; the second of them is negative."""
+    """Descending scores for the given edges, 0 elsewhere; the second is negative."""
     scores = sum((len(edges) - i) * circuit(edge) for i, edge in enumerate(edges))
     return scores * np.where(circuit(edges[1]), -1.0, 1.0)
 
@@ -99,7 +99,7 @@ DIRECT = circuit("input->logits")
 
 
 def test_curve_by_hand(model_that):
-    """8 edges: shares take 0 (up to .1), 1, 4 and 8 of them."""
+    """Of 8 edges the shares take 0 (up to .1), 1, 4 and 8."""
     model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
     scores = graded("input->logits", "a0.h0->logits", "input->a0.h0<q>", "m0->logits")
     curve = faithfulness_curve(*model, scores)
@@ -109,13 +109,15 @@ def test_curve_by_hand(model_that):
 
 
 def test_signed_selection_leaves_harmful_edges_to_the_last(model_that):
-    """a0.h0->logits is the second by size, but negative: it comes in with all edges alone."""
+    """a0.h0->logits has the second largest size, but is negative: it comes last."""
     model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
     scores = graded("input->logits", "a0.h0->logits", "input->a0.h0<q>", "m0->logits")
     curve = faithfulness_curve(*model, scores, by="signed")
     np.testing.assert_allclose(curve.faithfulness, [0] * 7 + [2 / 3, 2 / 3, 1])
-    nodes = np.array([0.0, -3.0, 1.0])  # a0.h0 hurts, m0 helps; input->logits is in every circuit
-    # By size 3 of the 4 edges that score 3 fit beside the direct one: one choice has no way out.
+    nodes = np.array(
+        [0.0, -3.0, 1.0]
+    )  # a0.h0 is harmful, m0 useful; all circuits have input->logits
+    # By size, 3 of the 4 edges of score 3 fit next to the direct one; one choice is a dead end.
     by_size = faithfulness_curve(*model, nodes).faithfulness
     assert by_size[8] == pytest.approx(3 / 4 + 1 / 4 * 2 / 3)
     signed = faithfulness_curve(*model, nodes, by="signed").faithfulness
@@ -123,7 +125,7 @@ def test_signed_selection_leaves_harmful_edges_to_the_last(model_that):
 
 
 def test_dead_ends_do_nothing_for_a_circuit(model_that):
-    """The model would do better for an edge that leads nowhere, as under mean ablation."""
+    """This model gains from an edge that is a dead end, as can happen under mean ablation."""
     model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
     scores = graded("a0.h0->logits", "m0->logits", "a0.h0->m0", "input->logits")
     np.testing.assert_allclose(
@@ -132,15 +134,15 @@ def test_dead_ends_do_nothing_for_a_circuit(model_that):
 
 
 def test_curve_where_all_edges_tie_is_the_mean_over_their_orders(model_that):
-    """One edge of eight is the direct one; of four, half of the choices have it."""
+    """One of eight edges is the direct one; half of all choices of four contain it."""
     curve = faithfulness_curve(*model_that(lambda c: has(c, DIRECT)), np.ones(GRAPH.valid.shape))
     assert curve.faithfulness[7] == pytest.approx(1 / 8)
-    assert curve.faithfulness[8] == pytest.approx(1 / 2, abs=0.3)  # of 70 choices 16 are drawn
+    assert curve.faithfulness[8] == pytest.approx(1 / 2, abs=0.3)  # 16 of 70 choices are drawn
     assert curve.cpr + curve.cmd == pytest.approx(0.999)
 
 
 def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that):
-    """f is 5 with the direct edge alone and 0 with any other: the mean 5/8, mean distance 11/8."""
+    """f is 5 with only the direct edge and 0 with any other: mean 5/8, mean distance 11/8."""
     model = model_that(lambda c: 5 * has(c, DIRECT) if c.sum() < 8 else has(c, DIRECT))
     curve = faithfulness_curve(*model, np.ones(GRAPH.valid.shape))
     assert curve.faithfulness[7] == pytest.approx(5 / 8)
@@ -151,8 +153,8 @@ def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that):
     ("empty", "whole", "defined"),
     [(1.0, 0.5, True), (1.0, 0.9999, False), (1.0, 1.0, False), (1.0, 3.0, False), (0, 0, False)],
 )
-def test_faithfulness_needs_a_performance_to_have_a_share_of(model_that, empty, whole, defined):
-    """A gain of less than a hundredth, or a loss that falls when all is patched, is none."""
+def test_faithfulness_needs_a_difference_in_performance(model_that, empty, whole, defined):
+    """A difference below 1 %, or a loss that falls if all edges are patched, is not enough."""
     model = model_that(lambda c: -whole if c.all() else -empty)
     assert np.isfinite(faithfulness(*model, ONE[None])).all() == defined
 
@@ -176,7 +178,7 @@ def case_3():
 
 
 def test_losses_are_those_of_the_patched_model(case_3):
-    """More circuits than one call takes, some twice."""
+    """With more circuits than fit in one call, some of them repeated."""
     model, arguments = case_3
     drawn = np.random.default_rng(0).random((70, *model.graph.valid.shape)) < 0.9
     circuits = np.concatenate([drawn, drawn[:3]])
@@ -188,7 +190,7 @@ def test_losses_are_those_of_the_patched_model(case_3):
         np.testing.assert_allclose(found[place], expected, atol=1e-5)
 
 
-def test_case_3_lives_in_its_circuit(case_3):
+def test_case_3_depends_only_on_its_circuit(case_3):
     model, arguments = case_3
     truth = model.circuit.mask
     assert faithfulness(*arguments, truth[None]) == pytest.approx(1, abs=0.15)

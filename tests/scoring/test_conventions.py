@@ -1,4 +1,4 @@
-"""The example that the README of `scoring/` works out by hand, number by number."""
+"""The worked example in the README of `scoring/`, number by number."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_ranking_auroc():
 
 def test_average_precision():
     assert edge_average_precision(SCORES, TRUTH) == pytest.approx((1 / 1 + 2 / 3) / 2)
-    # All tie: 2 of 5 stand at each rank, and above a true one 1 of the 4 others is true.
+    # All tie: each rank is true with 2/5, and above a true one 1 of the 4 others is true.
     of_ranks = [(1 + above / 4) / (above + 1) for above in range(5)]
     assert edge_average_precision(0 * SCORES, TRUTH) == pytest.approx(np.mean(of_ranks))
     assert node_average_precision(SCORES, TRUTH) == 1.0
@@ -70,19 +70,19 @@ def test_rates():
 
 
 def test_staircase():
-    """No threshold lies between 2 and 3, so that the step at the top of the ranking is not seen."""
+    """No threshold lies between 2 and 3, so the step at the top of the ranking is missed."""
     assert len(PAPER_THRESHOLDS) == 19
     assert (PAPER_THRESHOLDS[0], PAPER_THRESHOLDS[1]) == (0.0, pytest.approx(1e-5))
     assert PAPER_THRESHOLDS[-1] == pytest.approx(1e3)
     assert not any(2 <= t < 3 for t in PAPER_THRESHOLDS)
     assert staircase_auroc(SCORES, TRUTH) == pytest.approx(2 / 3)
     assert staircase_auroc(SCORES, TRUTH, thresholds=(0.0, 2.5, 1.5)) == pytest.approx(5 / 6)
-    assert staircase_auroc(1e-7 * SCORES**2 + 1e-9, TRUTH) == 0  # what befell EAP in the paper
+    assert staircase_auroc(1e-7 * SCORES**2 + 1e-9, TRUTH) == 0  # as for EAP in the paper
     assert np.isnan(staircase_auroc(SCORES, EMPTY))
 
 
 def test_pessimism():
-    """All edges tie: by ranking that is a coin toss, by the staircase nothing."""
+    """All edges tie: the AUROC of the ranking is chance, that of the staircase is 0."""
     assert edge_roc(SCORES**0, TRUTH).auroc == 0.5
     assert staircase_auroc(SCORES**0, TRUTH) == 0
 
@@ -94,16 +94,16 @@ def test_auroc_at_shares():
 
 
 def test_areas_of_faithfulness():
-    """Nothing up to a share of .1, half at .2, all from .5 on."""
+    """Faithfulness is 0 up to a share of .1, 1/2 at .2, and 1 from .5 on."""
     cpr, cmd = areas(np.array([0, 0, 0, 0, 0, 0, 0, 0.5, 1, 1]))
     assert cpr == pytest.approx(0.1 * 0.25 + 0.3 * 0.75 + 0.5)
     assert cmd == pytest.approx(0.099 + 0.1 * 0.75 + 0.3 * 0.25)
-    cpr, cmd = areas(np.full(10, 1.2))  # better than the model is far from it, too
+    cpr, cmd = areas(np.full(10, 1.2))  # better than the model also counts as distance
     assert (cpr, cmd) == (pytest.approx(0.999 * 1.2), pytest.approx(0.999 * 0.2))
 
 
 def edges_of(circuits):
-    """Edges and chance of each circuit."""
+    """Edges and probability of each circuit."""
     return {
         frozenset("->".join(edge) for edge in Circuit.from_mask(GRAPH, mask)): chance
         for mask, chance in zip(circuits.masks, circuits.chances, strict=True)
@@ -111,7 +111,7 @@ def edges_of(circuits):
 
 
 def test_circuits_of_a_size():
-    """Nothing leads out of the head and the MLP yet: of three edges one is left."""
+    """The head and the MLP have no outgoing edges yet: one of three edges is left."""
     assert edges_of(circuits_of_size(SCORES, GRAPH, 3)) == {frozenset({"input->logits"}): 1.0}
     # a0.h0->logits too, and one of the four that score 0; a0.h0->m0 is dead, m0->logits revives m0.
     whole = {"input->logits", "input->a0.h0<q>", "a0.h0->logits"}
@@ -125,20 +125,20 @@ def test_circuits_of_a_size():
 
 
 def test_found_circuits():
-    """As large as the true one, at the level asked for, less the dead ends."""
-    assert found_circuit(SCORES, TRUTH).edges == frozenset()  # neither head nor MLP leads on
+    """As large as the true circuit, at the given level, minus dead ends."""
+    assert found_circuit(SCORES, TRUTH).edges == frozenset()  # head and MLP are dead ends
     found = found_circuit(SCORES, TRUTH, selection="greedy")
     assert found.head_edges == {("input", "a0.h0"), ("a0.h0", "logits")}
     assert found.edges == {*(("input", f"a0.h0<{x}>") for x in "qkv"), ("a0.h0", "logits")}
     apart = found_circuit(SCORES, TRUTH, level="qkv", selection="greedy")
     assert apart.edges == {("input", "a0.h0<q>"), ("a0.h0", "logits")}
     assert found_circuit(SCORES, EMPTY).edges == frozenset()
-    nodes = np.array([0.0, 3.0, 0.0])  # without the MLP only input->a0.h0->logits is left
+    nodes = np.array([0.0, 3.0, 0.0])  # without the MLP, only input->a0.h0->logits is left
     assert found_circuit(nodes, TRUTH).head_edges == TRUTH.head_edges
 
 
 def test_scores_of_nodes():
-    """An edge has the smaller score of its two ends; input and logits are infinite."""
+    """An edge gets the smaller score of its two ends; input and logits count as infinite."""
     nodes = np.array([0.0, -3.0, 2.0])  # input, a0.h0, m0
     edges = edge_scores_of_nodes(nodes, GRAPH)
     expected = matrix(

@@ -1,4 +1,4 @@
-"""Areas and curves worked out by hand on the smallest graph, and by counting pairs on others.
+"""Areas and curves computed by hand on the smallest graph, and by counting pairs on others.
 
 One layer of one head has 8 edges: input to q, k, v, m0 and logits; a0.h0 to m0 and logits; m0 to
 logits. Without input->logits, 7 count at q/k/v level and 5 at head level.
@@ -34,13 +34,13 @@ def scores_of(by_edge, elsewhere=0.0):
         ({"input->a0.h0<q>": 1, "a0.h0->logits": 2}, 1.0),
         ({"input->m0": 1, "a0.h0->m0": 2, "m0->logits": 3}, 0.0),
         ({}, 0.5),
-        # True: 3 and 1; false: 2, 0, 0. Of six pairs only 1 against 2 is the wrong way round.
+        # True: 3 and 1; false: 2, 0, 0. Of six pairs only 1 < 2 is wrong.
         ({"input->a0.h0<q>": 3, "a0.h0->logits": 1, "input->m0": 2}, 5 / 6),
         # True: 2 and 0; false: 2, 1, 0. Wins 2>1, 2>0; ties 2=2, 0=0; losses 0<2, 0<1.
         ({"input->a0.h0<q>": 2, "input->m0": 2, "a0.h0->m0": 1}, 3 / 6),
-        # The size counts, not the sign.
+        # Absolute values count.
         ({"input->a0.h0<q>": -3, "a0.h0->logits": -2, "input->m0": 1}, 1.0),
-        # Infinity is larger than all numbers and ties with itself.
+        # Infinity is larger than every number and ties with itself.
         ({"input->a0.h0<q>": INF, "a0.h0->logits": INF, "input->m0": 1e300}, 1.0),
         ({"input->a0.h0<q>": INF, "a0.h0->logits": 1, "input->m0": INF}, (0.5 + 2 + 2) / 6),
         ({"input->a0.h0<q>": -INF, "a0.h0->logits": 1}, 1.0),
@@ -50,8 +50,8 @@ def test_area_by_hand_at_head_level(by_edge, auroc):
     assert edge_roc(scores_of(by_edge), TRUTH).auroc == pytest.approx(auroc, abs=1e-12)
 
 
-def test_q_k_v_are_merged_at_head_level_alone():
-    """The score is on the key, the truth is the query: one edge of the head, or two.
+def test_q_k_v_are_merged_only_at_head_level():
+    """The key has the score, the query is true: one edge at head level, two at q/k/v level.
 
     At q/k/v level the true ones score 0 and 5, the false ones 9, 0, 0, 0, 0: 0 ties four times,
     5 wins four times, both lose to 9, of ten pairs.
@@ -65,7 +65,7 @@ def test_q_k_v_are_merged_at_head_level_alone():
 
 @pytest.mark.parametrize("level", ["head", "qkv"])
 def test_input_to_logits_does_not_count(level):
-    """Neither its score nor whether it is true."""
+    """Neither its score nor whether it is true matters."""
     others = {"input->a0.h0<q>": 3, "a0.h0->logits": 1, "input->m0": 2}
     with_it = Circuit(SMALL, TRUTH.edges | {("input", "logits")})
     found = [
@@ -73,7 +73,7 @@ def test_input_to_logits_does_not_count(level):
         for score in (0.0, 9.0, INF)
         for truth in (TRUTH, with_it)
     ]
-    # 1 against 2 is the wrong way round, of 2 x 3 or of 2 x 5 pairs.
+    # Only 1 < 2 is wrong, of 2 x 3 or 2 x 5 pairs.
     expected = 5 / 6 if level == "head" else 9 / 10
     np.testing.assert_allclose([roc.auroc for roc in found], expected, atol=1e-12)
 
@@ -90,7 +90,7 @@ def test_curve_by_hand():
 @pytest.mark.parametrize("level", ["head", "qkv"])
 @pytest.mark.parametrize("everything", [True, False])
 def test_no_area_without_both_kinds(level, everything):
-    """All edges true, or none, but for input->logits."""
+    """All edges except input->logits are true, or none."""
     mask = SMALL.valid & everything
     mask[0, -1] = not everything
     roc = edge_roc(scores_of({"input->m0": 1}), Circuit.from_mask(SMALL, mask), level=level)
@@ -112,7 +112,7 @@ def test_no_area_without_both_kinds(level, everything):
     ],
 )
 def test_node_area_by_hand(by_edge, auroc):
-    """The head is in the circuit, the MLP is not."""
+    """The head is in the circuit; the MLP is not."""
     assert node_roc(scores_of(by_edge), TRUTH).auroc == auroc
 
 
@@ -152,7 +152,7 @@ def test_values_off_the_graph_do_not_count(off_the_graph):
 
 
 def by_counting_pairs(scores, truth, level):
-    """The chance that a true edge is ranked above a false one, from the definition."""
+    """The probability that a true edge is ranked above a false one, from the definition."""
     best = {}
     for w, r in truth.graph.edges:
         writer, reader = truth.graph.writers[w], truth.graph.readers[r]

@@ -1,4 +1,4 @@
-"""How circuits are read off scores: search from the logits, dead ends, ties and rounding."""
+"""Selection of circuits by scores: search from the logits, dead ends, ties and rounding."""
 
 import itertools
 
@@ -43,7 +43,7 @@ def scores_of(by_edge):
 
 
 TRUTH = circuit("input->m0", "m0->a1.h0<v>", "a1.h0->logits")
-# As information flow routes have it: into every reader the largest is 1, whether it matters or not.
+# As with information flow routes, the largest score into every reader is 1, important or not.
 PER_READER = scores_of(
     {"input->a0.h0<q>": 1.0, "input->a0.h1<q>": 1.0, "input->a1.h1<k>": 1.0, "input->m1": 1.0}
     | {"input->m0": 0.9, "m0->a1.h0<v>": 0.8, "a1.h0->logits": 0.7, "m1->logits": 0.3}
@@ -57,7 +57,7 @@ def test_top_n_of_scores_per_reader_is_all_dead_ends():
     assert edge_roc(PER_READER, TRUTH).auroc < 1
 
 
-def test_the_search_from_the_logits_finds_the_way():
+def test_the_search_from_the_logits_finds_the_path():
     assert found_circuit(PER_READER, TRUTH, selection="greedy").head_edges == TRUTH.head_edges
     found = found_edges(PER_READER, TRUTH, selection="greedy")
     assert (found.n_true, found.n_missed, found.n_false, found.precision) == (3, 0, 0, 1)
@@ -70,7 +70,7 @@ def test_the_search_from_the_logits_finds_the_way():
 
 
 def test_the_trace_of_a_search():
-    """One layer of one head: what is taken, step by step, the first with the largest number."""
+    """One layer of one head: the step that takes each edge, counted down to the last."""
     graph = transformer_graph(1, 1)  # readers q, k, v, m0, logits; writers input, a0.h0, m0
     values = np.array([[5, 4, 4, 9, 1], [0, 0, 0, 2, 3], [0, 0, 0, 0, 6]], float)
     found = greedy_places(values, graph.valid, graph.reader_writer)
@@ -79,7 +79,7 @@ def test_the_trace_of_a_search():
 
 
 def one_at_a_time(values, graph, n):
-    """The search as it is published: one edge a step, for values of which no two are equal."""
+    """The published search, one edge per step, for distinct values."""
     chosen, reached = np.zeros(graph.valid.shape, bool), {graph.n_writers - 1}
     for _ in range(n):
         opened = np.isin(graph.reader_head_index, list(reached))[None] & graph.valid & ~chosen
@@ -107,7 +107,7 @@ def test_dead_ends_by_hand():
 
 
 @given(st.lists(st.booleans(), min_size=len(GRAPH.edges), max_size=len(GRAPH.edges)))
-def test_what_is_left_of_a_circuit_lies_on_ways_through_it(kept):
+def test_remaining_edges_lie_on_paths_through_the_circuit(kept):
     mask = np.zeros(GRAPH.valid.shape, bool)
     mask[GRAPH.valid] = kept
     left = Circuit.from_mask(GRAPH, without_dead_ends(mask, GRAPH))
@@ -118,8 +118,8 @@ def test_what_is_left_of_a_circuit_lies_on_ways_through_it(kept):
     np.testing.assert_array_equal(again, left.mask)
 
 
-def test_input_to_logits_takes_no_place():
-    """However large its score: it is not scored, and not among the edges of the true size."""
+def test_input_to_logits_is_not_counted():
+    """However large its score, it is not evaluated and does not count toward the size."""
     scores = scores_of({"input->m0": 3, "m0->a1.h0<v>": 2, "a1.h0->logits": 1})
     huge = scores + 1e12 * circuit("input->logits").mask
     for how in ("top_n", "greedy"):
@@ -127,7 +127,7 @@ def test_input_to_logits_takes_no_place():
             found = found_circuit(huge, TRUTH, level=level, selection=how)
             assert found.head_edges == TRUTH.head_edges, (how, level)
         assert found_edges(huge, TRUTH, selection=how).n_true == 3
-        assert edge_roc(huge, TRUTH, selection=how).auroc == 1  # nor does it make others rounding
+        assert edge_roc(huge, TRUTH, selection=how).auroc == 1  # nor are others rounding
 
 
 # Ties
@@ -148,7 +148,7 @@ few_values = st.lists(st.integers(0, 2), min_size=2, max_size=6)
 
 @given(few_values, st.data())
 def test_expected_values_are_means_over_all_orders_of_equal_items(values, data):
-    """Average precision and numbers of right items, against the list of orders."""
+    """Average precision and numbers of right items, compared with all orders."""
     truth = np.array(data.draw(st.lists(st.booleans(), min_size=6, max_size=6))[: len(values)])
     n = data.draw(st.integers(0, len(values) + 1))
     values = np.array(values, float)
@@ -187,7 +187,7 @@ def test_average_precision_is_the_mean_over_orders_of_equal_edges(values, true):
 
 
 def test_scores_do_not_depend_on_the_names_of_heads():
-    """Heads swapped in scores and truth alike; many scores tie."""
+    """Heads are swapped in both scores and truth; many scores tie."""
     swapped = {"a0.h0": "a0.h1", "a0.h1": "a0.h0", "a1.h0": "a1.h1", "a1.h1": "a1.h0"}
     writers = [GRAPH.writer_index(swapped.get(name, name)) for name in GRAPH.writers]
     readers = []
@@ -211,19 +211,21 @@ def test_scores_do_not_depend_on_the_names_of_heads():
             found = found_circuit(scores, truth, selection=how)
             again = found_circuit(*other, selection=how)
             np.testing.assert_array_equal(again.mask, found.mask[writers][:, readers])
-            for here, there in zip(
+            for original, renamed in zip(
                 found_edges(scores, truth, selection=how)[:3],
                 found_edges(*other, selection=how)[:3],
                 strict=True,
             ):
-                assert here == pytest.approx(there, abs=0.5)  # of many choices 1,000 are drawn
+                assert original == pytest.approx(
+                    renamed, abs=0.5
+                )  # 1,000 of many choices are drawn
 
 
 def test_numbers_of_a_found_circuit_whose_last_edges_tie():
-    """One place is left for two: both lead to the logits, and one of them is right."""
+    """Two edges tie for the last place: both lead to the logits, and one is right."""
     scores = scores_of({"input->m0": 3, "m0->a1.h0<v>": 2, "m0->logits": 1, "a1.h0->logits": 1})
     found = found_edges(scores, TRUTH)
-    # With a1.h0->logits all three are right; with m0->logits m0->a1.h0 leads nowhere.
+    # With a1.h0->logits all three are right; with m0->logits, m0->a1.h0 is a dead end.
     assert (found.n_true, found.n_missed, found.n_false) == (2.0, 1.0, 0.5)
     assert (found.precision, found.recall) == (2 / 2.5, 2 / 3)
     assert found.tied == {("m0", "logits"), ("a1.h0", "logits")}
@@ -234,8 +236,8 @@ def test_numbers_of_a_found_circuit_whose_last_edges_tie():
 # Rounding
 
 
-def test_rounding_is_no_signal():
-    """An edge that no patch can reveal, beside one that is not there: 5e-8 against 0, of 34."""
+def test_rounding_is_not_a_signal():
+    """An unobservable edge scores 5e-8, a missing one 0, the largest 34."""
     scores = scores_of({"input->m0": 34, "m0->a1.h0<v>": 5e-8, "a1.h0->logits": 19})
     tied = scores_of({"input->m0": 34, "a1.h0->logits": 19})
     for score in (edge_roc, node_roc):
@@ -250,16 +252,16 @@ def test_rounding_is_no_signal():
     assert len(edge_rates(nodes, TRUTH).threshold) == 3
 
 
-def test_infinite_scores_make_no_others_rounding():
-    """ACDC's: infinite where no threshold removes the edge, beside thresholds from 1e-5 to 10."""
+def test_infinite_scores_do_not_make_others_rounding():
+    """As of ACDC: infinite if no threshold removes the edge, else thresholds from 1e-5 to 10."""
     scores = scores_of({"input->m0": np.inf, "m0->a1.h0<v>": 10.0, "a1.h0->logits": 1e-5})
     assert edge_roc(scores, TRUTH).auroc == 1
 
 
-# Which
+# Selections by method
 
 
-def test_methods_name_the_selection_of_their_paper():
+def test_methods_have_the_selection_of_their_paper():
     searched = {name for name in METHODS if usual_selection(name) == "greedy"}
     assert searched == {"eap_clean_corrupted", "eap_ig_inputs", "information_flow_routes"}
     assert usual_selection("mine:find") == "top_n"

@@ -1,4 +1,4 @@
-"""The paper's own table gives the paper's own statistics; small tables worked out by hand."""
+"""The paper's table gives the paper's statistics; small tables are computed by hand."""
 
 import itertools
 
@@ -26,9 +26,9 @@ def test_means_of_the_paper():
 
 @pytest.mark.parametrize("pair", PAPER["pairs"], ids=lambda p: f"{p['first']}-{p['second']}")
 def test_statistics_of_the_paper(pair):
-    """To the digits that are printed; rounding of the table moves A12 by up to 0.002.
+    """To the printed digits; rounding of the table changes A12 by up to 0.002.
 
-    p of ACDC against EAP-IG hangs on ties that the rounding to three digits makes: see below.
+    The p-value of ACDC and EAP-IG depends on ties due to rounding to three digits: see below.
     """
     first, second = column(pair["first"]), column(pair["second"])
     assert a12(first, second) == pytest.approx(pair["a12"], abs=0.002)
@@ -37,7 +37,7 @@ def test_statistics_of_the_paper(pair):
 
 
 def as_in_the_paper(first, second):
-    """Exact where no case is equal for both, tied or not: scipy's rule up to version 1.12."""
+    """Exact if no case is equal for both, even with ties: scipy's rule up to version 1.12."""
     differences = np.round(first - second, 9)
     method = "exact" if differences.all() else "asymptotic"
     return stats.wilcoxon(differences[differences != 0], method=method).pvalue
@@ -54,7 +54,7 @@ def test_the_paper_s_p_value_of_acdc_and_eap_ig_lies_within_the_rounding_of_its_
 
 
 def test_which_form_of_the_test_the_paper_used():
-    """Exact where no case is equal, else normal without correction: neither form fits both."""
+    """Exact if no case is equal, else normal without correction: no single form fits both."""
 
     def p_value(first, second, method):
         differences = np.round(column(first) - column(second), 9)
@@ -66,16 +66,16 @@ def test_which_form_of_the_test_the_paper_used():
     assert p_value("eap", "eap_ig_masks", "exact") < 1e-4
 
 
-def test_tied_differences_are_not_given_the_distribution_without_ties():
-    """Four cases of 16 differ by 1.000 between ACDC and EAP."""
+def test_tied_differences_do_not_use_the_distribution_without_ties():
+    """Four of 16 cases differ by 1.000 between ACDC and EAP."""
     assert signed_rank(column("acdc"), column("eap")) == pytest.approx(6e-4, rel=0.3)
 
 
 @pytest.mark.parametrize(
     "differences", [[1, 1, 2], [1, 1, 1, -1, 2], [3, -1, -1, 2, 2, 5], [0, 1, 1, -2, 3, 0, 4]]
 )
-def test_few_tied_differences_are_tested_by_every_change_of_signs(differences):
-    """The share of all signs whose sum of positive ranks is as far from the middle."""
+def test_few_tied_differences_are_tested_by_all_signs(differences):
+    """The share of all sign choices whose sum of positive ranks is as far from the middle."""
     kept = np.array([d for d in differences if d])
     ranks = stats.rankdata(np.abs(kept))
     signs = np.array(list(itertools.product([0, 1], repeat=len(kept))))
@@ -86,27 +86,27 @@ def test_few_tied_differences_are_tested_by_every_change_of_signs(differences):
 
 
 def test_signed_rank_by_hand():
-    """Ranks 1, 2, 3, all for the first: of 8 signs one is as extreme on either side."""
+    """Ranks 1, 2, 3, all for the first: 1 of 8 sign choices is as extreme on each side."""
     assert signed_rank(np.array([0.5, 0.7, 0.9]), np.array([0.4, 0.5, 0.6])) == pytest.approx(2 / 8)
     assert signed_rank(np.array([0.5, 0.7]), np.array([0.5, 0.7])) == 1.0
     assert np.isnan(signed_rank(np.array([]), np.array([])))
 
 
 def test_holm_by_hand():
-    """.01 times 3, .03 times 2, .04 times 1 but not below the one before."""
+    """.01 times 3, .03 times 2, .04 times 1 but at least the one before."""
     found = holm(np.array([0.04, 0.01, np.nan, 0.03]))
     np.testing.assert_allclose(found, [0.06, 0.03, np.nan, 0.06])
     np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1, 1])
 
 
 def test_a12_by_hand():
-    """Of 6 pairs the first wins 3, and two are equal."""
+    """The first wins 3 of 6 pairs, and two are equal."""
     assert a12(np.array([3.0, 2.0]), np.array([1.0, 2.0, 3.0])) == pytest.approx((3 + 2 / 2) / 6)
     assert np.isnan(a12(np.array([]), np.array([1.0])))
 
 
 @given(st.lists(st.integers(0, 4), min_size=1), st.lists(st.integers(0, 4), min_size=1))
-def test_a12_of_the_swapped_pair_is_the_rest(first, second):
+def test_a12_of_the_swapped_pair_is_the_complement(first, second):
     first, second = np.array(first, float), np.array(second, float)
     assert a12(first, second) + a12(second, first) == pytest.approx(1)
     assert signed_rank(first, first) == 1.0
@@ -130,10 +130,10 @@ def test_ranking_of_the_paper():
         assert place.best_rank <= place.rank <= place.worst_rank
         assert place.low < place.mean < place.high
         assert place.n_cases == 16
-    assert places[-1].best_rank == 5  # EAP is last however cases are drawn
+    assert places[-1].best_rank == 5  # EAP is last in every resample of the cases
 
 
-def test_missing_results_leave_out_the_case():
+def test_cases_with_missing_results_are_left_out():
     table = np.array([[0.9, 0.1, 0.2], [0.8, 0.2, np.nan], [0.7, 0.3, 0.1]])
     by_pair = {(c.first, c.second): c for c in compare(table, ["a", "b", "c"])}
     assert by_pair["a", "b"].n_cases == 3
@@ -151,7 +151,7 @@ def test_equal_methods_share_a_rank():
     assert [place.worst_rank for place in places] == [1, 1, 3]
 
 
-def test_no_common_case_is_no_rank():
+def test_no_common_case_gives_no_rank():
     for place in ranking(np.array([[0.5, np.nan], [np.nan, 0.5]]), ["a", "b"]):
         assert place.n_cases == 0
         assert np.isnan(place.rank)

@@ -1,7 +1,7 @@
-"""Edges of the circuit that no patch can reveal count neither for nor against: by hand.
+"""Unobservable edges of the circuit count neither as right nor as wrong; by hand.
 
 One layer of one head has 8 edges: input to q, k, v, m0 and logits; a0.h0 to m0 and logits; m0 to
-logits; all but input->logits are scored.
+logits; all except input->logits are scored.
 """
 
 import numpy as np
@@ -26,11 +26,11 @@ from interpbench_jax.scoring import (
 
 GRAPH = transformer_graph(1, 1)
 QUERY = ("input", "a0.h0<q>")
-# At head level the head's merged edge is true, by its value.
+# At head level the head's merged edge is true, because of its value edge.
 BY_VALUE = Circuit(
     GRAPH, frozenset({QUERY, ("input", "a0.h0<v>"), ("a0.h0", "logits")}), frozenset({QUERY})
 )
-# At head level the head's merged edge is left out; a0.h0->m0 is the one false edge.
+# At head level the head's merged edge is left out; a0.h0->m0 is the only false edge.
 LEFT_OUT = Circuit(
     GRAPH,
     frozenset({QUERY, ("a0.h0", "logits"), ("input", "m0"), ("m0", "logits")}),
@@ -58,7 +58,7 @@ def names(circuit: Circuit) -> set[str]:
     return {"->".join(edge) for edge in circuit}
 
 
-def test_with_q_k_v_apart() -> None:
+def test_with_q_k_v_separate() -> None:
     """Without q, true: 2, 1; false: 2.5, 1.5, 0, 0."""
     values, positive = edge_items(SCORES, BY_VALUE, level="qkv")
     assert sorted(values[positive]) == [1, 2]
@@ -92,7 +92,7 @@ def test_the_score_of_an_unobservable_edge_changes_nothing() -> None:
 
 
 def test_a_merged_edge_is_true_by_one_observable_edge() -> None:
-    """All five edges are judged, true: 3, 2; false: 1.5, 0, 0."""
+    """All five edges count; true: 3, 2; false: 1.5, 0, 0."""
     values, positive = edge_items(SCORES, BY_VALUE)
     assert sorted(values[positive]) == [2, 3]
     assert sorted(values[~positive]) == [0, 0, 1.5]
@@ -100,7 +100,7 @@ def test_a_merged_edge_is_true_by_one_observable_edge() -> None:
 
 
 def test_a_merged_edge_of_unobservable_ones_is_left_out() -> None:
-    """But k and v, which are not in the circuit, are false where they are kept apart."""
+    """But k and v, which are not in the circuit, are false at q/k/v level."""
     values, positive = edge_items(SCORES, LEFT_OUT)
     assert sorted(values[positive]) == [0, 1.5, 2]
     assert values[~positive].tolist() == [0]
@@ -109,8 +109,8 @@ def test_a_merged_edge_of_unobservable_ones_is_left_out() -> None:
     assert sorted(values[~positive]) == [0, 1, 2.5]
 
 
-def test_an_unobservable_edge_comes_along_into_the_found_circuit() -> None:
-    """It takes no place: k and the edge to the logits fill the two, and q is ranked above both."""
+def test_an_unobservable_edge_is_added_to_the_found_circuit() -> None:
+    """It does not count: k and the edge to the logits are the two edges, and q ranks above both."""
     (mask,), (chance,) = found_circuits(SCORES, BY_VALUE, level="qkv")
     assert chance == 1
     found = {"input->a0.h0<q>", "input->a0.h0<k>", "a0.h0->logits"}
@@ -121,7 +121,7 @@ def test_an_unobservable_edge_comes_along_into_the_found_circuit() -> None:
 
 
 def test_found_edges_at_head_level() -> None:
-    """Three true ones: m0->logits and input->m0 are found, a0.h0->m0 is found instead of one."""
+    """Of three true ones, m0->logits and input->m0 are found, and a0.h0->m0 by mistake."""
     scores = matrix(
         {
             **{"input->a0.h0<q>": 9, "a0.h0->m0": 3, "m0->logits": 2},
@@ -136,22 +136,22 @@ def test_found_edges_at_head_level() -> None:
         *(("input", "a0.h0"), ("a0.h0", "m0")),
         *(("input", "m0"), ("m0", "logits")),
     }
-    # Ranked below them, it does not come along: nothing leads into the head, its edge is dead.
+    # Ranked below them, it is not added: without edges into the head, its edge is dead.
     found = found_edges(scores - matrix({"input->a0.h0<q>": 8.5}), LEFT_OUT)
     assert (found.n_true, found.n_missed, found.n_false) == (2, 1, 0)
 
 
 def test_a_search_goes_through_unobservable_edges() -> None:
-    """It takes a0.h0->logits, then q, then k; q takes none of the two places."""
+    """It takes a0.h0->logits, then q, then k; q does not count toward the two edges."""
     found = found_circuit(SCORES, BY_VALUE, level="qkv", selection="greedy")
     assert names(found) == {"a0.h0->logits", "input->a0.h0<q>", "input->a0.h0<k>"}
-    # Ranked are a0.h0->logits and v (true) and k (false, before v); the others are not reached.
+    # a0.h0->logits and v (true) and k (false, before v) are ranked; others are not reached.
     values, positive = edge_items(SCORES, BY_VALUE, level="qkv", selection="greedy")
     assert edge_roc(SCORES, BY_VALUE, level="qkv", selection="greedy").auroc == 7 / 8
     assert len(values) == 6
 
 
-def test_a_node_is_left_out_where_all_of_its_edges_are() -> None:
+def test_a_node_is_left_out_if_all_its_edges_are() -> None:
     graph = transformer_graph(1, 2)
     edges = {("input", "a0.h0<q>"), ("a0.h0", "m0"), ("input", "m0"), ("m0", "logits")}
     some = Circuit(graph, frozenset(edges), frozenset({("input", "a0.h0<q>")}))
@@ -164,7 +164,7 @@ def test_a_node_is_left_out_where_all_of_its_edges_are() -> None:
     assert node_roc(nodes, all_).auroc == node_average_precision(nodes, all_) == 1
 
 
-def test_a_circuit_of_unobservable_edges_alone_has_nothing_to_be_found() -> None:
+def test_a_circuit_of_only_unobservable_edges_has_nothing_to_find() -> None:
     nothing = Circuit(GRAPH, BY_VALUE.edges, BY_VALUE.edges)
     assert np.isnan(edge_roc(SCORES, nothing).auroc)
     assert np.isnan(edge_average_precision(SCORES, nothing))

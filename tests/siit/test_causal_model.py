@@ -1,4 +1,4 @@
-"""Causal models as training problems; the README's example is run and trains a transformer."""
+"""Causal models as training problems; runs the README's example, which trains a transformer."""
 
 import dataclasses
 import re
@@ -42,7 +42,7 @@ def pairs() -> Array:
 def test_the_readme_example_trains_until_every_score_reaches_the_threshold(
     capsys: pytest.CaptureFixture,
 ) -> None:
-    section = README.split("## Algorithms of one's own")[1]
+    section = README.split("## Your own algorithm")[1]
     match = re.search(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", section, re.DOTALL)
     assert match
     names: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def test_a_causal_model_of_a_rasp_case_gives_the_targets_of_the_compiled_one() -
     x = int(compiled.codec.encode([["x"]])[0, 1])
 
     def fraction(tokens: Array, is_x: Array) -> Array:
-        count = jnp.cumsum(is_x)  # the token at position 0 is BOS, and is no x
+        count = jnp.cumsum(is_x)  # the token at position 0 is BOS, not x
         return count / jnp.maximum(jnp.arange(len(tokens)), 1)
 
     shares = CausalModel(
@@ -77,7 +77,7 @@ def test_a_causal_model_of_a_rasp_case_gives_the_targets_of_the_compiled_one() -
     optional = {"behaviour", "edges", "checks"}
     assert all(getattr(given, name) is None for given in (ours, problem) for name in optional)
     for name in set(problem._fields) - optional:
-        counted = slice(1 if "target" in name else 0, None)  # BOS says nothing
+        counted = slice(1 if "target" in name else 0, None)  # the output at BOS does not count
         np.testing.assert_allclose(
             getattr(ours, name)[..., counted], getattr(problem, name)[..., counted], atol=1e-5
         )
@@ -114,9 +114,7 @@ def test_the_problem_says_which_nodes_hold_what(pairs: Array) -> None:
         ({}, "no variable is aligned"),
     ],
 )
-def test_alignments_that_make_no_sense(
-    alignment: dict[str, str], message: str, pairs: Array
-) -> None:
+def test_invalid_alignments(alignment: dict[str, str], message: str, pairs: Array) -> None:
     with pytest.raises(ValueError, match=message):
         problem_from_causal_model(ODD, alignment, SHAPE, *pairs)
 

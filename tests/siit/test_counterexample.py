@@ -1,7 +1,7 @@
-"""IIT can be fulfilled to the letter by a network that computes through free nodes.
+"""A network that computes through free nodes can have an IIT loss of 0.
 
-The network is the one of the README of `siit`, whose code and tables are checked here; it is no
-transformer, so that losses and scores are seen to work on anything with writers.
+The network is that of the README of `siit`, whose code and tables are tested here. It is not a
+transformer, which shows that losses and scores work for any network with writers.
 """
 
 import re
@@ -20,13 +20,13 @@ from interpbench_jax.model.wiring import patch_nodes
 from interpbench_jax.siit import Scores, SiitProblem, agreement, interchange_losses, validate
 
 README = (Path(interpbench_jax.siit.__file__).parent / "README.md").read_text()
-OWN_NETWORK = README.split("## Networks of one's own")[1].split("\n## ")[0]
+OWN_NETWORK = README.split("## Your own network")[1].split("\n## ")[0]
 BITS = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]], jnp.float32)
 
 
 @pytest.fixture(scope="module")
 def readme() -> dict:
-    """What the README's code defines."""
+    """The names defined by the README's code."""
     program = re.findall(r"```python\n(.*?)```", OWN_NETWORK, re.DOTALL)[0]
     names: dict = {"print": lambda *_: None, "__name__": __name__}
     exec(program, names)
@@ -46,7 +46,7 @@ def problem(readme: dict) -> SiitProblem:
 def losses(
     params: dict, network: Network, problem: SiitProblem, free: list[float]
 ) -> Float[Array, "3"]:
-    """Behaviour, IIT and strict loss on all pairs; `free` says which free units are patched."""
+    """Behaviour, IIT and strict loss on all pairs; `free` are the patched free units."""
     strict = jnp.array(free) @ problem.free_nodes
     nothing, variable = jnp.zeros_like(strict), problem.variable_nodes[0]
     return interchange_losses(
@@ -69,12 +69,12 @@ def right(
 
 
 def table(header: str) -> list[list[str]]:
-    """The cells of the README's table below a header."""
+    """The cells of the README's table with a given header."""
     rows = README.split(header)[1].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_the_example_prints_what_stands_below_it(capsys: pytest.CaptureFixture) -> None:
+def test_the_example_prints_the_output_shown(capsys: pytest.CaptureFixture) -> None:
     match = re.search(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", OWN_NETWORK, re.DOTALL)
     assert match
     exec(match[1], {"__name__": __name__})
@@ -89,7 +89,7 @@ def test_units_and_logit_are_those_of_the_text(readme: dict, network: Network) -
     np.testing.assert_array_equal(logits[:, 0, 1] - logits[:, 0, 0], x1 - 0.5)
 
 
-def test_nothing_that_iit_looks_at_is_wrong_but_free_units_matter(
+def test_all_iit_scores_are_perfect_but_free_units_matter(
     readme: dict, network: Network, problem: SiitProblem
 ) -> None:
     scores = validate(readme["params"], network, problem)
@@ -97,7 +97,7 @@ def test_nothing_that_iit_looks_at_is_wrong_but_free_units_matter(
     assert scores.siia.tolist() == [0.75, 0.75]
 
 
-def test_h2_alone_flips_the_output_where_the_sources_x2_pushes_against_it(
+def test_h2_alone_flips_the_output_if_the_sources_x2_opposes_it(
     readme: dict, network: Network, problem: SiitProblem
 ) -> None:
     params = readme["params"]
@@ -130,7 +130,7 @@ def test_table_of_losses(readme: dict, network: Network, problem: SiitProblem) -
         one = losses(scaled, network, problem, [1.0, 0.0])
         both = losses(scaled, network, problem, [1.0, 1.0])
         assert [f"{loss:.3f}" for loss in (*one, both[2])] == shown
-        np.testing.assert_array_equal(both[2], both[0])  # all at once see nothing
+        np.testing.assert_array_equal(both[2], both[0])  # patching all at once changes nothing
 
 
 def test_iit_alone_cannot_change_what_the_strict_loss_removes(
@@ -168,7 +168,7 @@ def test_iit_alone_cannot_change_what_the_strict_loss_removes(
     assert (siit_scores.siia == 1).all()
 
 
-def test_a_hard_intervention_leaves_the_ground_of_all_three_losses(readme: dict) -> None:
+def test_a_hard_intervention_is_outside_all_three_losses(readme: dict) -> None:
     network, problem = readme["HiddenUnits"](2), readme["x1_problem"](2)
     params = {
         "w_in": jnp.array([[1.0, 0.0], [0.0, 0.0]]),
@@ -186,7 +186,7 @@ def test_a_hard_intervention_leaves_the_ground_of_all_three_losses(readme: dict)
     assert agreement(logits, problem.base_target, problem.positions) == 0.5
 
 
-def test_gradients_flow_into_the_source_only_when_asked(
+def test_gradients_flow_into_the_source_only_if_requested(
     readme: dict, network: Network, problem: SiitProblem
 ) -> None:
     def loss(params: dict, source_gradient: bool, detached: Array | None = None) -> Array:
@@ -202,7 +202,7 @@ def test_gradients_flow_into_the_source_only_when_asked(
             source_gradient=source_gradient,
         )[0]
 
-    # All units are patched, so that the way through the source is the only one to `w_in`.
+    # All units are patched, so gradients reach `w_in` only through the source.
     assert (jax.grad(loss)(readme["params"], False)["w_in"] == 0).all()
     assert (jax.grad(loss)(readme["params"], True)["w_in"] != 0).any()
     plain, closed = (
@@ -218,7 +218,7 @@ def test_gradients_flow_into_the_source_only_when_asked(
     np.testing.assert_array_equal(closed, plain * jnp.array([[1.0, 0.0, 1.0]] * 2))
 
 
-def test_patch_nodes_takes_masks_for_all_rows_for_each_and_for_each_position() -> None:
+def test_patch_nodes_takes_masks_for_all_rows_each_row_and_each_position() -> None:
     rng = np.random.default_rng(0)
     written, source = jnp.asarray(rng.normal(size=(2, 4, 3, 5, 2)), jnp.float32)
     masks = jnp.asarray(rng.random((4, 3, 5)), jnp.float32)

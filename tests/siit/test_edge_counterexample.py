@@ -1,7 +1,7 @@
-"""SIIT can be fulfilled to the letter by a network in which an edge outside the circuit matters.
+"""A network can have SIIT losses of 0 although an edge outside its circuit matters.
 
-The network is the one of the README of `siit`, whose tables are checked here. Its weights are 1 and
--1, so that all numbers are exact.
+The network is that of the README of `siit`, whose tables are tested here. Its weights are 1 and -1,
+so all numbers are exact.
 """
 
 import functools
@@ -42,7 +42,7 @@ TEXT = " ".join(SECTION.split())
 
 @dataclass(frozen=True)
 class TwoUnits(Network):
-    """Reads one bit x: `h1 = a x`, `h2 = b x + c h1`, `y = d h1 + e h2` cut off at 0 and 1."""
+    """Reads one bit x: `h1 = a x`, `h2 = b x + c h1`, `y = d h1 + e h2` clipped to 0 and 1."""
 
     @property
     def graph(self) -> Graph:
@@ -63,7 +63,7 @@ class TwoUnits(Network):
 
 @pytest.fixture(autouse=True)
 def rank_promotion():
-    """`Wires` patches edges of networks of one's own with it."""
+    """Allows rank promotion, with which `Wires` patches edges of own networks."""
     with jax.numpy_rank_promotion("allow"):
         yield
 
@@ -111,7 +111,7 @@ def outputs(params: dict, patch_of: type, mask: Array) -> Float[Array, "pair pos
 
 
 def target_under(mask: Array) -> Float[Array, "pair pos"]:
-    """What is right: x' where h2, or its only edge, is patched, and x elsewhere."""
+    """The right output: x' if h2 or its only edge is patched, else x."""
     return jnp.where(mask[1].max() > 0, OTHER, X)
 
 
@@ -136,7 +136,7 @@ def edge_loss(params: dict) -> Float[Array, ""]:
 
 
 def siit_losses(params: dict, source_gradient: bool = True) -> Float[Array, "4"]:
-    """Squared error under every set of nodes: behaviour, IIT, strict, and h1 and h2 at once."""
+    """Squared error under every set of nodes: behaviour, IIT, strict, and h1 and h2 together."""
     return interchange_losses(
         params,
         NETWORK,
@@ -154,7 +154,7 @@ def percent(share: Array) -> str:
 
 
 def table(header: str) -> list[list[str]]:
-    """The cells of the section's table below a header."""
+    """The cells of the section's table with a given header."""
     rows = SECTION.split(header)[1].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
@@ -195,7 +195,7 @@ def test_table_of_right_outputs() -> None:
 
 
 def test_no_value_of_h1_shows_it() -> None:
-    """Neither in a plain run nor, between 0 and 1, where h2 is interchanged as well."""
+    """Neither in a plain run nor, for values from 0 to 1, if h2 is interchanged as well."""
     _, written = NETWORK.run(WRONG, SOURCE)
     for value in (0.0, 0.25, 0.5, 1.0, -3.0, 8.0):
         source = written.at[:, :, 0, 0].set(value)
@@ -220,10 +220,10 @@ def test_500_batches_of_siit_change_no_weight() -> None:
     found = train_siit(PROBLEM, NETWORK, config, state=state, on_round=last.append)
     assert found.rounds.tolist() == [1] and (found.history.losses == 0).all()
     jax.tree.map(np.testing.assert_array_equal, last[-1].params, first)
-    assert "500 batches of `train_siit` leave every weight as it is" in TEXT
+    assert "500 batches of `train_siit` change no weight" in TEXT
 
 
-def test_an_edge_outside_and_the_circuits_own_look_alike_to_exact_patching() -> None:
+def test_exact_patching_cannot_distinguish_an_edge_outside_from_the_circuits() -> None:
     y, written = NETWORK.run(WRONG, BASE)
     _, source = NETWORK.run(WRONG, SOURCE)
     batch = ContrastBatch(BASE, SOURCE, X, y, PROBLEM.positions, written, source)
@@ -243,7 +243,7 @@ def test_table_of_sets() -> None:
     np.testing.assert_array_equal(fails, edge_mask("h1->h2")[None])
 
 
-def test_the_loss_over_all_sets_of_edges_mends_it() -> None:
+def test_the_loss_over_all_sets_of_edges_fixes_it() -> None:
     assert edge_loss(WRONG) == 1 / 16 and edge_loss(RIGHT) == 0
     assert "is 1/16 for the first network and 0 for the second" in TEXT
     assert "300 steps of gradient descent" in TEXT
@@ -257,7 +257,7 @@ def test_the_loss_over_all_sets_of_edges_mends_it() -> None:
 
 @pytest.mark.slow
 def test_siit_also_ends_in_such_networks_from_random_weights() -> None:
-    """How many of them is left a range, as rounding may decide a run or two."""
+    """The number of such networks may vary, as rounding can change a run or two."""
     config = SiitConfig(
         max_batches=1_000, round_batches=1_000, batch_size=16, learning_rate=0.02, threshold=1.0
     )

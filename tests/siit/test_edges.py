@@ -1,4 +1,4 @@
-"""Edge-true training: what is drawn, what is asked of the algorithm, and what comes of it."""
+"""Edge-true training: drawn sets, the algorithm's answers, and trained models."""
 
 import dataclasses
 
@@ -88,7 +88,7 @@ def problem(seed: int = 0):
     )
 
 
-def test_all_sets_of_few_groups_none_first_then_each_alone() -> None:
+def test_with_few_groups_all_sets_are_listed_none_first_then_each_alone() -> None:
     sets = sets_of_groups(ALIGNMENT, 1_024, np.random.default_rng(0))
     assert sets.shape == (2**N_GROUPS, N_GROUPS) == np.unique(sets, axis=0).shape
     assert not sets[0].any()
@@ -105,7 +105,7 @@ def test_of_many_groups_sets_are_drawn_by_groups_and_by_writers() -> None:
 
 
 def test_targets_are_the_algorithm_under_the_same_patch() -> None:
-    """The parity of which each token is the base's or the source's, by hand."""
+    """Computed by hand: the parity with each token from the base or the source."""
     sets = draw_edge_sets(PARITY, ALIGNMENT, some_pairs(), jax.random.key(1), n_rows=512)
     names = [next(iter(own)) for own, _ in ALIGNMENT.groups]
     groups = sets_of_groups(ALIGNMENT, 1_024, np.random.default_rng(0))
@@ -127,7 +127,7 @@ def test_targets_are_the_algorithm_under_the_same_patch() -> None:
         assert int(sets.source_target[row, -1]) == (source[0] + source[-1]) % 2
 
 
-def test_rows_of_a_batch_are_of_the_kinds_that_were_asked_for() -> None:
+def test_rows_of_a_batch_have_the_given_kinds() -> None:
     sets = problem().edges
     batch = draw_edge_batch(
         sets, jax.random.key(3), batch_size=64, outside_rows=0.25, single_rows=0.5
@@ -138,9 +138,9 @@ def test_rows_of_a_batch_are_of_the_kinds_that_were_asked_for() -> None:
     assert not inside[strict].any() and inside[iit].any(1).all()
     _, theirs = zip(*ALIGNMENT.groups, strict=True)
     sizes = [len(group) for group in theirs]
-    assert (np.isin(inside.sum(1), sizes)).sum() >= 31  # rows with one group only
+    assert (np.isin(inside.sum(1), sizes)).sum() >= 31  # rows with only one group
     np.testing.assert_allclose(batch.weights.sum((1, 2)), 1, rtol=1e-5)
-    for half in (slice(32), slice(32, 64)):  # parts of a batch have equally many of each kind
+    for half in (slice(32), slice(32, 64)):  # each half has equally many rows of each kind
         assert abs(strict[half].sum() - 8) <= 1
 
 
@@ -178,7 +178,7 @@ def test_losses_are_those_of_one_patched_run_each() -> None:
     np.testing.assert_allclose(edge_losses(params, MODEL, batch), expected, rtol=1e-4)
 
 
-def test_checks_are_all_outside_then_single_edges_then_random_sets() -> None:
+def test_checks_are_all_edges_outside_then_single_edges_then_random_sets() -> None:
     checks = problem().checks
     n_outside = int(ALIGNMENT.outside.sum())
     assert len(checks.masks) == 1 + N_GROUPS + n_outside + 10
@@ -237,8 +237,8 @@ def test_a_trained_model_agrees_under_every_set_of_edges() -> None:
     assert edge_agreement(params, MODEL, fresh).min() > 0.99
 
 
-def test_a_hole_at_one_edge_is_found() -> None:
-    """A task that says it ends in another MLP than the one that the model was trained for."""
+def test_a_leak_at_one_edge_is_found() -> None:
+    """The checks align the parity with another MLP than training did."""
     given = problem()
     config = dataclasses.replace(CONFIG, max_batches=2_000, round_batches=500, batch_size=64)
     params = jax.tree.map(
@@ -255,8 +255,8 @@ def test_a_network_with_nan_never_agrees() -> None:
     assert (edge_agreement(params, MODEL, problem().checks) == 0).all()
 
 
-def test_where_the_algorithm_has_no_answer_nothing_counts() -> None:
-    """Case 11: a query patched alone selects several places, whose values would be averaged."""
+def test_undefined_answers_do_not_count() -> None:
+    """Case 11: a query patched alone selects several positions, whose mean is undefined."""
     task = compile_case("11")
     alignment = align(task)
     pairs = task.pairs(task.split(0.2), "train", 50, jax.random.key(0))
@@ -274,10 +274,10 @@ def test_where_the_algorithm_has_no_answer_nothing_counts() -> None:
 
 
 @pytest.mark.slow
-def test_cases_of_one_shape_are_trained_together_as_alone() -> None:
+def test_cases_of_one_shape_train_together_as_alone() -> None:
     config = dataclasses.replace(CONFIG, max_batches=10, round_batches=10)
     given = [problem(), problem(seed=7)]
-    # The second with fewer sets and checks.
+    # The second case has fewer sets and checks.
     pairs = some_pairs(seed=7)
     fewer = usual_checks(
         PARITY, ALIGNMENT, Pairs(*(x[:10] for x in pairs)), jax.random.key(2), n_random=3
@@ -292,14 +292,14 @@ def test_cases_of_one_shape_are_trained_together_as_alone() -> None:
 
 
 def test_settings_that_do_not_apply_are_refused() -> None:
-    with pytest.raises(ValueError, match="steps='separate' is for patches of nodes"):
+    with pytest.raises(ValueError, match="steps='separate' applies to patches of nodes"):
         SiitConfig(patches="edges", steps="separate")
     with pytest.raises(ValueError, match="at most 1 together, got 0.7 and 0.6"):
         SiitConfig(outside_rows=0.7, single_rows=0.6)
     with pytest.raises(ValueError, match="needs a problem with `edges`"):
         given = problem()._replace(edges=None)
         train_siit(given, MODEL, CONFIG, validation=given)
-    with pytest.raises(ValueError, match="needs a validation problem"):
+    with pytest.raises(ValueError, match="needs a separate validation problem"):
         train_siit(problem(), MODEL, CONFIG)
     assert preset("edge-siit", "3").patches == "edges"
     assert preset("siit", "3").patches == "nodes"

@@ -1,4 +1,4 @@
-"""The catalogue says what the compiled cases are."""
+"""The catalogue agrees with the compiled cases."""
 
 import pytest
 

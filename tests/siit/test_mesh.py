@@ -1,4 +1,4 @@
-"""Training over several devices and processes gives what one device gives."""
+"""Training on several devices and processes gives the same as on one device."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 SEEDS = (0, 1, 2, 3)
-# As in the programs below: large enough to be divided among two devices.
+# As in the programs below: large enough to be divided between two devices.
 LARGE = dataclasses.replace(QUICK, batch_size=128)
 # Trains the same members on all devices and prints their losses and those of the best weights.
 PROGRAM = """
@@ -111,8 +111,8 @@ def test_two_processes() -> None:
     assert second.returncode == 0
 
 
-def test_a_device_that_counts_nothing_has_no_say() -> None:
-    """Its own mean is one over nothing, NaN."""
+def test_a_device_without_counted_positions_has_no_effect() -> None:
+    """Its own mean is over nothing, NaN."""
     found, weights = jnp.array([[jnp.nan, jnp.nan], [2.0, 4.0]]), jnp.array([0.0, 3.0])
     mean = jax.vmap(mean_over_devices, axis_name=DATA)(found, weights)
     assert mean.tolist() == [[2.0, 4.0], [2.0, 4.0]]
@@ -144,25 +144,25 @@ class Device:
         (8, 4, 16, (4, 1)),
     ],
 )
-def test_as_many_devices_as_fit_are_used_and_it_is_told(
+def test_as_many_devices_as_fit_are_used_with_a_warning(
     n_devices: int, n_members: int, batch_size: int, shape: tuple[int, int], monkeypatch
 ) -> None:
     devices = [Device(number) for number in range(n_devices)]
     monkeypatch.setattr(jax, "devices", lambda: devices)
     n_used = shape[0] * shape[1]
-    told = (
+    expected_warning = (
         pytest.warns(UserWarning, match=f"{n_used} of {n_devices} devices are used")
         if n_used < n_devices
         else contextlib.nullcontext()
     )
-    with told:
+    with expected_warning:
         mesh = device_mesh(n_members, batch_size)
     assert mesh is not None
     assert (mesh.shape["population"], mesh.shape["data"]) == shape
     assert mesh.devices.ravel().tolist() == devices[:n_used]
 
 
-def test_of_several_processes_each_has_a_part(monkeypatch) -> None:
+def test_each_process_has_a_part(monkeypatch) -> None:
     devices = [Device(number, process_index=number // 3) for number in range(6)]
     monkeypatch.setattr(jax, "devices", lambda: devices)
     with pytest.warns(UserWarning, match="4 of 6 devices are used"):
@@ -175,7 +175,7 @@ def test_of_several_processes_each_has_a_part(monkeypatch) -> None:
 
 
 def test_cores_that_do_not_fit_are_left_out(monkeypatch) -> None:
-    """Two of three cores: their number need not divide anything."""
+    """Of three cores, two are used; the third is left out without a warning."""
     given = {}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.setattr(jax.config, "update", lambda name, value: given.update({name: value}))

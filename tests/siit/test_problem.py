@@ -18,7 +18,7 @@ def test_pairs_of_a_small_case_are_all_pairs_once() -> None:
     assert (pairs[:, 0] == compiled.codec.bos).all()
 
 
-def test_targets_are_what_the_program_says_under_interchange() -> None:
+def test_targets_are_the_programs_outputs_under_interchange() -> None:
     """Case 3: the fraction of x so far; its variables are `is_x` and the fraction itself."""
     compiled = compile_case("3")
     problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=3_000)
@@ -31,7 +31,7 @@ def test_targets_are_what_the_program_says_under_interchange() -> None:
     base, source = np.asarray(problem.base), np.asarray(problem.source)
     np.testing.assert_allclose(problem.base_target[:, 1:], fraction(base), atol=1e-5)
     np.testing.assert_allclose(problem.source_target[:, 1:], fraction(source), atol=1e-5)
-    for variable in (0, 1):  # both decide the output alone
+    for variable in (0, 1):  # each alone determines the output
         np.testing.assert_allclose(
             problem.variable_targets[variable][:, 1:], fraction(source), atol=1e-5
         )
@@ -49,8 +49,8 @@ def test_parts_share_no_sequence() -> None:
     assert len(set.union(*found)) == 256
 
 
-def test_where_an_output_is_undefined_the_label_is_zero() -> None:
-    """Case 13 compares with the next token: the last position has none."""
+def test_the_label_of_an_undefined_output_is_zero() -> None:
+    """Case 13 compares with the next token, which the last position does not have."""
     compiled = compile_case("13")
     problem = make_problem(compiled, align(compiled), jax.random.key(0), n_pairs=500)
     assert (problem.base_target[:, -1] == 0).all()

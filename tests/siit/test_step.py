@@ -1,4 +1,4 @@
-"""What a batch does to the weights: which losses take steps, and in what order."""
+"""Updates from a batch: which losses take steps, and in what order."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ TRAIN_STEP = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
 
 
 def test_a_loss_without_weight_takes_no_step() -> None:
-    """Adam would go on by its momentum, and forget what it has seen."""
+    """Adam would otherwise continue by its momentum and decay its state."""
     base = dataclasses.replace(QUICK, iit_weight=0.0, strict_weight=0.0)
     joint, separate = (
         train_siit(copy_problem(), MODEL, dataclasses.replace(base, steps=steps))
@@ -57,13 +57,13 @@ def test_separate_steps_are_iit_then_strict_then_behaviour() -> None:
     np.testing.assert_allclose(losses, [seen[0], seen[1], seen[2]], rtol=1e-4)
     expected = dict(jax.tree_util.tree_leaves_with_path(params))
     for path, ours in jax.tree_util.tree_leaves_with_path(separate):
-        if path[-1].key != "b_K":  # adds the same to all scores: its gradient is rounding
+        if path[-1].key != "b_K":  # adds the same to all scores, so its gradient is rounding
             np.testing.assert_allclose(ours, expected[path], atol=1e-5, err_msg=str(path))
 
 
 @pytest.mark.slow
-def test_the_last_round_is_shorter_where_batches_run_out() -> None:
-    """Rounds are where the loop is looked at; they do not change what it does."""
+def test_the_last_round_is_shorter_if_batches_run_out() -> None:
+    """The length of rounds does not change the training."""
     ends = []
     for round_batches, rounds in ((20, 3), (10, 5)):
         config = dataclasses.replace(
@@ -77,6 +77,6 @@ def test_the_last_round_is_shorter_where_batches_run_out() -> None:
     long, short = ends
     expected = dict(jax.tree_util.tree_leaves_with_path(short.params))
     for path, ours in jax.tree_util.tree_leaves_with_path(long.params):
-        if path[-1].key != "b_K":  # adds the same to all scores: its gradient is rounding
+        if path[-1].key != "b_K":  # adds the same to all scores, so its gradient is rounding
             np.testing.assert_allclose(ours, expected[path], atol=1e-5, err_msg=str(path))
     np.testing.assert_allclose(long.history.losses[0, 2], short.history.losses[0, 4], rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Cases of different vocabularies, trained in one program, learn what each learns alone."""
+"""Cases with different vocabularies learn the same together as alone."""
 
 import dataclasses
 
@@ -20,12 +20,12 @@ from interpbench_jax.siit import together as module
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 LARGER = dataclasses.replace(MODEL, d_vocab=5, d_vocab_out=4, init_std=0.4)
-# Pairs, variables and free nodes patched are drawn alike, so that losses can be compared.
+# Pairs, variables and patched free nodes are drawn equally, so losses can be compared.
 POPULATION = members(dataclasses.replace(QUICK, strict_sampling="all"), seeds=(0, 1))
 
 
 def larger_problem():
-    """More tokens, another number of pairs, one variable more and one free node less."""
+    """More tokens, another number of pairs, one more variable and one fewer free node."""
     base, source = jax.random.randint(jax.random.key(5), (2, 80, 3), 0, 4)
     problem = copy_problem(80)._replace(
         base=base, source=source, base_target=base, source_target=source
@@ -38,8 +38,8 @@ def larger_problem():
 
 
 @pytest.mark.slow
-def test_the_larger_case_learns_what_it_learns_alone() -> None:
-    """It is as large as the common shape, so even the order of its batches is the same."""
+def test_the_larger_case_learns_the_same_as_alone() -> None:
+    """It has the common shape, so even the order of its batches is the same."""
     problems, models = [copy_problem(), larger_problem()], [MODEL, LARGER]
     small, large = train_together(problems, models, POPULATION)
     alone = train_siit(problems[1], LARGER, POPULATION)
@@ -86,8 +86,8 @@ def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_allclose(one.worst, other.worst, atol=0.02)
 
 
-def test_padding_takes_no_part() -> None:
-    """Its weights stay, however long training goes on."""
+def test_padding_is_not_trained() -> None:
+    """Its weights never change."""
     stacked = module._stacked([copy_problem(), larger_problem()])
     common = common_shape([MODEL, LARGER])
     fresh = module._pad_state(init_states(POPULATION, copy_problem(), MODEL), common, (2, 2, 0))
@@ -109,7 +109,7 @@ def test_other_shapes_are_refused() -> None:
 
 
 def test_labels_and_values_are_not_trained_together() -> None:
-    """A case of one possible output has labels, though one logit, as a regression has."""
+    """A case with one possible output has labels, although it has one logit like a regression."""
     one_output = dataclasses.replace(MODEL, d_vocab_out=1)
     assert same_shape([MODEL, one_output, one_output], [True, True, False]) == [[0, 1], [2]]
     labels, values = copy_problem(), copy_problem()

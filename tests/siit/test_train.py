@@ -82,7 +82,7 @@ def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
 
 @pytest.mark.slow
 def test_accelerators_train_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There, members are trained side by side, and one that is done waits for the others."""
+    """They train members in parallel, and a finished member waits for the others."""
     config = dataclasses.replace(QUICK, max_batches=200, round_batches=20)
     found = []
     for backend in ("cpu", "gpu"):
@@ -128,8 +128,8 @@ def test_a_member_whose_loss_is_not_finite_stops() -> None:
     assert int(result.rounds[0]) == 1
 
 
-def test_a_member_whose_patched_runs_are_not_finite_stops() -> None:
-    """Token 2 overflows and occurs in no run but those patched from the sources it is held to."""
+def test_a_member_whose_patched_runs_overflow_stops() -> None:
+    """Token 2 overflows; it occurs only in the sources of the second validation problem."""
     problem = copy_problem()
     usual = problem._replace(
         base=problem.base % 2,
@@ -152,7 +152,7 @@ def test_a_member_whose_patched_runs_are_not_finite_stops() -> None:
     assert after_a_round(overflowing) == (True, True)
 
 
-def test_the_best_weights_are_returned_not_the_last() -> None:
+def test_the_best_weights_are_returned() -> None:
     config = dataclasses.replace(QUICK, max_batches=400, round_batches=20, threshold=0.9999)
     result = train_siit(copy_problem(), MODEL, members(config, seeds=(0, 1)))
     held_out = copy_problem().split(config.held_out)[1].take(slice(config.validation_pairs))
@@ -181,13 +181,13 @@ def test_one_run_of_three_interventions_equals_three_runs() -> None:
 
 
 def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
-    """Separate steps on losses of weight 0 have no gradient, so Adam does not move."""
+    """Separate steps on losses of weight 0 have no gradient, so they change nothing."""
     problem = copy_problem()
     params = init_params(MODEL, jax.random.key(1))
     batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
     optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
     step = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
-    rates = (jnp.array([0.0, 1.0, 0.0]), jnp.array(1e-3))  # IIT alone, the first separate step
+    rates = (jnp.array([0.0, 1.0, 0.0]), jnp.array(1e-3))  # only IIT, the first separate step
     losses = [
         step(
             params,
@@ -202,7 +202,7 @@ def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
         for steps in ("joint", "separate")
     ]
     np.testing.assert_allclose(losses[0][1], losses[1][1], rtol=1e-5)
-    assert losses[0][0] != losses[1][0]  # the behaviour loss comes after that step
+    assert losses[0][0] != losses[1][0]  # the behaviour loss is computed after that step
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ def test_bad_settings_are_named(field: str, value: Any) -> None:
         SiitConfig(**{field: value})
 
 
-def test_sides_of_a_problem_share_no_sequence() -> None:
-    """The third of 2,187 sequences at random; the others are trained on."""
+def test_training_and_validation_share_no_sequence() -> None:
+    """A random third of 2,187 sequences; the others are trained on."""
     tokens = jax.random.randint(jax.random.key(0), (2, 4_000, 7), 0, 3)
     problem = copy_problem(4_000)._replace(base=tokens[0], source=tokens[1])
     training, validation = problem.split(1 / 3)
@@ -270,7 +270,7 @@ def test_sides_of_a_problem_share_no_sequence() -> None:
 
 
 def test_too_few_sequences_are_not_divided() -> None:
-    """There are 27."""
+    """There are 27 sequences."""
     problem = copy_problem(2_000)
     for side in problem.split(0.25):
         assert side is problem

@@ -1,4 +1,4 @@
-"""Presets, members of a population, and what becomes of nodes outside the circuit."""
+"""Presets, members of a population, and treatments of nodes outside the circuit."""
 
 import dataclasses
 import functools
@@ -56,7 +56,7 @@ def one_step(**variant):
 
 
 def moved(before, after) -> dict[str, bool]:
-    """Per weight, whether it has changed anywhere."""
+    """Whether any entry of each weight has changed."""
     flat, _ = jax.tree_util.tree_flatten_with_path(before)
     return {
         jax.tree_util.keystr(path): bool((old != new).any())
@@ -65,7 +65,7 @@ def moved(before, after) -> dict[str, bool]:
 
 
 def test_frozen_nodes_keep_their_weights() -> None:
-    """The heads are free, the MLP holds the variable."""
+    """The heads are free; the MLP holds the variable."""
     free_to_move = moved(*one_step()[:2])
     frozen = moved(*one_step(outside="freeze")[:2])
     assert free_to_move["['blocks_0']['attn']['W_V']"]
@@ -91,8 +91,8 @@ def test_no_gradient_passes_through_detached_nodes() -> None:
 
         return jax.value_and_grad(loss)(params)
 
-    # The IIT loss does not look at the free heads of the run on the base; in no other do they
-    # get a gradient by another way than through themselves.
+    # The IIT loss does not read the free heads of the run on the base; in all other losses their
+    # gradients pass only through themselves.
     for which, source_gradient in itertools.product(range(3), (False, True)):
         plain, through = value_and_gradient(params, None, which, source_gradient)
         value, closed = value_and_gradient(params, FREE, which, source_gradient)
@@ -113,8 +113,8 @@ def test_stop_grad_trains_no_free_node() -> None:
         assert changed != in_heads, name
 
 
-def test_gradients_flow_into_the_source_run_unless_it_is_given() -> None:
-    """Under the interchange of the MLP, its hidden weights matter on the source only."""
+def test_gradients_flow_into_the_source_run_unless_it_is_fixed() -> None:
+    """If the MLP is interchanged, its hidden weights matter only on the source."""
     problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
     batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
 
@@ -144,11 +144,11 @@ def test_one_variable_for_each_pair() -> None:
     )
     second = batch.masks[1] @ two.variable_nodes[1] > 0
     assert 16 < int(second.sum()) < 48
-    rows = jnp.where(second[:, None], batch.base, batch.source)  # tokens are the targets here
+    rows = jnp.where(second[:, None], batch.base, batch.source)  # the targets are the tokens
     np.testing.assert_array_equal(batch.targets[1], rows)
 
 
-def test_presets_change_what_they_say() -> None:
+def test_presets_change_their_settings() -> None:
     assert preset("siit", "3") == SiitConfig()
     assert preset("iit", "3").strict_weight == 0
     assert preset("siit-2024", "3").strict_weight == 10
@@ -182,7 +182,7 @@ def test_members_are_all_combinations() -> None:
     with pytest.raises(ValueError, match="no value given for seed"):
         members(QUICK, seeds=())
     other = Member(0, dataclasses.replace(QUICK, batch_size=32))
-    with pytest.raises(ValueError, match="members must agree"):
+    with pytest.raises(ValueError, match="members must have the same static settings"):
         init_states([Member(0, QUICK), other], copy_problem(), MODEL)
 
 
@@ -200,7 +200,7 @@ def test_rates_vary_within_a_population_without_recompiling() -> None:
         )
 
 
-def test_one_member_diverges_and_the_other_goes_on() -> None:
+def test_one_member_diverges_and_the_other_continues() -> None:
     population = members(QUICK, vary={"learning_rate": (1e30, 1e-2)})
     result = train_siit(copy_problem(), MODEL, population)
     assert result.diverged.tolist() == [True, False]
@@ -208,7 +208,7 @@ def test_one_member_diverges_and_the_other_goes_on() -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
 
 
-def test_weights_that_a_last_step_breaks_are_not_kept() -> None:
+def test_weights_broken_by_the_last_step_are_not_kept() -> None:
     config = dataclasses.replace(
         QUICK, learning_rate=1e30, final_learning_rate=1e30, round_batches=1, max_batches=1
     )
@@ -242,8 +242,8 @@ def test_scores_without_a_weight_do_not_count() -> None:
     assert min(result.scores.iia.min(), result.scores.siia.min()) < config.threshold
 
 
-def test_members_of_a_sweep_are_compared_by_what_counts_for_any() -> None:
-    """Plain IIT stops when it is right by its own scores; next to SIIT its SIIA counts, too."""
+def test_members_of_a_sweep_are_compared_by_all_their_scores() -> None:
+    """Plain IIT stops by its own scores; in a sweep with SIIT, its SIIA counts, too."""
     config = dataclasses.replace(
         QUICK, max_batches=3_000, round_batches=20, validation_pairs=64, iit_weight=0.0
     )
@@ -254,7 +254,7 @@ def test_members_of_a_sweep_are_compared_by_what_counts_for_any() -> None:
     siia = result.scores.siia.min(-1)
     assert result.scores.accuracy[0] >= config.threshold > siia[0]
     np.testing.assert_array_equal(result.worst, np.minimum(result.scores.accuracy, siia))
-    # While both run, the bar shows the one that would be kept.
+    # While both are training, the bar shows the one that would be kept.
     first = progress_of(states[0], "copy", config, None)
     assert first.leading == int(np.argmin([-min(first.accuracy[i], first.siia[i]) for i in (0, 1)]))
     assert first.loss[0] == pytest.approx(first.losses[0][0])
@@ -265,7 +265,7 @@ def test_members_of_a_sweep_are_compared_by_what_counts_for_any() -> None:
     ("schedule", "expected"), [("constant", 1.0), ("linear", 0.1), ("plateau", 0.25)]
 )
 def test_schedules(schedule: Schedule, expected: float) -> None:
-    """The rate of the last batch; the plateau has cut it twice."""
+    """The learning rate of the last batch; the plateau has lowered it twice."""
     config = dataclasses.replace(
         QUICK, schedule=schedule, learning_rate=1.0, final_learning_rate=0.1, plateau_factor=0.5
     )

@@ -1,4 +1,4 @@
-"""Causal models under patches of their edges, against values worked out by hand."""
+"""Causal models with patched edges, compared with values computed by hand."""
 
 import doctest
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ ODD = CausalModel(
 
 
 def mask(model: CausalModel, *edges: str, number: int = 1) -> np.ndarray:
-    """Edges by name; `first->` are all edges out of a writer."""
+    """A mask of edges by name; `first->` stands for all edges from a writer."""
     graph = model.graph
     found = np.zeros(graph.valid.shape, int)
     for edge in edges:
@@ -61,7 +61,7 @@ def test_the_graph_follows_from_the_names_of_parameters() -> None:
     }
 
 
-def test_answers_are_those_worked_out_by_hand() -> None:
+def test_answers_are_those_computed_by_hand() -> None:
     base, source = [2, 0, 5], [3, 0, 5]  # 2 + 5 is odd, 3 + 5 is even
     assert answer(ODD, base, source) == [1, 1, 1]
     assert answer(ODD, base, source, "first->") == [0, 0, 0]
@@ -69,11 +69,15 @@ def test_answers_are_those_worked_out_by_hand() -> None:
     assert answer(ODD, base, source, "input->last") == [1, 1, 1]
     assert answer(ODD, base, source, "parity->") == [0, 0, 0]
     assert answer(ODD, base, source, "input->first", "parity->output") == [0, 0, 0]
-    assert answer(ODD, base, source, "first->output", "input->output") == [1, 1, 1]  # not read
+    assert answer(ODD, base, source, "first->output", "input->output") == [
+        1,
+        1,
+        1,
+    ]  # no reader uses it
 
 
-def test_an_edge_patch_gives_one_reader_its_own_view() -> None:
-    """Both readers see x; each can be shown the source's x alone."""
+def test_an_edge_patch_affects_only_its_reader() -> None:
+    """Both readers read x; each alone can read the source's x."""
     model = CausalModel(
         variables={
             "x": lambda tokens: tokens,
@@ -90,13 +94,13 @@ def test_an_edge_patch_gives_one_reader_its_own_view() -> None:
     assert answer(model, [3], [5], "x->square", "double->output") == [1025]
 
 
-def test_what_a_patched_reader_makes_goes_on_but_a_patched_edge_hides_it() -> None:
+def test_effects_of_a_patch_propagate_except_through_patched_edges() -> None:
     model = CausalModel(
         variables={"x": lambda tokens: tokens, "y": lambda x: x + 1, "z": lambda y: 10 * y},
         output=lambda z: z,
     )
     assert answer(model, [1], [5], "x->y") == [60]
-    # z sees y of the source, whatever y became on the base.
+    # z reads y of the source, whatever y is on the base.
     assert answer(model, [1], [5], "x->y", "y->z") == [60]
     assert answer(model, [1], [5], "y->z") == [60]
 
@@ -118,9 +122,9 @@ def test_two_sources() -> None:
     assert found == [12, 14, 16, 32, 34, 36, 52, 54, 56]
 
 
-def test_parameters_can_name_the_input_of_a_head_that_reads() -> None:
+def test_parameters_can_name_the_input_of_a_head() -> None:
     def earlier(tokens_q: Array, tokens_k: Array) -> Array:
-        """Whether the last token stood before."""
+        """Whether the last token occurred before."""
         return (tokens_q[-1] == tokens_k[:-1]).any()
 
     model = CausalModel({"earlier": earlier}, lambda earlier: earlier)
@@ -140,7 +144,7 @@ def test_all_edges_at_once_are_the_source(pairs: tuple[Array, Array]) -> None:
     np.testing.assert_array_equal(found, ODD.answers(source, base, nothing))
 
 
-def test_variables_left_out_are_computed_by_whoever_reads_them(pairs: tuple[Array, Array]) -> None:
+def test_variables_left_out_are_computed_by_their_readers(pairs: tuple[Array, Array]) -> None:
     fewer = ODD.keeping(["first", "parity"])
     assert fewer.graph.writers == ("input", "first", "parity")
     assert fewer.circuit.edges == {
@@ -150,7 +154,7 @@ def test_variables_left_out_are_computed_by_whoever_reads_them(pairs: tuple[Arra
     for edges in ((), ("first->",), ("input->first",), ("parity->",)):
         whole = ODD.answers(*pairs, mask(ODD, *edges)[None])
         np.testing.assert_array_equal(fewer.answers(*pairs, mask(fewer, *edges)[None]), whole)
-    # The last token reaches the parity from the input now.
+    # The parity now reads the last token from the input.
     through = ODD.answers(*pairs, mask(ODD, "input->last")[None])
     found = fewer.answers(*pairs, mask(fewer, "input->parity")[None])
     np.testing.assert_array_equal(found, through)
@@ -158,7 +162,7 @@ def test_variables_left_out_are_computed_by_whoever_reads_them(pairs: tuple[Arra
     assert output_only.circuit.edges == {("input", "parity"), ("parity", "output")}
 
 
-def test_inputs_of_heads_stay_apart_when_variables_are_left_out() -> None:
+def test_inputs_of_heads_stay_separate_if_variables_are_left_out() -> None:
     model = CausalModel(
         variables={
             "next": lambda tokens: tokens + 1,
@@ -172,7 +176,7 @@ def test_inputs_of_heads_stay_apart_when_variables_are_left_out() -> None:
     assert answer(fewer, [1], [5], "input->found<k>") == [-3]
 
 
-def test_jit_equals_eager_and_pairs_do_not_see_each_other(pairs: tuple[Array, Array]) -> None:
+def test_jit_equals_eager_and_pairs_are_independent(pairs: tuple[Array, Array]) -> None:
     masks = np.random.default_rng(0).integers(0, 2, (5, *ODD.graph.valid.shape))
     jitted = jax.jit(ODD.answers)
     whole = ODD.answers(*pairs, masks)
@@ -190,7 +194,7 @@ def test_booleans_are_labels_and_floats_are_values(pairs: tuple[Array, Array]) -
     assert share.answers(*pairs, nothing).dtype == jnp.float32
 
 
-def test_models_that_make_no_sense(pairs: tuple[Array, Array], no_shape_checks: None) -> None:
+def test_invalid_models(pairs: tuple[Array, Array], no_shape_checks: None) -> None:
     with pytest.raises(ValueError, match="at least one variable"):
         CausalModel({}, lambda tokens: tokens)
     with pytest.raises(ValueError, match="cannot be named 'input'"):

@@ -1,4 +1,4 @@
-"""Indirect object identification: the algorithm by hand, the sentences, their corruptions."""
+"""Indirect object identification: the algorithm by hand, sentences, and corruptions."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from interpbench_jax.tasks.causal.ioi import (
 )
 from interpbench_jax.tasks.causal.ioi import task as task_module
 
-# Ids of a tiny language: names first.
+# Token ids of a tiny language, names first.
 MARY, JOHN, TOM, AND, GAVE, TO = range(6)
 MODEL = ioi_model(np.array([True, True, True, False, False, False]))
 ABBA = [MARY, AND, JOHN, GAVE, JOHN, TO]
@@ -34,7 +34,7 @@ def values(tokens: list[int]) -> dict[str, list[int]]:
 
 
 def last(base: list[int], source: list[int], *edges: str) -> int:
-    """The answer at the end when some edges carry the source's values."""
+    """The answer at the end if some edges carry the source's values."""
     graph = MODEL.graph
     mask = np.zeros((1, *graph.valid.shape), int)
     for edge in edges:
@@ -43,11 +43,11 @@ def last(base: list[int], source: list[int], *edges: str) -> int:
     return int(MODEL.answers(jnp.array([base]), jnp.array([source]), mask)[0, 0, -1])
 
 
-def test_variables_worked_out_by_hand() -> None:
+def test_variables_computed_by_hand() -> None:
     found = values(ABBA)
     assert found["duplicate"] == [-1, -1, -1, -1, 2, -1]
     assert found["s_inhibition"] == [-1, -1, -1, -1, JOHN, -1]
-    # Mary 10 from the start; John 10, then 20 - 15.
+    # Mary has 10 from the start; John has 10, then 20 - 15.
     assert found["name_mover"] == [MARY] * 6
     assert values(BABA)["name_mover"] == [JOHN, JOHN, MARY, MARY, MARY, MARY]  # the first of equals
 
@@ -61,30 +61,30 @@ def test_variables_worked_out_by_hand() -> None:
         ([MARY, AND, JOHN, GAVE, TOM, TO], MARY),  # no name twice: the first of equals
         ([JOHN, AND, TOM, GAVE, JOHN, TO], TOM),
         ([MARY, JOHN, TOM, MARY, JOHN, TO], TOM),  # two inhibited, the third is left
-        ([TOM, AND, TOM, GAVE, TOM, TO], MARY),  # Tom is at 30 - 30 like everyone else
-        ([AND, GAVE, TO, AND, GAVE, TO], MARY),  # no name: all are at 0
+        ([TOM, AND, TOM, GAVE, TOM, TO], MARY),  # Tom has 30 - 30, like all others
+        ([AND, GAVE, TO, AND, GAVE, TO], MARY),  # no name: all have 0
         ([JOHN, JOHN, JOHN, JOHN, JOHN, MARY], MARY),
-        ([TO, TO, JOHN, TO, TO, TO], JOHN),  # what is inhibited need not be a name
+        ([TO, TO, JOHN, TO, TO, TO], JOHN),  # the inhibited token need not be a name
     ],
 )
-def test_answers_worked_out_by_hand(tokens: list[int], answer: int) -> None:
+def test_answers_computed_by_hand(tokens: list[int], answer: int) -> None:
     assert last(tokens, tokens) == answer
 
 
-def test_edge_patches_worked_out_by_hand() -> None:
+def test_edge_patches_computed_by_hand() -> None:
     other = [TOM, AND, JOHN, GAVE, TOM, TO]  # the duplicate points at position 0
     assert last(ABBA, other) == MARY
-    # Position 0 of the base is Mary, who is inhibited then: John 20, Mary 10 - 15.
+    # Position 0 of the base is Mary, who is then inhibited: John 20, Mary 10 - 15.
     assert last(ABBA, other, "duplicate->s_inhibition") == JOHN
-    # Tom is inhibited, who does not occur: John occurs twice.
+    # Tom is inhibited but does not occur; John occurs twice.
     assert last(ABBA, other, "s_inhibition->name_mover") == JOHN
-    # The name mover sees Tom twice and John, and John is inhibited.
+    # The name mover reads Tom twice and John, and John is inhibited.
     assert last(ABBA, other, "all_tokens->name_mover") == TOM
-    # At position 2 of the source there is John, too.
+    # Position 2 of the source is John, too.
     assert last(ABBA, other, "all_tokens->s_inhibition") == MARY
     assert last(ABBA, other, "all_tokens->duplicate") == JOHN
     assert last(ABBA, other, "name_mover->output") == JOHN
-    # Tokens are read from all_tokens; of the input the heads take positions, which never differ.
+    # Tokens are read from all_tokens; from the input, heads read only positions, which are equal.
     assert last(ABBA, other, "input->all_tokens") == JOHN
     for head in ("duplicate", "s_inhibition", "name_mover"):
         assert last(ABBA, other, f"input->{head}") == MARY
@@ -108,7 +108,7 @@ def text(tokens: np.ndarray) -> list[str]:
     return [" ".join(vocabulary[i] for i in row if i != SENTENCES.language.pad) for row in tokens]
 
 
-def test_sentences_read_as_sentences_and_the_algorithm_answers_them() -> None:
+def test_sentences_are_readable_and_the_algorithm_answers_them() -> None:
     choices = SENTENCES.choose(jax.random.key(0), 400)
     tokens = SENTENCES.tokens(choices)
     written = text(tokens)
@@ -144,7 +144,7 @@ def test_both_orders_all_templates_and_all_names_are_drawn() -> None:
         assert (np.abs(counts - expected) < 5 * expected**0.5).all()
     assert (choices.first != choices.second).all()
     drawn = np.stack([choices.first, choices.place, choices.object, choices.template])
-    assert (np.abs(np.corrcoef(drawn) - np.eye(4)) < 0.1).all()  # each on its own
+    assert (np.abs(np.corrcoef(drawn) - np.eye(4)) < 0.1).all()  # drawn independently
 
 
 @pytest.mark.parametrize("how", ["abc", "names", "flip", "order"])
@@ -156,7 +156,7 @@ def test_corruptions(how: str) -> None:
     old = np.stack([clean.first, clean.second])
     new = np.stack([corrupted.first, corrupted.second, corrupted.subject])
     if how in ("abc", "names"):
-        assert not (new[:, None] == old[None]).any()  # all of them other people
+        assert not (new[:, None] == old[None]).any()  # all names are different
         assert (corrupted.first != corrupted.second).all()
     if how == "abc":
         assert ((new[2] != new[0]) & (new[2] != new[1])).all()
@@ -171,7 +171,7 @@ def test_corruptions(how: str) -> None:
         assert (corrupted.indirect_object == clean.indirect_object).all()
 
 
-def test_templates_and_words_that_make_no_sense(no_shape_checks: None) -> None:
+def test_invalid_templates_and_words(no_shape_checks: None) -> None:
     with pytest.raises(ValueError, match=r"must have \{S\} once"):
         Sentences(templates=("{1} and {2} at the {place} with a {object} to",))
     with pytest.raises(ValueError, match="five different names are needed"):
@@ -182,7 +182,7 @@ def test_templates_and_words_that_make_no_sense(no_shape_checks: None) -> None:
 
 @pytest.fixture
 def tokenizer_file(tmp_path: Path) -> Path:
-    """A byte-level tokenizer as GPT-2's, with some words as single tokens."""
+    """A byte-level tokenizer like GPT-2's, with some words as single tokens."""
     words = ["Ġ" + word for word in words_language().vocabulary[2:]]
     letters = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     vocabulary = {t: i for i, t in enumerate([*sorted(letters), *words, "<|endoftext|>"])}
@@ -217,13 +217,13 @@ def test_a_tokenizer_from_a_file(tokenizer_file: Path) -> None:
     assert (tokens[:, 0] == language.bos).all()
     longest = sentences.lengths.max()
     assert tokens.shape == (50, longest) and tokens.max() == language.pad
-    said = language.vocabulary[tokens[0][sentences.lengths[choices.template[0]] - 1]]
-    assert said == "Ġto"
+    last_word = language.vocabulary[tokens[0][sentences.lengths[choices.template[0]] - 1]]
+    assert last_word == "Ġto"
     with pytest.raises(ValueError, match="'Simon' must be one token, but is"):
         Sentences(language=language).name_ids  # noqa: B018
 
 
-def test_tokenizer_files_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_not_tokenizers(tmp_path: Path) -> None:
     file = tmp_path / "bad.json"
     with pytest.raises(ValueError, match="bad.json cannot be read as a tokenizer"):
         tokenizer_language(file)
@@ -265,7 +265,7 @@ def test_sentences_are_read_back() -> None:
 
 
 @pytest.mark.slow
-def test_next_tokens_are_trained_beside_the_algorithm() -> None:
+def test_next_tokens_are_trained_next_to_the_algorithm() -> None:
     plain, both = get_task("ioi"), get_task("ioi_next_token")
     pairs = both.pairs(both.split(0.2), "train", 20, jax.random.key(0))
     assert plain.behaviour(pairs) is None
@@ -281,7 +281,7 @@ def test_next_tokens_are_trained_beside_the_algorithm() -> None:
         assert SENTENCES.is_name[target[length - 1]] and target[length - 1] in pairs.base[row]
     problem = problem_of_pairs(both, align(both), pairs)
     assert problem.behaviour is not None and problem.take(slice(5)).behaviour.target.shape[0] == 5  # type: ignore[union-attr]
-    # An intervention looks at the last word alone.
+    # Interventions only compare the last word.
     assert problem.positions.sum() == 20
     batch = draw_batch(problem, jax.random.key(1), batch_size=4, strict_sampling="all")
     assert batch.positions.shape == (3, 4, 18)

@@ -1,4 +1,4 @@
-"""Every sequence has one use: training, deciding when to stop, or testing."""
+"""Every sequence has one use: training, validation or testing."""
 
 import dataclasses
 
@@ -26,21 +26,21 @@ def rows(*sequences: np.ndarray) -> set[bytes]:
     return {row.tobytes() for row in np.concatenate(sequences).astype(np.int32)}
 
 
-def test_places_stay_the_same() -> None:
-    """Models on disk were trained on what these say."""
+def test_splits_stay_the_same() -> None:
+    """Models on disk were trained on these splits."""
     found = places(np.array([[0, 1, 2, 3], [3, 2, 1, 0], [0, 0, 0, 0]]))
     np.testing.assert_allclose(
         found, [0.029176370978902244, 0.5366142881122377, 0.2703261511852292], rtol=1e-12
     )
 
 
-def test_places_are_uniform_and_ignore_padding() -> None:
+def test_splits_are_uniform_and_ignore_padding() -> None:
     sequences = all_sequences(get_case("13"))
     found = places(sequences)
     assert len(np.unique(found)) == len(sequences)
     counts, _ = np.histogram(found, 20, (0, 1))
     assert abs(counts / len(found) - 0.05).max() < 0.005
-    for column in sequences.T:  # no token decides
+    for column in sequences.T:  # no single token decides
         for token in range(3):
             assert (found[column == token] < 0.2).mean() == pytest.approx(0.2, abs=0.02)
     padded = np.pad(sequences, ((0, 0), (0, 3)), constant_values=PADDING)
@@ -51,7 +51,7 @@ def test_places_are_uniform_and_ignore_padding() -> None:
     ("name", "min_length"), [("3", None), ("3", 2), ("15", None), ("13", None), ("17", None)]
 )
 def test_parts_share_no_sequence_and_pairs_are_distinct(name: str, min_length) -> None:
-    """Few sequences, listed; many, drawn; drawn by a sampler; of several lengths."""
+    """Few sequences (listed), many (drawn), drawn by a sampler, and of several lengths."""
     split = Split.of(CaseInputs(get_case(name), min_length))
     assert split.divided
     found = {part: split.pairs(part, 2_000, KEY) for part in PARTS}

@@ -1,7 +1,8 @@
-"""Fuzzes the readers of files that come from elsewhere, for as long as one likes.
+"""Fuzzes the readers of foreign files, for a given time.
 
 `python -m tests.zoo.fuzz_readers torch --seconds 600`; without a name, each reader in turn. A
-reader gives a value, or one clear error; it runs nothing, and stays below a second and 1 GiB.
+reader must return a value or raise one clear error, run no code, and take less than a second and
+1 GiB.
 """
 
 import argparse
@@ -29,15 +30,15 @@ from tests.zoo.torch_bytes import archive, name, number, record, several, storag
 from tests.zoo.watching import LONGEST, watched
 
 PUBLISHED = GOLDEN / "published_format"
-_ROUND = 100  # examples between looks at the clock
+_ROUND = 100  # examples between checks of the time
 
-# A change of a file: where (as a share of its length), what is put there, how much it replaces.
+# A change of a file: position (as a share of its length), inserted bytes, replaced length.
 _change = st.tuples(st.floats(0, 1), st.binary(max_size=8), st.integers(0, 8))
 _changes = st.lists(_change, min_size=1, max_size=4)
 
 
 def changed(content: bytes, changes: list[tuple[float, bytes, int]]) -> bytes:
-    """A file with pieces of it replaced."""
+    """A file with some bytes replaced."""
     for share, piece, n in changes:
         place = int(share * len(content))
         content = content[:place] + piece + content[place + n :]
@@ -49,7 +50,7 @@ def _integers() -> st.SearchStrategy[int]:
 
 
 def _values() -> st.SearchStrategy[bytes]:
-    """Parts of pickles that leave a value on the stack, most of the time."""
+    """Parts of pickles that usually leave a value on the stack."""
     names = st.sampled_from(
         [
             *(("collections", "OrderedDict"), ("torch", "FloatStorage"), ("torch", "Size")),
@@ -100,7 +101,7 @@ def _pickles(*good: bytes) -> st.SearchStrategy[bytes]:
 
 
 def _try(read: Callable[[], Any]) -> None:
-    """Reads within bounds; an error has to be a clear one."""
+    """Reads a file within the limits; an error must be a clear one."""
     with watched():
         try:
             read()
@@ -155,7 +156,7 @@ def _edges(_: Path) -> Callable[[st.DataObject], None]:
 
 
 def _published(directory: Path) -> Callable[[st.DataObject], None]:
-    read_published(PUBLISHED / "3")  # compiles what is compiled once
+    read_published(PUBLISHED / "3")  # compiles everything that is compiled once
 
     def one(data: st.DataObject) -> None:
         shutil.copytree(PUBLISHED / "3", directory / "3", dirs_exist_ok=True)
@@ -169,7 +170,7 @@ def _published(directory: Path) -> Callable[[st.DataObject], None]:
 def _own(directory: Path) -> Callable[[st.DataObject], None]:
     model = directory / "model"
     save_model(untrained_model(), model)
-    (model / "checksums.json").unlink()  # so that changes come through
+    (model / "checksums.json").unlink()  # so that changes reach the reader
     files = {file: file.read_bytes() for file in sorted(model.iterdir())}
 
     def one(data: st.DataObject) -> None:
@@ -193,10 +194,10 @@ READERS = {
 
 
 def fuzz(reader: str, seconds: float) -> int:
-    """Tries a reader until the time is over; returns how many files it was given.
+    """Tests a reader until the time is over; returns the number of files read.
 
     Raises:
-      AssertionError: a file broke a rule; hypothesis prints the smallest that it found.
+      AssertionError: a file broke a rule; hypothesis prints the smallest one found.
     """
     n_files = 0
     with tempfile.TemporaryDirectory() as directory:

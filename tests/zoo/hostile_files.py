@@ -1,4 +1,4 @@
-"""Files that were made to run code, to fill the memory or the time, or to lead astray.
+"""Files made to run code, to exhaust memory or time, or to mislead.
 
 `python -m tests.zoo.hostile_files DIR` writes them all.
 """
@@ -31,7 +31,7 @@ MEBIBYTE = 2**20
 
 
 class _Calls:
-    """Pickles as a call of a function."""
+    """An object that is pickled as a call of a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._call = function, arguments
@@ -41,12 +41,12 @@ class _Calls:
 
 
 def _doubled(times: int, start: bytes, double: bytes) -> bytes:
-    """A value of which each step holds the one before twice, by the memo."""
+    """A nested value in which each level contains the one below twice, by the memo."""
     return start + b"".join(b"q\x01" + double for _ in range(times))
 
 
 def pickles() -> dict[str, bytes]:
-    """Pickles by what is bad about them."""
+    """Pickles by the kind of attack."""
     run = call(name("os", "system"), text(COMMAND))
     return {
         "os.system": pickle.dumps(_Calls(os.system, COMMAND)),
@@ -111,7 +111,7 @@ def pickles() -> dict[str, bytes]:
 
 
 def odd_pickles() -> dict[str, bytes]:
-    """Pickles that hold plain data, and would cost other readers a lot."""
+    """Pickles of plain data that would be expensive for other readers."""
     encoded = call(name("_codecs", "encode"), b"h\x00", text("latin1"))
     return {
         "memo of a billion": program(number(1) + b"r" + struct.pack("<I", 2**32 - 1)),
@@ -121,7 +121,7 @@ def odd_pickles() -> dict[str, bytes]:
 
 
 def torch_files() -> dict[str, bytes]:
-    """Files of `torch.save` by what is bad about them."""
+    """Files of `torch.save` by the kind of attack."""
     data = bytes(24)
     one = tensor(storage("0", 6), (2, 3), (3, 1))
     good = archive(program(record(a=one)), {"0": data})
@@ -232,13 +232,13 @@ def _zip(entries: dict[str, bytes]) -> bytes:
 
 
 def _twice(entry: str, content: bytes) -> bytes:
-    """An archive with two entries of one name, which `zipfile` warns of."""
+    """An archive with two entries of the same name, about which `zipfile` warns."""
     other = entry[:-1] + "1"
     return _zip({entry: content, other: content}).replace(other.encode(), entry.encode())
 
 
 def main() -> None:
-    """Writes every file to the directory that is named on the command line."""
+    """Writes every file to the directory given on the command line."""
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     for suffix, files in ((".pkl", pickles()), (".pth", torch_files())):

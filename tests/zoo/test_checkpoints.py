@@ -1,4 +1,4 @@
-"""An interrupted run loses nothing, and ends as if it had not been interrupted."""
+"""An interrupted run loses nothing, and its result is the same as without interruption."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+def test_a_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
     problem = copy_problem()
     whole = train_siit(problem, MODEL, POPULATION)
     fresh = init_states(POPULATION, problem, MODEL)
@@ -73,7 +73,7 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_state_without_its_settings_is_not_resumed(tmp_path: Path) -> None:
-    """As a kill leaves it that came between the removal of one file and another."""
+    """As left by a kill between the removal of two files."""
     fresh, run = init_states(POPULATION, copy_problem(), MODEL), tmp_path / "run"
     with Checkpoints(run, SETTINGS, resume=False) as saved:
         saved.save(fresh._replace(round=fresh.round + 3))
@@ -107,19 +107,19 @@ def test_a_kill_while_a_run_is_removed_leaves_nothing_to_resume(
     assert list(tmp_path.iterdir()) == [run]
 
 
-def test_what_cannot_be_trained_leaves_the_checkpoints_alone(tmp_path: Path, monkeypatch) -> None:
+def test_errors_before_training_keep_the_checkpoints(tmp_path: Path, monkeypatch) -> None:
     with Checkpoints(tmp_path, SETTINGS, resume=False):
         pass
     config = dataclasses.replace(QUICK, n_pairs=2, held_out=0.1)
     with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a part empty"):
         make_model("3", config, checkpoints=tmp_path)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(ValueError, match="made and written by one process, not by 2"):
+    with pytest.raises(ValueError, match="made by a single process, got 2 processes"):
         make_model("3", QUICK, checkpoints=tmp_path)
     assert (tmp_path / "settings.json").exists()
 
 
-def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:
+def test_repeated_rounds_replace_their_earlier_lines(tmp_path: Path) -> None:
     rounds: list[TrainState] = []
     train_siit(copy_problem(), MODEL, POPULATION, on_round=rounds.append)
     progress = [progress_of(state, "copy", QUICK, None) for state in rounds[:4]]
@@ -139,7 +139,7 @@ def test_repeated_rounds_replace_the_lines_of_before(tmp_path: Path) -> None:
 
 
 def stored_run(directory: Path) -> tuple[TrainState, list[Path]]:
-    """A run of two rounds; a fresh state, and the files of the rounds, the newest first."""
+    """A run of two rounds: a fresh state, and the files of the rounds, newest first."""
     fresh = init_states(POPULATION, copy_problem(), MODEL)
     with Checkpoints(directory, SETTINGS, resume=False) as saved:
         for number in (1, 2):
@@ -161,13 +161,13 @@ def invert_a_byte(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, invert_a_byte, lambda file: file.write_bytes(b"")])
-def test_a_damaged_state_is_named_kept_and_passed_over(tmp_path: Path, damage) -> None:
+def test_a_damaged_state_is_named_kept_and_skipped(tmp_path: Path, damage) -> None:
     run = tmp_path / "run"
     fresh, (newest, older) = stored_run(run)
     damage(newest)
     assert rounds_stored(run) == 1
     with Checkpoints(run, SETTINGS, resume=True) as saved:
-        with pytest.warns(UserWarning, match=f"{newest} is damaged.*going on from {older.name}"):
+        with pytest.warns(UserWarning, match=f"{newest} is damaged.*continuing from {older.name}"):
             state = saved.latest(fresh)
         assert state is not None and state.round.tolist() == [1, 1]
         saved.save(fresh._replace(round=fresh.round + 2))
@@ -179,7 +179,7 @@ def test_a_damaged_state_is_named_kept_and_passed_over(tmp_path: Path, damage) -
         assert state is not None and state.round.tolist() == [2, 2]
 
 
-def test_where_no_state_is_whole_nothing_is_changed(tmp_path: Path) -> None:
+def test_if_all_states_are_damaged_nothing_is_changed(tmp_path: Path) -> None:
     fresh, files = stored_run(tmp_path / "run")
     for file in files:
         cut(file)
@@ -196,13 +196,13 @@ def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
     stored_run(tmp_path / "run")
     settings = tmp_path / "run" / "settings.json"
     settings.write_text(content)
-    for _ in range(2):  # the lock is free again
+    for _ in range(2):  # the lock was released
         with pytest.raises(ValueError, match=str(settings)):
             Checkpoints(tmp_path / "run", SETTINGS, resume=True)
     assert settings.read_text() == content
 
 
-def test_an_older_run_is_kept_aside(tmp_path: Path) -> None:
+def test_an_older_run_is_moved_aside(tmp_path: Path) -> None:
     fresh, _ = stored_run(tmp_path / "run")
     for number in (1, 2):
         with pytest.warns(UserWarning, match=f"is kept in {tmp_path / 'older'}/run-{number}"):
@@ -213,7 +213,7 @@ def test_an_older_run_is_kept_aside(tmp_path: Path) -> None:
         assert rounds_stored(tmp_path / "older" / "run-1") == 2
 
 
-def test_a_second_process_is_told_who_uses_the_checkpoints(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_names_the_first(tmp_path: Path) -> None:
     with Checkpoints(tmp_path / "run", SETTINGS, resume=False):
         holder = f"run is in use by process {os.getpid()} on .* since 20"
         for resume in (False, True):
@@ -223,7 +223,7 @@ def test_a_second_process_is_told_who_uses_the_checkpoints(tmp_path: Path) -> No
         pass
 
 
-def test_a_run_is_another_one_if_anything_that_decides_its_numbers_differs() -> None:
+def test_a_run_is_another_one_if_anything_that_affects_its_numbers_differs() -> None:
     case, other_program = get_case("3"), get_case("8")
 
     def last_half(key, drawn, n_tokens):
@@ -245,7 +245,7 @@ def test_a_run_is_another_one_if_anything_that_decides_its_numbers_differs() -> 
 
 
 @pytest.mark.slow
-def test_killed_at_random_the_run_ends_bit_identical(tmp_path: Path) -> None:
+def test_a_run_killed_at_random_ends_bit_identical(tmp_path: Path) -> None:
     """`kill -9` at four moments, then `--resume` each time."""
     train = ("train", "3", "--max-batches", "600", "--round-batches", "20", "--threshold", "0.9999")
 
@@ -262,7 +262,7 @@ def test_killed_at_random_the_run_ends_bit_identical(tmp_path: Path) -> None:
         states = tmp_path / "killed" / "3.training" / "checkpoints" / "states"
         before = set(states.iterdir()) if states.exists() else set()
         while process.poll() is None and (not states.exists() or set(states.iterdir()) <= before):
-            time.sleep(0.05)  # until it writes for the first time
+            time.sleep(0.05)  # until its first write
         time.sleep(moments.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -277,5 +277,5 @@ def test_killed_at_random_the_run_ends_bit_identical(tmp_path: Path) -> None:
     for ours, expected in zip(*rows, strict=True):
         assert ours | {"batches_per_second": 0} == expected | {"batches_per_second": 0}
     started = time.monotonic()
-    assert start("killed", "--resume").wait() == 0  # done before
+    assert start("killed", "--resume").wait() == 0  # already finished
     assert time.monotonic() - started < 20

@@ -1,4 +1,4 @@
-"""What is claimed of the bundled models: their circuits hold for edges, and can be found."""
+"""Claims about the bundled models: their circuits are correct for edges, and can be found."""
 
 import pytest
 
@@ -14,7 +14,7 @@ EDGE_TRUE = [name for name in NAMES if not below_bar(load_model(name).card["metr
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_say_how_far_models_agree_with_their_algorithm(name: str) -> None:
-    """From the weights, on sequences that were not trained on, with other sets than in the card."""
+    """Computed from the weights, on held-out sequences, with other sets than in the card."""
     model = load_model(name)
     metrics = model.card["metrics"]
     found = verify_edges_quickly(model, n_pairs=2_000, n_random=1_000, seed=11)
@@ -33,8 +33,8 @@ def test_exact_patching_finds_every_observable_edge_before_any_other(name: str) 
     assert (found.edge_auroc, found.edge_auroc_qkv) == (1, 1)
 
 
-def test_models_trained_by_nodes_have_holes_at_edges() -> None:
-    """The reason for it all: IIA and SIIA of these are 1."""
+def test_models_trained_by_nodes_leak_at_edges() -> None:
+    """Although their IIA and SIIA are 1."""
     for name, bound in (("siit/3", 0.9), ("siit/21", 0.8)):
         model = load_model(name)
         assert model.card["metrics"]["siia_worst"] > 0.999

@@ -1,4 +1,4 @@
-"""Exports are complete, readable with NumPy alone, and refused where a tool cannot use them."""
+"""Exports are complete, readable with only NumPy, and refused if a tool cannot use them."""
 
 import json
 from dataclasses import replace
@@ -46,7 +46,9 @@ def test_a_folder_is_complete(tmp_path: Path, tool: Tool, case_3: Any) -> None:
     for name in scripts:
         source = (tmp_path / "3" / name).read_text()
         compile(source, name, "exec")
-        assert "interpbench_jax" not in source  # the other tool's environment does without us
+        assert (
+            "interpbench_jax" not in source
+        )  # the other tool's environment does not need this package
     manifest = read_manifest(tmp_path / "3")
     assert manifest is not None and manifest.items() >= FACTS.items() and manifest["tool"] == tool
     readme = (tmp_path / "3" / "README.md").read_text()
@@ -57,8 +59,8 @@ def test_a_folder_is_complete(tmp_path: Path, tool: Tool, case_3: Any) -> None:
     assert truth.circuit is not None and truth.circuit.edges == model.circuit.edges
 
 
-def test_weights_config_and_inputs_say_all(tmp_path: Path, case_3: Any) -> None:
-    """An independent transformer makes the same outputs of the files alone."""
+def test_weights_config_and_inputs_are_complete(tmp_path: Path, case_3: Any) -> None:
+    """An independent transformer computes the same outputs from only the files."""
     model, batch = case_3
     write_export(model, batch, tmp_path, "transformer-lens", FACTS)
     given = json.loads((tmp_path / "config.json").read_text())
@@ -90,14 +92,14 @@ def test_config_in_the_words_of_transformer_lens() -> None:
     assert found["use_attn_result"] and found["use_split_qkv_input"] and found["use_hook_mlp_in"]
     with pytest.raises(ValueError, match="pad is 1 and attention is not causal"):
         transformer_lens_config(replace(config, pad=1, causal=False))
-    transformer_lens_config(replace(config, pad=1))  # what is padded comes last, and is not seen
+    transformer_lens_config(replace(config, pad=1))  # padding comes last, and is not attended to
 
 
 def test_positions_that_auto_circuit_cannot_count(case_3: Any) -> None:
     model, batch = case_3
     some = np.asarray(batch.positions).copy()
     some[0, 2] = 0
-    with pytest.raises(ValueError, match=r"model 3 has other ones, such as \[0.0, 1.0, 0.0"):
+    with pytest.raises(ValueError, match=r"model 3 counts others, such as \[0.0, 1.0, 0.0"):
         check_export(model, batch._replace(positions=some), "auto-circuit")
     check_export(model, batch._replace(positions=some), "eap-ig")
     last = np.zeros_like(some)
@@ -114,12 +116,12 @@ def test_tools_are_named() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 9}, "is of version 9, expected at most 1"),
+        ({"version": 9}, "has version 9, expected at most 1"),
         ({"model_id": 3}, "no str 'model_id'"),
         ({"seed": True}, "no int 'seed'"),
     ],
 )
-def test_manifests_that_are_none(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_files_that_are_not_manifests(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     assert read_manifest(tmp_path) is None
     facts = {**FACTS, "version": 1, "tool": "mib", "case": "3"}
     write_json(tmp_path / "export.json", facts | change)
@@ -137,13 +139,13 @@ def test_folders_of_mib() -> None:
     assert submission_folder("a/../b", "mean", "node") == "a-..-b_mean_node"
     assert shortcomings(["ioi_gpt2", "mcqa_qwen2.5"]) == []
     one = shortcomings(["ioi_gpt2"])
-    assert "at least 2 tasks, here is 1: ioi" in one[0] and "2 models, here is 1: gpt2" in one[1]
+    assert "at least 2 tasks, got 1: ioi" in one[0] and "2 models, got 1: gpt2" in one[1]
     (ours,) = shortcomings(["3_interpbench-3", "13_interpbench-13"])
-    assert "no task and model 3_interpbench-3, 13_interpbench-13; it takes tasks ioi" in ours
+    assert "no task and model 3_interpbench-3, 13_interpbench-13; it has tasks ioi" in ours
 
 
 def test_scripts_are_short() -> None:
-    """What a user reads and changes; `load.py` is beside it."""
+    """A user reads and changes them; `load.py` is next to them."""
     from interpbench_jax.zoo import export
 
     folder = Path(cast(str, export.__file__)).parent / "export_scripts"

@@ -1,7 +1,7 @@
-"""The exported scripts run as they are in the tools that they are for, and find what we find.
+"""The exported scripts run unchanged in their tools, with the same results as ours.
 
-Needs `torch`, `transformer-lens`, `auto-circuit` and EAP-IG (`eap`) beside this package; what needs
-something that is not there is skipped.
+Needs `torch`, `transformer-lens`, `auto-circuit` and EAP-IG (`eap`) in addition to this package;
+tests whose packages are missing are skipped.
 """
 
 import importlib.util
@@ -77,7 +77,7 @@ def test_edge_attribution_patching(tmp_path: Path, tool: Tool, capsys: Any) -> N
         assert theirs is not None and np.ptp(ours) > 0
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4)
         if not (categorical and loss.__name__ == "cross_entropy"):
-            # Case 13 is certain of its labels: what is left of this gradient is rounding to 1e-4.
+            # Case 13's labels are almost certain, so this gradient has rounding errors of 1e-4.
             np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4 * np.abs(ours).max())
         aurocs[name] = edge_roc(ours, model.circuit).auroc
     capsys.readouterr()
@@ -99,7 +99,7 @@ graph.to_json(sys.argv[3])
 
 
 def test_graphs_by_eap_ig_itself(tmp_path: Path) -> None:
-    """It reads our JSON, and we read its tensors: scores and circuits, bit for bit."""
+    """It reads our JSON and we read its tensors: scores and circuits are equal bit for bit."""
     need("eap-ig")
     from interpbench_jax.zoo.formats import Discovered, read_eap_ig, same_discovery, to_eap_ig
 
@@ -126,9 +126,9 @@ def test_graphs_by_eap_ig_itself(tmp_path: Path) -> None:
 
 
 def test_other_methods_of_eap_ig(tmp_path: Path) -> None:
-    """What a user changes is one line.
+    """A user changes one line.
 
-    Of the two ends of the path of inputs, ours has the clean one in the mean and theirs the
+    Of the two ends of the path of inputs, our mean includes the clean one and theirs the
     corrupted one.
     """
     need("eap-ig")

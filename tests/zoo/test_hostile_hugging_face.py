@@ -1,4 +1,4 @@
-"""Folders that are damaged, inconsistent, or ask for what decoders cannot do: one clear error."""
+"""Folders that are damaged, inconsistent or of unsupported models: one clear error."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def fields_of(name):
         ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention = True"),
         ("gemma", {"attention_bias": True}, "attention_bias = True is not supported"),
         ("qwen3", {"head_dim": 8}, r"has shape \(24, 16\), expected \(32, 16\)"),
-        ("qwen3", {"head_dim": 5}, "5 of the 5 dimensions .* cannot be turned in pairs"),
+        ("qwen3", {"head_dim": 5}, "5 of the 5 dimensions .* cannot be rotated in pairs"),
     ],
 )
 def test_fields_that_are_wrong_or_unsupported_are_named(name, change, message):
@@ -72,7 +72,7 @@ def test_fields_that_are_needed(name):
             from_hugging_face(state_of(name), rest)
 
 
-def test_an_unknown_field_can_be_said_to_have_no_effect():
+def test_an_unknown_field_can_be_declared_irrelevant():
     fields = fields_of("llama") | {"new": 1}
     from_hugging_face(state_of("llama"), fields | {"new": None})
     from_hugging_face(state_of("llama"), fields, ignored=["new"])
@@ -94,11 +94,11 @@ def test_weights_that_do_not_fit_are_named():
         from_hugging_face({key: w for key, w in state.items() if key != name}, fields)
     with pytest.raises(ValueError, match=r"unknown weight 'extra' of shape \(2,\)"):
         from_hugging_face(state | {"extra": np.ones(2, np.float32)}, fields)
-    with pytest.raises(ValueError, match=f"'{own}' is there twice"):
+    with pytest.raises(ValueError, match=f"'{own}' occurs twice"):
         from_hugging_face(state | {own: state[name]}, fields)
 
 
-def test_an_unembedding_beside_a_tied_one():
+def test_an_unembedding_in_addition_to_a_tied_one():
     state, fields = state_of("gpt2"), fields_of("gpt2")
     embedding = state["transformer.wte.weight"]
     buffer = {"transformer.h.0.attn.bias": np.ones((1, 1, 8, 8), np.uint8)}
@@ -142,7 +142,7 @@ def test_parts_and_their_index(tmp_path):
         params["blocks_1"]["mlp"]["W_in"], whole["blocks_1"]["mlp"]["W_in"]
     )
     for changed, message in (
-        ({names[0]: "../part-0.safetensors"}, "'../part-0.safetensors' is no name of a"),
+        ({names[0]: "../part-0.safetensors"}, "'../part-0.safetensors' is not the name of a"),
         ({names[0]: "part-9.safetensors"}, "part-9.safetensors is missing"),
         ({names[0]: places[names[1]]}, f"has no weight '{names[0]}', which"),
         ({names[0]: 3}, "weight_map must name a file for every weight"),
@@ -171,7 +171,7 @@ def test_headers_that_lie(tmp_path, header, message):
     with pytest.raises(ValueError, match=message):
         map_safetensors(file)
     file.write_bytes((2**60).to_bytes(8, "little") + text)
-    with pytest.raises(ValueError, match="its header would have"):
+    with pytest.raises(ValueError, match="not a safetensors file: header of"):
         map_safetensors(file)
 
 
@@ -197,7 +197,7 @@ def test_changed_bytes_are_arrays_or_an_error(written, place, byte):
 
 
 def test_brain_floats_become_the_same_numbers(tmp_path):
-    """As most of these models are published; the top half of a float32."""
+    """Most of these models are published in this type, the upper half of a float32."""
     numbers = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     halves = (numbers.view(np.uint32) >> 16).astype(np.uint16)
     header = {"a": {"dtype": "BF16", "shape": [3, 4], "data_offsets": [0, 24]}}

@@ -1,4 +1,4 @@
-"""Files from elsewhere that were made to harm are refused at once, and nothing in them is run."""
+"""Malicious files are refused quickly, and no code in them runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def good_file() -> bytes:
     return archive(program(record(a=tensor(storage("0", 6), (2, 3), (1, 2)))), {"0": memory})
 
 
-def test_what_is_put_together_by_hand_is_read(tmp_path: Path) -> None:
+def test_files_built_by_hand_are_read(tmp_path: Path) -> None:
     (tmp_path / "file.pth").write_bytes(good_file())
     expected = np.arange(6, dtype=np.float32).reshape(3, 2).T
     np.testing.assert_array_equal(read_torch(tmp_path / "file.pth")["a"], expected)
@@ -59,7 +59,7 @@ def test_pickles_that_are_odd_but_do_no_harm(what: str) -> None:
         assert read_pickle(odd_pickles()[what], {}) is not ...
 
 
-def test_names_are_told() -> None:
+def test_unsafe_names_are_in_the_message() -> None:
     for what in ("os.system", "eval", "getattr"):
         with pytest.raises(ValueError, match="refused: the pickle names '.*(system|eval|getattr)'"):
             read_pickle(PICKLES[what], {})
@@ -74,7 +74,7 @@ def test_truncated_at_every_place(tmp_path: Path) -> None:
 
 
 def test_flipped_bits(tmp_path: Path) -> None:
-    """A file with one bit changed is refused, or says what it said: not all bits carry anything."""
+    """A file with one changed bit is refused or read with the same result: some bits are unused."""
     file, content = tmp_path / "file.pth", good_file()
     expected = np.arange(6, dtype=np.float32).reshape(3, 2).T
     n_read = 0
@@ -100,12 +100,12 @@ def test_sparse_files_are_not_read(tmp_path: Path) -> None:
         read_torch(tmp_path / "file.pth")
     with (tmp_path / "file.pth").open("wb") as stream:
         stream.truncate(2**32)
-    with refused("no file of torch.save"):
+    with refused("not a file of torch.save"):
         read_torch(tmp_path / "file.pth")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS_TO_FUZZ)
 def test_a_moment_of_fuzzing(reader: str) -> None:
-    """Ten minutes of each are a command of their own; see the notes on models on disk."""
+    """For ten minutes of each there is a command; see the notes on models on disk."""
     assert fuzz(reader, seconds=2) > 0

@@ -1,4 +1,4 @@
-"""Directories made to hang, to fill the memory or to pass for a model are refused at once."""
+"""Directories made to hang, to fill the memory or to look like a model are refused quickly."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import safetensors.numpy
 from interpbench_jax.zoo import load_model, save_model
 from tests.models import untrained_model
 
-SECONDS = 1.0  # of this process, so that other load does not count
+SECONDS = 1.0  # CPU time of this process, so that other load does not count
 WEIGHTS = "model.safetensors"
 JSON_FILES = ("config.json", "circuit.json", "card.json", "checksums.json")
 HUGE = 10**30
@@ -33,14 +33,14 @@ def saved(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def stored(saved: Path, tmp_path: Path, no_shape_checks) -> Path:
-    """A model as earlier versions wrote it, so that no checksum hides what the reader does."""
+    """A model of an earlier version without checksums, so that the reader itself is tested."""
     shutil.copytree(saved, tmp_path / "model")
     (tmp_path / "model" / "checksums.json").unlink()
     return tmp_path / "model"
 
 
 def refused(directory: Path, file: str) -> str:
-    """The message that refuses a directory, which is one line, names the file and is not late."""
+    """The message that refuses a directory: one line that names the file, in time."""
     started = time.process_time()
     with pytest.raises(ValueError) as error:
         load_model(directory)
@@ -84,7 +84,7 @@ def sparse(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [WEIGHTS, *JSON_FILES])
 @pytest.mark.parametrize("make", [pipe, endless, folder, loop, sparse])
-def test_what_is_no_file(stored: Path, file: str, make: Callable[[Path], None]) -> None:
+def test_paths_that_are_not_files(stored: Path, file: str, make: Callable[[Path], None]) -> None:
     (stored / file).unlink(missing_ok=True)
     make(stored / file)
     refused(stored, file)
@@ -99,10 +99,10 @@ def test_what_is_no_file(stored: Path, file: str, make: Callable[[Path], None]) 
     ],
     ids=lambda text: text[:6].encode("ascii", "replace").decode(),
 )
-def test_what_is_no_record(stored: Path, file: str, content: str) -> None:
+def test_json_that_is_not_a_record(stored: Path, file: str, content: str) -> None:
     (stored / file).write_bytes(content.encode("utf-8", "surrogatepass"))
     if (file, content) == ("card.json", "{}"):
-        assert load_model(stored).card == {}  # nothing has to be in a card
+        assert load_model(stored).card == {}  # a card may be empty
     else:
         refused(stored, file)
 
@@ -120,7 +120,7 @@ def test_sizes_of_the_model(stored: Path, field: str) -> None:
 
 @pytest.mark.parametrize("field", SIZES)
 def test_sizes_that_other_files_contradict(stored: Path, field: str) -> None:
-    """Large ones, too, are refused before anything of that size is made."""
+    """Large ones are also refused, before anything of that size is allocated."""
     in_graph = field in ("n_layers", "n_heads")
     for value, file in [(7, WEIGHTS), (1_000, WEIGHTS), (2**24, "")]:
         changed(stored / "config.json", "model", field, to=value)
@@ -222,7 +222,7 @@ def test_a_number_that_is_missing_from_the_card_is_no_error(stored: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", [bool, np.int32, np.uint8, np.int64, np.complex64])
-def test_weights_that_are_no_floats(stored: Path, kind: type) -> None:
+def test_weights_that_are_not_floats(stored: Path, kind: type) -> None:
     weights = safetensors.numpy.load_file(stored / WEIGHTS)
     weights["unembed.b_U"] = weights["unembed.b_U"].astype(kind)
     safetensors.numpy.save_file(weights, stored / WEIGHTS)
@@ -283,7 +283,7 @@ def test_headers_of_weights(stored: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("file", [WEIGHTS, "config.json", "circuit.json"])
 def test_truncated_at_many_places(stored: Path, file: str) -> None:
-    """A cut through any place leaves no JSON and no safetensors, with or without checksums."""
+    """A truncated file is neither JSON nor safetensors, with or without checksums."""
     content = (stored / file).read_bytes()
     for end in np.linspace(0, len(content) - 2, 40).astype(int):
         (stored / file).write_bytes(content[:end])
@@ -292,9 +292,9 @@ def test_truncated_at_many_places(stored: Path, file: str) -> None:
 
 @pytest.mark.parametrize("file", [WEIGHTS, *JSON_FILES])
 def test_flipped_bits(saved: Path, tmp_path: Path, no_shape_checks, file: str) -> None:
-    """In a directory with checksums no bit of any file can change unnoticed.
+    """In a directory with checksums, a change of any bit in any file is detected.
 
-    A flipped bit of the checksums themselves is another checksum of a file, or no JSON.
+    A flipped bit in the checksums gives a wrong checksum or invalid JSON.
     """
     directory = tmp_path / "model"
     shutil.copytree(saved, directory)
@@ -310,7 +310,7 @@ def test_flipped_bits(saved: Path, tmp_path: Path, no_shape_checks, file: str) -
 
 
 @pytest.mark.parametrize("name", ["", "\0", "x" * 5_000, "/dev/null", "/dev/zero"])
-def test_names_of_no_directory(name: str) -> None:
+def test_names_that_are_not_directories(name: str) -> None:
     with pytest.raises(ValueError, match="no model|config.json is missing"):
         load_model(name)
 

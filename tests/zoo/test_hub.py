@@ -1,4 +1,4 @@
-"""Fetching published models, from a Hub that this file makes up; nothing leaves the machine."""
+"""Fetching published models from a simulated Hub; nothing leaves the machine."""
 
 import hashlib
 import os
@@ -22,9 +22,9 @@ PUBLISHED = GOLDEN / "published_format"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers as the Hub does for files of one repository at one commit."""
+    """Answers like the Hub, for files of one repository at one commit."""
 
-    asked: list[str] = []
+    requests: list[str] = []
 
     def do_HEAD(self) -> None:
         self._answer(with_content=False)
@@ -36,7 +36,7 @@ class Hub(BaseHTTPRequestHandler):
         """Prints nothing."""
 
     def _answer(self, *, with_content: bool) -> None:
-        Hub.asked.append(f"{self.command} {self.path}")
+        Hub.requests.append(f"{self.command} {self.path}")
         start = f"/{REPOSITORY}/resolve/{REVISION}/"
         file = PUBLISHED / self.path.removeprefix(start)
         if not self.path.startswith(start) or not file.is_file():
@@ -47,7 +47,7 @@ class Hub(BaseHTTPRequestHandler):
             self.end_headers()
             return
         content = file.read_bytes()
-        if file.name == WEIGHTS:  # in large file storage: known by its SHA-256
+        if file.name == WEIGHTS:  # in large file storage, identified by its SHA-256
             etag = hashlib.sha256(content).hexdigest()
         else:
             etag = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -62,7 +62,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    Hub.asked.clear()
+    Hub.requests.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -73,7 +73,7 @@ def endpoint() -> Iterator[str]:
 
 
 def fetch(case: str, home: Path, endpoint: str = "http://127.0.0.1:9") -> str:
-    """What a process of its own finds, since the library reads its settings once."""
+    """The result of a separate process, since the library reads its settings only once."""
     script = (
         "import sys\n"
         "from interpbench_jax.zoo.hub import fetch_published\n"
@@ -97,11 +97,11 @@ def test_fetched_once_then_read_from_the_cache(tmp_path: Path, endpoint: str) ->
     assert {f.name for f in place.iterdir()} == {WEIGHTS, CONFIG, EDGES}
     for file in place.iterdir():
         assert file.read_bytes() == (PUBLISHED / "3" / file.name).read_bytes()
-    assert f"HEAD /{REPOSITORY}/resolve/{REVISION}/3/{META}" in Hub.asked  # which is not there
+    assert f"HEAD /{REPOSITORY}/resolve/{REVISION}/3/{META}" in Hub.requests  # which does not exist
 
-    Hub.asked.clear()
+    Hub.requests.clear()
     assert fetch("3", tmp_path) == str(place)
-    assert not Hub.asked
+    assert not Hub.requests
 
     damaged = (place / WEIGHTS).resolve()
     damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
@@ -124,9 +124,9 @@ def test_the_command_reads_what_was_fetched(
         "interpbench_jax.zoo.hub.fetch_published", lambda case, **_: PUBLISHED / case
     )
     main(["import", "hub:13", "--out", str(tmp_path / "out")])
-    said = capsys.readouterr().out
-    assert f"hub:13: written to {tmp_path / 'out' / '13'}" in said
-    assert "only ours: input->m0" in said
+    printed = capsys.readouterr().out
+    assert f"hub:13: written to {tmp_path / 'out' / '13'}" in printed
+    assert "only ours: input->m0" in printed
     card = (tmp_path / "out" / "13" / "card.json").read_text()
     assert REVISION in card and REPOSITORY in card
 
@@ -138,6 +138,6 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("case", ["", "..", "../3", "3/..", "a b", "3@main", "x" * 200])
-def test_names_of_no_folder(case: str) -> None:
+def test_names_that_are_not_folders(case: str) -> None:
     with pytest.raises(ValueError, match="names no folder of"):
         fetch_published(case)

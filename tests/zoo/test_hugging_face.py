@@ -1,4 +1,4 @@
-"""Decoders in the format of Hugging Face do what `transformers` does, patched or not."""
+"""Decoders in the format of Hugging Face give the outputs of `transformers`, patched or not."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from interpbench_jax.zoo.hugging_face.settings import Settings
 from tests.golden_files import GOLDEN
 
 FOLDERS = sorted(folder.parent.name for folder in (GOLDEN / "decoders").glob("*/config.json"))
-# Between them, these have every option but normalised queries.
+# Together, these have every option except normalised queries.
 SPREAD = ("gpt2", "gpt_neox", "llama", "gemma2")
 
 
@@ -36,7 +36,7 @@ def test_logits_and_what_is_written(golden):
 
 
 def test_single_edges_patched(golden):
-    """Each key and value reader of a head alone, also where heads share the weights."""
+    """Each key and value reader of a head alone, even if heads share the weights."""
     network, params, expected = golden
     graph = network.graph
     _, source = network.run(params, expected["corrupted"])
@@ -66,7 +66,7 @@ GEMMA_LIKE = {
     **{"max_position_embeddings": 8192, "num_key_value_heads": 1, "num_attention_heads": 8},
     **{"vocab_size": 256000, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "use_cache": True},
 }
-# Fields as the files of published models have them, which older versions wrote.
+# Fields as in files of published models, which older versions wrote.
 PUBLISHED = {
     "GPT-2": (
         {
@@ -154,7 +154,7 @@ def test_settings_of_published_models(name):
         from_hugging_face({}, fields)
 
 
-def test_windows_alternate_where_the_file_does_not_say():
+def test_windows_alternate_by_default():
     fields, _ = PUBLISHED["Gemma 2 2B"]
     config = FAMILIES["gemma2"](Settings(fields, "config.json")).config
     assert [layer.window for layer in config.attention] == [4096, None] * 13

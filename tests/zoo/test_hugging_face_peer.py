@@ -1,6 +1,6 @@
-"""More shapes of the families than the files in `tests/golden` have, against `transformers`.
+"""More shapes of the families than in `tests/golden`, compared with `transformers`.
 
-Needs torch and `transformers`; their own expectations come from `tests/golden/decoders/make.py`.
+Needs torch and `transformers`; expected values come from `tests/golden/decoders/make.py`.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from tests.golden_files import GOLDEN
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytestmark = pytest.mark.filterwarnings("default")  # theirs
+pytestmark = pytest.mark.filterwarnings("default")  # other packages warn
 
 sys.path.insert(0, str(GOLDEN / "decoders"))
 make = importlib.import_module("make")
@@ -30,7 +30,7 @@ BY_KIND = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
     "full_attention": LINEAR,
 }
-# What is changed of a model that has a file, and how it is saved.
+# Changes to a model in `tests/golden`, and the way it is saved.
 VARIANTS = {
     "gpt2 relu": ("gpt2", {"activation_function": "relu", "n_inner": 20}, {}),
     "gpt2 in parts": ("gpt2", {}, {"max_shard_size": 4000}),
@@ -91,7 +91,7 @@ def test_logits_writers_and_patched_edges(variant):
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
 def test_half_precision(kind, tmp_path):
-    """As most are published; run there in float32, as ours are."""
+    """Most are published in it; `transformers` runs them in float32, like ours."""
     model = make.make_model(*make.MODELS["llama"])
     model = model.to(getattr(torch, kind))
     model.save_pretrained(tmp_path)
@@ -104,7 +104,7 @@ def test_half_precision(kind, tmp_path):
 
 @torch.no_grad()
 def test_files_of_torch_and_settings_of_old_versions(tmp_path):
-    """`pytorch_model.bin`, and fields as `transformers` 4 wrote them."""
+    """`pytorch_model.bin`, and fields as written by `transformers` 4."""
     model = make.make_model(*make.MODELS["gpt_neox"])
     model.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()

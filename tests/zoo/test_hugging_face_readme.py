@@ -1,4 +1,4 @@
-"""The example in the README of `zoo/hugging_face` prints what stands below it."""
+"""The example in the README of `zoo/hugging_face` prints the output shown."""
 
 import contextlib
 import io

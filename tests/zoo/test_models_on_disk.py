@@ -1,4 +1,4 @@
-"""Models on disk: what is written is read back, and bad files are refused by name."""
+"""Models on disk: they are read back unchanged, and bad files are refused by name."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def test_round_trip(stored: Path) -> None:
     }
 
 
-def test_weights_that_do_not_lie_in_order_are_stored_in_order(tmp_path: Path) -> None:
+def test_weights_that_are_not_contiguous_are_stored_in_order(tmp_path: Path) -> None:
     model = untrained_model()
     params = jax.tree.map(np.asfortranarray, model.params)
     save_model(dataclasses.replace(model, params=params), tmp_path / "model")
@@ -57,7 +57,7 @@ def test_saving_again_replaces(stored: Path) -> None:
     assert [f.name for f in stored.parent.iterdir()] == ["model"]
 
 
-def test_a_directory_that_is_no_model_is_not_replaced(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_model_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.tex").write_text("...")
     with pytest.raises(ValueError, match="is not a model; will not replace it"):
@@ -130,7 +130,7 @@ def test_a_model_of_earlier_versions_has_no_checksums(stored: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["loop", "file/model", "/proc/model"])
-def test_places_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
+def test_directories_that_are_not_writable(tmp_path: Path, place: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="exists and is not a model|cannot write to"):
@@ -138,7 +138,7 @@ def test_places_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
     assert {f.name for f in tmp_path.iterdir()} == {"loop", "file"}
 
 
-def test_loading_takes_a_moment() -> None:
+def test_loading_is_quick() -> None:
     took = []
     for _ in range(5):
         started = time.perf_counter()
@@ -172,14 +172,14 @@ def test_cases_3_and_13_are_bundled() -> None:
     assert {"3", "13"} <= set(bundled_names())
 
 
-def test_a_model_says_what_it_is() -> None:
+def test_a_model_prints_its_description() -> None:
     text = repr(load_model("3"))
     assert text.startswith("BenchmarkModel(task '3', 2 layers x 4 heads x 12, circuit of 4 edges, ")
     assert "accuracy 1.0000" in text and "\n" not in text
 
 
 def with_format(stored: Path, version: object) -> None:
-    """Says that a model is of another format, and of no checksum."""
+    """Gives a model another format version, and removes its checksums."""
     config = json.loads((stored / "config.json").read_text())
     config.pop("format")
     described = config if version is None else config | {"format": version}
@@ -212,17 +212,23 @@ def test_newer_formats_are_refused_by_their_number(stored: Path, version, messag
         load_model(stored)
 
 
-def test_a_newer_format_is_refused_before_its_fields_are_looked_at(stored: Path) -> None:
+def test_a_newer_format_is_refused_before_its_fields_are_read(stored: Path) -> None:
     (stored / "config.json").write_text('{"format": 99, "something": "new"}')
     (stored / "checksums.json").unlink()
-    with pytest.raises(ValueError, match="a newer one reads it"):
+    with pytest.raises(ValueError, match="upgrade the package to read it"):
         load_model(stored)
 
 
 def test_every_field_is_documented(stored: Path) -> None:
     text = (BUNDLED.parent / "README.md").read_text()
-    told = [json.loads((stored / f"{name}.json").read_text()) for name in ("config", "circuit")]
-    fields = {*told[0], *told[1], *told[0]["model"], *told[0]["data"], *told[0]["variables"][0]}
+    records = [json.loads((stored / f"{name}.json").read_text()) for name in ("config", "circuit")]
+    fields = {
+        *records[0],
+        *records[1],
+        *records[0]["model"],
+        *records[0]["data"],
+        *records[0]["variables"][0],
+    }
     assert all(re.search(rf"`[^`]*\b{field}\b[^`]*`", text) for field in fields)
     weights = safetensors.numpy.load_file(stored / "model.safetensors")
     for name in weights:

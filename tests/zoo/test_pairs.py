@@ -1,4 +1,4 @@
-"""Pairs to judge a model by, and whether the model has seen them."""
+"""Pairs for evaluating a model, and whether they are held out."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,7 @@ def rows(*sequences: np.ndarray) -> set[bytes]:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4])
-def test_what_was_kept_for_tests_is_held_out(share: float) -> None:
+def test_pairs_kept_for_tests_are_held_out(share: float) -> None:
     task = compile_case("13")
     split = task.split(share)
     model = dataclasses.replace(load_model("13"), data=DataRecord(held_out=share))
@@ -30,12 +30,12 @@ def test_what_was_kept_for_tests_is_held_out(share: float) -> None:
         tokens = np.concatenate([base, source])[:, 1:]
         sequences = np.array([[indices[token] for token in row] for row in tokens.tolist()])
         assert split.contains(sequences, "test").all()
-        assert found.held_out is True and "not trained on" in found.statement
+        assert found.held_out is True and found.statement.startswith("on held-out")
     assert rows(evaluation_pairs(model, 500, 2).pairs.base) != rows(base)
 
 
-def test_models_from_before_the_division_are_not_called_held_out() -> None:
-    """Their card has settings, but no record of what was kept: so have those in the package."""
+def test_pairs_of_older_models_are_not_called_held_out() -> None:
+    """Their cards have settings but no record of a split, like those of older bundled models."""
     model = load_model("siit/3")
     found = evaluation_pairs(model, 500, 1)
     assert found.held_out is False
@@ -48,7 +48,7 @@ def test_a_task_too_small_to_divide_is_not_called_held_out() -> None:
     found = evaluation_pairs(model, 100_000, 1)
     assert found.held_out is False
     assert "NOT held out: the task has too few sequences" in found.statement
-    assert len(found.pairs.base) == 256**2  # all there are
+    assert len(found.pairs.base) == 256**2  # all of them
 
 
 @pytest.mark.parametrize("split", [None, 3, {}, {"divided": "yes"}, {"divided": True}])
@@ -58,10 +58,10 @@ def test_cards_without_a_record_claim_nothing(split: Any) -> None:
     assert record == DataRecord()
     found = evaluation_pairs(model, 500, seed=1)
     assert found.held_out is None and len(found.pairs.base) == 500
-    assert found.statement == "perhaps trained on: the model's card does not tell"
+    assert found.statement == "perhaps NOT held out: the model's card does not say"
 
 
-def test_cards_of_earlier_versions_tell_what_was_kept() -> None:
+def test_cards_of_earlier_versions_give_the_split() -> None:
     model = untrained_model("3")
     card = {"config": {"min_length": 2}, "split": {"divided": True, "held_out": 0.2}}
     assert data_of_card(card, model.config) == DataRecord(min_length=2, held_out=0.2)

@@ -1,4 +1,4 @@
-"""Models of the published form: read as they are, refused where they are anything else."""
+"""Models in the published format are read unchanged; all other files are refused."""
 
 import json
 import pickle
@@ -27,13 +27,13 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    """What is compiled once is compiled before anything is timed."""
+    """Compiles everything that is compiled once, before anything is timed."""
     read_published(PUBLISHED / "3")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the published case 3, to be changed."""
+    """A copy of the published case 3 that tests change."""
     shutil.copytree(PUBLISHED / "3", tmp_path / "3")
     return tmp_path / "3"
 
@@ -44,7 +44,7 @@ def fields_of(case: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_logits_are_those_of_the_original(case: str, run) -> None:
-    """Case 13's logits reach 176; float32 leaves 1e-3 of that."""
+    """Case 13's logits reach 176, with a float32 error of 1e-3."""
     model = read_published(PUBLISHED / case).model
     expected = np.load(PUBLISHED / case / "expected.npz")
     logits, _ = run(model.params, model.config, expected["tokens"])
@@ -64,7 +64,7 @@ def test_weights_are_bit_for_bit_those_in_the_file(case: str, tmp_path: Path) ->
 
 
 def test_edges_are_ours() -> None:
-    """But for the one of case 13 that the original's circuits lack; see the compiler's notes."""
+    """Except one of case 13 that the original's circuits lack; see the compiler's notes."""
     three, thirteen = (read_published(PUBLISHED / case, truth="published") for case in CASES)
     assert three.only_ours == three.only_published == thirteen.only_published == ()
     assert thirteen.only_ours == ("input->m0",)
@@ -74,16 +74,18 @@ def test_edges_are_ours() -> None:
         assert found.model.circuit.edges ^ ours.edges == differing
 
 
-def test_a_saved_model_tells_where_it_comes_from(tmp_path: Path) -> None:
+def test_a_saved_model_records_its_source(tmp_path: Path) -> None:
     save_model(read_published(PUBLISHED / "13").model, tmp_path / "13")
     model = load_model(tmp_path / "13")
     assert model.case == "13" and model.data.held_out is None
     assert [variable.node for variable in model.variables] == ["a0.h0", "m0"]
-    told = model.card["imported"]
-    assert told["from"] == str(PUBLISHED / "13") and told["edges_read_in"] == "compiled"
-    assert told["only_ours"] == ["input->m0"] and told["truth"] == "ours"
-    assert told["config"]["initializer_range"] == 0.17457431218879393  # a NumPy number there
-    assert set(told["sha256"]) == {WEIGHTS, CONFIG, EDGES}
+    imported = model.card["imported"]
+    assert imported["from"] == str(PUBLISHED / "13") and imported["edges_read_in"] == "compiled"
+    assert imported["only_ours"] == ["input->m0"] and imported["truth"] == "ours"
+    assert (
+        imported["config"]["initializer_range"] == 0.17457431218879393
+    )  # a NumPy number in the file
+    assert set(imported["sha256"]) == {WEIGHTS, CONFIG, EDGES}
 
 
 def test_settings_of_the_training_are_kept(folder: Path) -> None:
@@ -137,14 +139,14 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(("field", "value"), UNKNOWN)
-def test_configs_that_our_network_cannot_be(folder: Path, field: str, value: Any) -> None:
+def test_configs_that_our_network_does_not_support(folder: Path, field: str, value: Any) -> None:
     (folder / CONFIG).write_bytes(pickle.dumps(fields_of("3") | {field: value}))
     with refused(str(folder / CONFIG), field):
         read_published(folder)
 
 
 @pytest.mark.parametrize("field", ["act_fn", "normalization_type", "attention_dir", "d_mlp"])
-def test_configs_that_do_not_tell(folder: Path, field: str) -> None:
+def test_incomplete_configs(folder: Path, field: str) -> None:
     fields = fields_of("3")
     del fields[field]
     (folder / CONFIG).write_bytes(pickle.dumps(fields))
@@ -177,7 +179,7 @@ def test_weights_of_another_shape(folder: Path, changes: dict[str, Any]) -> None
         read_published(folder)
 
 
-def test_a_file_that_is_larger_than_its_config_says_is_not_read(folder: Path) -> None:
+def test_a_file_larger_than_its_config_implies_is_not_read(folder: Path) -> None:
     with (folder / WEIGHTS).open("ab") as stream:
         stream.truncate(2**32)
     with refused(str(folder / WEIGHTS), "4294967296 bytes, expected at most"):
@@ -195,7 +197,7 @@ def test_a_file_that_is_larger_than_its_config_says_is_not_read(folder: Path) ->
         program(record(**{"embed.W_E": tensor(storage("0", 6), (10**6, 5), (0, 1))})),
     ],
 )
-def test_weights_that_are_none(folder: Path, content: bytes) -> None:
+def test_files_that_are_not_weights(folder: Path, content: bytes) -> None:
     (folder / WEIGHTS).write_bytes(archive(content, {"0": bytes(24)}))
     with refused(str(folder / WEIGHTS)):
         read_published(folder)
@@ -225,14 +227,14 @@ def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
         [("blocks.1.hook_resid_post", "blocks.1.hook_mlp_in")],
     ],
 )
-def test_edges_that_are_none(folder: Path, edges: Any) -> None:
+def test_files_that_are_not_edges(folder: Path, edges: Any) -> None:
     (folder / EDGES).write_bytes(pickle.dumps(edges))
     with refused(str(folder / EDGES)):
         read_published(folder)
 
 
 def test_names_of_hooks_in_either_style() -> None:
-    """With embeddings and inputs apart, and by nodes."""
+    """With embeddings and inputs separate, and by nodes."""
     graph = transformer_graph(2, 4)
     apart = [
         ("hook_embed", "blocks.0.hook_mlp_in"),
@@ -259,7 +261,7 @@ def circuit_of(names: list[str]) -> Circuit:
 
 
 def test_edges_of_the_trained_model_are_read_as_such(folder: Path) -> None:
-    """The compiled model of case 3 has its head at another place."""
+    """The compiled model of case 3 has its head elsewhere."""
     hooks = read_published_edges((folder / EDGES).read_bytes())
     moved = [tuple(name.replace("[0]", "[2]") for name in pair) for pair in hooks]
     (folder / EDGES).write_bytes(pickle.dumps(moved))
@@ -291,13 +293,13 @@ def test_damaged_files_are_named(folder: Path, file: str, damage: str) -> None:
         read_published(folder)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     with refused("no directory"):
         read_published(tmp_path / "nowhere")
 
 
-def test_layer_norm_and_the_tanh_form_of_gelu_as_ioi_has_them(folder: Path) -> None:
-    """The published IOI models have both, with scales folded away."""
+def test_layer_norm_and_the_tanh_form_of_gelu_as_in_ioi(folder: Path) -> None:
+    """The published IOI models have both, with folded scales."""
     fields = fields_of("3") | {"normalization_type": "LNPre", "act_fn": "gelu_new"}
     (folder / CONFIG).write_bytes(pickle.dumps(fields))
     config = read_published(folder).model.config

@@ -1,4 +1,4 @@
-"""Recipes: what is in them, and what is refused."""
+"""Recipes: their contents, and invalid ones."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_every_bundled_model_has_its_recipe_and_was_made_by_it() -> None:
     for name in every_bundled_name():
         recipe, card = recipes[name], load_model(name).card
         made_of = [member for member in recipe.members() if member.seed == card["seed"]]
-        # What cards of earlier versions lack had no meaning then.
+        # Settings that cards of earlier versions lack did not exist then.
         given = {key: value for key, value in card["config"].items() if key != "source_gradient"}
         assert any(given.items() <= member.config.__dict__.items() for member in made_of), (
             f"{name}: {given}"
@@ -44,10 +44,10 @@ def test_settings_of_a_table_change_its_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("= 3", "no TOML file"),
-        ('["nothing/3"]', "'nothing/3' names no model"),
-        ('["edge-siit/3"]', "names no model"),
-        ('["siit/"]', "names no model"),
+        ("= 3", "not a TOML file"),
+        ('["nothing/3"]', "'nothing/3' is not the name of a model"),
+        ('["edge-siit/3"]', "is not the name of a model"),
+        ('["siit/"]', "is not the name of a model"),
         ('"3" = 1', "unknown settings 1"),
         ('["3"]\nlerning_rate = 1.0', "unknown settings \\['lerning_rate'\\]"),
         ('["3"]\nseeds = 3', "seeds of model 3 are 3"),

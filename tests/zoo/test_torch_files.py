@@ -1,4 +1,4 @@
-"""What `read_torch` reads is what torch wrote."""
+"""`read_torch` reads files of torch correctly."""
 
 import itertools
 import math
@@ -101,7 +101,7 @@ def test_modules_parameters_and_plain_values(tmp_path: Path) -> None:
         same(read_torch(tmp_path / "file.pt"), value)
 
 
-def test_what_is_no_data(tmp_path: Path) -> None:
+def test_pickles_that_are_not_data(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     refused: list[tuple[Any, str]] = [
         (torch.nn.Linear(2, 3), "torch.nn.modules.linear.Linear"),
@@ -171,7 +171,7 @@ def test_nested_values_as_torch_wrote_them() -> None:
     [
         ("older.pt", "format before version 1.6; load it with torch and save it again"),
         ("module.pt", "refused: the pickle names 'torch.nn.modules.linear.Linear'"),
-        ("config.pkl", "it is no file of torch.save"),
+        ("config.pkl", "it is not a file of torch.save"),
     ],
 )
 def test_files_of_torch_that_hold_no_data(file: str, message: str) -> None:
@@ -190,7 +190,7 @@ def test_truncated_at_every_64_bytes(tmp_path: Path, no_shape_checks, file: str)
 
 @pytest.mark.slow
 def test_85_million_weights_take_5_seconds_and_twice_their_size(tmp_path: Path) -> None:
-    """Measured in a process of their own, as an import reads them."""
+    """Measured in a separate process, read as in an import."""
     big, narrow, n_layers = 768, 64, 12
     shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (300, big), "pos_embed.W_pos": (1024, big)}
     for layer in range(n_layers):

@@ -1,4 +1,4 @@
-"""Weights go through files of every form and under every name unchanged."""
+"""Weights are unchanged by files of every format, under every naming."""
 
 import jax
 import numpy as np
@@ -95,8 +95,8 @@ def test_heads_are_never_guessed(variants, make_params):
         from_transformer_lens(more, n_heads=2, **known(config))
 
 
-def test_the_published_model_of_indirect_object_identification_can_be_said():
-    """6 layers, 4 heads, LayerNorm folded or not, GELU by tanh."""
+def test_the_published_model_of_indirect_object_identification_is_supported():
+    """It has 6 layers, 4 heads, LayerNorm folded or not, and GELU by tanh."""
     sizes = {"n_layers": 6, "n_heads": 4, "d_model": 64, "d_head": 16, "d_mlp": 3072}
     sizes |= {"n_ctx": 16, "d_vocab": 100, "d_vocab_out": 100}
     config = TransformerConfig(**sizes, causal=True, activation="gelu_tanh", layer_norm=True)
@@ -113,7 +113,7 @@ def test_the_published_model_of_indirect_object_identification_can_be_said():
     assert same == read
 
 
-def test_what_is_not_folded_is_not_left_out(variants, make_params):
+def test_unfolded_weights_are_not_ignored(variants, make_params):
     with pytest.raises(ValueError, match="ln.*' is not folded: it has values other than 1 or 0"):
         to_transformer_lens(make_params(variants["layer_norm"]), folded=True)
 
@@ -130,7 +130,7 @@ def test_damaged_files_are_refused(variants, make_params, tmp_path, suffix):
             read_weights(file)
 
 
-def test_a_file_that_says_little(tmp_path):
+def test_an_incomplete_file(tmp_path):
     with pytest.raises(ValueError, match=r"missing.npz is missing"):
         read_weights(tmp_path / "missing.npz")
     with pytest.raises(ValueError, match="expected a suffix of .npz, .safetensors"):

@@ -1,4 +1,4 @@
-"""Random models of TransformerLens and ours say the same, and so does every writer.
+"""Random models of TransformerLens and ours have the same outputs, of all writers, too.
 
 Needs torch and TransformerLens: 3 for `HookedTransformer`, 4 for `NativeModel`.
 """
@@ -11,7 +11,7 @@ from interpbench_jax.zoo import load_transformer_lens, save_transformer_lens
 
 torch = pytest.importorskip("torch")
 transformer_lens = pytest.importorskip("transformer_lens")
-pytestmark = pytest.mark.filterwarnings("default")  # theirs
+pytestmark = pytest.mark.filterwarnings("default")  # other packages warn
 hooked = "HookedTransformer" in dir(transformer_lens)
 
 SHAPES = {
@@ -131,8 +131,8 @@ def test_native_model(shape, names, tmp_path):
     torch.testing.assert_close(model(tokens).detach(), logits, atol=0, rtol=0)
 
 
-def test_our_initial_weights_are_read_there(tmp_path, variants, make_params):
-    """A file without torch is one that torch reads."""
+def test_transformer_lens_reads_our_initial_weights(tmp_path, variants, make_params):
+    """torch reads a file written without torch."""
     params = make_params(variants["causal"])
     save_transformer_lens(params, file := tmp_path / "ours.pt")
     state = torch.load(file, weights_only=True)

@@ -1,11 +1,11 @@
-"""Pickles and files of `torch.save`, put together by hand: torch is not needed, nor trust."""
+"""Pickles and files of `torch.save`, built byte by byte without torch."""
 
 import io
 import struct
 import zipfile
 from collections.abc import Mapping
 
-# Opcodes of a pickle; each function returns the bytes that leave one value on the stack.
+# Opcodes of a pickle; each function returns bytes that leave one value on the stack.
 
 
 def program(*parts: bytes, protocol: int = 2) -> bytes:

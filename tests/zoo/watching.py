@@ -1,4 +1,4 @@
-"""Sees whether anything was run, and what reading a file took."""
+"""Checks whether code was run, and measures time and memory of reading a file."""
 
 import contextlib
 import resource
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-SECONDS = 1.0  # of this process, so that other load does not count
+SECONDS = 1.0  # CPU time of this process, so that other load does not count
 MOST_MEMORY = 2**20  # KiB: 1 GiB
 LONGEST = 2_000
 
-# What hostile files try, by the events that Python tells of. (Not `exec`: jaxtyping and dataclasses
-# make functions with it.)
+# What hostile files try, by Python's audit events. (Not `exec`: jaxtyping and dataclasses use it to
+# make functions.)
 _FORBIDDEN = (
     *("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"),
     *("os.remove", "os.rename", "os.putenv", "subprocess.Popen", "socket.connect"),
@@ -28,7 +28,7 @@ def _hook(event: str, _: object) -> None:
         _seen.append(event)
 
 
-sys.addaudithook(_hook)  # it stays for good
+sys.addaudithook(_hook)  # it cannot be removed
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def refused(*parts: str) -> Iterator[None]:
     """Fails unless the block raises one clear error, and as `watched`.
 
     Args:
-      *parts: what the message holds.
+      *parts: texts that the message must contain.
     """
     with watched(), pytest.raises(ValueError) as error:
         yield

@@ -1,7 +1,7 @@
-"""The experiments of the InterpBench paper on our models, next to what was published.
+"""The experiments of the InterpBench paper on our models, compared with the published numbers.
 
-Every experiment is a function that returns plain rows; `write_page` sets them beside the published
-numbers. Source of all: Gupta et al. 2024, InterpBench, https://arxiv.org/abs/2407.14494.
+Every experiment is a function that returns plain rows; `write_page` compares them with the
+published numbers. Source: Gupta et al. 2024, InterpBench, https://arxiv.org/abs/2407.14494.
 """
 
 from interpbench_jax.benchmark.paper.auroc import METHODS, auroc_rows, auroc_statistics

@@ -1,4 +1,4 @@
-"""The main table: how well five methods find the circuits of the 16 cases."""
+"""The main table: AUROC of five methods on the 16 cases."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,17 @@ METHODS: tuple[str, ...] = tuple(published()["methods"])
 
 
 def auroc_rows(results: "pl.DataFrame") -> list[dict[str, Any]]:
-    """Sets results next to the paper's.
+    """Combines results with the paper's.
 
     Args:
-      results: of `METHODS`, with columns `case`, `method`, `staircase` and `edge_auroc`.
+      results: results of `METHODS`, with columns `case`, `method`, `staircase` and `edge_auroc`.
 
     Returns:
       A row per case and method: AUROC by the paper's staircase (`staircase`) and by the ranking
-      (`ranking`), and the paper's (`published`). Runs that failed are left out.
+      (`ranking`), and the paper's value (`published`). Failed runs are left out.
     """
     paper = published()
-    said = {
+    in_paper = {
         (case, method): value
         for case, values in zip(paper["cases"], paper["auroc"], strict=True)
         for method, value in zip(paper["methods"], values, strict=True)
@@ -34,24 +34,24 @@ def auroc_rows(results: "pl.DataFrame") -> list[dict[str, Any]]:
     rows = []
     for found in results.iter_rows(named=True):
         place = found["case"], found["method"]
-        if place in said and found["edge_auroc"] is not None:
+        if place in in_paper and found["edge_auroc"] is not None:
             rows.append(
                 {
                     "case": found["case"],
                     "method": found["method"],
                     "staircase": found["staircase"],
                     "ranking": found["edge_auroc"],
-                    "published": said[place],
+                    "published": in_paper[place],
                 }
             )
     return rows
 
 
 def auroc_statistics(rows: Sequence[dict[str, Any]], column: str) -> list[Comparison]:
-    """Compares every pair of methods over the cases that both have.
+    """Compares every pair of methods over the cases for which both have results.
 
     Args:
-      rows: of `auroc_rows`.
+      rows: rows from `auroc_rows`.
       column: `staircase`, `ranking` or `published`.
     """
     cases = list(dict.fromkeys(row["case"] for row in rows))

@@ -1,4 +1,4 @@
-"""What nodes do in compiled models, in models trained by IIT, and in models trained by SIIT."""
+"""Effects of nodes in compiled models, in models trained by IIT, and in models trained by SIIT."""
 
 from typing import Any
 
@@ -14,17 +14,18 @@ from interpbench_jax.zoo import load_model
 
 
 def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[str, Any]]:
-    """Resamples one node at a time, and mean-ablates all but the circuit.
+    """Resamples one node at a time, and mean-ablates everything except the circuit.
 
     Args:
-      case: one of which models are bundled.
-      n_pairs: how many pairs of inputs, at most.
-      seed: which; all of sequences that are kept for tests.
+      case: a case with bundled models.
+      n_pairs: the largest number of pairs of inputs.
+      seed: seed of the pairs, which are from test sequences.
 
     Returns:
-      A row per model (`tracr`, `iit`, `siit`): per node outside the circuit and in it, the share of
-      outputs that miss the target when the node is resampled, of those where the two inputs differ;
-      and the accuracy of the circuit alone (not for the compiled model).
+      A row per model (`tracr`, `iit`, `siit`): for each node outside and inside the circuit, the
+      share of outputs that miss the target when the node is resampled, among outputs whose targets
+      differ between the two inputs; and the accuracy of the circuit alone (not for the compiled
+      model).
     """
     compiled = compile_case(case)
     problem = _problem(compiled, n_pairs, seed)

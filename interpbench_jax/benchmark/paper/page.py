@@ -1,4 +1,4 @@
-"""One Markdown page of all experiments, our numbers beside the published ones."""
+"""A Markdown page of all experiments, with our numbers and the published ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def write_page(found: Mapping[str, Any], file: Path) -> None:
     """Writes the page.
 
     Args:
-      found: rows by experiment; those that are missing are left out.
+      found: rows by experiment; missing experiments are left out.
       file: where to write.
     """
     sections: dict[str, Callable[[Any], str]] = {
@@ -52,8 +52,8 @@ def _auroc(rows: Rows) -> str:
     return "\n\n".join(
         [
             "## How well methods find the circuits",
-            "Edge AUROC by the paper's staircase: ours (published); in brackets our AUROC by the"
-            " ranking, which has no fixed thresholds.",
+            "Edge AUROC by the paper's staircase: ours (published); in brackets our ranking AUROC,"
+            " which has no fixed thresholds.",
             _table(["case", *METHODS], table),
             _statistics(rows),
         ]
@@ -65,10 +65,10 @@ def _three(row: Mapping[str, Any], ours: str, theirs: str, ranking: str) -> str:
 
 
 def _statistics(rows: Rows) -> str:
-    said = {(pair["first"], pair["second"]): pair for pair in published()["pairs"]}
+    in_paper = {(pair["first"], pair["second"]): pair for pair in published()["pairs"]}
     table = []
     for one in auroc_statistics(rows, "staircase"):
-        paper = said.get((one.first, one.second))
+        paper = in_paper.get((one.first, one.second))
         p, a12 = (f" ({paper['p_value']:.2g})", f" ({paper['a12']:.3f})") if paper else ("", "")
         shown = [f"{one.p_value:.2g}{p}", f"{one.p_holm:.2g}", f"{one.a12:.3f}{a12}"]
         table.append([f"{one.first} - {one.second}", str(one.n_cases), *shown])
@@ -85,10 +85,10 @@ def _effects(rows: Rows) -> str:
         table.append([row["case"], row["model"], *spans, shown])
     return "\n\n".join(
         [
-            "## What nodes do",
+            "## Effects of nodes",
             "Share of outputs that miss the target when one node is resampled (where the inputs'"
-            " targets differ): mean, largest, over nodes in the circuit and outside it; and the"
-            " accuracy when all outside it is mean-ablated.",
+            " targets differ): mean and largest, over nodes in the circuit and outside it; and the"
+            " accuracy when everything outside the circuit is mean-ablated.",
             _table(["case", "model", "in the circuit", "outside", "circuit alone"], table),
         ]
     )
@@ -110,8 +110,8 @@ def _realism(rows: Rows) -> str:
     return "\n\n".join(
         [
             "## Realism",
-            "Correlation with the naturally trained model of how accurate ACDC's circuits are, over"
-            " the thresholds; mean over cases where neither is constant.",
+            "Correlation, over thresholds, of the accuracies of ACDC's circuits with those in the"
+            " naturally trained model; mean over cases where neither is constant.",
             _table(["model", "ours", "published", "cases"], table),
         ]
     )
@@ -140,7 +140,7 @@ def _sweep(rows: Rows) -> str:
     return "\n\n".join(
         [
             "## The strict weight",
-            "The paper shows this as plots; weight 0 is plain IIT.",
+            "The paper shows this in plots; weight 0 is plain IIT.",
             _table([*headers, "leakage", "worst leakage"], table),
         ]
     )

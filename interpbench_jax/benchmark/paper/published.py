@@ -1,4 +1,4 @@
-"""Numbers of the paper."""
+"""The paper's numbers."""
 
 import functools
 import json

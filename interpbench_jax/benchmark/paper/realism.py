@@ -1,4 +1,4 @@
-"""Do methods see a SIIT model as they see a naturally trained one?"""
+"""Realism: whether methods behave on a SIIT model as on a naturally trained one."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ from interpbench_jax.zoo import BenchmarkModel, load_model
 
 
 def realism_rows(case: str, *, n_inputs: int = 1_000, seed: int = 0) -> list[dict[str, Any]]:
-    """Correlates how good ACDC's circuits are, over its thresholds, between models.
+    """Correlates the accuracies of ACDC's circuits, over its thresholds, between models.
 
     Args:
-      case: one of which models are bundled.
-      n_inputs: clean and corrupted inputs.
-      seed: which.
+      case: a case with bundled models.
+      n_inputs: number of clean and corrupted inputs.
+      seed: seed of the inputs.
 
     Returns:
-      A row per model (`natural`, `siit`, `tracr`): accuracy of its circuits at every threshold, and
-      the correlation of these with the natural model's; missing where one of them is constant.
+      A row per model (`natural`, `siit`, `tracr`): accuracy of its circuit at every threshold, and
+      the correlation of these with the natural model's; missing if one of them is constant.
     """
     models = {
         "natural": load_model(f"natural/{case}"),
@@ -61,7 +61,7 @@ def _accuracies(model: BenchmarkModel, n_inputs: int, seed: int) -> Float[np.nda
 
 
 def misses(logits: Float[Array, "batch pos d_vocab_out"], batch: ContrastBatch) -> Array:
-    """Share of outputs that are not what the algorithm says."""
+    """Share of outputs that differ from the algorithm's answers."""
     return 1 - agreement(logits, batch.target, batch.positions)
 
 

@@ -1,4 +1,4 @@
-"""What the weight of the strict loss and the seed do."""
+"""The effect of the strict loss's weight and of the seed."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ SEEDS = (0, 1, 2)
 
 
 def sweep_rows(case: str, *, max_batches: int = 3_000, n_pairs: int = 500) -> list[dict[str, Any]]:
-    """Trains all weights and seeds together, and looks at what leaks.
+    """Trains all weights and seeds together, and measures leakage.
 
     Args:
       case: name of a case.
-      max_batches: of training.
-      n_pairs: on so many pairs leakage and scores are measured, all of sequences not trained on.
+      max_batches: largest number of batches.
+      n_pairs: number of held-out pairs on which leakage and scores are measured.
 
     Returns:
       A row per weight of the strict loss and seed: accuracy, worst IIA, worst SIIA, mean and worst

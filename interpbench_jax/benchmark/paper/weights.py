@@ -1,4 +1,4 @@
-"""How the weights of compiled, SIIT and natural models are distributed."""
+"""The distributions of weights of compiled, SIIT and natural models."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,12 +18,12 @@ _N_BINS = 200
 def weight_divergences(cases: Sequence[str]) -> dict[str, float]:
     """KL divergences, in nats, between histograms of all weights of all cases.
 
-    A histogram has 200 bins between the smallest and the largest weight of a trained model, and one
-    count more in each bin than there are weights, so that no divergence is infinite. Compiled
-    models have weights up to 100, which count in the outermost bins.
+    A histogram has 200 bins between the smallest and the largest weight of any trained model. One
+    is added to every count, so that no divergence is infinite. Compiled models have weights up to
+    100, which count in the outermost bins.
 
     Args:
-      cases: those of which models are bundled.
+      cases: cases with bundled models.
     """
     pooled = {
         "tracr": _pooled([compile_case(case).params for case in cases]),
@@ -37,7 +37,7 @@ def weight_divergences(cases: Sequence[str]) -> dict[str, float]:
 def histograms(
     weights: Mapping[str, Float[np.ndarray, " weight"]],
 ) -> dict[str, Float[np.ndarray, " bin"]]:
-    """Counts in the bins of `weight_divergences`, each one more than there are."""
+    """Counts plus one in the bins of `weight_divergences`."""
     trained = np.concatenate([weights["natural"], weights["siit"]])
     ends = trained.min(), trained.max()
     return {

@@ -1,4 +1,4 @@
-"""A store of results as a page, plots and tables."""
+"""Reports: a store of results as a page, plots and tables."""
 
 from interpbench_jax.benchmark.report.write import write_report
 

@@ -1,9 +1,9 @@
-"""One look per entrant, in every drawing: told apart by colour, and without it."""
+"""A consistent look per entrant in all drawings, distinguishable with and without colour."""
 
 from typing import NamedTuple
 
-# Okabe and Ito's colours for the colour-blind, the yellow and black replaced. Numbers of colours,
-# dashes, hatches and markers have no common divisor, so that any two together tell 35 apart.
+# Okabe and Ito's colour-blind safe colours, with yellow and black replaced. The numbers of colours,
+# dashes, hatches and markers are coprime, so any two of these distinguish 35 entrants.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")
 _DASHES = ((), (5, 2), (1, 1.5), (6, 2, 1, 2), (9, 3))
 _HATCHES = ("", "//", "..", "xx", "--", "\\\\", "++")
@@ -11,13 +11,13 @@ _MARKERS = "osD^v<>Ph"
 
 
 class Look(NamedTuple):
-    """How an entrant is drawn.
+    """The look of an entrant.
 
     Attributes:
-      colour: as hexadecimal.
-      dash: lengths of dashes and gaps; nothing for a full line.
-      hatch: of areas, as Matplotlib names it.
-      marker: of points, as Matplotlib names it.
+      colour: hexadecimal colour.
+      dash: lengths of dashes and gaps; empty for a solid line.
+      hatch: hatch of areas, in Matplotlib's notation.
+      marker: marker of points, in Matplotlib's notation.
     """
 
     colour: str
@@ -27,7 +27,7 @@ class Look(NamedTuple):
 
 
 def look(place: int) -> Look:
-    """The look of the entrant at a place; the first 35 differ in any two respects."""
+    """The look of the entrant at a place; the first 35 differ in every pair of properties."""
     return Look(
         _COLOURS[place % len(_COLOURS)],
         _DASHES[place % len(_DASHES)],

@@ -1,4 +1,4 @@
-"""Plots of a report, by Matplotlib: for files, and to stand inside the page."""
+"""Matplotlib plots of a report, as files and inside the page."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.tables import inputs_needed
 from interpbench_jax.scoring import SHARES
 
-# What the page replaces by its own colour of text, so that plots fit light and dark.
+# The page replaces this colour by its text colour, so that plots fit light and dark themes.
 _INK = "#010203"
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -28,18 +28,18 @@ _STYLE: Any = {
 }
 _COLOURED: Any = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 _LONGEST_LABEL = 24
-_DRAWN_CASES = 60  # numbers in cells can be read up to here
+_DRAWN_CASES = 60  # up to this many, numbers in cells are readable
 
 Plot = Callable[[Results, Sequence[str]], Figure | None]
 
 
 def box_plot(results: Results, models: Sequence[str]) -> Figure | None:
-    """Edge AUROC over cases, a box per entrant, the best median first, and a dot per case."""
+    """Edge AUROC over cases: a box per entrant, the best median first, and a dot per case."""
     table = results.table("edge_auroc", models)
-    there = [place for place in range(table.shape[1]) if not np.isnan(table[:, place]).all()]
-    if not there:
+    scored = [place for place in range(table.shape[1]) if not np.isnan(table[:, place]).all()]
+    if not scored:
         return None
-    order = sorted(there, key=lambda place: -np.nanmedian(table[:, place]))
+    order = sorted(scored, key=lambda place: -np.nanmedian(table[:, place]))
     figure = Figure(figsize=(7.2, 0.9 + 0.34 * len(order)), layout="constrained")
     axes = figure.subplots()
     values = [table[~np.isnan(table[:, place]), place] for place in order]
@@ -59,7 +59,7 @@ def box_plot(results: Results, models: Sequence[str]) -> Figure | None:
     axes.set_yticks(range(1, len(order) + 1), [results.entrants[place] for place in order])
     axes.invert_yaxis()
     axes.axvline(0.5, color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)))
-    axes.set(xlabel="edge AUROC, a dot per case (0.5: chance)")
+    axes.set(xlabel="edge AUROC, one dot per case (0.5: chance)")
     axes.set_xlim(min(0.45, np.nanmin(table) - 0.03), 1.02)
     axes.grid(axis="x", alpha=0.25)
     return figure
@@ -101,7 +101,7 @@ def heat_map(results: Results, models: Sequence[str]) -> Figure | None:
 
 
 def roc_plot(results: Results, models: Sequence[str]) -> Figure | None:
-    """The mean ROC over cases, per entrant; vertical means on a grid of false positive rates."""
+    """The mean ROC over cases per entrant, averaged on a grid of false positive rates."""
     grid = np.linspace(0, 1, 101)
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
@@ -130,7 +130,7 @@ def roc_plot(results: Results, models: Sequence[str]) -> Figure | None:
 
 
 def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
-    """Faithfulness of circuits of growing size: what CPR and CMD are areas of."""
+    """Faithfulness of circuits of increasing size; CPR and CMD are areas of these curves."""
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.subplots()
     drawn = False
@@ -147,9 +147,7 @@ def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
     if not drawn:
         return None
     axes.axhline(1, color=_ink(), linewidth=0.7, linestyle=(0, (4, 4)))
-    axes.set(
-        xscale="log", xlabel="share of edges left alone", ylabel="faithfulness, median over cases"
-    )
+    axes.set(xscale="log", xlabel="share of edges kept", ylabel="faithfulness, median over cases")
     axes.set_ylim(max(axes.get_ylim()[0], -1.0), min(axes.get_ylim()[1], 2.0))
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
@@ -157,14 +155,14 @@ def faithfulness_plot(results: Results, models: Sequence[str]) -> Figure | None:
 
 
 def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
-    """What a better ranking costs: mean edge AUROC against the median run time."""
+    """Mean edge AUROC against the median run time."""
     table, seconds = results.table("edge_auroc", models), results.table("seconds", models)
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.subplots()
     drawn = False
     for place, entrant in enumerate(results.entrants):
         if np.isnan(table[:, place]).all() or np.isnan(seconds[:, place]).all():
-            continue  # of what was found elsewhere nobody knows the time
+            continue  # the time of other tools' results is not known
         drawn = True
         of = look(place)
         x, y = np.nanmedian(seconds[:, place]), np.nanmean(table[:, place])
@@ -173,7 +171,7 @@ def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
         )
     if not drawn:
         return None
-    axes.set(xscale="log", xlabel="seconds a run, median, without compilation")
+    axes.set(xscale="log", xlabel="seconds per run, median, without compilation")
     axes.set(ylabel="edge AUROC, mean over cases")
     axes.grid(alpha=0.25, which="both")
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
@@ -181,7 +179,7 @@ def time_plot(results: Results, models: Sequence[str]) -> Figure | None:
 
 
 def inputs_plot(results: Results, models: Sequence[str]) -> Figure | None:
-    """Mean edge AUROC by the number of inputs a method looks at; shaded: worst to best seed."""
+    """Mean edge AUROC by the number of inputs that a method uses; shaded: worst to best seed."""
     kinds = {results.kind_of[model] for model in models}
     rows = [row for row in inputs_needed(results) if row["kind"] in kinds]
     if not rows:
@@ -206,7 +204,7 @@ def inputs_plot(results: Results, models: Sequence[str]) -> Figure | None:
 
 
 def node_plot(results: Results, models: Sequence[str]) -> Figure | None:
-    """How much performance is lost when one node is patched: in the true circuit and outside."""
+    """Share of performance lost when one node is patched, in the true circuit and outside."""
     inside: list[tuple[int, float]] = []
     outside: list[tuple[int, float]] = []
     for place, model in enumerate(models):
@@ -236,7 +234,7 @@ def node_plot(results: Results, models: Sequence[str]) -> Figure | None:
 
 
 def node_importances(results: Results, row: dict) -> dict[str, tuple[float, bool]]:
-    """Per writer how much performance is lost without it, and whether the true circuit has it."""
+    """For each writer, the performance lost without it, and whether it is in the true circuit."""
     truth = results.circuit(row["model_id"])
     values = row["node_importance"]
     return {
@@ -248,17 +246,17 @@ def node_importances(results: Results, row: dict) -> dict[str, tuple[float, bool
 PLOTS: dict[str, tuple[str, Plot]] = {
     "boxes": ("Edge AUROC over cases", box_plot),
     "roc": ("Mean ROC curves", roc_plot),
-    "faithfulness": ("Faithfulness of circuits of growing size", faithfulness_plot),
+    "faithfulness": ("Faithfulness by circuit size", faithfulness_plot),
     "time": ("Quality and cost", time_plot),
     "inputs": ("Inputs that methods need", inputs_plot),
-    "nodes": ("What there is to be found", node_plot),
+    "nodes": ("Importance of nodes", node_plot),
     "heat": ("Edge AUROC per case", heat_map),
 }
-"""By the names of their files: title and function."""
+"""Title and function of each plot, by the name of its file."""
 
 
 def render(plot: Plot, results: Results, models: Sequence[str]) -> dict[str, bytes | str] | None:
-    """A plot as `png` and `svg` for files, and as `inline` SVG for the page; `None` if empty."""
+    """A plot as `png` and `svg` for files, and as `inline` SVG for the page; None if empty."""
     with mpl.rc_context({**_STYLE, **dict.fromkeys(_COLOURED, _INK)}):
         figure = plot(results, models)
         if figure is None:
@@ -271,7 +269,7 @@ def render(plot: Plot, results: Results, models: Sequence[str]) -> dict[str, byt
 
 
 def _inline(svg: str) -> str:
-    """Without a fixed size and prologue, in the page's colour and font."""
+    """Removes the fixed size and prologue, and uses the page's colour and font."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
@@ -281,7 +279,7 @@ def _inline(svg: str) -> str:
 
 
 def _label(model: str) -> str:
-    """The name of a model as plots have room for: of a long path the end."""
+    """A model's name shortened for plots: the end of a long path."""
     return model if len(model) <= _LONGEST_LABEL else f"…{model[1 - _LONGEST_LABEL :]}"
 
 

@@ -1,4 +1,4 @@
-"""Results in the shape that tables and plots need: cases x entrants, seeds averaged."""
+"""Results in the form for tables and plots: cases x entrants, averaged over seeds."""
 
 import functools
 import math
@@ -15,8 +15,8 @@ from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit
 
 KINDS = ("attention", "MLPs", "one MLP")
-"""What circuits are made of; statistics are apart, since almost any method finds one MLP."""
-# What `_fits` looks at.
+"""Kinds of circuits. Statistics are separate, since almost any method finds a single MLP."""
+# Columns that `_fits` checks.
 _SHAPED = (
     *("id", "status", "model_id", "kind", "scores", "scores_shape", "edge_auroc"),
     *("head_false_positive_rate", "head_true_positive_rate"),
@@ -26,32 +26,32 @@ _SHAPED = (
 class Results:
     """The newest result of every model, method, ablation, selection, number of inputs and seed.
 
-    An *entrant* is a method, together with all that makes results of one method incomparable where
-    a store has several of it: ablation, selection, the code and packages that computed them, and
-    the version of a user's own method. What is left of older results stands apart therefore, and is
-    never averaged with newer ones. A model that was trained anew under the same name replaces the
-    older one. Results of versions that recorded no selection, when circuits were the best edges
-    with dead ends among them, are an entrant of their own.
+    An *entrant* is a method together with everything that makes its results incomparable, if a
+    store has several values of it: ablation, selection, the code and packages that computed them,
+    and the version of a user's own method. Older results are thus kept separate and never averaged
+    with newer ones. A model that was trained again under the same name replaces the older model.
+    Results of old versions that recorded no selection (circuits were the best edges, including dead
+    ends) are a separate entrant.
 
-    Where an entrant has runs on several numbers of inputs, its results are those with most of them;
-    `of_inputs` has the others, too, which show how many it needs.
+    If an entrant has runs on several numbers of inputs, its results are those with the most inputs;
+    `of_inputs` also has the others, which show how many inputs it needs.
 
     Attributes:
       rows: the results, with the `entrant` of each.
-      done: those with scores.
-      of_inputs: those and the ones with fewer inputs.
-      failed: those with an error.
-      n_superseded: how many older results are left out.
-      unreadable: what is wrong with each file that is left out, one line each.
-      entrants: their names.
-      models: what the models with scores are called.
+      done: results with scores.
+      of_inputs: results with scores, including those with fewer inputs.
+      failed: results with an error.
+      n_superseded: number of older results that are left out.
+      unreadable: for each file that is left out, one line about its error.
+      entrants: names of the entrants.
+      models: names of the models with scores.
     """
 
     def __init__(self, store: Store) -> None:
         """Reads a store.
 
         Raises:
-          ValueError: there is nothing in it.
+          ValueError: it has no results.
         """
         self.store = store
         self.unreadable = list(store.unreadable().values())
@@ -73,7 +73,7 @@ class Results:
         self.models: tuple[str, ...] = tuple(sorted(self.done["model"].unique(), key=_natural))
 
     def _fits(self, row: dict[str, Any]) -> bool:
-        """Whether scores are those of the model that they are said to be of; else says it."""
+        """Whether the shapes of scores fit their model; otherwise records the error."""
         if row["status"] != "done":
             return False
         try:
@@ -97,21 +97,21 @@ class Results:
 
     @functools.cached_property
     def kind_of(self) -> dict[str, str]:
-        """Per model what its circuit is made of."""
+        """For each model, the kind of its circuit."""
         return dict(self.done.select("model", "kind").unique().iter_rows())
 
     @functools.cached_property
     def selection_of(self) -> dict[str, str]:
-        """Per entrant how edges are ranked and circuits read off its scores."""
+        """For each entrant, the selection."""
         rows = self.done.group_by("entrant").agg(pl.col("selection").unique().sort())
         return {entrant: ", ".join(names) for entrant, names in rows.iter_rows()}
 
     def models_of(self, kind: str) -> tuple[str, ...]:
-        """The models whose circuit is made of this."""
+        """The models whose circuit is of this kind."""
         return tuple(model for model in self.models if self.kind_of[model] == kind)
 
     def table(self, score: str, models: Sequence[str]) -> Float[np.ndarray, "case entrant"]:
-        """A score, mean over seeds, per model and entrant; NaN where there is none."""
+        """A score, averaged over seeds, per model and entrant; NaN if there is none."""
         means = self._means(score)
         shape = (len(models), len(self.entrants))
         values = [
@@ -122,16 +122,16 @@ class Results:
     @functools.lru_cache(maxsize=64)  # noqa: B019 (lives as long as a report is written)
     def _means(self, score: str) -> dict[tuple[str, str], float]:
         grouped = self.done.group_by("model", "entrant").agg(pl.col(score).mean())
-        known = grouped.drop_nulls()  # of a model without performance there is no share
+        known = grouped.drop_nulls()  # shares are missing for a model without performance
         return {(model, entrant): value for model, entrant, value in known.iter_rows()}
 
     def of_model(self, model: str) -> list[dict[str, Any]]:
-        """The rows of one model that are done, in the order of entrants and seeds."""
+        """The finished rows of one model, in the order of entrants and seeds."""
         return list(self.done.filter(pl.col("model") == model).iter_rows(named=True))
 
     @functools.cache  # noqa: B019
     def facts(self, model_id: str) -> dict[str, Any]:
-        """What the store knows of a model.
+        """The stored facts about a model.
 
         Raises:
           ValueError: the store does not know the model.
@@ -153,9 +153,9 @@ class Results:
 
 
 def _newest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows in order of time: the last of each run, of the last model of each name.
+    """The last row of each run, for the last model of each name, in order of time.
 
-    One model may have been given by several names, such as paths; it gets the last of them.
+    If one model was run under several names, such as paths, it gets the last of them.
     """
     rows = rows.with_columns(pl.col("model").last().over("model_id"))
     rows = rows.filter(pl.col("model_id") == pl.col("model_id").last().over("model"))
@@ -164,7 +164,7 @@ def _newest(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _entrant(rows: pl.DataFrame) -> pl.Expr:
-    """The name of a row's entrant, see `Results`."""
+    """The name of a row's entrant; see `Results`."""
     parts = [pl.col("method")]
     if rows["ablation"].n_unique() > 1:
         parts.append(pl.col("ablation"))
@@ -180,5 +180,5 @@ def _entrant(rows: pl.DataFrame) -> pl.Expr:
 
 
 def _natural(name: str) -> list[str | int]:
-    """Numbers within names in their order, as in 3, 13, models/3, models/13."""
+    """A sort key in which numbers within names count as numbers: 3, 13, models/3, models/13."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

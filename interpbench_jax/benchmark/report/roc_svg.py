@@ -10,11 +10,11 @@ _SIZE, _LEFT, _TOP = 220, 34, 8
 
 
 def roc_svg(curves: Sequence[tuple[int, Sequence[float], Sequence[float]]], label: str) -> str:
-    """Draws curves, with the diagonal of chance; the page's style has a class per entrant.
+    """Draws curves and the diagonal of chance; the page's style has a class per entrant.
 
     Args:
       curves: place of the entrant, false and true positive rates.
-      label: what it shows, for those who do not see it.
+      label: description of the drawing for screen readers.
     """
     lines = []
     for place, false_rates, true_rates in curves:
@@ -47,7 +47,7 @@ def roc_svg(curves: Sequence[tuple[int, Sequence[float], Sequence[float]]], labe
 
 
 def curve_style(n_entrants: int) -> str:
-    """The style of the curves and keys of so many entrants."""
+    """The style of the curves and keys of `n_entrants` entrants."""
     rules = []
     for place in range(n_entrants):
         of = look(place)

@@ -1,4 +1,4 @@
-"""What the page says of each case: program, true circuit, and what every entrant found."""
+"""The page's section about each case: program, true circuit, and every entrant's result."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,17 +18,17 @@ Row = dict[str, Any]
 
 
 def section(results: Results, model: str) -> Row:
-    """One model's part of the page, ready for the template.
+    """The data of one model's section for the template.
 
-    Seeds are averaged in numbers; drawings are of the first seed. Found circuits are those of
-    `scoring.found_circuit`, by the selection of the run.
+    Numbers are averaged over seeds; drawings are from the first seed. Found circuits come from
+    `scoring.found_circuit`, with the selection of the run.
 
     Args:
-      results: all of them.
-      model: its name.
+      results: all results.
+      model: name of the model.
 
     Raises:
-      ValueError: the store does not know the model, or holds scores that do not fit it.
+      ValueError: the store does not have the model, or has scores that do not fit it.
     """
     rows = results.of_model(model)
     facts, truth = results.facts(rows[0]["model_id"]), results.circuit(rows[0]["model_id"])
@@ -84,7 +84,7 @@ def section(results: Results, model: str) -> Row:
 
 
 def anchor(model: str) -> str:
-    """The part of the page's address that leads to a model."""
+    """The anchor of a model's section in the page."""
     return "case-" + "".join(c if c.isalnum() else "-" for c in model).strip("-")
 
 
@@ -104,7 +104,7 @@ def _found(row: Row, truth: Circuit) -> tuple[Circuit, FoundEdges]:
 
 
 def _counted(found: FoundEdges) -> str:
-    """How many edges of a found circuit are right; with a fraction where edges tie."""
+    """The number of true edges in a found circuit; a fraction if edges tie."""
     return f"{found.n_true:.3g} true, {found.n_missed:.3g} missed, {found.n_false:.3g} false"
 
 
@@ -114,8 +114,8 @@ def _draw(truth: Circuit, found: Circuit, label: str) -> str:
 
 def _best(rows: Sequence[Row], entrant: str) -> float:
     values = [row["edge_auroc"] for row in rows if row["entrant"] == entrant]
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else float("-inf")
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else float("-inf")
 
 
 def _nodes(results: Results, row: Row) -> list[Row]:

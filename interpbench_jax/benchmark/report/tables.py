@@ -1,4 +1,4 @@
-"""Tables of a report, as rows of plain values; and as CSV and Markdown."""
+"""Tables of a report, as rows of plain values, CSV and Markdown."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from interpbench_jax.scoring import compare, ranking
 
 Row = dict[str, Any]
 COMPARED = ("edge_auroc", "edge_ap", "cpr")
-"""Scores by which methods are compared pair by pair."""
+"""Scores for pairwise comparisons of methods."""
 _RANKED_SHARE = 0.5
 _INTERVALS = ("rank", "best_rank", "worst_rank", "low", "high")
 LOWER_IS_BETTER = ("cmd", "cmd_signed", "incompleteness", "incompleteness_worst", "superfluous")
@@ -22,9 +22,9 @@ LOWER_IS_BETTER = ("cmd", "cmd_signed", "incompleteness", "incompleteness_worst"
 def leaderboard(results: Results) -> list[Row]:
     """A row per entrant and kind of circuit, the best first: rank by edge AUROC, mean scores.
 
-    All numbers are means over the cases that all ranked entrants have. An entrant that has a
-    result on fewer than half of the cases is not ranked; its means are over those it has. Circuits
-    that came without a ranking of edges have no AUROC and are not ranked.
+    Numbers are means over the cases for which all ranked entrants have results. An entrant with
+    results on fewer than half of the cases is not ranked; its means are over its own cases.
+    Circuits without a ranking of edges have no AUROC and are not ranked.
     """
     rows = []
     for kind in KINDS:
@@ -32,10 +32,10 @@ def leaderboard(results: Results) -> list[Row]:
         if not models:
             continue
         scored = {score: results.table(score, models) for score in (*SCORES, "seconds")}
-        there = ~np.isnan(scored["edge_auroc"])
-        known = there | ~np.isnan(scored["found_edges"])  # circuits without a ranking
-        ranked = np.flatnonzero(there.mean(0) >= _RANKED_SHARE)
-        common = there[:, ranked].all(1)
+        has_auroc = ~np.isnan(scored["edge_auroc"])
+        known = has_auroc | ~np.isnan(scored["found_edges"])  # circuits without a ranking
+        ranked = np.flatnonzero(has_auroc.mean(0) >= _RANKED_SHARE)
+        common = has_auroc[:, ranked].all(1)
         names = [results.entrants[place] for place in ranked]
         places = {found.method: found for found in ranking(scored["edge_auroc"][:, ranked], names)}
         for column in np.flatnonzero(known.any(0)):
@@ -71,7 +71,7 @@ _SHORT = {
 
 
 def short_board(results: Results) -> str:
-    """The leaderboard as Markdown for a page of text: a table per kind of circuit, the best first.
+    """The leaderboard as short Markdown tables, one per kind of circuit, the best entrant first.
 
     Entrants that are not ranked are left out.
     """
@@ -114,7 +114,7 @@ def comparisons(results: Results) -> list[Row]:
 
 
 def by_case(results: Results) -> list[Row]:
-    """A row per model and entrant, with every score, mean over seeds."""
+    """A row per model and entrant, with every score averaged over seeds."""
     tables = {score: results.table(score, results.models) for score in (*SCORES, "seconds")}
     known = ~np.isnan(tables["edge_auroc"]) | ~np.isnan(tables["found_edges"])
     return [
@@ -132,10 +132,10 @@ def by_case(results: Results) -> list[Row]:
 
 
 def inputs_needed(results: Results) -> list[Row]:
-    """A row per entrant, kind of circuit and number of inputs; none where there is one number only.
+    """A row per entrant, kind of circuit and number of inputs; empty if there is only one number.
 
-    Mean edge AUROC and average precision over the cases that all of an entrant's numbers and seeds
-    have, and the mean AUROC of its worst and of its best seed.
+    Has mean edge AUROC and average precision over the cases with results for all of an entrant's
+    numbers and seeds, and the mean AUROC of its worst and of its best seed.
     """
     import polars as pl
 
@@ -164,7 +164,7 @@ def inputs_needed(results: Results) -> list[Row]:
 
 
 def runtimes(results: Results) -> list[Row]:
-    """Per entrant and device, how long its runs took, over all models; of runs that were timed."""
+    """For each entrant and device, the time of its runs over all models, if they were timed."""
     import polars as pl
 
     timed = results.done.filter(pl.col("seconds").is_not_null())
@@ -178,7 +178,7 @@ def runtimes(results: Results) -> list[Row]:
 
 
 def runs(results: Results) -> list[Row]:
-    """Every run that counts: what the numbers are traced to."""
+    """Every run that counts, so that numbers can be traced back to runs."""
     columns = (
         "id", "model", "model_id", "method", "method_version", "environment", "ablation",
         "selection", "seed", "n_inputs", "status", "error",
@@ -188,7 +188,7 @@ def runs(results: Results) -> list[Row]:
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Comma-separated values with a header; numbers as they are."""
+    """Comma-separated values with a header; numbers with full precision."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -210,8 +210,8 @@ def _cell(value: Any) -> str:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else None
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _plain(value: Any) -> Any:

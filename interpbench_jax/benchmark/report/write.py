@@ -1,4 +1,4 @@
-"""Writes the report: the page, and plots, circuits and tables as files beside it."""
+"""Writes the report: the page, and plots, circuits and tables as separate files."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,18 +21,18 @@ _HERE = Path(__file__).parent
 
 
 def write_report(store: Store, out: Path) -> Path:
-    """Writes a page that needs no network, and beside it plots, circuits and tables.
+    """Writes a page that needs no network, and plots, circuits and tables as separate files.
 
     Args:
-      store: results.
-      out: directory; made if missing. Files of an older report are replaced.
+      store: the results.
+      out: the directory; created if missing. Files of an older report are replaced.
 
     Returns:
-      The page, `out/index.html`. Plots are of the cases with attention, or of the kind of circuit
-      that there is: `plots/NAME.png` and `.svg`; `circuits/CASE.svg` has the true circuit and all
-      found ones; `tables/NAME.csv` and `.md`, and `tables/board.md`, the leaderboard for a page of
-      text. Where every run failed, the page has the errors; files that hold no result are named on
-      it.
+      The page, `out/index.html`. The other files are `plots/NAME.png` and `.svg`, for cases with
+      attention or else the first kind of circuit with results; `circuits/CASE.svg`, the true
+      circuit and all found ones; `tables/NAME.csv` and `.md`; and `tables/board.md`, a short
+      leaderboard. If every run failed, the page has the errors. It also lists files without a
+      valid result.
 
     Raises:
       ValueError: there are no results, or `out` cannot be written to.
@@ -41,7 +41,7 @@ def write_report(store: Store, out: Path) -> Path:
 
 
 def write_results(results: Results, out: Path) -> Path:
-    """As `write_report`, of results that have been read.
+    """`write_report` for results that have already been read.
 
     Raises:
       ValueError: `out` cannot be written to.
@@ -102,7 +102,7 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
 _HEAT_SCORES = {
     "edge_auroc": "edge AUROC",
     "edge_ap": "average precision",
-    "edge_auroc_qkv": "edge AUROC, q/k/v apart",
+    "edge_auroc_qkv": "edge AUROC, q/k/v separate",
     "node_auroc": "node AUROC",
     "staircase": "staircase AUROC",
     "cpr": "CPR",
@@ -111,7 +111,7 @@ _HEAT_SCORES = {
 
 
 def _heat(results: Results) -> dict[str, Any]:
-    """Per model and entrant several scores, of which the page shows one at a time."""
+    """Several scores per model and entrant; the page shows one of them at a time."""
     by_score = {score: results.table(score, results.models) for score in _HEAT_SCORES}
     rows = [
         {
@@ -128,7 +128,7 @@ def _heat(results: Results) -> dict[str, Any]:
 
 
 def _plotted(results: Results) -> str:
-    """The kind of circuit that plots are about: the first of which there are models."""
+    """The kind of circuit in plots: the first kind with models."""
     return next((kind for kind in KINDS if results.models_of(kind)), KINDS[0])
 
 
@@ -166,15 +166,15 @@ def _write_tables(results: Results, directory: Path) -> dict[str, list[dict[str,
 
 
 def _knobs(results: Results) -> list[tuple[str, str]]:
-    """Per entrant the settings of its runs, as far as they are known."""
+    """For each entrant, the settings of its runs, if known."""
     import polars as pl
 
     done = results.done.filter(pl.col("knobs").is_not_null())
     seen: dict[str, list[str]] = {}
     for entrant, text in done.select("entrant", "knobs").unique(maintain_order=True).iter_rows():
-        said = ", ".join(f"{name} = {value}" for name, value in _read(text).items())
-        seen.setdefault(entrant, []).append(said)
-    return [(entrant, "; or ".join(said)) for entrant, said in seen.items()]
+        settings = ", ".join(f"{name} = {value}" for name, value in _read(text).items())
+        seen.setdefault(entrant, []).append(settings)
+    return [(entrant, "; or ".join(each)) for entrant, each in seen.items()]
 
 
 def _versions(text: str | None) -> str:
@@ -182,7 +182,7 @@ def _versions(text: str | None) -> str:
 
 
 def _read(text: str | None) -> dict[str, Any]:
-    """A column that holds JSON; nothing where it is empty or damaged."""
+    """The content of a JSON column; empty if it is missing or damaged."""
     try:
         found = from_json(text or "{}", source="a column")
     except ValueError:
@@ -195,7 +195,7 @@ def _counted(values: Iterable[str | None]) -> list[tuple[str, int]]:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    """For a table; nothing where there is none."""
+    """A number for a table; empty if there is none."""
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
 

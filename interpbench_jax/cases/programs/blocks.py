@@ -1,8 +1,8 @@
 """Building blocks that the programs share.
 
-A block makes its expressions anew on every call. Names of expressions are part of a program:
-Tracr sorts the directions of the residual stream by them, so blocks known from Tracr's library
-carry the names they have there. (That library itself is not used: importing it loads the compiler.)
+A block returns new expressions on every call. Names of expressions are part of a program: Tracr
+sorts the directions of the residual stream by them, so blocks known from Tracr's library have the
+same names here. (The library itself is not used, since importing it loads the compiler.)
 """
 
 from collections.abc import Callable
@@ -34,13 +34,13 @@ def attend(values: rasp.SOp, predicate: Callable[[int, int], bool] | rasp.Compar
 
 
 def gather(values: rasp.SOp, positions: rasp.SOp, selector: str = "select") -> rasp.SOp:
-    """At each position, the value found at the position that is given there."""
+    """At each position, the value at the position that `positions` gives."""
     source = rasp.Select(rasp.indices, positions, rasp.Comparison.EQ).named(selector)
     return rasp.Aggregate(source, values)
 
 
 def scatter(values: rasp.SOp, positions: rasp.SOp, selector: str = "select") -> rasp.SOp:
-    """Moves each value to the position that is given next to it."""
+    """Moves each value to the position that `positions` gives."""
     target = rasp.Select(positions, rasp.indices, rasp.Comparison.EQ).named(selector)
     return rasp.Aggregate(target, values)
 
@@ -58,7 +58,7 @@ def previous_or_self(values: rasp.SOp) -> rasp.SOp:
 def next_or_self(values: rasp.SOp) -> rasp.SOp:
     """The value one place to the right; the last position keeps its own.
 
-    The position before the wanted one is computed first, and attention goes one beyond it.
+    The position before the target is computed first, and attention goes one beyond it.
     """
     before = rasp.SequenceMap(
         lambda i, n: i if i < n - 1 else i - 1, rasp.indices, unnamed_length()
@@ -81,7 +81,7 @@ def running_fraction(flags: rasp.SOp) -> rasp.SOp:
 
 
 def pair_balance(pair: str) -> rasp.SOp:
-    """The running share of `pair[0]` less that of `pair[1]`."""
+    """The running share of `pair[0]` minus that of `pair[1]`."""
     is_open = rasp.numerical(rasp.tokens == pair[0]).named("bools_open")
     is_close = rasp.numerical(rasp.tokens == pair[1]).named("bools_close")
     opens = running_fraction(is_open).named("opens")

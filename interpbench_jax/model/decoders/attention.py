@@ -1,6 +1,6 @@
-"""Attention of decoders: positions told by turning, windows, capped scores.
+"""Attention of decoders: rotary positions, sliding windows, capped scores.
 
-Axes as everywhere inside the model: features first, the batch last.
+Axes are ordered as everywhere inside the model: features first, the batch last.
 """
 
 import jax
@@ -14,14 +14,14 @@ Heads = Float[Array, "head d_head pos batch"]
 
 
 def attend_back(q: Heads, k: Heads, v: Heads, attention: Attention, config: DecoderConfig) -> Heads:
-    """Softmax attention of every head to its own position and those before it.
+    """Softmax attention of every head over the current and earlier positions.
 
     Args:
-      q: queries, turned.
-      k: keys, turned; as many as queries.
+      q: queries, after rotation.
+      k: keys, after rotation; as many as queries.
       v: values.
-      attention: how the layer looks back.
-      config: the scale of scores, and their cap.
+      attention: the layer's attention options.
+      config: gives the scale and the cap of scores.
 
     Returns:
       The attention-weighted values, before the output projection.
@@ -36,12 +36,12 @@ def attend_back(q: Heads, k: Heads, v: Heads, attention: Attention, config: Deco
 
 
 def turn(x: Heads, rotary: tuple[float, ...]) -> Heads:
-    """Turns pairs of dimensions by an angle that grows with the position.
+    """Rotates pairs of dimensions by an angle that grows with the position.
 
-    Products of a query and a key then depend on how far they are apart.
+    The product of a query and a key then depends on the distance between them.
 
-    Source: Su et al. 2021, RoFormer; in the layout of GPT-NeoX, where a pair's dimensions are not
-    neighbours.
+    Source: Su et al. 2021, RoFormer; in the layout of GPT-NeoX, where the two dimensions of a pair
+    are not adjacent.
     """
     if not rotary:
         return x
@@ -53,16 +53,16 @@ def turn(x: Heads, rotary: tuple[float, ...]) -> Heads:
 
 
 def for_every_head(x: Float[Array, "kv_head ..."], n_heads: int) -> Float[Array, "head ..."]:
-    """Repeats what several consecutive heads share."""
+    """Repeats keys or values that several consecutive heads share."""
     return x if len(x) == n_heads else jnp.repeat(x, n_heads // len(x), 0)
 
 
 def capped(x: Array, cap: float | None) -> Array:
-    """Bends values so that they stay within a cap."""
+    """Maps values smoothly into `(-cap, cap)`; `None` leaves them as they are."""
     return x if cap is None else cap * jnp.tanh(x / cap)
 
 
 def _seen(n_pos: int, window: int | None) -> np.ndarray:
-    """Which keys each position sees, `[pos, key]`."""
+    """Which keys each position attends to, `[pos, key]`."""
     distance = np.arange(n_pos)[:, None] - np.arange(n_pos)[None]
     return (distance >= 0) & (distance < (n_pos if window is None else window))

@@ -1,8 +1,8 @@
-"""The shape and kind of a decoder: what GPT-2, Pythia, Llama, Gemma and Qwen differ in."""
+"""The shape and kind of a decoder: the options in which GPT-2, Pythia, Llama and others differ."""
 
 import math
 from dataclasses import dataclass, fields
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 from typing import Literal, get_args
 
 from interpbench_jax.model.config import check_graph_size
@@ -10,19 +10,19 @@ from interpbench_jax.model.config import check_graph_size
 Norm = Literal["layer_norm", "rms_norm"]
 DecoderActivation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
-_LARGEST = 2**24  # of numbers of positions and tokens, and of widths
+_LARGEST = 2**24  # the largest number of positions or tokens, and the largest width
 _LARGEST_SCALE = 1e30  # finite in float32
 
 
 @dataclass(frozen=True)
 class Attention:
-    """How the heads of one layer look back.
+    """How the heads of one layer attend to earlier positions.
 
     Attributes:
-      window: how many positions a head sees, its own included; `None` is all up to its own.
-      rotary: by how much each pair of a head's dimensions is turned from one position to the next,
-        in radians; the pairs are dimension `i` and `i + len(rotary)`, further dimensions stay as
-        they are. Empty where positions are not told by turning.
+      window: how many positions a head attends to, including its own; `None` is all up to its own.
+      rotary: the angle, in radians, by which each pair of a head's dimensions rotates from one
+        position to the next. Pair `i` is dimensions `i` and `i + len(rotary)`; dimensions beyond
+        the pairs are not rotated. Empty for a model without rotary positions.
     """
 
     window: int | None = None
@@ -32,7 +32,7 @@ class Attention:
         """Checks the range of every field.
 
         Raises:
-          ValueError: a field has a value that no model has.
+          ValueError: a field has an impossible value.
         """
         if self.window is not None and (type(self.window) is not int or self.window < 1):
             raise ValueError(f"window must be a positive integer, got {short(self.window)}")
@@ -46,31 +46,31 @@ class DecoderConfig:
 
     Attributes:
       n_layers: blocks of attention and an MLP.
-      n_heads: heads per layer, which is how many queries there are.
-      n_kv_heads: how many keys and values there are; each is that of `n_heads / n_kv_heads`
+      n_heads: heads per layer; each has its own queries.
+      n_kv_heads: number of key and value heads; each is shared by `n_heads / n_kv_heads`
         consecutive heads.
       d_model: width of the residual stream.
       d_head: width of one head's queries, keys and values.
       d_mlp: hidden units per MLP.
       n_ctx: the longest sequence.
       d_vocab: number of tokens.
-      norm: how what is read is normalised: to mean 0 and variance 1, then scaled and shifted; or
-        to mean square 1, then scaled.
-      norm_eps: added to the variance or mean square there.
+      norm: normalisation of what readers take from the stream: `layer_norm` (to mean 0 and variance
+        1, then scaled and shifted) or `rms_norm` (to mean square 1, then scaled).
+      norm_eps: added to the variance or mean square in a norm.
       activation: `gelu` is the exact form, `gelu_tanh` the approximation that GPT-2 uses.
-      gated: hidden units are a linear map times the activation of another one.
-      parallel: attention and MLP of a layer read the same, and the MLP no head of its layer.
-      post_norm: what a layer's attention writes is normalised, and what its MLP writes. A head
-        writes its share of that: its output, divided by the norm of the sum of all.
+      gated: hidden units are a linear map times the activation of another linear map.
+      parallel: attention and MLP of a layer read the same writers; the MLP does not read the heads
+        of its own layer.
+      post_norm: the outputs of a layer's attention and of its MLP are normalised. A head writes its
+        share: its output divided by the root mean square of the sum of all heads' outputs.
       query_norm: queries and keys are normalised, with the scales of `rms_norm`.
       learned_positions: an embedding of the position is added to that of the token.
       tied: the unembedding is the embedding's transpose.
-      attention: how each layer looks back; one for all layers is the same as so many of it.
-      attention_scale: what products of queries and keys are multiplied by; by default
-        `1 / sqrt(d_head)`.
+      attention: attention options, one per layer; a single one is used for all layers.
+      attention_scale: factor of the products of queries and keys; by default `1 / sqrt(d_head)`.
       attention_cap: attention scores `s` become `cap * tanh(s / cap)`.
-      logit_cap: logits become that with this cap.
-      embedding_scale: what embedded tokens are multiplied by.
+      logit_cap: logits are capped in the same way.
+      embedding_scale: factor of the token embeddings.
       init_std: standard deviation of initial weights; biases start at zero, scales at one.
     """
 
@@ -99,11 +99,11 @@ class DecoderConfig:
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
-        """Checks the type and the range of every field, and that they fit.
+        """Checks the type and the range of every field, and that the fields fit together.
 
         Raises:
-          ValueError: a field has another type, or a value that no model has, or that the others do
-            not allow.
+          ValueError: a field has a wrong type, an impossible value, or one that contradicts
+            another field.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -126,7 +126,7 @@ class DecoderConfig:
                 raise ValueError(f"{name} must be one of {known}, got {short(value)}")
         check_graph_size(self.n_layers, self.n_heads)
         if self.post_norm and self.norm != "rms_norm":
-            raise ValueError("post_norm needs norm 'rms_norm': a shift would be no writer's own")
+            raise ValueError("post_norm needs norm 'rms_norm': a shift would belong to no writer")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"n_heads must be a multiple of n_kv_heads, got {self.n_heads} and "
@@ -136,13 +136,14 @@ class DecoderConfig:
             object.__setattr__(self, "attention", self.attention * self.n_layers)
         if len(self.attention) != self.n_layers:
             raise ValueError(
-                f"attention must be told for each of {self.n_layers} layers, got "
+                f"attention must have one entry or one per layer ({self.n_layers}), got "
                 f"{len(self.attention)}"
             )
         for attention in self.attention:
             if 2 * len(attention.rotary) > self.d_head:
                 raise ValueError(
-                    f"{len(attention.rotary)} pairs are turned; a head has {self.d_head} dimensions"
+                    f"rotary has {len(attention.rotary)} pairs of dimensions; a head has "
+                    f"{self.d_head} dimensions"
                 )
 
     @property
@@ -152,5 +153,5 @@ class DecoderConfig:
 
     @property
     def pad(self) -> None:
-        """All sequences of a batch have one length."""
+        """No padding: all sequences of a batch have the same length."""
         return None

@@ -1,8 +1,8 @@
 """A decoder's layers around one residual stream, as pure functions of its weights.
 
-What is written and read goes through a `Stream`, which the caller brings: interventions happen
-there. Queries, keys and values of every head have a reader of their own, also where heads share
-the weights of keys and values: each head reads through the shared weights.
+All writing and reading goes through a `Stream`, which the caller passes in and which applies
+interventions. Every head has its own q, k and v readers, even if heads share the weights of keys
+and values: each head reads through the shared weights.
 """
 
 import jax
@@ -18,7 +18,7 @@ from interpbench_jax.model.stream import Stream
 from interpbench_jax.model.transformer import Params
 
 Seen = Float[Array, "reader d_model pos batch"]
-"""What readers see; a leading axis of 1 when all of them see the same."""
+"""What readers see; the leading axis is 1 if all of them see the same."""
 
 
 def run_decoder(
@@ -34,9 +34,9 @@ def run_decoder(
       params: weights.
       config: the decoder's shape; static.
       tokens: token ids.
-      stream: takes all that is written.
-      start: the stage to start at, where the stream holds what was written before; `None` starts
-        by embedding the tokens.
+      stream: receives everything that is written.
+      start: the stage to start at, if the stream already holds what earlier stages wrote; `None`
+        starts by embedding the tokens.
     """
     params, graph = jax.tree.map(jnp.asarray, params), stream.graph
     if start is None:
@@ -76,7 +76,7 @@ def _embed(
 def _write_heads(
     seen: Seen, block: Params, config: DecoderConfig, layer: int, stream: Stream
 ) -> None:
-    """What a layer's heads write, from what their queries, keys and values see."""
+    """Writes the outputs of a layer's heads, given what their q, k and v readers see."""
     weights, attention = block["attn"], config.attention[layer]
     seen = _norm(seen, block["ln1"], config)
     own = jnp.split(seen, 3) if len(seen) > 1 else [seen] * 3
@@ -102,7 +102,7 @@ def _write_heads(
 def _write_mlp(
     seen: Float[Array, "d_model pos batch"], block: Params, config: DecoderConfig, stream: Stream
 ) -> None:
-    """What a layer's MLP writes, from what it sees."""
+    """Writes the output of a layer's MLP, given what it sees."""
     weights = block["mlp"]
     seen = _norm(seen, block["ln2"], config)
     hidden = columnwise("dm,dn->mn", weights["W_in"], seen) + weights["b_in"][:, None, None]
@@ -127,7 +127,7 @@ def _project(
     seen: Seen,
     n_heads: int,
 ) -> Float[Array, "_ d_head pos batch"]:
-    """Queries, keys or values: one for all heads that share them where these see the same."""
+    """Queries, keys or values; heads that share weights and see the same get one copy."""
     if len(seen) > 1:
         weight, bias = for_every_head(weight, n_heads), for_every_head(bias, n_heads)
         projected = columnwise("hde,hdn->hen", weight, seen)
@@ -151,9 +151,9 @@ def _shares(
     weights: Params,
     config: DecoderConfig,
 ) -> tuple[Array, Array]:
-    """Features and output maps of writers such that what they write adds up to a norm of the whole.
+    """Features and output maps of writers whose outputs sum to the normalised total.
 
-    The root mean square divides the features, the scales go into the maps.
+    The features are divided by the root mean square; the scales are multiplied into the maps.
     """
     size = root_mean_square(whole, config.norm_eps)
     fit = (1,) * (hidden.ndim - 3)

@@ -13,8 +13,8 @@ from interpbench_jax.model.transformer import Params
 def decoder_shapes(config: DecoderConfig) -> dict[WeightPath, tuple[int, ...]]:
     """The shape of every weight, sorted by path, in TransformerLens names.
 
-    Every map has a bias, which is zero in families that have none there. Only where what is written
-    is normalised there are no output biases: normalised, they would be no writer's own.
+    Every map has a bias, which is zero in families without one. The exception is `post_norm`: there
+    are no output biases, since a normalised bias would belong to no writer.
     """
     c = config
     vector = (c.d_model,)

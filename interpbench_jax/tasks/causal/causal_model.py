@@ -21,8 +21,9 @@ TOKENS = "tokens"
 Tokens = Int[Array | np.ndarray, "pair pos"]
 Masks = Num[Array | np.ndarray, "intervention writer _"]
 Variable = Callable[..., Array]
-"""For one sequence, in `jax.numpy`. Its parameters are named after what it reads: `tokens`, or
-earlier variables, each `[pos]`. It returns `[pos]`, or a single value for all positions."""
+"""Computes a variable for one sequence, in `jax.numpy`. Its parameters are named after what it
+reads: `tokens` or earlier variables, each `[pos]`. It returns `[pos]`, or one value for all
+positions."""
 
 
 class Read(NamedTuple):
@@ -41,22 +42,23 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CausalModel:
-    """What a trained model shall do, and by which intermediate values.
+    """The algorithm that a model is trained to implement, with its intermediate variables.
 
-    Every variable is a writer, and reads what its parameters are named after. A parameter
-    `x_q`, `x_k` or `x_v` reads variable `x` (or `tokens_q` the tokens) by the query, key or value
-    input of the head that will hold the variable; other parameters are read by all of its inputs.
+    Every variable is a writer and reads the variables that its parameters are named after. A
+    parameter `x_q`, `x_k` or `x_v` reads variable `x` through the query, key or value input of the
+    head that will hold the variable (`tokens_q` reads the tokens likewise); other parameters are
+    read through all of its inputs.
 
-    Compared and hashed by identity, so that it can be a static argument of `jit`.
+    A model is compared and hashed by identity, so it can be a static argument of `jit`.
 
     Attributes:
-      variables: functions by name, in an order in which each reads tokens and earlier ones only.
-      output: the answer, a function like the variables: labels (integers or booleans), or values
-        (floats).
+      variables: functions by name, ordered so that each reads only the tokens and earlier ones.
+      output: computes the answer; a function like the variables. It returns labels (integers or
+        booleans) or values (floats).
 
     Raises:
-      ValueError: there is no variable, a name is reserved, or a parameter is not the name of the
-        tokens or of an earlier variable.
+      ValueError: there is no variable, a name is reserved, or a parameter names neither the tokens
+        nor an earlier variable.
 
     Example:
       Is the first of two digits larger?
@@ -72,7 +74,7 @@ class CausalModel:
       ... )
       >>> larger.graph.writers, larger.graph.readers
       (('input', 'first', 'second'), ('first', 'second', 'output'))
-      >>> nothing, first = jnp.zeros((2, 3, 3)).at[1, 1].set(1)  # everyone sees the source's first
+      >>> nothing, first = jnp.zeros((2, 3, 3)).at[1, 1].set(1)  # patch `first` everywhere
       >>> base, source = jnp.array([[7, 2]]), jnp.array([[1, 5]])
       >>> larger.answers(base, source, jnp.stack([nothing, first]))[:, 0, 1].tolist()  # 7>2, 1>2
       [1, 0]
@@ -82,18 +84,18 @@ class CausalModel:
     output: Variable
 
     def __post_init__(self) -> None:
-        """Takes a copy of the variables that nobody can change, and checks what they read."""
+        """Makes an immutable copy of the variables, and checks what they read."""
         if not self.variables:
             raise ValueError("a causal model needs at least one variable")
         object.__setattr__(self, "variables", MappingProxyType(dict(self.variables)))
         for name in self.variables:
             if name in (INPUT, OUTPUT, TOKENS):
                 raise ValueError(f"a variable cannot be named {name!r}")
-        self.reads  # noqa: B018 (raises where a parameter is unknown)
+        self.reads  # noqa: B018 (raises if a parameter is unknown)
 
     @cached_property
     def reads(self) -> Mapping[str, tuple[Read, ...]]:
-        """What every variable, and the output, reads."""
+        """What every variable and the output read."""
         found: dict[str, tuple[Read, ...]] = {}
         for name, function in {**self.variables, OUTPUT: self.output}.items():
             known = {TOKENS: INPUT, **{earlier: earlier for earlier in found}}
@@ -104,7 +106,7 @@ class CausalModel:
 
     @cached_property
     def graph(self) -> Graph:
-        """Writers are the input and the variables; readers the variables' inputs and the output."""
+        """The writers are the input and the variables; the readers their inputs and the output."""
         readers: list[str] = []
         n_before: list[int] = []
         for place, (name, reads) in enumerate(self.reads.items()):
@@ -115,7 +117,7 @@ class CausalModel:
 
     @cached_property
     def circuit(self) -> Circuit:
-        """The edges that exist: who reads whom."""
+        """The edges of the algorithm: from each writer to the inputs that read it."""
         reads = [read for own in self.reads.values() for read in own]
         return Circuit(self.graph, frozenset((read.parent, read.reader) for read in reads))
 
@@ -128,13 +130,13 @@ class CausalModel:
         """The answer on one sequence, and the value of every writer.
 
         Args:
-          tokens: of the sequence.
+          tokens: token ids of the sequence.
           sources: values of all writers on other sequences, as this function returns them.
-          mask: for each edge 0, or the number (from 1) of the source whose value the reader sees.
+          mask: for each edge, 0 or the number (from 1) of the source whose value the reader sees.
 
         Returns:
-          The answer, `int32` labels or `float32` values, and values by writer. A value that its
-          readers do not see, as the mask says so, is in there all the same.
+          The answer (`int32` labels or `float32` values), and the values by writer. They include
+          values that the mask hides from all readers.
         """
         graph = self.graph
         values: dict[str, Array] = {INPUT: tokens}
@@ -157,15 +159,15 @@ class CausalModel:
     def answers(
         self, base: Tokens, source: Int[Array | np.ndarray, "*sources pair pos"], masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
-        """What the algorithm answers on the base under patches of its edges.
+        """The algorithm's answers on the base under patches of its edges.
 
         Args:
           base: token ids.
-          source: token ids of the inputs that patched edges take their values from; with a leading
-            axis where there are several.
-          masks: per intervention, 1 at the edges that are patched; with several sources the number
-            of the source, from 1. Entries that are no edges have no effect. `[intervention,
-            writer, 1]` patches what a writer writes for all readers alike.
+          source: token ids of the inputs that patched edges take their values from; has a leading
+            axis if there are several sources.
+          masks: per intervention, 1 at the edges that are patched; with several sources, the number
+            of the source, from 1. Entries that are not edges have no effect. `[intervention,
+            writer, 1]` patches a writer's output for all its readers.
 
         Raises:
           ValueError: shapes do not fit.
@@ -189,13 +191,13 @@ class CausalModel:
         return jax.vmap(pair, (0, 1), 1)(jnp.asarray(base), jnp.asarray(sources))
 
     def keeping(self, names: Iterable[str]) -> "CausalModel":
-        """The same algorithm with fewer variables; those that read the others compute them anew.
+        """The same algorithm with fewer variables; readers of a removed variable compute it.
 
         Args:
-          names: the variables that stay, in any order.
+          names: the variables to keep, in any order.
 
         Raises:
-          ValueError: a name is unknown, or there is none.
+          ValueError: a name is unknown, or no name is given.
         """
         kept = set(names)
         if unknown := sorted(kept - self.variables.keys()):
@@ -216,7 +218,7 @@ class CausalModel:
 
 
 def _read(variable: str, parameter: str, known: Mapping[str, str]) -> Read:
-    """What a parameter of a variable stands for."""
+    """What a parameter of a variable reads."""
     if parameter in known:
         return Read(parameter, known[parameter], variable)
     name, _, kind = parameter.rpartition("_")
@@ -231,18 +233,18 @@ def _read(variable: str, parameter: str, known: Mapping[str, str]) -> Read:
 def _with_inlined(
     function: Variable, inside: Mapping[str, tuple[Variable, str]], variables: Iterable[str]
 ) -> Variable:
-    """A function that computes some of its parameters itself.
+    """A function that computes some of the parameters of another function itself.
 
     Args:
-      function: what has the parameters.
-      inside: per parameter that is computed, the function that does it, and by which input (`q`,
-        `k`, `v`, or all) what that one reads is read.
-      variables: all names of variables.
+      function: the function with the parameters.
+      inside: for each parameter to compute, the function that computes it, and the input (`q`, `k`,
+        `v`, or all) through which the arguments of that function are read.
+      variables: names of all variables.
     """
     names = {name: name for name in (TOKENS, *variables)}
 
     def outer(parameter: str, kind: str) -> str:
-        """The name under which the whole reads what a part reads as `parameter`."""
+        """The outer function's name for what an inner function reads as `parameter`."""
         base = parameter if parameter in names else parameter.rpartition("_")[0]
         return f"{base}_{kind}" if kind else base
 

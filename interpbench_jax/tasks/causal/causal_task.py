@@ -1,4 +1,4 @@
-"""A causal model as a task: with inputs, places in a transformer, and words for both."""
+"""A causal model as a task: with inputs, nodes in a transformer, and descriptions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from interpbench_jax.tasks.task import (
     answer_in_chunks,
 )
 
-# Inputs and interventions by which a task is told from another.
+# Numbers of inputs and interventions that enter a task's fingerprint.
 _DRAWN, _INTERVENTIONS = 64, 8
 
 Draw = Callable[[jax.Array, int], Array | np.ndarray]
@@ -35,7 +35,7 @@ Corrupt = Callable[[jax.Array, np.ndarray], Array | np.ndarray]
 
 
 class CausalAnswers(struct.PyTreeNode):
-    """What a causal model answers; see `Answers`."""
+    """The answers of a causal model; see `Answers`."""
 
     model: CausalModel = struct.field(pytree_node=False)
 
@@ -51,24 +51,24 @@ class CausalTask:
     """A task whose algorithm is a causal model; implements `Task`.
 
     Attributes:
-      name: how users ask for it.
+      name: the name by which users refer to it.
       title: one line: what is computed.
       model: the algorithm.
       network: the shape of the transformer that is trained on the task.
-      nodes: for each variable the head or MLP that holds it; variables left out are computed by
-        what reads them.
-      draw: draws inputs, `(key, n) -> tokens [n, pos]`, all alike.
-      positions: weight of each position, the same for all inputs `[pos]`, or a function of tokens.
+      nodes: for each variable, the head or MLP that holds it; variables left out are computed by
+        the variables that read them.
+      draw: draws inputs, `(key, n) -> tokens [n, pos]`, independently of each other.
+      positions: weight of each position: `[pos]` for all inputs, or a function of tokens.
       corrupt: draws a corrupted input for each clean one, `(key, clean) -> tokens`; by default
         another input of the same length.
-      foil: the wrong label that the right one is compared with, a function of clean tokens.
-      beside: what the unpatched model shall say beside the algorithm's answers, a function of
-        tokens: labels (or values), and the weight of every position in the behaviour loss. Where
-        `positions` count, the algorithm's answer stands instead.
-      vocabulary: text of every token and label, by id; by default their ids.
+      foil: the wrong label that the right one is compared with, as a function of clean tokens.
+      beside: what the unpatched model should output besides the algorithm's answers, as a function
+        of tokens: labels (or values), and the weight of every position in the behaviour loss. At
+        positions with a weight in `positions`, the algorithm's answer replaces it.
+      vocabulary: text of every token and label, by id; by default the ids.
 
     Raises:
-      ValueError: a variable is unknown, or its place makes no sense.
+      ValueError: a variable is unknown, or its node does not exist.
     """
 
     name: str
@@ -92,37 +92,37 @@ class CausalTask:
         check_name("task", self.name)
         if not self.vocabulary:
             object.__setattr__(self, "vocabulary", tuple(range(self.network.d_vocab)))
-        self.algorithm  # noqa: B018 (raises where a variable is unknown)
+        self.algorithm  # noqa: B018 (raises if a variable is unknown)
 
     @cached_property
     def algorithm(self) -> CausalModel:
-        """The causal model of the variables that have a place."""
+        """The causal model with only the variables that have a node."""
         return self.model.keeping(self.nodes)
 
     @property
     def circuit(self) -> Circuit:
-        """The edges by which the algorithm works."""
+        """The edges of the algorithm."""
         return self.algorithm.circuit
 
     @property
     def contents(self) -> Mapping[str, str]:
-        """Variables hold themselves."""
+        """The name of each variable describes what it holds."""
         return {name: name for name in self.algorithm.variables}
 
     @property
     def places(self) -> Mapping[str, tuple[str, ...]]:
-        """The nodes of the transformer."""
+        """The nodes of the transformer that hold each variable."""
         own = {name: (self.nodes[name],) for name in self.algorithm.variables}
         return {INPUT: ("input",), **own}
 
     @property
     def answers(self) -> CausalAnswers:
-        """What the algorithm answers."""
+        """The algorithm's answers."""
         return CausalAnswers(self.algorithm)
 
     @property
     def defined_answers(self) -> CausalAnswers:
-        """A causal model answers everything."""
+        """The same: a causal model has an answer under every patch."""
         return self.answers
 
     @cached_property
@@ -134,9 +134,9 @@ class CausalTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of inputs, of answers to them under some patches, and of places.
+        """A digest of inputs, of the answers to them under some patches, and of nodes.
 
-        A function is known by what it does: to inputs drawn with a fixed key.
+        Functions are identified by what they return for inputs drawn with a fixed key.
         """
         key_base, key_source, key_masks, key_corrupt = jax.random.split(jax.random.key(0), 4)
         base, source = (self.sample_sequences(_DRAWN, key) for key in (key_base, key_source))
@@ -160,19 +160,19 @@ class CausalTask:
 
     @property
     def padding(self) -> int:
-        """What fills up shorter inputs."""
+        """The token that pads shorter inputs."""
         return PADDING if self.network.pad is None else self.network.pad
 
     @property
     def uniform(self) -> bool:
-        """Nothing is known of how inputs are drawn."""
+        """False: the distribution of inputs is not known."""
         return False
 
     def n_sequences(self) -> None:
-        """Nobody knows how many inputs there are."""
+        """None: the number of inputs is not known."""
 
     def all_sequences(self) -> np.ndarray:
-        """They cannot be listed.
+        """Not available: the inputs cannot be listed.
 
         Raises:
           ValueError: always.
@@ -183,7 +183,7 @@ class CausalTask:
         """Draws inputs with replacement, as token ids.
 
         Raises:
-          ValueError: what is drawn does not fit the network.
+          ValueError: the drawn inputs do not fit the network.
         """
         tokens = np.asarray(self.draw(key, n))
         config = self.network
@@ -201,17 +201,17 @@ class CausalTask:
 
     def sample_pairs(self, n: int, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
         """Draws (base, source) pairs with replacement, both of one length."""
-        # Of each length at most one is left over.
+        # At most one sequence of each length stays without a partner.
         rows = self.sample_sequences(2 * (n + self.network.n_ctx), key)
         pairs = neighbours(rows, self.padding)[:n]
         return pairs[:, 0], pairs[:, 1]
 
     def split(self, held_out: float = HELD_OUT) -> Split:
-        """Which inputs are trained on and which are not."""
+        """Which inputs are for training and which are held out."""
         return Split.of(self, held_out=held_out)
 
     def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
-        """Distinct pairs of inputs of one part."""
+        """Distinct pairs of inputs from one part."""
         base, source = split.pairs(part, at_most, key)
         return Pairs(base, source, self.positions_of(base))
 
@@ -221,7 +221,7 @@ class CausalTask:
         return np.broadcast_to(np.asarray(found, np.float32), tokens.shape)
 
     def behaviour(self, pairs: Pairs) -> Behaviour | None:
-        """The algorithm's answers where they count, and beside them what the task asks for."""
+        """The algorithm's answers where they count, and `beside` at other positions."""
         if self.beside is None:
             return None
         target, weights = self.beside(pairs.base)
@@ -250,7 +250,7 @@ class CausalTask:
         return np.asarray(self.corrupt(key, clean), np.int32)
 
     def describe(self) -> Sequence[str]:
-        """A line per variable: what it reads, and where it lives."""
+        """A line per variable: what it reads, and which node holds it."""
         lines = []
         for name, reads in self.algorithm.reads.items():
             seen = ", ".join(dict.fromkeys(read.parent for read in reads))
@@ -259,7 +259,7 @@ class CausalTask:
         return lines
 
     def decode(self, logits: Float[Array, "input pos d_vocab_out"]) -> list[list[Any]]:
-        """What a model's logits say, position by position, the first left out."""
+        """The outputs that logits stand for, position by position, without the first."""
         if not self.categorical:
             return np.asarray(logits)[:, 1:, 0].tolist()
         labels = np.asarray(logits).argmax(-1)[:, 1:]

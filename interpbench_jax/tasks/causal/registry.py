@@ -1,4 +1,4 @@
-"""The table of causal tasks: built in and the user's own."""
+"""The table of causal tasks, built-in and user-defined."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ _OWN: dict[str, tuple[Callable[[], CausalTask], CausalTask]] = {}
 def task(make: Callable[[], CausalTask]) -> Callable[[], CausalTask]:
     """Registers the causal task that the decorated function returns, under the task's name.
 
-    Defining the same function again, as in a notebook's cell that is run twice, replaces the task.
+    Defining the same function again, as when a notebook cell is run twice, replaces the task.
 
     Raises:
       ValueError: the name is taken, or the function returns something else.
@@ -30,7 +30,7 @@ def task(make: Callable[[], CausalTask]) -> Callable[[], CausalTask]:
 
 
 def causal_tasks() -> Mapping[str, CausalTask]:
-    """All causal tasks by name: built-in ones, then those of a user's own."""
+    """All causal tasks by name: first the built-in ones, then the user's."""
     load_own_files()
     return {**_built_in(), **{name: made for name, (_, made) in _OWN.items()}}
 

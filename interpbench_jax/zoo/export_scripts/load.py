@@ -26,7 +26,7 @@ clean, corrupted, target, positions = (
 
 
 def loss(logits, rows=slice(None)):
-    """Mean over inputs and counted positions; of some rows, their part of the sum over inputs."""
+    """Mean over inputs and counted positions; with `rows`, these rows' part of the mean."""
     if target.is_floating_point():
         values = (logits[..., 0] - target[rows]).abs()
     else:

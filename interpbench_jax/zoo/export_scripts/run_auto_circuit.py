@@ -1,4 +1,4 @@
-"""Any algorithm of auto-circuit 1.0; writes scores by the names of edges."""
+"""Runs an algorithm of auto-circuit 1.0; writes scores by the names of edges."""
 
 import importlib
 import json
@@ -9,7 +9,7 @@ import torch
 import transformer_lens
 from load import DEVICE, HERE, clean, corrupted, model, positions, target
 
-# Names that auto-circuit uses, and that later versions of its dependencies have no more.
+# Names that auto-circuit uses, and that later versions of its dependencies lack.
 torch.optim.adam = importlib.import_module("torch.optim.adam")
 if not hasattr(transformer_lens, "HookedTransformerKeyValueCache"):
     cache = transformer_lens.TransformerLensKeyValueCache

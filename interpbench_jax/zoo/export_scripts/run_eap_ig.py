@@ -1,4 +1,4 @@
-"""Any method of EAP-IG's `attribute`, by its name; writes the graph with scores of all edges."""
+"""Runs a method of EAP-IG's `attribute`; writes the graph with scores of all edges."""
 
 import eap.attribute
 import torch
@@ -10,7 +10,7 @@ BATCH = 250
 
 
 def as_they_are(model, tokens, max_length=None):
-    """Inputs are token ids of one length, and need no tokeniser."""
+    """Inputs are already token ids of one length."""
     return tokens, None, torch.full((len(tokens),), tokens.shape[1]), tokens.shape[1]
 
 
@@ -21,7 +21,7 @@ if DEVICE == "cpu":  # `attribute` asks for "cuda" by name
 
 
 def metric(logits, clean_logits, lengths, rows):
-    """`attribute` divides the sum over batches by the number of inputs."""
+    """The loss times the number of inputs, by which `attribute` divides the sum over batches."""
     return loss(logits, rows) * len(clean)
 
 

@@ -1,4 +1,4 @@
-"""A method of EAP-IG's `attribute`, by MIB's metric and into MIB's folders."""
+"""Runs a method of EAP-IG's `attribute` with MIB's metric; writes to MIB's folders."""
 
 import json
 
@@ -12,7 +12,7 @@ BATCH = 250
 
 
 def as_they_are(model, tokens, max_length=None):
-    """Inputs are token ids of one length, and need no tokeniser."""
+    """Inputs are already token ids of one length."""
     return tokens, None, torch.full((len(tokens),), tokens.shape[1]), tokens.shape[1]
 
 
@@ -23,7 +23,7 @@ if DEVICE == "cpu":  # `attribute` asks for "cuda" by name
 
 
 def metric(logits, clean_logits, lengths, rows):
-    """The wrong logit minus the right one, as a sum over inputs; for values, the distance."""
+    """The wrong logit minus the right one, summed over inputs; for values, the absolute error."""
     if target.is_floating_point():
         return loss(logits, rows) * len(clean)
     right = torch.nn.functional.one_hot(target[rows], logits.shape[-1]).bool()

@@ -1,4 +1,4 @@
-"""Edge attribution patching with hooks of TransformerLens; put your own method in its place."""
+"""Edge attribution patching with TransformerLens hooks; replace it with your own method."""
 
 import csv
 
@@ -10,7 +10,7 @@ writers = ["input", *(w for n in layers for w in (*(f"a{n}.h{h}" for h in heads)
 
 
 def written(tokens):
-    """What every writer writes: `[writer, batch, pos, d_model]`."""
+    """The outputs of all writers: `[writer, batch, pos, d_model]`."""
     cache = model.run_with_cache(tokens)[1]
     parts = [cache["blocks.0.hook_resid_pre"]]
     for n in layers:
@@ -27,7 +27,7 @@ with model.hooks(bwd_hooks=keep):
     loss(model(clean)).backward()
 difference = written(corrupted) - written(clean)
 
-readers = {}  # name: what the loss's gradient is there, and how many writers come before
+readers = {}  # name: (gradient of the loss at the reader, number of writers before it)
 for n in layers:
     before = 1 + n * (len(heads) + 1)
     for kind in "qkv":

@@ -1,4 +1,4 @@
-"""Scores and circuits in the files of other tools, read and written; a file per format."""
+"""Reading and writing of scores and circuits in other tools' formats; one file per format."""
 
 from interpbench_jax.zoo.formats.discovered import Discovered, same_discovery
 from interpbench_jax.zoo.formats.eap_ig import (

@@ -1,4 +1,4 @@
-"""What a circuit discovery tool says of a model: the form to which every file is brought."""
+"""The result of a circuit discovery tool: the common form of all file formats."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,10 @@ class Discovered:
     """Scores of all edges or of all writers, a circuit, or both.
 
     Attributes:
-      graph: of the model.
-      scores: per edge, 0 where there is no edge; or per writer.
+      graph: the model's graph.
+      scores: scores per edge, 0 where there is no edge; or per writer.
       circuit: the edges that the tool put into its circuit.
-      heads_merged: whether the file keeps no q, k and v apart: an edge into a head stands for its
+      heads_merged: whether the file merges q, k and v: an edge into a head then stands for its
         three edges.
 
     Raises:
@@ -43,7 +43,7 @@ class Discovered:
 
 
 def check_scores(scores: np.ndarray, graph: Graph) -> None:
-    """Makes sure that scores are of a model's edges or writers, and are numbers.
+    """Checks that there is one score per edge or per writer, and no NaN.
 
     Raises:
       ValueError: they have another shape, or one of them is NaN; the message names it.
@@ -64,7 +64,7 @@ def check_scores(scores: np.ndarray, graph: Graph) -> None:
 
 
 def same_discovery(one: Discovered, other: Discovered) -> bool:
-    """Whether two say the same, bit for bit."""
+    """Whether two results are bitwise equal."""
 
     def equal(a: Any, b: Any) -> bool:
         return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
@@ -81,10 +81,10 @@ def marked(graph: Graph, mask: Bool[np.ndarray, "writer reader"]) -> Circuit:
     """The circuit of marked edges.
 
     Raises:
-      ValueError: a pair is marked that is no edge; the message names it.
+      ValueError: a marked pair is not an edge; the message names it.
     """
     if (strange := np.argwhere(mask & ~graph.valid)).size:
         writer, reader = strange[0]
         name = edge_name(graph.writers[writer], graph.readers[reader])
-        raise ValueError(f"{name} is no edge: the reader comes first")
+        raise ValueError(f"{name} is not an edge: the reader comes first")
     return Circuit.from_mask(graph, mask)

@@ -1,8 +1,7 @@
-"""Graphs of EAP-IG, which MIB takes as well: JSON, and tensors (`.pt`) for reading.
+"""Graphs of EAP-IG, which MIB uses too: JSON, and tensors (`.pt`, read only).
 
-A graph has the scores and the membership of every edge, and may have scores of nodes instead. A
-graph whose scores are all 0, as they are before anything was attributed, or that has none, is a
-circuit.
+A graph has every edge's score and membership in the circuit, and may have scores of nodes instead
+of edges. A graph without scores, or whose scores are all 0 (their initial value), is a circuit.
 """
 
 from collections.abc import Mapping
@@ -34,18 +33,18 @@ def from_eap_ig(data: Mapping[str, Any], graph: Graph, *, d_model: int | None = 
     """Reads a graph that EAP-IG's `to_json` wrote, or MIB's `importances.json`.
 
     Args:
-      data: what was in the file.
-      graph: of the model.
-      d_model: its width, to be compared with the file's; not compared if not given.
+      data: content of the file.
+      graph: the model's graph.
+      d_model: the model's width, to compare with the file's; not compared by default.
 
     Raises:
-      ValueError: the graph is of another model, or lacks an edge or has one twice, or one that the
-        model lacks; a score is missing or NaN; or parts of a node are in the circuit.
+      ValueError: the graph belongs to another model; an edge is missing, unknown or occurs twice; a
+        score is missing or NaN; or parts of a node are in the circuit.
     """
     _check_sizes(data.get("cfg"), graph, d_model)
     edges, nodes = data.get("edges"), data.get("nodes")
     if not isinstance(edges, dict) or not isinstance(nodes, dict):
-        raise ValueError("no graph of EAP-IG: 'edges' and 'nodes' must be objects")
+        raise ValueError("not a graph of EAP-IG: 'edges' and 'nodes' must be objects")
     for kind, entries in (("edge", edges), ("node", nodes)):
         for name, entry in entries.items():
             if not isinstance(entry, dict):
@@ -61,7 +60,7 @@ def from_eap_ig(data: Mapping[str, Any], graph: Graph, *, d_model: int | None = 
     scored = [edge for edge, entry in by_edge if "score" in entry]
     if scored and len(scored) < len(by_edge):
         bare = next(edge for edge, entry in by_edge if "score" not in entry)
-        raise ValueError(f"edge {quoted(edge_name(*bare))} has no score, others have")
+        raise ValueError(f"edge {quoted(edge_name(*bare))} has no score, but others have")
     circuit = Circuit(graph, frozenset(members))
     scores = None
     if scored:
@@ -75,9 +74,9 @@ def from_eap_ig(data: Mapping[str, Any], graph: Graph, *, d_model: int | None = 
 def to_eap_ig(discovered: Discovered, *, d_model: int) -> str:
     """The JSON that EAP-IG's `Graph.from_json` and MIB read; undone by `from_eap_ig`.
 
-    Infinite scores are written as Python writes them, which these read. Without scores all are 0,
-    and without a circuit no edge is in it; an empty circuit without scores cannot be told from
-    nothing and is not read back.
+    Infinite scores are written as in Python's JSON, which both tools read. Without scores, all
+    scores are 0; without a circuit, no edge is in it. An empty circuit without scores cannot be
+    read back.
 
     Args:
       discovered: scores of edges or nodes, a circuit, or both.
@@ -88,7 +87,7 @@ def to_eap_ig(discovered: Discovered, *, d_model: int) -> str:
     """
     graph = discovered.graph
     if not isinstance(graph, TransformerGraph):
-        raise ValueError(f"EAP-IG has graphs of transformers alone, not of {graph}")
+        raise ValueError(f"EAP-IG has graphs of transformers only, not of {graph}")
     scores, circuit = discovered.scores, discovered.circuit
     of_nodes = scores if scores is not None and scores.ndim == 1 else None
     of_edges = scores if scores is not None and scores.ndim == 2 else np.zeros(graph.valid.shape)
@@ -117,19 +116,20 @@ def to_eap_ig(discovered: Discovered, *, d_model: int) -> str:
 
 
 def from_eap_ig_tensors(data: Any, graph: Graph, *, d_model: int | None = None) -> Discovered:
-    """Reads what EAP-IG's `to_pt` wrote, once it is plain arrays.
+    """Reads what EAP-IG's `to_pt` wrote, converted to plain arrays.
 
     Args:
-      data: what was in the file: a dict of arrays and names.
-      graph: of the model.
-      d_model: as of `from_eap_ig`.
+      data: content of the file: a dict of arrays and names.
+      graph: the model's graph.
+      d_model: as in `from_eap_ig`.
 
     Raises:
       ValueError: as `from_eap_ig`; or something is missing, or an array has another shape.
     """
     if not isinstance(data, dict) or any(name not in data for name in _TENSORS):
-        there = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"no graph of EAP-IG: expected {', '.join(_TENSORS)}, got {there!s:.200}")
+        found = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
+        wanted = ", ".join(_TENSORS)
+        raise ValueError(f"not a graph of EAP-IG: expected {wanted}, got {found!s:.200}")
     _check_sizes(data["cfg"], graph, d_model)
     for kind, names, expected in (
         ("src_nodes", data["src_nodes"], graph.writers),
@@ -150,21 +150,21 @@ def from_eap_ig_tensors(data: Any, graph: Graph, *, d_model: int | None = None) 
 
 
 def read_eap_ig(text: str | bytes, graph: Graph, *, d_model: int | None = None) -> Discovered:
-    """As `from_eap_ig`, from the text of a file.
+    """`from_eap_ig` for the text of a file.
 
     Raises:
       ValueError: it is not JSON; or as `from_eap_ig`.
     """
     data = from_json(text, source="the graph", constants=True)
     if not is_eap_ig(data):
-        raise ValueError("no graph of EAP-IG: expected an object of cfg, nodes and edges")
+        raise ValueError("not a graph of EAP-IG: expected an object of cfg, nodes and edges")
     return from_eap_ig(data, graph, d_model=d_model)
 
 
 def _discovered(
     graph: Graph, scores: np.ndarray | None, of_nodes: np.ndarray | None, circuit: Circuit
 ) -> Discovered:
-    """Edges' scores go before nodes'; a graph without either is a circuit."""
+    """Prefers scores of edges to scores of nodes; a graph without either is a circuit."""
     if scores is not None and not scores.any():
         scores = None
     found = of_nodes if scores is None else scores
@@ -175,7 +175,7 @@ def _discovered(
 
 def _check_sizes(sizes: Any, graph: Graph, d_model: int | None) -> None:
     if not isinstance(graph, TransformerGraph):
-        raise ValueError(f"EAP-IG has graphs of transformers alone, not of {graph}")
+        raise ValueError(f"EAP-IG has graphs of transformers only, not of {graph}")
     if not isinstance(sizes, dict):
         raise ValueError(f"cfg must be an object, got {sizes!r:.80}")
     expected = {name: getattr(graph, name) for name in _SIZES}
@@ -184,11 +184,11 @@ def _check_sizes(sizes: Any, graph: Graph, d_model: int | None) -> None:
     for name, size in expected.items():
         if sizes.get(name, size if name == "d_model" else None) != size:
             raise ValueError(
-                f"the graph is of another model: {name} is {sizes.get(name)!r:.80}, this model "
-                f"has {size}"
+                f"the graph belongs to another model: {name} is {sizes.get(name)!r:.80}, this "
+                f"model has {size}"
             )
     if sizes.get("parallel_attn_mlp"):
-        raise ValueError("the graph is of another model: parallel_attn_mlp is true, here false")
+        raise ValueError("the graph belongs to another model: parallel_attn_mlp is true")
 
 
 def _flag(name: str, entry: Mapping[str, Any]) -> bool:
@@ -205,20 +205,20 @@ def _number(name: str, value: Any) -> float:
 
 
 def _node_scores(nodes: Mapping[str, Mapping[str, Any]], graph: Graph) -> np.ndarray | None:
-    """Scores of writers; None if there are none. Those of other nodes are of no edge."""
+    """Scores of writers; None if there are none. Scores of other nodes are ignored."""
     unknown = nodes.keys() - set(graph.writers) - set(graph.head_readers)
     if unknown:
         raise ValueError(f"unknown node {quoted(min(unknown))}: the model is {graph}")
     if not any("score" in entry for entry in nodes.values()):
         return None
     if missing := [name for name in graph.writers if "score" not in nodes.get(name, {})]:
-        raise ValueError(f"node {missing[0]} has no score, others have")
+        raise ValueError(f"node {missing[0]} has no score, but others have")
     scores = np.array([_number(name, nodes[name]["score"]) for name in graph.writers])
     return _without_input(scores, graph)
 
 
 def _without_input(scores: np.ndarray, graph: Graph) -> np.ndarray:
-    """The input belongs to every circuit; EAP-IG leaves it without a score, which is NaN there."""
+    """Replaces the input's score, which is NaN in EAP-IG: the input is in every circuit."""
     inputs = np.array([name == "input" for name in graph.writers])
     return np.where(inputs & np.isnan(scores), 0.0, scores)
 
@@ -231,9 +231,9 @@ def _check_neurons(nodes: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _whole_nodes(neurons: np.ndarray, members: Any, graph: Graph) -> None:
-    there = np.asarray(members).astype(bool)
-    if neurons.ndim == 2 and len(neurons) == len(there) == graph.n_writers:
-        torn = there & ~neurons.astype(bool).all(1)
+    inside = np.asarray(members).astype(bool)
+    if neurons.ndim == 2 and len(neurons) == len(inside) == graph.n_writers:
+        torn = inside & ~neurons.astype(bool).all(1)
         if torn.any():
             raise ValueError(_torn(graph.writers[int(torn.argmax())]))
 

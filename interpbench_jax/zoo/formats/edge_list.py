@@ -1,7 +1,7 @@
-"""Circuits as lists of edges: JSON (pairs of names, or `writer->reader`), or a line an edge.
+"""Circuits as lists of edges: JSON (pairs of names, or `writer->reader`), or one edge per line.
 
-Edges may have the names of any tool, see `edge_names`; InterpBench writes pairs of names of
-TransformerLens, q, k and v merged.
+Edges may have the names of any tool, see `edge_names`; InterpBench writes pairs of TransformerLens
+names, with q, k and v merged.
 """
 
 from typing import Any
@@ -19,10 +19,10 @@ def from_edge_list(data: Any, graph: Graph) -> Discovered:
 
     Args:
       data: pairs of names, or names of the form `writer->reader`.
-      graph: of the model.
+      graph: the model's graph.
 
     Raises:
-      ValueError: an entry is neither; or as `read_circuit`.
+      ValueError: an entry is neither of these; or as `read_circuit`.
     """
     if not isinstance(data, list | tuple):
         raise ValueError(f"expected a list of edges, got {type(data).__name__}")
@@ -37,7 +37,7 @@ def to_edge_list(
 
     Args:
       circuit: the circuit.
-      naming: of the tool.
+      naming: the tool whose names are used.
       heads_merged: whether the edges into q, k and v of a head become one.
 
     Raises:
@@ -49,10 +49,10 @@ def to_edge_list(
 
 
 def read_edge_lines(text: str, graph: Graph) -> Discovered:
-    """Reads an edge a line, as in `m0->a1.h0<q>`; empty lines are left out.
+    """Reads one edge per line, as in `m0->a1.h0<q>`; empty lines are ignored.
 
     Raises:
-      ValueError: a line is not of that form; or as `read_circuit`.
+      ValueError: a line has another form; or as `read_circuit`.
     """
     return from_edge_list([line.strip() for line in text.splitlines() if line.strip()], graph)
 
@@ -60,11 +60,11 @@ def read_edge_lines(text: str, graph: Graph) -> Discovered:
 def write_edge_lines(
     circuit: Circuit, *, naming: Naming = "ours", heads_merged: bool = False
 ) -> str:
-    """An edge a line, in graph order; undone by `read_edge_lines`.
+    """One edge per line, in graph order; undone by `read_edge_lines`.
 
     Args:
       circuit: the circuit.
-      naming: of the tool.
+      naming: the tool whose names are used.
       heads_merged: whether the edges into q, k and v of a head become one.
 
     Raises:

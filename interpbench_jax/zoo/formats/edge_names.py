@@ -1,4 +1,4 @@
-"""What nodes and edges of a transformer are called in other tools.
+"""Names of a transformer's nodes and edges in other tools.
 
 | tool | head | MLP | ends |
 |---|---|---|---|
@@ -8,10 +8,10 @@
   `blocks.0.hook_mlp_out`, reads by `blocks.0.hook_mlp_in` |
   `blocks.0.hook_resid_pre`, `blocks.1.hook_resid_post` |
 
-Where q, k and v are not told apart, a head reads under the name that it writes under; InterpBench's
-own lists of edges, in names of TransformerLens, call every reader by what it writes.
+If q, k and v are merged, a head as a reader has the same name as a writer; InterpBench's own lists
+of edges, in TransformerLens names, name every reader by its output.
 
-No two tools share a name for different things, so that reading takes all of them.
+No two tools use the same name for different things, so files with any tool's names can be read.
 """
 
 import functools
@@ -28,7 +28,7 @@ from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import TransformerGraph, edge_name
 
 Naming = Literal["ours", "auto-circuit", "transformer-lens"]
-"""`ours` is that of EAP-IG and MIB as well."""
+"""`ours` is also used by EAP-IG and MIB."""
 
 _HEAD = re.compile(r"a(\d+)\.h(\d+)(?:<([qkv])>)?")
 _MLP = re.compile(r"m(\d+)")
@@ -39,9 +39,9 @@ def written_edge(edge: Edge, graph: Graph, naming: Naming) -> Edge:
     """An edge in the names of a tool.
 
     Args:
-      edge: in ours; a reader without `<q>` is a whole head.
-      graph: of the model.
-      naming: of the tool.
+      edge: the edge in our names; a reader without `<q>` is a whole head.
+      graph: the model's graph.
+      naming: the tool whose names are used.
 
     Raises:
       ValueError: the tool has no name for it, as the network is not a transformer.
@@ -51,18 +51,18 @@ def written_edge(edge: Edge, graph: Graph, naming: Naming) -> Edge:
 
 
 def read_edges(edges: Iterable[Edge], graph: Graph) -> tuple[list[list[tuple[int, int]]], bool]:
-    """Looks up edges that any tool named.
+    """Looks up edges in any tool's names.
 
     Args:
       edges: names of a writer and a reader.
-      graph: of the model.
+      graph: the model's graph.
 
     Returns:
-      For each edge the (writer, reader) places of the edges that it stands for: one, or three where
-      q, k and v are merged. And whether any of them was merged.
+      For each edge, the (writer, reader) indices of the edges that it stands for: one, or three if
+      q, k and v are merged. And whether any edge was merged.
 
     Raises:
-      ValueError: there is no such writer, reader or edge, or an edge is there twice.
+      ValueError: there is no such writer, reader or edge, or an edge occurs twice.
     """
     names = _names(graph)
     seen: set[tuple[int, int]] = set()
@@ -75,9 +75,9 @@ def read_edges(edges: Iterable[Edge], graph: Graph) -> tuple[list[list[tuple[int
             raise ValueError(_unknown(called, reader, "reader", graph))
         places = [(names.writers[writer], r) for r in names.readers[reader]]
         if not all(graph.valid[place] for place in places):
-            raise ValueError(f"{quoted(called)} is no edge: the reader comes first")
+            raise ValueError(f"{quoted(called)} is not an edge: the reader comes first")
         if not seen.isdisjoint(places):
-            raise ValueError(f"edge {quoted(called)} is there twice")
+            raise ValueError(f"edge {quoted(called)} occurs twice")
         seen.update(places)
         merged |= len(places) > 1
         found.append(places)
@@ -88,7 +88,7 @@ def split_edge(name: str) -> Edge:
     """Writer and reader of a name such as `m0->a1.h0<q>`.
 
     Raises:
-      ValueError: it is not of that form.
+      ValueError: the name has another form.
     """
     writer, *readers = name.split("->")
     if len(readers) != 1:
@@ -102,9 +102,9 @@ def read_scores(
     """Scores by edge as a matrix.
 
     Args:
-      scores: an edge in any tool's names, and its score. A score of an edge into a whole head is
-        that of its q, k and v.
-      graph: of the model.
+      scores: edges in any tool's names, with their scores. The score of an edge into a whole head
+        applies to its q, k and v.
+      graph: the model's graph.
 
     Returns:
       The matrix, 0 where there is no edge; and whether q, k and v were merged.
@@ -162,12 +162,12 @@ def named_circuit(circuit: Circuit, naming: Naming, *, heads_merged: bool = Fals
 
     Args:
       circuit: the circuit.
-      naming: of the tool.
+      naming: the tool whose names are used.
       heads_merged: whether the edges into q, k and v of a head become one.
 
     Raises:
-      ValueError: heads are to be merged, but the circuit has some of the edges from a writer to a
-        head and not the others, so that it could not be read back.
+      ValueError: `heads_merged` is true, but the circuit has only some of the three edges from a
+        writer to a head, and so could not be read back.
     """
     graph = circuit.graph
     if not heads_merged:
@@ -183,13 +183,13 @@ def named_circuit(circuit: Circuit, naming: Naming, *, heads_merged: bool = Fals
 
 
 def quoted(text: str) -> str:
-    """A name from a file as an error message shows it: a file may hold names of any length."""
+    """A name from a file, shortened for an error message: it may have any length."""
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
 
 
 @dataclass(frozen=True)
 class _Names:
-    """Every name that some tool has for a writer, or for readers."""
+    """The names of writers and readers in all tools."""
 
     writers: dict[str, int]
     readers: dict[str, tuple[int, ...]]
@@ -219,7 +219,7 @@ def _called(name: str, graph: Graph, naming: Naming, *, reads: bool) -> str:
     if naming == "ours":
         return name
     if not isinstance(graph, TransformerGraph):
-        raise ValueError(f"{naming} has names for transformers alone, not for {graph}")
+        raise ValueError(f"{naming} has names for transformers only, not for {graph}")
     if naming == "auto-circuit":
         return _in_auto_circuit(name)
     return _in_transformer_lens(name, graph, reads)

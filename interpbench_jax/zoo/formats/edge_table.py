@@ -28,11 +28,11 @@ def read_table(text: str, graph: Graph) -> Discovered:
     """Reads CSV with a header: `edge,score`, or `edge` alone for a circuit.
 
     Args:
-      text: of the file. Other columns are not looked at.
-      graph: of the model.
+      text: content of the file. Other columns are ignored.
+      graph: the model's graph.
 
     Raises:
-      ValueError: there is no column `edge`, a row is not of that form, a score is no number, or as
+      ValueError: there is no column `edge`, a row has another form, a score is not a number, or as
         `read_scores` and `read_circuit`.
     """
     try:
@@ -61,7 +61,7 @@ def write_table(
 ) -> str:
     """CSV with columns `edge,score`, every edge in graph order; undone by `read_table`.
 
-    Numbers are written with all digits.
+    Numbers are written with full precision.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -72,10 +72,10 @@ def write_table(
 
 
 def from_named_scores(data: dict[str, Any], graph: Graph) -> Discovered:
-    """Reads an object of scores by edge, as in `{"A0.1->MLP 0": 0.5}`.
+    """Reads an object with scores by edge, as in `{"A0.1->MLP 0": 0.5}`.
 
     Raises:
-      ValueError: a score is no number; or as `read_scores`.
+      ValueError: a score is not a number; or as `read_scores`.
     """
     given = []
     for name, score in data.items():
@@ -89,7 +89,7 @@ def from_named_scores(data: dict[str, Any], graph: Graph) -> Discovered:
 def to_named_scores(
     scores: Float[np.ndarray, "writer reader"], graph: Graph, *, naming: Naming = "auto-circuit"
 ) -> str:
-    """JSON of scores by edge, in the names of auto-circuit; undone by `from_named_scores`."""
+    """JSON with scores by edge, in the names of auto-circuit; undone by `from_named_scores`."""
     return to_python_json(
         {edge_name(*edge): score for edge, score in named_scores(scores, graph, naming)}
     )
@@ -99,4 +99,4 @@ def _number(cell: str, edge: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise ValueError(f"the score of {quoted(edge)} is no number: {cell[:80]!r}") from None
+        raise ValueError(f"the score of {quoted(edge)} is not a number: {cell[:80]!r}") from None

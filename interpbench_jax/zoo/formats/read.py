@@ -1,4 +1,4 @@
-"""Any file with scores or circuits of a model, whichever tool wrote it."""
+"""Reading of any tool's file with scores or circuits of a model."""
 
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,27 @@ from interpbench_jax.zoo.model import BenchmarkModel
 from interpbench_jax.zoo.torch_files import read_torch
 
 SUFFIXES = (".json", ".pt", ".npz", ".csv", ".txt")
-"""Of the files that `read_discovered` reads."""
+"""Suffixes of the files that `read_discovered` reads."""
 
 _MOST_BYTES = 256 * MEBIBYTE
 
 
 def read_discovered(file: Path, model: BenchmarkModel) -> dict[str, Discovered]:
-    """Reads scores or circuits; how is decided by the suffix and by what is in the file.
+    """Reads scores or circuits; the suffix and the content determine the format.
 
     Args:
       file: a graph of EAP-IG (`.json`, `.pt`); scores by edge (`.csv`, `.json`); a circuit: ours, a
-        list of edges (`.json`), or an edge a line (`.txt`); or `scores.npz`. Edges have the names
-        of EAP-IG, auto-circuit or TransformerLens.
-      model: of which it says something.
+        list of edges (`.json`), or one edge per line (`.txt`); or `scores.npz`. Edges have the
+        names of EAP-IG, auto-circuit or TransformerLens.
+      model: the model that the file belongs to.
 
     Returns:
-      What was found by the name of the method; under the name "" where the file has none.
+      The results by the name of the method; the name is "" if the file has none.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it has another suffix, is too large or damaged, or says something of another
-        model; the message names file and value.
+      ValueError: it has another suffix, is too large or damaged, or belongs to another model; the
+        message names file and value.
     """
     if file.suffix not in SUFFIXES:
         raise ValueError(f"{file}: unknown suffix {file.suffix!r}; known: {', '.join(SUFFIXES)}")

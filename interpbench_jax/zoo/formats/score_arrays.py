@@ -1,4 +1,4 @@
-"""Our own `scores.npz`: an array of scores per method, beside the names of writers and readers."""
+"""Our own `scores.npz`: one array of scores per method, and the names of writers and readers."""
 
 import io
 import math
@@ -16,19 +16,19 @@ from interpbench_jax.zoo.formats.discovered import Discovered, Scores
 from interpbench_jax.zoo.formats.edge_names import quoted
 
 _NAMES = ("writers", "readers")
-# What `zipfile` raises where an archive is damaged, encrypted, or of a kind that it cannot read.
+# Exceptions that `zipfile` raises if an archive is damaged, encrypted or not supported.
 _DAMAGED = zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError
 _MOST_ARRAYS = 1_000
 _MOST_NUMBERS = 2**27
 
 
 def write_score_arrays(file: Path, scores: Mapping[str, Scores], graph: Graph) -> None:
-    """Writes scores of several methods in one model; undone by `read_score_arrays`.
+    """Writes scores of several methods for one model; undone by `read_score_arrays`.
 
     Args:
-      file: where to.
-      scores: of edges or writers, by the name of the method.
-      graph: of the model.
+      file: the file to write.
+      scores: scores of edges or writers, by the name of the method.
+      graph: the model's graph.
 
     Raises:
       OSError: the file cannot be written.
@@ -39,17 +39,17 @@ def write_score_arrays(file: Path, scores: Mapping[str, Scores], graph: Graph) -
 
 
 def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
-    """Reads `scores.npz`; nothing in it can run code, and no array is larger than it says.
+    """Reads `scores.npz`; nothing in it can run code, and array sizes are checked first.
 
     Args:
-      content: of the file.
-      graph: of the model.
+      content: content of the file.
+      graph: the model's graph.
 
     Returns:
-      What each method found, by its name.
+      The results of each method, by its name.
 
     Raises:
-      ValueError: it is not such a file, is of another model's graph, or scores have another shape,
+      ValueError: it is not such a file, it belongs to another graph, or scores have another shape,
         another type or NaN.
     """
     try:
@@ -61,7 +61,7 @@ def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
         if kind not in arrays:
             raise ValueError(f"no array {kind!r}; expected scores as `interpbench discover` writes")
         if tuple(arrays.pop(kind).tolist()) != getattr(graph, kind):
-            raise ValueError(f"{kind} are those of another model; this one is {graph}")
+            raise ValueError(f"{kind} belong to another model; this one is {graph}")
     if not arrays:
         raise ValueError("no scores of any method")
     found = {}
@@ -76,7 +76,7 @@ def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
 
 
 def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-    """The arrays of an npz file, once their sizes are known to be small."""
+    """The arrays of an npz file; checks their sizes before reading."""
     members = archive.infolist()
     if len(members) > _MOST_ARRAYS:
         raise ValueError(f"{len(members)} arrays, expected at most {_MOST_ARRAYS}")
@@ -84,7 +84,7 @@ def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     for member in members:
         name = member.filename.removesuffix(".npy")
         if name in arrays:
-            raise ValueError(f"array {quoted(name)} is there twice")
+            raise ValueError(f"array {quoted(name)} occurs twice")
         with archive.open(member) as stream:
             try:
                 version = np.lib.format.read_magic(stream)
@@ -94,7 +94,7 @@ def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
                 }[version]
                 shape, _, dtype = reader(stream)
             except (ValueError, KeyError) as error:
-                raise ValueError(f"{quoted(name)} is no array: {error}") from error
+                raise ValueError(f"{quoted(name)} is not an array: {error}") from error
         if dtype.hasobject or math.prod(shape) * dtype.itemsize > 8 * _MOST_NUMBERS:
             raise ValueError(f"array {quoted(name)} of {dtype} and shape {shape} is not of scores")
         with archive.open(member) as stream:

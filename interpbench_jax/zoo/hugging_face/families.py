@@ -1,7 +1,7 @@
-"""Families of models: from a `config.json` to the decoder's shape and where its weights are.
+"""Families of models: from a `config.json` to the decoder's config and the names of its weights.
 
-The shape has all that a model computes by. Fields that stand for something that the decoder cannot
-do are refused by name, and so are fields that nobody here knows.
+The config has everything that determines the computation. Fields that the decoder does not support
+are rejected by name, and so are unknown fields.
 """
 
 import math
@@ -31,13 +31,13 @@ _ACTIVATIONS: Mapping[str, DecoderActivation] = {
 
 
 class Read(NamedTuple):
-    """What a family makes of a `config.json`.
+    """A family's reading of a `config.json`.
 
     Attributes:
-      config: the decoder's shape.
-      weights: where they stand in the state dict.
-      prefix: what names may begin with, and do in models with a head on top.
-      aliases: other names that weights have in some versions, and the usual ones.
+      config: the decoder's config.
+      weights: the names of the weights in the state dict.
+      prefix: an optional prefix of names, present in models with a head on top.
+      aliases: alternative names of weights in some versions, mapped to the usual names.
     """
 
     config: DecoderConfig
@@ -47,7 +47,7 @@ class Read(NamedTuple):
 
 
 def read_gpt2(s: Settings) -> Read:
-    """GPT-2, DistilGPT-2 and what was trained in their form."""
+    """GPT-2, DistilGPT-2 and other models of this architecture."""
     for field, value in (
         ("scale_attn_weights", True),
         ("scale_attn_by_inverse_layer_idx", False),
@@ -109,7 +109,7 @@ def read_llama(s: Settings) -> Read:
 
 
 def read_mistral(s: Settings) -> Read:
-    """Mistral: Llama with windows."""
+    """Mistral: Llama with sliding windows."""
     window = None if s.get("sliding_window", default=None) is None else s.integer("sliding_window")
     attention = Attention(window, read_turns(s, _d_head(s)))
     config = _llama_config(s, attention=(attention,))
@@ -139,7 +139,7 @@ def read_gemma(s: Settings) -> Read:
 
 
 def read_gemma2(s: Settings) -> Read:
-    """Gemma 2: every other layer has a window; what is written is normalised; capped scores."""
+    """Gemma 2: a window in every other layer, normalised outputs, capped scores."""
     rotary, n_layers = read_turns(s, _d_head(s)), _n_layers(s)
     kinds = ("sliding_attention", "full_attention")
     usual = [kinds[layer % 2] for layer in range(n_layers)]
@@ -149,7 +149,7 @@ def read_gemma2(s: Settings) -> Read:
 
 
 def read_gemma3(s: Settings) -> Read:
-    """Gemma 3, text: five of six layers have a window, and turn by another base."""
+    """Gemma 3, text only: five of six layers have a window and another rotary base."""
     n_layers, kinds = _n_layers(s), ("sliding_attention", "full_attention")
     every = s.integer("_sliding_window_pattern", "sliding_window_pattern", default=6)
     usual = [kinds[(layer + 1) % every == 0] for layer in range(n_layers)]
@@ -180,14 +180,14 @@ FAMILIES: Mapping[str, Callable[[Settings], Read]] = {
     "gemma2": read_gemma2,
     "gemma3_text": read_gemma3,
 }
-"""By `model_type`."""
+"""Readers of `config.json`, by `model_type`."""
 
 
 def _llama_config(
     s: Settings, *, attention: tuple[Attention, ...], **options: Any
 ) -> DecoderConfig:
     n_heads, tied = s.integer("num_attention_heads"), options.pop("tied", False)
-    # Gemma's files have both, and then the second one is what it was trained with.
+    # Gemma's files have both; the model was trained with the second one.
     old, new = "hidden_act", "hidden_activation"
     activation = old if s.get(new, default=None) is None else new
     s.get(old, default=None)
@@ -232,7 +232,7 @@ def _of_gemma(s: Settings) -> dict[str, Any]:
 
 
 def _qwen_attention(s: Settings) -> tuple[Attention, ...]:
-    """Layers from some on have a window, if any has."""
+    """Attention of Qwen: from some layer up, layers may have a window."""
     s.require([False], "use_mrope")
     rotary, n_layers = read_turns(s, _d_head(s)), _n_layers(s)
     kinds = ("sliding_attention", "full_attention")
@@ -249,7 +249,7 @@ def _qwen_attention(s: Settings) -> tuple[Attention, ...]:
 def _by_layer(
     s: Settings, kinds: Mapping[str, Attention], usual: list[str]
 ) -> tuple[Attention, ...]:
-    """What `layer_types` says of each layer, or what is usual."""
+    """The kind of each layer, from `layer_types` or by default."""
     found = s.get("layer_types", default=None)
     found = usual if found is None else found
     if not isinstance(found, list) or len(found) != len(usual):
@@ -261,7 +261,7 @@ def _by_layer(
 
 
 def _n_layers(s: Settings) -> int:
-    """Few enough that something can be made for each of them."""
+    """The number of layers, checked to be small enough for per-layer data."""
     n_layers = s.integer("num_hidden_layers")
     check_graph_size(n_layers, 1)
     return n_layers
@@ -274,7 +274,7 @@ def _d_head(s: Settings) -> int:
 
 
 def _shared(name: str, width: int, n_heads: int) -> int:
-    """What each of the heads has of a width."""
+    """The width of each head."""
     if width % n_heads:
         raise ValueError(f"{name} must be a multiple of {n_heads} heads, got {width}")
     return width // n_heads

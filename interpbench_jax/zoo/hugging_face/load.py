@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,33 +22,33 @@ from interpbench_jax.zoo.transformer_lens import as_float32
 from interpbench_jax.zoo.weight_files import read_weights
 
 _CONFIG, _WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
-# Buffers that some versions keep beside the weights.
+# Buffers that some versions store along with the weights.
 _NOT_WEIGHTS = re.compile(
     r".*\.(attn|attention|self_attn)\.(bias|masked_bias|rotary_emb\.inv_freq)|rotary_emb\.inv_freq"
 )
-# The unembedding beside the embedding that it is tied to.
+# Names of an unembedding that is tied to the embedding.
 _HEADS = ("lm_head.weight", "embed_out.weight")
 
 
 def load_hugging_face(
     folder: str | Path, *, ignored: Iterable[str] = ()
 ) -> tuple[DecoderNetwork, Params]:
-    """Reads a model of the families in `FAMILIES` as `save_pretrained` of `transformers` writes it.
+    """Reads a model, of a family in `FAMILIES`, that `save_pretrained` of `transformers` wrote.
 
-    The network stands beside transformers of this package: every discovery method takes it.
+    Every discovery method runs on the network.
 
     Args:
-      folder: has `config.json`, and `model.safetensors` or `pytorch_model.bin`, whole or in parts
-        with an index.
-      ignored: fields of `config.json` that are unknown and do not change what the model computes.
+      folder: a folder with `config.json`, and `model.safetensors` or `pytorch_model.bin`, as one
+        file or in parts with an index.
+      ignored: unknown fields of `config.json` that do not change what the model computes.
 
     Returns:
       The network, and its weights in float32.
 
     Raises:
-      ValueError: a file is missing or damaged; the architecture is not known; a field of
-        `config.json` asks for something that is not supported, or is unknown; or a weight is
-        missing, unknown, not finite, or has another shape. The message names file and field.
+      ValueError: a file is missing or damaged; the architecture is unknown; a field of
+        `config.json` is unknown or not supported; or a weight is missing, unknown, not finite, or
+        has another shape. The message names file and field.
     """
     folder = Path(folder)
     fields = _read_json(folder / _CONFIG)
@@ -65,12 +65,12 @@ def from_hugging_face(
     *,
     ignored: Iterable[str] = (),
 ) -> tuple[DecoderNetwork, Params]:
-    """The same from a state dict and the fields of a `config.json`.
+    """`load_hugging_face` for a state dict and the fields of a `config.json`.
 
     Args:
       state: arrays by name.
-      fields: `model.config.to_dict()` there.
-      ignored: fields that are unknown and do not change what the model computes.
+      fields: the model's `model.config.to_dict()`.
+      ignored: unknown fields that do not change what the model computes.
 
     Raises:
       ValueError: as `load_hugging_face`.
@@ -90,7 +90,7 @@ def _read_config(fields: Mapping[str, Any], ignored: Iterable[str], source: str)
 
 
 def _params(given: Mapping[str, np.ndarray | Array], read: Read) -> Params:
-    """Our weights, made when all are known to be there, each given free when it was used."""
+    """Our weights; checks first that all are present, and releases each array after use."""
     state = _usual_names(given, read)
     del given
     used: dict[str, list[WeightPath]] = {}
@@ -122,13 +122,13 @@ def _params(given: Mapping[str, np.ndarray | Array], read: Read) -> Params:
 
 
 def _usual_names(state: Mapping[str, np.ndarray | Array], read: Read) -> dict[str, np.ndarray]:
-    """Names as they are in a model without a head on top."""
+    """Renames weights as in a model without a head on top."""
     plain = {}
     for name, array in state.items():
         own = name.removeprefix(read.prefix)
         own = read.aliases.get(own, own)
         if own in plain:
-            raise ValueError(f"weight {short(own)} is there twice, with and without {read.prefix}")
+            raise ValueError(f"weight {short(own)} occurs twice, with and without {read.prefix}")
         plain[own] = np.asarray(array)
     return plain
 
@@ -151,7 +151,7 @@ def _read_parts(index: Path, suffix: str) -> dict[str, np.ndarray]:
     parts: dict[str, dict[str, np.ndarray]] = {}
     for file in sorted(set(places.values())):
         if Path(file).name != file or not file.endswith(suffix):
-            raise ValueError(f"{index}: {short(file)} is no name of a {suffix} file")
+            raise ValueError(f"{index}: {short(file)} is not the name of a {suffix} file")
         parts[file] = read_weights(index.parent / file)
     for name, file in places.items():
         if name not in parts[file]:

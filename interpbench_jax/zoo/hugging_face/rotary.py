@@ -1,4 +1,4 @@
-"""By how much rotary positions turn, from what `config.json` says of them."""
+"""The angles of rotary positions, from `config.json`."""
 
 import math
 
@@ -10,21 +10,21 @@ Turns = tuple[float, ...]
 
 
 def read_turns(settings: Settings, d_head: int, *, base: float = 1e4, share: float = 1.0) -> Turns:
-    """The same in all layers.
+    """The angles of a model that uses the same ones in all layers.
 
-    Both forms of the file are known: one object `rope_parameters`, or, as of versions before 5,
-    `rope_theta` beside an object `rope_scaling`.
+    Both forms of the file are supported: an object `rope_parameters`, or, in versions before 5,
+    `rope_theta` and an object `rope_scaling`.
 
     Args:
-      settings: the whole file.
+      settings: all fields of the file.
       d_head: width of a head.
-      base: where the file has none.
-      share: of a head's dimensions that are turned, where the file does not say.
+      base: the default base.
+      share: default share of a head's dimensions that are rotated.
 
     Raises:
-      ValueError: positions are scaled in a way that is not supported, or a number is none.
+      ValueError: the scaling of positions is not supported, or a value is not a number.
     """
-    # Names of older files; GPT-NeoX has its own.
+    # Names in older files; GPT-NeoX has its own name.
     base = settings.number("rope_theta", "rotary_emb_base", default=base)
     share = settings.number("partial_rotary_factor", "rotary_pct", default=share)
     old, new = settings.part("rope_scaling"), settings.part("rope_parameters")
@@ -32,17 +32,17 @@ def read_turns(settings: Settings, d_head: int, *, base: float = 1e4, share: flo
 
 
 def turns(scaling: Settings | None, d_head: int, *, base: float, share: float = 1.0) -> Turns:
-    """The angle from one position to the next of every pair of dimensions that is turned.
+    """The angle from one position to the next, for every pair of rotated dimensions.
 
     Args:
-      scaling: what says how positions are scaled, if anything does.
+      scaling: the fields that define the scaling of positions, if any.
       d_head: width of a head.
-      base: where `scaling` has none.
-      share: of a head's dimensions that are turned, where `scaling` does not say.
+      base: the default base.
+      share: default share of a head's dimensions that are rotated.
 
     Raises:
-      ValueError: positions are scaled in a way that is not supported, a number is none, or an odd
-        number of dimensions is turned.
+      ValueError: the scaling is not supported, a value is not a number, or the number of rotated
+        dimensions is odd.
 
     Source: Su et al. 2021, RoFormer; Chen et al. 2023, Extending Context Window of Large Language
     Models via Positional Interpolation (linear).
@@ -56,7 +56,7 @@ def turns(scaling: Settings | None, d_head: int, *, base: float, share: float = 
     n_dims = int(d_head * min(share, 1.0))
     if not n_dims or n_dims % 2:
         raise ValueError(
-            f"{n_dims} of the {d_head} dimensions of a head cannot be turned in pairs; see "
+            f"{n_dims} of the {d_head} dimensions of a head cannot be rotated in pairs; see "
             f"head_dim and partial_rotary_factor"
         )
     angles = base ** -(np.arange(0, n_dims, 2) / n_dims)
@@ -70,7 +70,7 @@ def turns(scaling: Settings | None, d_head: int, *, base: float, share: float = 
 
 
 def _slowed(angles: np.ndarray, scaling: Settings) -> np.ndarray:
-    """Llama 3.1's: slow turns are slowed down by a factor, fast ones are not, others in part."""
+    """Llama 3.1's scaling: divides small angles by a factor, keeps large ones, blends between."""
     factor, context = scaling.number("factor"), scaling.number("original_max_position_embeddings")
     low, high = scaling.number("low_freq_factor"), scaling.number("high_freq_factor")
     turns_in_context = context * angles / (2 * math.pi)

@@ -1,13 +1,13 @@
-"""What a `config.json` says: read field by field, so that nothing in it is passed over."""
+"""The fields of a `config.json`, read one by one, so that none is silently ignored."""
 
 import re
 from collections.abc import Iterable, Mapping
-from reprlib import repr as short  # of what may be a whole file
+from reprlib import repr as short  # a bad value may be as long as a file
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _MISSING: Any = object()
-_LARGEST = 2**24  # of sizes
+_LARGEST = 2**24  # largest size
 
 # Fields that do not change what a model computes when it is run on tokens of one length.
 _NO_EFFECT = re.compile(
@@ -22,23 +22,23 @@ _NO_EFFECT = re.compile(
 
 
 class Settings:
-    """The fields of a `config.json`, and which of them were looked at; lives while it is read."""
+    """The fields of a `config.json`, and which of them have been read."""
 
     def __init__(self, fields: Mapping[str, Any], source: str) -> None:
-        """None was looked at yet.
+        """Starts with no field read.
 
         Args:
-          fields: by name.
-          source: what messages call it.
+          fields: values by name.
+          source: the file's name in messages.
         """
         self._fields, self._source = fields, source
         self._known: set[str] = set()
 
     def get(self, *names: str, default: Any = _MISSING) -> Any:
-        """The value of the first of several fields that is there, whatever it is.
+        """The value of the first of several fields that exists, of any type.
 
         Raises:
-          ValueError: none is there, and there is no default.
+          ValueError: none exists, and there is no default.
         """
         self._known.update(names)
         for name in names:
@@ -63,7 +63,7 @@ class Settings:
         return float(value)
 
     def optional(self, *names: str) -> float | None:
-        """A positive number, or null or nothing."""
+        """A positive number; None if the field is null or missing."""
         value = self.get(*names, default=None)
         return None if value is None else self.number(*names)
 
@@ -75,24 +75,24 @@ class Settings:
         return bool(value)
 
     def choice(self, values: Mapping[str, _T], *names: str, default: Any = _MISSING) -> _T:
-        """What one of several words stands for."""
+        """The value that the field's word stands for."""
         value = self.get(*names, default=default)
         if not isinstance(value, str) or value not in values:
             raise self._wrong(names, value, f"one of {', '.join(values)}")
         return values[value]
 
     def part(self, name: str) -> "Settings | None":
-        """The fields of an object in a field, if it is there and not null."""
+        """The fields of an object in a field; None if it is missing or null."""
         value = self.get(name, default=None)
         if value is not None and not isinstance(value, dict):
             raise self._wrong((name,), value, "an object")
         return None if value is None else Settings(value, f"{self._source}: {name}")
 
     def require(self, values: Iterable[Any], name: str) -> None:
-        """Makes sure that a field, if it is there, has one of the values that are supported.
+        """Checks that a field, if it exists, has a supported value.
 
         Raises:
-          ValueError: it has another one.
+          ValueError: it has another value.
         """
         allowed = tuple(values)
         value = self.get(name, default=allowed[0])
@@ -103,10 +103,10 @@ class Settings:
             )
 
     def check_all_known(self, ignored: Iterable[str]) -> None:
-        """Makes sure that every field was looked at, or is known to have no effect, or is null.
+        """Checks that every field has been read, is known to have no effect, or is null.
 
         Raises:
-          ValueError: one is neither.
+          ValueError: there is another field.
         """
         for name in sorted(self._fields.keys() - self._known - set(ignored)):
             if self._fields[name] is not None and not _NO_EFFECT.fullmatch(name):

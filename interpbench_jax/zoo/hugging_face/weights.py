@@ -1,6 +1,6 @@
-"""Where each of our weights stands in a state dict of Hugging Face, family by family.
+"""The names of our weights in Hugging Face state dicts, family by family.
 
-A bias that a table leaves out is none there, and zero in ours.
+A bias that a table omits does not exist there and is zero in ours.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from interpbench_jax.model.shapes import WeightPath
 
 
 class Weight(NamedTuple):
-    """One of their weights, and how ours is made of it.
+    """A weight in the Hugging Face model, and its conversion to ours.
 
     Attributes:
-      name: theirs.
-      shape: theirs.
-      ours: from their array to ours.
+      name: its name there.
+      shape: its shape there.
+      ours: converts the array there to ours.
     """
 
     name: str
@@ -30,7 +30,7 @@ Table = dict[WeightPath, Weight]
 
 
 def gpt2_weights(c: DecoderConfig) -> Table:
-    """Of `GPT2LMHeadModel`: matrices are `[in, out]`; q, k and v are one."""
+    """Weights of `GPT2LMHeadModel`: matrices are `[in, out]`; q, k and v are one matrix."""
     width, features, heads = c.d_model, c.n_heads * c.d_head, (c.n_heads, c.d_head)
     table = {
         ("embed", "W_E"): _same("wte.weight", c.d_vocab, width),
@@ -70,7 +70,7 @@ def gpt2_weights(c: DecoderConfig) -> Table:
 
 
 def gpt_neox_weights(c: DecoderConfig, *, attention_bias: bool) -> Table:
-    """Of `GPTNeoXForCausalLM`: matrices are `[out, in]`; q, k and v are one, head by head."""
+    """Weights of `GPTNeoXForCausalLM`: matrices are `[out, in]`; one holds q, k, v of each head."""
     width, features = c.d_model, c.n_heads * c.d_head
     table = {
         ("embed", "W_E"): _same("embed_in.weight", c.d_vocab, width),
@@ -116,14 +116,14 @@ def llama_weights(
     mlp_bias: bool = False,
     scales_from_one: bool = False,
 ) -> Table:
-    """Of `LlamaForCausalLM` and its kin: matrices are `[out, in]`, scales without shifts.
+    """Weights of `LlamaForCausalLM` and similar: matrices are `[out, in]`, norms without shifts.
 
     Args:
-      c: the decoder's shape.
+      c: the decoder's config.
       input_bias: whether queries, keys and values have biases.
-      output_bias: whether attention has one.
-      mlp_bias: whether the MLP has any.
-      scales_from_one: whether scales are stored less one.
+      output_bias: whether attention has an output bias.
+      mlp_bias: whether the MLP has biases.
+      scales_from_one: whether scales are stored minus one.
     """
     width = c.d_model
 

@@ -29,7 +29,7 @@ from interpbench_jax.zoo.formats import (
 )
 from tests.golden_files import GOLDEN
 
-# Shape checks at run time draw random numbers, so that graphs are built inside the tests.
+# Runtime shape checks draw random numbers, so graphs are built inside the tests.
 SIZES = st.tuples(st.integers(1, 3), st.integers(1, 3))
 NAMINGS: tuple[Naming, ...] = ("ours", "auto-circuit", "transformer-lens")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -37,7 +37,7 @@ SPECIAL = (0.0, -0.0, np.inf, -np.inf, 5e-324, -1e308, 1 / 3, 2.0**53 + 1)
 
 
 def numbers(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Floats of all sizes, special ones among them, but no NaN."""
+    """Floats of all sizes and special ones, except NaN."""
     rng = np.random.default_rng(seed)
     drawn = rng.normal(size=shape) * 10.0 ** rng.integers(-300, 300, shape)
     return np.where(rng.random(shape) < 0.5, drawn, rng.choice(SPECIAL, shape))
@@ -134,8 +134,8 @@ def test_our_own_arrays(tmp_path: Path, of_nodes: bool) -> None:
     }
 
 
-def test_lists_of_interpbench_itself() -> None:
-    """What the original wrote of case 13: the circuit and all edges, heads merged and apart."""
+def test_lists_of_interpbench() -> None:
+    """The original's files of case 13: the circuit and all edges, heads merged and separate."""
     graph = transformer_graph(2, 4)
     lists = json.loads((GOLDEN / "case13" / "gt_circuit.json").read_text())
     truth = from_edge_list(lists["gt_edges"], graph)
@@ -148,7 +148,7 @@ def test_lists_of_interpbench_itself() -> None:
     outputs = [[name.replace("hook_mlp_in", "hook_mlp_out") for name in edge] for edge in again]
     assert sorted(outputs) == sorted(lists["gt_edges"])
 
-    # ACDC's list keeps positions apart, and has connections within a node.
+    # ACDC's list separates positions, and has connections within a node.
     inner = re.compile(r"hook_[qkv]_input|hook_pos_embed")
     acdc = [edge for edge in lists["full_edges_acdc_hooks"] if not inner.search(edge[0])]
     acdc = [[edge[0].replace("hook_embed", "blocks.0.hook_resid_pre"), edge[1]] for edge in acdc]

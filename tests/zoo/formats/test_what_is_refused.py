@@ -1,4 +1,4 @@
-"""Files that are damaged, or of another model: one error each, which names the value."""
+"""Files that are damaged or of another model: one error each, naming the value."""
 
 import io
 import json
@@ -52,14 +52,14 @@ def without_line(number: int) -> str:
         ("edge,edge,score\n", "expected the columns"),
         (TABLE + "m7->m0,1", "unknown edge 'm7->m0'.*no writer 'm7'"),
         (TABLE + "m0->a9.h9<q>,1", r"unknown edge 'm0->a9.h9<q>'.*no reader 'a9.h9<q>'"),
-        (TABLE + "m0->a0.h0<q>,1", r"'m0->a0.h0<q>' is no edge: the reader comes first"),
-        (TABLE + f"{FIRST},1", f"edge '{FIRST}' is there twice"),
-        (TABLE + "Resid Start->A0.0.Q,1", "edge 'Resid Start->A0.0.Q' is there twice"),
-        (TABLE + "input->a0.h0,1", "edge 'input->a0.h0' is there twice"),
+        (TABLE + "m0->a0.h0<q>,1", r"'m0->a0.h0<q>' is not an edge: the reader comes first"),
+        (TABLE + f"{FIRST},1", f"edge '{FIRST}' occurs twice"),
+        (TABLE + "Resid Start->A0.0.Q,1", "edge 'Resid Start->A0.0.Q' occurs twice"),
+        (TABLE + "input->a0.h0,1", "edge 'input->a0.h0' occurs twice"),
         (TABLE + "input m0,1", "edge 'input m0' is not of the form"),
         (without_line(1), f"1 of {len(GRAPH.edges)} edges have no score, such as {FIRST}"),
         (TABLE.replace(",1.0\n", ",nan\n"), f"the score of {FIRST} is NaN"),
-        (TABLE.replace(",1.0\n", ",high\n"), f"the score of '{FIRST}' is no number: 'high'"),
+        (TABLE.replace(",1.0\n", ",high\n"), f"the score of '{FIRST}' is not a number: 'high'"),
         (TABLE.replace(",1.0\n", ",1.0,3\n"), "row 2 has 3 cells, expected 2"),
         ('edge,score\n"a', "not CSV"),
     ],
@@ -99,7 +99,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda g: g.update(cfg=3), "cfg must be an object, got 3"),
         (lambda g: g.pop("nodes"), "'edges' and 'nodes' must be objects"),
         (lambda g: g["edges"].pop(FIRST), f"1 of {len(GRAPH.edges)} edges have no score"),
-        (lambda g: g["edges"][FIRST].pop("score"), f"edge '{FIRST}' has no score, others have"),
+        (lambda g: g["edges"][FIRST].pop("score"), f"edge '{FIRST}' has no score, but others have"),
         (lambda g: g["edges"][FIRST].update(score=None), f"score of '{FIRST}' must be a number"),
         (lambda g: g["edges"][FIRST].update(score=float("nan")), f"score of {FIRST} is NaN"),
         (lambda g: g["edges"][FIRST].update(in_graph="x"), f"in_graph of '{FIRST}' must be true"),
@@ -107,10 +107,10 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda g: g["edges"].update({"m3->logits": {"score": 1}}), "unknown edge 'm3->logits'"),
         (
             lambda g: g["edges"].update({"input->a0.h0": {"score": 1}}),
-            "edge 'input->a0.h0' (must say which|is there twice)",
+            "edge 'input->a0.h0' (must say which|occurs twice)",
         ),
         (lambda g: g["nodes"].update(m5={}), "unknown node 'm5'"),
-        (lambda g: g["nodes"]["m0"].update(score=1.0), "node input has no score, others have"),
+        (lambda g: g["nodes"]["m0"].update(score=1.0), "node input has no score, but others have"),
         (lambda g: g["nodes"]["m0"].update(in_graph=True, neurons=[1, 0]), "parts of node 'm0'"),
     ],
 )
@@ -121,11 +121,11 @@ def test_graphs_of_eap_ig(change: Callable[[dict[str, Any]], object], message: s
 
 def test_an_edge_twice_in_one_graph_of_eap_ig() -> None:
     text = json.dumps(EAP_IG).replace(f'"{FIRST}"', '"input->a0.h1<q>"')
-    with pytest.raises(ValueError, match=r"'input->a0.h1<q>' is there twice"):
+    with pytest.raises(ValueError, match=r"'input->a0.h1<q>' occurs twice"):
         read_eap_ig(text, GRAPH)
 
 
-def test_a_graph_in_which_nothing_was_found() -> None:
+def test_a_graph_without_edges() -> None:
     empty = to_eap_ig(Discovered(graph=GRAPH, circuit=Circuit(GRAPH, frozenset())), d_model=6)
     with pytest.raises(ValueError, match="nothing was found"):
         read_eap_ig(empty, GRAPH)
@@ -160,7 +160,7 @@ def test_tensors_of_eap_ig() -> None:
         ({"edges_in_graph": np.zeros(3, bool)}, r"edges_in_graph has shape \(3,\)"),
         ({"edges_scores": np.full((4, 8), "x")}, "edges_scores has type <U1, expected numbers"),
         ({"edges_scores": VALUES * np.nan}, f"the score of {FIRST} is NaN"),
-        ({"edges_in_graph": ~GRAPH.valid}, "is no edge: the reader comes first"),
+        ({"edges_in_graph": ~GRAPH.valid}, "is not an edge: the reader comes first"),
         ({"src_nodes": ["input"]}, r"src_nodes are \['input'\], expected input, a0.h0"),
         ({"nodes_scores": np.array([0, np.nan, 1, 1]), "edges_scores": VALUES * 0}, "a0.h0 is NaN"),
         ({"cfg": {"n_layers": 3}}, "n_layers is 3"),
@@ -173,7 +173,7 @@ def test_tensors_that_do_not_fit(change: dict[str, Any], message: str) -> None:
 
 
 def test_tensors_of_something_else() -> None:
-    with pytest.raises(ValueError, match="no graph of EAP-IG: expected cfg, src_nodes"):
+    with pytest.raises(ValueError, match="not a graph of EAP-IG: expected cfg, src_nodes"):
         from_eap_ig_tensors({"a": 1}, GRAPH)
 
 
@@ -181,8 +181,8 @@ def test_tensors_of_something_else() -> None:
     ("edges", "message"),
     [
         ([["input", "m9"]], "unknown edge 'input->m9'"),
-        ([["input", "m0"], "Resid Start->MLP 0"], "edge 'Resid Start->MLP 0' is there twice"),
-        ([["m0", "a0.h1"]], "'m0->a0.h1' is no edge: the reader comes first"),
+        ([["input", "m0"], "Resid Start->MLP 0"], "edge 'Resid Start->MLP 0' occurs twice"),
+        ([["m0", "a0.h1"]], "'m0->a0.h1' is not an edge: the reader comes first"),
         ([["m0"]], r"must be two names or 'writer->reader', got \['m0'\]"),
         ([[1, 2]], "must be two names"),
         ({"a": 1}, "expected a list of edges, got dict"),
@@ -214,7 +214,7 @@ def npz(**arrays: Any) -> bytes:
         (b"", "not an npz file"),
         (npz(eap=VALUES)[:-50], "not an npz file"),
         (npz(), "no scores of any method"),
-        (npz(eap=VALUES, writers=np.array(["input"])), "writers are those of another model"),
+        (npz(eap=VALUES, writers=np.array(["input"])), "writers belong to another model"),
         (npz(eap=VALUES[:2]), r"'eap': scores have shape \(2, 8\)"),
         (npz(eap=VALUES * np.nan), f"'eap': the score of {FIRST} is NaN"),
         (npz(eap=np.array(["x"])), "scores of 'eap' have type <U1"),
@@ -226,7 +226,7 @@ def test_arrays(content: bytes, message: str) -> None:
         read_score_arrays(content, GRAPH)
 
 
-def test_an_array_that_says_it_is_larger_than_memory() -> None:
+def test_an_array_with_a_declared_size_larger_than_memory() -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -283,7 +283,7 @@ def test_any_data_is_read_or_refused(data: Any, part: Any, where: str) -> None:
         ("a.pkl", b"", "unknown suffix '.pkl'; known: .json, .pt"),
         ("a.json", b"{}", "no scores and no circuit: expected a graph of EAP-IG"),
         ("a.json", b"{", "cannot be read"),
-        ("a.json", b'{"m0->m0": 1, "m0->m0": 2}', "'m0->m0' is there twice"),
+        ("a.json", b'{"m0->m0": 1, "m0->m0": 2}', "'m0->m0' occurs twice"),
         ("a.json", b'{"n_layers": 3, "n_heads": 1, "edges": []}', "a circuit of Transformer"),
         ("a.csv", b"\xff\xfe", "is not UTF-8"),
         ("a.pt", b"\x80\x04", "a.pt"),

@@ -1,7 +1,7 @@
 """The algorithm for indirect object identification, as a causal model.
 
-Tokens that came before are found, their positions passed on, and the tokens at these positions
-inhibited; what is left of the names is the answer. As in InterpBench's high-level model.
+It finds repeated tokens, passes on their earlier positions, and inhibits the tokens at these
+positions; the name that remains is the answer. It follows InterpBench's high-level model.
 """
 
 import jax
@@ -16,18 +16,18 @@ _NONE = -1
 
 
 def ioi_model(is_name: Bool[np.ndarray, " d_vocab"]) -> CausalModel:
-    """The causal model; its answer counts at the last position of a sentence.
+    """The causal model; only its answer at the last position of a sentence counts.
 
-    Variables, with the heads that use them in a transformer:
+    Variables:
 
     - `all_tokens`: the token at every position.
-    - `duplicate`: where a token stood before, its earlier position; else -1.
-    - `s_inhibition`: the token at that position; else -1.
-    - `name_mover`: every name counts 10 for each time it occurred so far, and every inhibited token
-      -15; the token with the largest sum (the first of equals).
+    - `duplicate`: the earlier position of a repeated token; -1 for other tokens.
+    - `s_inhibition`: the token at that position, or -1.
+    - `name_mover`: the token with the largest sum (the first in case of ties), where each
+      occurrence of a name so far adds 10 and each inhibition of a token adds -15.
 
-    The three heads read the input as well: positions come from there. What tokens stand there they
-    learn from `all_tokens` alone.
+    The heads that hold the last three also read the input, but only for positions. They read the
+    tokens from `all_tokens` alone.
 
     Args:
       is_name: which tokens are names.
@@ -57,7 +57,7 @@ def ioi_model(is_name: Bool[np.ndarray, " d_vocab"]) -> CausalModel:
     ) -> Array:
         del tokens
         here = jax.nn.one_hot(all_tokens, d_vocab, dtype=jnp.int32) * names[None]
-        inhibited = jax.nn.one_hot(s_inhibition, d_vocab, dtype=jnp.int32)  # -1 is no token
+        inhibited = jax.nn.one_hot(s_inhibition, d_vocab, dtype=jnp.int32)  # all zeros for -1
         return jnp.cumsum(_NAME * here + _INHIBITED * inhibited, 0).argmax(1)
 
     return CausalModel(

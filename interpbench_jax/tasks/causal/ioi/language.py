@@ -16,8 +16,8 @@ class Language:
     Attributes:
       vocabulary: the text of every token, by id.
       bos: id of the token that starts every sentence.
-      pad: id of the token that fills up shorter sentences.
-      encode: the ids of a piece of text of whole words.
+      pad: id of the token that pads shorter sentences.
+      encode: returns the ids of a text of whole words.
     """
 
     vocabulary: tuple[str, ...]
@@ -29,7 +29,7 @@ class Language:
         """The id of a word that must be one token.
 
         Raises:
-          ValueError: it is several.
+          ValueError: it is several tokens.
         """
         ids = self.encode(word)
         if len(ids) != 1:
@@ -56,10 +56,10 @@ def words_language(templates: Iterable[str] = TEMPLATES, *fillers: Iterable[str]
 
 
 def tokenizer_language(file: str | Path, *, bos: str = "<|endoftext|>") -> Language:
-    """A tokenizer in the format of `tokenizers`, such as GPT-2's `tokenizer.json`.
+    """A tokenizer in the format of the `tokenizers` package, such as GPT-2's `tokenizer.json`.
 
-    Every word is encoded with a space before it, as inside a sentence. Padding is a token of its
-    own behind the vocabulary: the tokenizer's end-of-text token starts sentences.
+    Every word is encoded with a leading space, as inside a sentence. Padding gets an extra id after
+    the vocabulary, since the tokenizer's end-of-text token starts sentences.
 
     Args:
       file: the tokenizer's file.

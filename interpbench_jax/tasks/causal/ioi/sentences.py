@@ -13,21 +13,21 @@ from interpbench_jax.tasks.causal.ioi.language import Language, words_language
 from interpbench_jax.tasks.causal.ioi.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 Corruption = Literal["abc", "names", "flip", "order"]
-"""How a corrupted sentence differs: three other names, two other names in the old roles, the other
-person acting, or the two introduced in the other order."""
+"""How a corrupted sentence differs: three new names, two new names in the same roles, the other
+person acting, or the two people introduced in reverse order."""
 _SLOTS = ("{1}", "{2}", "{S}", "{place}", "{object}")
 
 Tokens = Int[np.ndarray, "sentence pos"]
 
 
 class Choices(NamedTuple):
-    """What a batch of sentences is made of; a row per sentence.
+    """The template and words of a batch of sentences; one row per sentence.
 
     Attributes:
       template: index of the template.
       first: index of the name introduced first.
-      second: index of the one introduced second.
-      subject: index of the name that acts.
+      second: index of the name introduced second.
+      subject: index of the name of the person who acts.
       place: index of the place.
       object: index of the object.
     """
@@ -41,20 +41,20 @@ class Choices(NamedTuple):
 
     @property
     def indirect_object(self) -> Int[np.ndarray, " sentence"]:
-        """Index of the name that is right at the end: the one that does not act."""
+        """Index of the correct last word: the name of the person who does not act."""
         return np.where(self.subject == self.first, self.second, self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sentences:
-    """Templates and what fills them, as tokens.
+    """Templates and the words that fill them, as tokens.
 
     Attributes:
-      language: from words to tokens.
+      language: maps words to tokens.
       templates: see `words.py`.
-      names: of people; every one a single token, as places and objects.
-      places: where it happens.
-      objects: what is given.
+      names: names of people; like places and objects, each a single token.
+      places: places where something happens.
+      objects: things that are given.
     """
 
     language: Language = field(default_factory=words_language)
@@ -64,7 +64,7 @@ class Sentences:
     objects: tuple[str, ...] = OBJECTS
 
     def __post_init__(self) -> None:
-        """Checks that every template has its slots, once each, and that there are enough names."""
+        """Checks that every template has each slot once, and that there are enough names."""
         for template in self.templates:
             for slot in _SLOTS:
                 if template.split().count(slot) != 1:
@@ -74,7 +74,7 @@ class Sentences:
 
     @cached_property
     def rows(self) -> Int[np.ndarray, "template pos"]:
-        """The templates as ids, BOS first, padded; -1 and below are slots, in order of `_SLOTS`."""
+        """The templates as ids, BOS first, padded; negative ids are slots, in order of `_SLOTS`."""
         found = []
         for template in self.templates:
             ids = [self.language.bos]
@@ -87,7 +87,7 @@ class Sentences:
 
     @cached_property
     def lengths(self) -> Int[np.ndarray, " template"]:
-        """Positions of every template, BOS included."""
+        """Number of positions of every template, BOS included."""
         return (self.rows != self.language.pad).sum(1)
 
     def ids(self, words: Sequence[str]) -> Int[np.ndarray, " word"]:
@@ -113,8 +113,8 @@ class Sentences:
 
         Args:
           key: a JAX random key.
-          n: how many.
-          template: of each sentence, where it is given.
+          n: number of sentences.
+          template: the template of each sentence; drawn by default.
         """
         keys = iter(jax.random.split(key, 6))
 
@@ -150,17 +150,17 @@ class Sentences:
         return np.where(rows < 0, filled, rows).astype(np.int32)
 
     def corrupt(self, choices: Choices, key: jax.Array, how: Corruption) -> Choices:
-        """The same sentences with other people; template, place and object stay.
+        """The same sentences with other people; template, place and object are kept.
 
         Args:
           choices: the clean sentences.
           key: a JAX random key.
-          how: `abc` has three new names, all different, so that nothing is repeated; `names` has
-            two new ones in the old roles; `flip` lets the other one act, so that the answer
-            changes; `order` introduces the two the other way round.
+          how: `abc` uses three new, different names, so that no name is repeated; `names` uses two
+            new names in the same roles; `flip` lets the other person act, which changes the answer;
+            `order` introduces the two people in reverse order.
 
         Raises:
-          ValueError: `how` is none of these.
+          ValueError: `how` has another value.
 
         Source: Wang et al. 2023 (`abc`, `names`, `order`); Mueller et al. 2025, MIB (`flip`).
         """
@@ -171,7 +171,7 @@ class Sentences:
             return choices._replace(subject=choices.indirect_object)
         if how not in get_args(Corruption):
             raise ValueError(f"corruption must be one of {get_args(Corruption)}, got {how!r}")
-        # All names in random order, those of the clean sentence last.
+        # All names in random order, with the names of the clean sentence last.
         n_names = len(self.names)
         ranks = np.asarray(jax.random.uniform(key, (len(first), n_names))).argsort(1)
         taken = (ranks == first[:, None]) | (ranks == second[:, None])

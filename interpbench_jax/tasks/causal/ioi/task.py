@@ -1,4 +1,4 @@
-"""Indirect object identification as tasks: sentences, algorithm, and places in a transformer."""
+"""Indirect object identification as tasks: sentences, algorithm, and nodes in a transformer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from interpbench_jax.tasks.causal.ioi.sentences import Choices, Corruption, Sent
 
 _NODES = {"all_tokens": "m0", "duplicate": "a1.h1", "s_inhibition": "a2.h1", "name_mover": "a4.h1"}
 _D_MLP, _PUBLISHED_D_MLP = 256, 3072
-# Of the last word, where the next token is predicted everywhere; as in InterpBench.
+# Weight of the last word when every next token is predicted; as in InterpBench.
 _LAST_WEIGHT = 10
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads choices off the tokens of sentences, and draws sentences as tokens."""
+    """Recovers choices from the tokens of sentences, and draws sentences as tokens."""
 
     sentences: Sentences
     corruption: Corruption
 
     def draw(self, key: jax.Array, n: int) -> Int[np.ndarray, "sentence pos"]:
-        """Sentences of all templates alike."""
+        """Draws sentences; all templates are equally likely."""
         return self.sentences.tokens(self.sentences.choose(key, n))
 
     def corrupt(self, key: jax.Array, clean: np.ndarray) -> Int[np.ndarray, "sentence pos"]:
@@ -41,21 +41,21 @@ class _Reader:
         return (np.arange(tokens.shape[1])[None] == ends[:, None]).astype(np.float32)
 
     def next_token(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The token after every position, and weights: 1, but 10 at the last word, 0 at padding."""
+        """The next token of each position, and weights: 10 at the last word, 0 at padding, or 1."""
         following = np.pad(tokens[:, 1:], ((0, 0), (0, 1)))
         words = (tokens != self.sentences.language.pad).astype(np.float32)
         return following, words + (_LAST_WEIGHT - 1) * self.last(tokens)
 
     def subject(self, tokens: np.ndarray) -> Int[np.ndarray, "sentence pos"]:
-        """The name that acts, at every position."""
+        """The name of the person who acts, at every position."""
         subject = self.sentences.name_ids[self.choices(tokens).subject]
         return np.repeat(subject[:, None], tokens.shape[1], 1)
 
     def choices(self, tokens: np.ndarray) -> Choices:
-        """What sentences are made of.
+        """The choices that sentences were made from.
 
         Raises:
-          ValueError: a row is no sentence of these templates.
+          ValueError: a row is not a sentence of these templates.
         """
         rows = self.sentences.rows
         fixed = rows >= 0
@@ -86,16 +86,16 @@ def ioi_task(
 ) -> CausalTask:
     """Indirect object identification, judged at the last word of a sentence.
 
-    The transformer has six layers of four heads, width 64, LayerNorm and GELU in the form of tanh,
-    and the places of variables of InterpBench's model.
+    The transformer has six layers of four heads, width 64, LayerNorm and the tanh approximation of
+    GELU. The variables are in the same nodes as in InterpBench's model.
 
     Args:
-      name: of the task.
-      sentences: templates, words and language; built-in ones by default.
+      name: name of the task.
+      sentences: templates, words and language; the built-in ones by default.
       corruption: how corrupted inputs differ, see `Sentences.corrupt`.
       d_mlp: hidden units of every MLP; the published model has 3,072.
-      next_token: whether the model learns to predict every next token as well, with a tenth of the
-        weight that the last word has.
+      next_token: whether the model also learns to predict every next token, with a tenth of the
+        last word's weight.
 
     Source: Gupta et al. 2024, InterpBench; Wang et al. 2023.
     """
@@ -133,7 +133,7 @@ def ioi_task(
 
 
 def ioi_tasks() -> Sequence[CausalTask]:
-    """The built-in ones."""
+    """The built-in IOI tasks."""
     return (
         ioi_task(),
         ioi_task("ioi_next_token", next_token=True),

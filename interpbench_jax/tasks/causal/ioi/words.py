@@ -1,7 +1,7 @@
-"""What IOI sentences are made of: templates, names, places and objects, all our own.
+"""Templates, names, places and objects of IOI sentences, written for this package.
 
-A template ends where the indirect object is to be said. `{1}` and `{2}` are the two people in the
-order in which they are introduced, `{S}` is the one who acts.
+A template ends where the indirect object follows. `{1}` and `{2}` are the two people in the order
+in which they are introduced; `{S}` is the one who acts.
 """
 
 TEMPLATES = (
