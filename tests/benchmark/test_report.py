@@ -155,7 +155,7 @@ def test_the_page_says_how_it_was_made(page: Path) -> None:
         "jax 0.0, python 3.0",
         "--cases &lt;all&gt;",
         "steps = 10",
-        "<td>top_n</td>",
+        '<td class="more">top_n</td>',
     ):
         assert said in html
 
@@ -254,7 +254,8 @@ def test_fewer_inputs_show_how_many_a_method_needs(tmp_path: Path) -> None:
     assert (first["worst_seed"], first["best_seed"]) == pytest.approx(sorted(means))
     assert first["edge_auroc"] == pytest.approx(np.mean(means))
     written = write_report(store, tmp_path / "report")
-    assert "Inputs that methods need" in written.read_text()
+    html = written.read_text()
+    assert "Inputs that methods need" in html and 'id="inputs-table"' in html
     assert (tmp_path / "report/tables/inputs.csv").read_text().count("good") == 6
 
 
