@@ -1,10 +1,16 @@
 """The command line, in this process: output and exit status."""
 
+import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from interpbench_jax.benchmark.draw_effects import draw_effects
 from interpbench_jax.benchmark.verify import verify_jointly
@@ -194,3 +200,26 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main([command, "--help"])
     assert exit_info.value.code == 0
     assert "--out" in (out := capsys.readouterr().out) or "--json" in out
+
+
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["cases", "--json"]])
+def test_a_closed_pipe_ends_silently(arguments: list[str]) -> None:
+    """As in `interpbench cases --json | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    call = f"from interpbench_jax.cli import main; main({arguments})"
+    ended = subprocess.run([sys.executable, "-c", call], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert ended.stderr == b""
+    assert ended.returncode == 128 + signal.SIGPIPE
+
+
+def test_cases_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from interpbench_jax.cli import cases
+
+    narrow = Console(width=80, record=True, file=io.StringIO())
+    monkeypatch.setattr("interpbench_jax.cli.output.console", narrow)
+    cases.cases()
+    lines = narrow.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 300  # two lines a task, hardly ever three

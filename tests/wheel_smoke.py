@@ -45,5 +45,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["INTERPBENCH_CACHE"] = str(Path(folder) / "cache")
+        os.environ.pop("INTERPBENCH_CASES", None)
         main()
         os.chdir(sys.prefix)

@@ -35,10 +35,10 @@ _LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdow
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Adds the generated pages to the navigation."""
-    made = {
+    made: dict[str, list[Any]] = {
         "tutorials/": [page_of(path) for path in notebooks()],
         "folders/": [page_of(path) for path in readmes()],
-        "reference/": ["reference/command-line.md", *map(_reference_uri, packages())],
+        "reference/": ["reference/command-line.md", *map(_reference_entry, packages())],
     }
     config.nav = _expanded(config.nav, made)
     return config
@@ -67,7 +67,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return with_links_to_pages(markdown, made.get(uri, f"docs/{uri}"), uri)
 
 
-def _expanded(entry: Any, made: dict[str, list[str]]) -> Any:
+def _expanded(entry: Any, made: dict[str, list[Any]]) -> Any:
     if isinstance(entry, dict):
         return {title: _expanded(inner, made) for title, inner in entry.items()}
     if isinstance(entry, list):
@@ -121,6 +121,11 @@ def _linked(name: PublicName, owners: dict[str, str]) -> str:
     owner = owners[name.home]
     anchor = "" if name.home == owner else f"#{name.home}"
     return f"[`{name.name}`]({PurePosixPath(_reference_uri(owner)).name}{anchor})"
+
+
+def _reference_entry(package: str) -> dict[str, str]:
+    """A package in the navigation, by a name short enough for it."""
+    return {package.removeprefix("interpbench_jax."): _reference_uri(package)}
 
 
 def _reference_uri(package: str) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import keyword
 import os
+import select
 import signal
 import sys
 import threading
@@ -27,19 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `interpbench`.
 
     Prints one line and exits with 2 on bad input, with 1 on a system error, such as a full disk,
-    and with 130 when interrupted. A command may return another exit status, or raise
+    and with 130 when interrupted. Ends silently, with 141 as `cat` does, if nobody reads its output
+    any longer, as with `head`. A command may return another exit status, or raise
     `KeyboardInterrupt` with a sentence that says how to continue.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with _interrupts_that_last():
-            status = _call(given)
+            try:
+                status = _call(given)
+            finally:
+                sys.stdout.flush()
         if status:
             sys.exit(status)
     except ValueError as error:
         _print_line(error)
         sys.exit(2)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+            sys.exit(128 + signal.SIGPIPE)
         _print_line(error)
         sys.exit(1)
     except KeyboardInterrupt as interruption:
@@ -79,6 +87,13 @@ def _interrupts_that_last() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose other end is closed, as that of `head`."""
+    ends = select.poll()
+    ends.register(sys.stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in ends.poll(0))
 
 
 def _leave(interruption: KeyboardInterrupt) -> None:

@@ -53,7 +53,7 @@ def cases(
     else:
         headers = ("case", "computes", "tokens", "length", "kind", "edges", "shape")
         cells = [tuple(row.get(header, "") for header in headers) for row in rows]
-        print_table(f"{len(rows)} tasks", headers, cells)
+        print_table(f"{len(rows)} tasks", headers, cells, if_wide=("tokens", "shape"))
 
 
 def _rows(

@@ -1,9 +1,10 @@
 """Output of all commands: printing, and directories."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 console = Console()
 OUT = Path("out")
+_WIDE = 100
 
 
 def need_some(names: Sequence[str], kind: str) -> None:
@@ -100,10 +102,29 @@ def print_findings(found: Mapping[str, Sequence["Finding"]]) -> None:
         console.print(f"{model}, {row.method}: {edges}", highlight=False, markup=False)
 
 
-def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Prints a table; numbers are never truncated, even on a narrow terminal."""
+def print_table(
+    title: str,
+    headers: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    if_wide: Collection[str] = (),
+) -> None:
+    """Prints a table; numbers are never truncated, even on a narrow terminal.
+
+    Args:
+      title: title above the table.
+      headers: column headers; the text of a column `computes` may be wrapped.
+      rows: one cell per column.
+      if_wide: headers of columns that are omitted if the terminal is narrower than 100 characters.
+    """
+    if console.width < _WIDE and if_wide:
+        kept = [place for place, header in enumerate(headers) if header not in if_wide]
+        headers = [headers[place] for place in kept]
+        rows = [[row[place] for place in kept] for row in rows]
     columns = [Column(header, no_wrap=header != "computes") for header in headers]
     table = Table(*columns, title=title, title_justify="left")
+    if "computes" in headers:
+        table.box, table.pad_edge = SIMPLE_HEAD, False
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     if "computes" not in headers:

@@ -121,4 +121,8 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _cells(row: dict[str, Any], names: dict[str, str]) -> tuple[str, ...]:
-    return tuple("" if row.get(name) is None else f"{row[name]:.3f}" for name in names)
+    values = (row.get(name) for name in names)
+    return tuple(
+        "" if value is None else f"{value:.0f}" if name == "found_edges" else f"{value:.3f}"
+        for name, value in zip(names, values, strict=True)
+    )

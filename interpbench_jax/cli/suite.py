@@ -58,7 +58,9 @@ def suite(
             )
             for row in rows
         ]
-        print_table(f"{len(rows)} models", [header.replace(" ", "\n") for header in headers], cells)
+        lines = [header.replace(" ", "\n") for header in headers]
+        less = ("circuit", "size", "batches", "sets\nof\nedges")
+        print_table(f"{len(rows)} models", lines, cells, if_wide=less)
         console.print(summary(rows, tasks), highlight=False)
     if out is not None:
         draw_suite(rows, out / "suite.png")

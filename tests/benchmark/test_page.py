@@ -75,6 +75,26 @@ def test_the_leaderboard_begins_with_attention_and_can_be_filtered(page: Any) ->
     assert page.locator('output[data-counts="board"]').inner_text() == "3 of 9 rows"
 
 
+def test_the_leaderboard_fits_a_laptop_and_has_more_columns(page: Any) -> None:
+    box = "document.querySelector('#leaderboard .scroll')"
+    assert page.evaluate(f"{box}.scrollWidth - {box}.clientWidth") == 0
+    heads = page.locator("#board thead th")
+    assert heads.locator("visible=true").count() == 13
+    assert heads.filter(has_text="AP").is_visible()
+    page.select_option('select[data-filters="board"]', "")  # all kinds, which are then told
+    assert heads.filter(has_text="kind").is_visible()
+    page.check("#all-columns")
+    assert heads.filter(has_text="superfluous").is_visible()
+
+
+def test_what_is_beyond_the_edge_has_a_shadow(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    box = page.locator("#leaderboard .scroll")
+    page.wait_for_selector("#leaderboard .scroll.cut")
+    box.evaluate("box => box.scrollLeft = box.scrollWidth")
+    page.wait_for_selector("#leaderboard .scroll:not(.cut)")
+
+
 def test_tables_sort_by_number_and_by_name(page: Any) -> None:
     heads = page.locator("#heat-table thead button")
     heads.nth(0).click()

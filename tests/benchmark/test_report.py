@@ -155,7 +155,7 @@ def test_the_page_shows_how_it_was_made(page: Path) -> None:
         "jax 0.0, python 3.0",
         "--cases &lt;all&gt;",
         "steps = 10",
-        "<td>top_n</td>",
+        '<td class="more">top_n</td>',
     ):
         assert text in html
 
@@ -254,7 +254,8 @@ def test_results_by_number_of_inputs(tmp_path: Path) -> None:
     assert (first["worst_seed"], first["best_seed"]) == pytest.approx(sorted(means))
     assert first["edge_auroc"] == pytest.approx(np.mean(means))
     written = write_report(store, tmp_path / "report")
-    assert "Inputs that methods need" in written.read_text()
+    html = written.read_text()
+    assert "Inputs that methods need" in html and 'id="inputs-table"' in html
     assert (tmp_path / "report/tables/inputs.csv").read_text().count("good") == 6
 
 
@@ -343,7 +344,7 @@ def test_results_of_two_selections_are_two_entrants(tmp_path: Path) -> None:
     values = dict(zip(results.entrants, results.table("edge_auroc", ["3"])[0], strict=True))
     assert (values["good, greedy"], values["good, not recorded"]) == (0.125, 0.25)
     page = write_report(store, tmp_path / "out").read_text()
-    assert "<td>greedy</td>" in page and "<td>not recorded</td>" in page
+    assert all(f'<td class="more">{name}</td>' in page for name in ("greedy", "not recorded"))
     (leader, *_) = csv.DictReader(
         (tmp_path / "out/tables/leaderboard.csv").read_text().splitlines()
     )

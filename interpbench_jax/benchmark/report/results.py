@@ -106,6 +106,11 @@ class Results:
         rows = self.done.group_by("entrant").agg(pl.col("selection").unique().sort())
         return {entrant: ", ".join(names) for entrant, names in rows.iter_rows()}
 
+    @functools.cached_property
+    def inputs_of(self) -> dict[str, int]:
+        """Per entrant on how many inputs its scores are."""
+        return dict(self.done.group_by("entrant").agg(pl.col("n_inputs").max()).iter_rows())
+
     def models_of(self, kind: str) -> tuple[str, ...]:
         """The models whose circuit is of this kind."""
         return tuple(model for model in self.models if self.kind_of[model] == kind)

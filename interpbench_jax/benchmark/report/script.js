@@ -51,6 +51,26 @@
   }
   ids.forEach(filter);
 
+  const board = document.getElementById("board");
+  const every = document.getElementById("all-columns");
+  const columns = () => board.classList.toggle("all", every.checked);
+  if (board) {
+    every.addEventListener("input", columns);
+    columns();
+  }
+
+  // A shadow where columns are beyond the edge.
+  const wide = [...document.querySelectorAll(".scroll, .plots figure")];
+  const edge = (box) => box.classList.toggle(
+    "cut", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  const watched = new ResizeObserver((seen) => seen.forEach(({ target }) =>
+    edge(target.closest(".scroll, .plots figure"))));
+  for (const box of wide) {
+    box.addEventListener("scroll", () => edge(box));
+    watched.observe(box);
+    watched.observe(box.querySelector("table, svg:not(.key)"));
+  }
+
   const shade = () => {
     for (const cell of document.querySelectorAll("td.h"))
       cell.classList.toggle("strong", Number(cell.dataset.v) > 0.9);

@@ -27,6 +27,7 @@ def leaderboard(results: Results) -> list[Row]:
     Circuits without a ranking of edges have no AUROC and are not ranked.
     """
     rows = []
+    inputs = results.inputs_of
     for kind in KINDS:
         models = results.models_of(kind)
         if not models:
@@ -49,6 +50,7 @@ def leaderboard(results: Results) -> list[Row]:
                     "entrant": results.entrants[column],
                     "selection": results.selection_of[results.entrants[column]],
                     "cases": int(ours.sum()),
+                    "inputs": inputs[results.entrants[column]],
                     **{name: _plain(intervals.get(name)) for name in _INTERVALS},
                     **values,
                 }

@@ -76,6 +76,7 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
         plotted=_plotted(results),
         board=written["leaderboard"],
         pairs=written["comparisons"],
+        inputs=written["inputs"],
         cases=written["cases"],
         times=written["runtimes"],
         runs=written["runs"],
@@ -172,9 +173,16 @@ def _knobs(results: Results) -> list[tuple[str, str]]:
     done = results.done.filter(pl.col("knobs").is_not_null())
     seen: dict[str, list[str]] = {}
     for entrant, text in done.select("entrant", "knobs").unique(maintain_order=True).iter_rows():
-        settings = ", ".join(f"{name} = {value}" for name, value in _read(text).items())
+        settings = ", ".join(f"{name} = {_brief(value)}" for name, value in _read(text).items())
         seen.setdefault(entrant, []).append(settings)
     return [(entrant, "; or ".join(each)) for entrant, each in seen.items()]
+
+
+def _brief(value: Any) -> str:
+    """A setting, its numbers to four digits; the store has all of them."""
+    if isinstance(value, list):
+        return f"({', '.join(map(_brief, value))})"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _versions(text: str | None) -> str:
@@ -194,7 +202,7 @@ def _counted(values: Iterable[str | None]) -> list[tuple[str, int]]:
     return Counter(value or "(not known)" for value in values).most_common()
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def _number(value: float | int | None, digits: int = 3) -> str:
     """A number for a table; empty if there is none."""
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
