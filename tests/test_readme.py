@@ -64,3 +64,6 @@ def test_counts_are_those_of_the_package() -> None:
         f"{n_true} of {len(metrics)} models agree",
     ):
         assert claim in " ".join(README.split())
+    first_page = " ".join((ROOT / "docs" / "index.md").read_text().split())
+    assert f"{n_tasks} tasks with a known algorithm" in first_page
+    assert f"for {len(metrics)} of them, {len(METHODS) - 5} discovery methods, five" in first_page
