@@ -104,7 +104,7 @@ def test_failures_are_shown_and_can_be_retried(
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "failing_method.py").write_text("def find(*_):\n    raise OSError('disk full')")
     arguments = ["benchmark", "--cases", "3", "--methods", "failing_method:find", "--out", "out"]
-    first, later, retried = "0 done, 1 to do", "1 failed (--retry-failed runs", "0 done, 1 to do"
+    first, later, retried = "0 done, 1 to do", "1 failed (--retry-failed repeats", "0 done, 1 to do"
     for again, expected in (([], first), ([], later), (["--retry-failed"], retried)):
         with pytest.raises(SystemExit) as exit_info:
             main([*arguments, *again])
@@ -112,7 +112,7 @@ def test_failures_are_shown_and_can_be_retried(
         out = capsys.readouterr().out
         assert expected in out
         assert "OSError: disk full" in out
-        assert "1 of 1 runs have a result, 1 of them an error; --retry-failed runs these" in out
+        assert "1 of 1 runs have a result, 1 of them an error; --retry-failed repeats these" in out
 
 
 @pytest.mark.parametrize(

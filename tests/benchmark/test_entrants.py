@@ -178,7 +178,7 @@ def test_findings_that_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFi
     ones = np.where(graph.valid, 1.0, 0.0)
     (tmp_path / "mine.csv").write_text(write_table(ones, graph))
     mine = str(tmp_path / "mine.csv")
-    assert "name its model with --model" in refused(["score", mine, *store], capsys)
+    assert "give its model with --model" in refused(["score", mine, *store], capsys)
     assert "there is no" in refused(["score", str(tmp_path / "none"), *store], capsys)
     message = refused(["score", mine, "--model", "21", *store], capsys)
     assert "mine.csv: " in message and "have no score, such as" in message

@@ -181,7 +181,7 @@ def test_a_changed_own_case_is_another_model(
     shutil.copytree(BUNDLED / "3", tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"case": "3"', '"case": "mine"'))
-    with pytest.raises(ValueError, match="INTERPBENCH_CASES must name.*unknown case 'mine'"):
+    with pytest.raises(ValueError, match="to INTERPBENCH_CASES: unknown case 'mine'"):
         stored_models([tmp_path], ())
     (three,) = stored_models([BUNDLED, tmp_path], ("3",))  # other cases do not matter
     assert three.name == str(BUNDLED / "3")

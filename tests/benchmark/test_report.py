@@ -264,8 +264,8 @@ def test_a_retrained_model_replaces_the_older_one(tmp_path: Path) -> None:
     fill(store, ["3"], ["good", "fair"])
     rows = store.read()
     old = rows.filter(rows["method"] == "good").row(0, named=True)
-    store.write_model("anew", store.read_model("model3"))
-    store.write(old | {"id": "anew", "model_id": "anew", "started": "2027-01-01T00:00:00+00:00"})
+    store.write_model("later", store.read_model("model3"))
+    store.write(old | {"id": "later", "model_id": "later", "started": "2027-01-01T00:00:00+00:00"})
     results = Results(store)
     assert results.entrants == ("good",)
     assert results.n_superseded == 2
