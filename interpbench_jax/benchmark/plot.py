@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Int
 from matplotlib.axes import Axes
 
 from interpbench_jax.benchmark.draw import draw_circuit
@@ -35,7 +35,7 @@ def circuit(truth: Circuit, found: Circuit | None = None, *, ax: Axes | None = N
 
 def attention(
     model: BenchmarkModel,
-    tokens: Int[np.ndarray, " pos"],
+    tokens: Int[Array | np.ndarray, " pos"],
     head: str,
     *,
     ax: Axes | None = None,
