@@ -29,6 +29,7 @@ from interpbench_jax.siit.train import (
     OnRound,
     TrainResult,
     advance_members,
+    are_over,
     finished,
     result_of,
     sides,
@@ -79,8 +80,7 @@ def train_together(
     while not finished(seen, config):
         if len(smaller := _group(seen, config)) < len(group):
             group, given_to_group = smaller, _of_cases((training, looked_at), smaller)
-        own = _advance(_of_cases(state, group), *given_to_group, model=common, loop=loop, mesh=mesh)
-        state = jax.tree.map(lambda every, new: every.at[group].set(new), state, own)  # noqa: B023
+        state = _advance(state, group, *given_to_group, model=common, loop=loop, mesh=mesh)
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
@@ -95,12 +95,12 @@ def _group(state: TrainState, config: SiitConfig) -> Int[np.ndarray, " place"]:
 
     Few sizes, since every one of them is compiled.
     """
-    over = np.array((state.done | (state.round >= config.n_rounds)).all(1))
+    over = np.array(are_over(state, config).all(1))
     size = 1 << (int((~over).sum()) - 1).bit_length()
     return np.argsort(over, kind="stable")[:size]
 
 
-def _of_cases(tree: Any, places: Int[np.ndarray, " place"]) -> Any:
+def _of_cases(tree: Any, places: Int[Array | np.ndarray, " place"]) -> Any:
     """Some of the entries of every array's leading axis."""
     return jax.tree.map(lambda leaf: leaf[places], tree)
 
@@ -177,6 +177,7 @@ def _common_shape(
 @functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
 def _advance(
     state: TrainState,
+    group: Int[Array | np.ndarray, " place"],
     training: SiitProblem,
     validation: SiitProblem,
     *,
@@ -184,9 +185,12 @@ def _advance(
     loop: Loop,
     mesh: Mesh | None,
 ) -> TrainState:
-    until = jnp.minimum(state.round.max() + 1, loop.n_rounds)
+    """Trains the cases of a group for a round, each on its own problem; the others stay."""
+    own = _of_cases(state, group)
+    until = jnp.minimum(own.round.max() + 1, loop.n_rounds)
     advance = functools.partial(advance_members, until=until, model=model, loop=loop, mesh=mesh)
-    return jax.vmap(advance)(state, training, validation)
+    own = jax.vmap(advance)(own, training, validation)
+    return jax.tree.map(lambda every, new: every.at[group].set(new), state, own)
 
 
 def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:

@@ -129,7 +129,12 @@ def worst_that_counts(scores: Scores, weights: Float[Array, "3"]) -> Float[Array
 
 def finished(state: TrainState, config: SiitConfig) -> bool:
     """Whether every member is done or has used up its rounds."""
-    return bool((state.done | (state.round >= config.n_rounds)).all())
+    return bool(are_over(state, config).all())
+
+
+def are_over(state: TrainState, config: SiitConfig) -> Bool[Array, "*case member"]:
+    """For each member, whether it is done or has used up its rounds."""
+    return state.done | (state.round >= config.n_rounds)
 
 
 def advance(

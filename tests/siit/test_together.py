@@ -70,9 +70,9 @@ def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> N
     problems, models = [copy_problem(), easy, copy_problem()], [MODEL] * 3
     sizes, advance = [], module._advance
 
-    def watched(state, *given, **settings):
-        sizes.append(len(state.round))
-        return advance(state, *given, **settings)
+    def watched(state, group, *given, **settings):
+        sizes.append(len(group))
+        return advance(state, group, *given, **settings)
 
     monkeypatch.setattr(module, "_advance", watched)
     shrinking = train_together(problems, models, members(config), validation=problems)
@@ -94,7 +94,7 @@ def test_padding_is_not_trained() -> None:
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
     loop = module.Loop.of(POPULATION[0].config)
-    after = module._advance(state, first, first, model=common, loop=loop, mesh=None)
+    after = module._advance(state, np.arange(1), first, first, model=common, loop=loop, mesh=None)
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == NEVER).all()
     assert (unembed["W_U"][..., 3:] == 0).all()
