@@ -50,7 +50,10 @@ def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedI
     for place in places:
         if not place.exists():
             raise ValueError(f"there is no {place}")
-        files = _files_in(place) if place.is_dir() else [place]
+        exports = sorted(file.parent for file in place.rglob(MANIFEST))
+        files = _files_in(place, exports) if place.is_dir() else [place]
+        if not files and exports:
+            raise ValueError(f"no scores in {exports[0]}; first run the script run.py there")
         if not files:
             raise ValueError(f"no scores in {place}; expected files {', '.join(SUFFIXES)}")
         for file in files:
@@ -121,8 +124,7 @@ def entries_of(
     return sorted(entries.values(), key=lambda entry: first.index(entry.model))
 
 
-def _files_in(directory: Path) -> list[Path]:
-    exports = sorted(file.parent for file in directory.rglob(MANIFEST))
+def _files_in(directory: Path, exports: Sequence[Path]) -> list[Path]:
     roots = [export / folder for export in exports for folder in _FOLDERS]
     if not exports:
         roots = [directory]

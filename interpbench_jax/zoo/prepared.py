@@ -75,7 +75,9 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
 
     def problem(part: Part, *, trained: bool, judged: bool) -> SiitProblem:
         pairs = _pairs(task, split, part, config)
-        found = problem_of_pairs(task, alignment, pairs)
+        by_edges_only = config.patches == "edges" and trained and not judged
+        of_nodes = Pairs(*(part[:1] for part in pairs)) if by_edges_only else pairs
+        found = problem_of_pairs(task, alignment, of_nodes)  # answers for every variable take long
         key_sets, key_checks = jax.random.split(jax.random.fold_in(jax.random.key(_SEED), 1))
         if config.patches == "edges" and trained:
             sets = draw_edge_sets(task, alignment, pairs, key_sets, n_rows=config.edge_rows)

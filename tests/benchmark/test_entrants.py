@@ -188,7 +188,11 @@ def test_findings_that_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFi
     assert "unknown selection" in refused(["score", mine, "--selection", "x", *store], capsys)
 
     out = export("mib", tmp_path / "export")
-    assert "no scores in" in refused(["score", str(out), *store], capsys)
+    message = refused(["score", str(out), *store], capsys)
+    assert f"no scores in {out / '3'}; first run the script run.py there" in message
+    (tmp_path / "empty").mkdir()
+    message = refused(["score", str(tmp_path / "empty"), *store], capsys)
+    assert "expected files .json" in message
     hand_in(out, "a.csv", write_table(ones, graph))
     hand_in(out, "a.json", to_named_scores(2 * ones, graph))
     assert "give one of them another name" in refused(["score", str(out), *store], capsys)
