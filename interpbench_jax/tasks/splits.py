@@ -2,7 +2,9 @@
 
 A hash of its tokens assigns every sequence to one part: the same part on every machine and for
 every model, seed and number of pairs, without anything stored. Both sequences of a pair come from
-the same part, so the parts share no sequence.
+the same part, so the parts share no sequence, except common ones: a task that draws one of eleven
+sequences half of the time has too few of these to divide, and a model would be tested on answers
+that it could not learn. They are in every part.
 """
 
 from dataclasses import dataclass, replace
@@ -25,6 +27,9 @@ HELD_OUT = 0.2
 
 FEWEST_SEQUENCES = 10
 """The fewest sequences of a part. Fewer make under 100 pairs, too few to estimate a rate."""
+
+_COMMON = 0.01
+"""The probability from which a sequence is in every part; at most 100 sequences have it."""
 
 # Up to this many sequences, all sequences of a part are listed instead of drawn.
 _LISTED = 20_000
@@ -76,18 +81,20 @@ class Split:
         half for the test.
       divided: whether there are enough sequences to divide. If not, every part is the whole set,
         and nothing is held out.
+      common: places (see `places`) of the sequences that are so common that every part has them.
     """
 
     inputs: InputSource
     held_out: float = HELD_OUT
     divided: bool = True
+    common: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, inputs: InputSource, *, held_out: float = HELD_OUT) -> "Split":
         """Divides the sequences if each part gets at least `FEWEST_SEQUENCES`.
 
         If there are too many to list, or the distribution is not uniform, the sequences of a part
-        are counted in a sample.
+        are counted in a sample. If it is not uniform, this also shows which ones are common.
 
         Raises:
           ValueError: `held_out` is not between 0 and 1.
@@ -96,12 +103,17 @@ class Split:
             raise ValueError(f"held_out must lie between 0 and 1, got {held_out}")
         split = cls(inputs=inputs, held_out=held_out)
         if inputs.uniform and split._can_be_listed():
-            rows = inputs.all_sequences()
+            rows, common = inputs.all_sequences(), ()
         else:
             n_drawn = max(_LISTED, round(_DRAWS * 2 * FEWEST_SEQUENCES / held_out))
-            rows = np.unique(inputs.sample_sequences(n_drawn, jax.random.key(0)), axis=0)
+            drawn = inputs.sample_sequences(n_drawn, jax.random.key(0))
+            rows, counts = np.unique(drawn, axis=0, return_counts=True)
+            often = counts >= _COMMON * n_drawn if not inputs.uniform else np.zeros(len(rows), bool)
+            common = tuple(sorted(places(rows[often], inputs.padding).tolist()))
+            rows = rows[~often]
         fewest = min(int(split.contains(rows, part).sum()) for part in get_args(Part))
-        return replace(split, divided=fewest >= FEWEST_SEQUENCES)
+        divided = fewest >= FEWEST_SEQUENCES
+        return replace(split, divided=divided, common=common if divided else ())
 
     def _can_be_listed(self) -> bool:
         n = self.inputs.n_sequences()
@@ -117,7 +129,7 @@ class Split:
             "train": (self.held_out, 1.0),
         }[part]
         place = places(rows, self.inputs.padding)
-        return (low <= place) & (place < high)
+        return (low <= place) & (place < high) | np.isin(place, self.common)
 
     def pairs(self, part: Part, at_most: int, key: jax.Array) -> tuple[Sequences, Sequences]:
         """Distinct (base, source) pairs of one part, in random order; both of one length.
@@ -167,7 +179,7 @@ class Split:
             "divided": self.divided,
             "held_out": self.held_out if self.divided else 0.0,
             "sequences": self.inputs.n_sequences(),
-        }
+        } | ({"common": len(self.common)} if self.common else {})
 
 
 def distinct_pairs(inputs: InputSource, at_most: int, key: jax.Array) -> tuple[Pairs, Pairs]:

@@ -58,11 +58,13 @@ def _seen(model: BenchmarkModel) -> tuple[Split, bool | None, str]:
         return (usual, False, _OLDER) if "config" in model.card else (usual, None, _UNKNOWN)
     split = task.split(held_out or HELD_OUT)
     if held_out:
-        return replace(split, divided=True), True, _HELD_OUT
+        shared = _COMMON.format(len(split.common)) if split.common else ""
+        return replace(split, divided=True), True, _HELD_OUT + shared
     return replace(split, divided=False), False, _TOO_FEW
 
 
 _HELD_OUT = "on held-out sequences, used neither for training nor for choosing the weights"
+_COMMON = ", except {} common ones, which are in every part"
 _TOO_FEW = "NOT held out: the task has too few sequences to hold some out"
 _OLDER = "NOT held out: trained on pairs of all sequences, before sequences were split"
 _UNKNOWN = "perhaps NOT held out: the model's card does not say"

@@ -110,6 +110,19 @@ def test_too_few_sequences_are_not_divided(case) -> None:
     assert len(rows(*trained)) == (16 if case.n_ctx == 3 else 10)
 
 
+def test_sequences_too_common_to_divide_are_in_every_part() -> None:
+    """Half of case 124's inputs are 11 sequences; a part without them would lack an answer."""
+    split = Split.of(CaseInputs(get_case("124")))
+    assert split.divided and split.describe()["common"] == 11
+    same = np.repeat(np.arange(11)[:, None], 9, 1)
+    for part in PARTS:
+        assert split.contains(same, part).all()
+        base, _ = split.pairs(part, 1_000, KEY)
+        assert len(rows(base[(base == base[:, :1]).all(1)])) == 11
+    others = [rows(*split.pairs(part, 1_000, KEY)) - rows(same) for part in PARTS]
+    assert not others[0] & others[1] | others[0] & others[2] | others[1] & others[2]
+
+
 def test_pairs_are_divided_as_sequences_are() -> None:
     assert pairs_per_part(100_000, 0.2) == {"train": 80_000, "validation": 10_000, "test": 10_000}
     with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a part empty"):
