@@ -160,7 +160,14 @@ def test_presets_change_their_settings() -> None:
         preset("best", "3")
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "edge-siit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "siit-published" else ())
+        for name in PRESETS
+        if name != "edge-siit"
+    ],
+)
 def test_every_preset_by_nodes_trains(name: str) -> None:
     config = preset(name, "3")
     short = dataclasses.replace(
