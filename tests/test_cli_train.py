@@ -88,7 +88,7 @@ def test_a_run_leaves_its_history_and_is_skipped_when_resumed(tmp_path: Path, ca
 
     main([*arguments, *rates, "--resume"])
     assert "case 3: done before" in capsys.readouterr().out
-    main([*arguments, "--resume"])  # other members: trained again
+    main([*arguments, "--strict-weight", "0.5", "2", "--resume"])  # other members: trained again
     assert "did NOT reach" in capsys.readouterr().out
 
 
