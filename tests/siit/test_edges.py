@@ -170,7 +170,7 @@ def test_losses_are_those_of_one_patched_run_each() -> None:
     expected = np.zeros(3)
     for row in range(12):
         one = slice(row, row + 1)
-        patched = EdgePatch(batch.masks[row], written[one])
+        patched = EdgePatch(batch.masks[row], jnp.asarray(written[one]))
         runs = [(batch.source, None, batch.source_target), (batch.base, patched, batch.base_target)]
         for kinds, (tokens, patch, target) in zip(((0,), (1, 2)), runs, strict=True):
             logits, _ = run(params, tokens[one], patch)
