@@ -18,6 +18,7 @@ from interpbench_jax.cli import COMMANDS, main
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.zoo import load_model
 from interpbench_jax.zoo.store import BUNDLED
+from tests.test_cli_train import TINY
 
 
 def test_cases_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,23 +58,11 @@ def test_a_case_is_shown_with_program_and_circuit(
     assert "<svg" in (tmp_path / "3.svg").read_text()
 
 
+@pytest.mark.xdist_group("train case 3")
 def test_train_writes_a_model_and_reports_missed_scores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ["--max-batches", "4", "--round-batches", "2", "--batch-size", "8"]
-    main(
-        [
-            "train",
-            "3",
-            "--out",
-            str(tmp_path),
-            "--n-pairs",
-            "2000",
-            *settings,
-            "--edge-rows",
-            "2048",
-        ]
-    )
+    main(["train", "3", "--out", str(tmp_path), *TINY])
     assert "did NOT reach the threshold 0.999 after 4 batches" in capsys.readouterr().out
     card = load_model(tmp_path / "3").card
     assert not card["reached_threshold"]

@@ -18,6 +18,8 @@ from interpbench_jax.zoo.checkpoints import Checkpoints, rounds_stored
 from interpbench_jax.zoo.metrics_file import read_metrics
 from tests.test_cli_train import TINY
 
+pytestmark = pytest.mark.xdist_group("train case 3")  # one compiled training for all
+
 
 @pytest.mark.parametrize("together", [(), ("--together",)])
 def test_an_older_run_is_removed_when_the_problem_is_built(
@@ -45,7 +47,7 @@ class KilledError(BaseException):
     "moment",
     [
         "interpbench_jax.zoo.checkpoints.Checkpoints.save",
-        "shutil.copytree",
+        pytest.param("shutil.copytree", marks=pytest.mark.slow),
         "interpbench_jax.benchmark.draw_history.draw_history",
     ],
 )

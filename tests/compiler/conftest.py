@@ -14,7 +14,7 @@ from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
 from interpbench_jax.model import forward
 
 # Every theme, both kinds of output, one to four layers, causal and not.
-SPREAD = ("3", "4", "8", "18", "21", "38", "57")
+SPREAD = ("3", "8", "18", "21", "38", "57")
 
 
 def _param(name: str):

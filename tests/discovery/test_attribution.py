@@ -1,5 +1,6 @@
 """Attribution methods compared with gradients of masks, manual patches, and each other."""
 
+import functools
 import sys
 
 import jax
@@ -58,21 +59,21 @@ def by_hand(task, masks, rows=None):
     return scores if rows is None else scores * np.asarray(rows)[:, None]
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def both_gradients(params, config, batch, share):
+    """The gradient of the loss at a mask of equal shares, by JAX and by attribution."""
+    mask = jnp.full(Graph.of(config).valid.shape, share)
+    gradient = jax.grad(edge_masked_loss(params, config, batch, cross_entropy))(mask)
+    return gradient, mask_gradient(params, config, batch, cross_entropy, share)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_the_gradient_of_the_mask(task, share):
     """EAP is the gradient at an empty mask."""
     params, config, batch = task
-    valid = Graph.of(config).valid
-
-    @jax.jit
-    def both(share):
-        mask = jnp.full(valid.shape, share)
-        gradient = jax.grad(edge_masked_loss(params, config, batch, cross_entropy))(mask)
-        return gradient, mask_gradient(params, config, batch, cross_entropy, share)
-
-    gradient, scores = both(share)
+    gradient, scores = both_gradients(*task, share)
     assert np.abs(gradient).max() > 1e-3
-    np.testing.assert_allclose(scores, gradient * valid, atol=1e-6)
+    np.testing.assert_allclose(scores, gradient * Graph.of(config).valid, atol=1e-6)
     if share == 0:
         eap = METHODS["eap"](params, config, batch, cross_entropy)
         np.testing.assert_allclose(eap, scores, atol=1e-6)

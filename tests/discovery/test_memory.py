@@ -31,7 +31,13 @@ def memory_and_edges(method, config, rows):
 
 @pytest.mark.parametrize(
     "method",
-    ["eap", "eap_ig_activations", "edge_patching", pytest.param("acdc", marks=pytest.mark.slow)],
+    [
+        "eap",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("eap_ig_activations", "edge_patching", "acdc")
+        ),
+    ],
 )
 def test_memory_does_not_grow_with_edges(method, small):
     """In a deeper model every writer has more edges, but needs no more memory."""

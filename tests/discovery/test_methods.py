@@ -50,6 +50,16 @@ WRAPPERS = {"nap", "nap_ig"}
 OF_EACH_KIND = {"eap", "edge_patching", "acdc", "edge_probing"}
 WITHOUT_WEIGHTS = {"random", "structural_prior", "oracle"}
 
+
+def some_often(names):
+    """One method of each kind for fast tests, the others for slow ones."""
+    return [
+        pytest.param(name, marks=() if name in OF_EACH_KIND else pytest.mark.slow)
+        for name in METHODS
+        if name in names
+    ]
+
+
 traces: list[tuple[int, ...]] = []
 
 
@@ -151,6 +161,7 @@ def test_jit_agrees_with_eager(score, one_layer, make_params):
     np.testing.assert_allclose(score(params), eager, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", some_often(METHODS), indirect=True, scope="module")
 def test_vmap_over_models_agrees_with_a_loop(score, one_layer, make_params):
     models = [make_params(one_layer, seed) for seed in (0, 1)]
     together = jax.vmap(score)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *models))
@@ -165,7 +176,7 @@ def test_a_nan_loss_gives_nan_scores(name, one_layer, make_params, make_batch):
     params = make_params(one_layer)
     batch = make_batch(params, one_layer)
     batch = batch._replace(source=batch.source * jnp.nan)
-    scores = METHODS[name](params, one_layer, batch, cross_entropy, **KNOBS.get(name, {}))
+    scores = METHODS[name](params, one_layer, batch, counted_loss, **KNOBS.get(name, {}))
     assert jnp.isnan(scores).any()
 
 
@@ -190,15 +201,7 @@ def test_accelerators_run_masks_in_parallel(name, one_layer, make_params, make_b
     assert found == {"cpu": False, "gpu": True}
 
 
-# One method of each kind always, the others in slow tests.
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in OF_EACH_KIND else pytest.mark.slow)
-        for name in METHODS
-        if name not in WITHOUT_LOSS
-    ],
-)
+@pytest.mark.parametrize("name", some_often(set(METHODS) - WITHOUT_LOSS))
 def test_accelerators_compute_the_same(name, one_layer, make_params, make_batch, monkeypatch):
     """They run in parallel what a CPU runs one after the other."""
     params = make_params(one_layer)

@@ -52,8 +52,16 @@ def own():
     return tuple(names[key] for key in ("params", "network", "batch"))
 
 
+# In fast tests, one method of each kind.
+OFTEN = {"eap", "nap", "eap_ig_inputs", "edge_patching", "acdc", "node_probing", "random"}
+
+
 @pytest.mark.parametrize(
-    "name", sorted(set(METHODS) - {"oracle", "structural_prior", "weight_magnitude"})
+    "name",
+    [
+        pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow)
+        for name in sorted(set(METHODS) - {"oracle", "structural_prior", "weight_magnitude"})
+    ],
 )
 def test_methods_work_on_own_networks(own, name):
     """Edges into unused inputs have no effect."""

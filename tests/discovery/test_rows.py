@@ -17,7 +17,8 @@ from interpbench_jax.discovery.losses import cross_entropy
 from interpbench_jax.model import Graph, init_params
 from tests.discovery.test_methods import KNOBS, OF_EACH_KIND, WITHOUT_WEIGHTS
 
-OFTEN = OF_EACH_KIND | {"eap_gp", "information_flow_routes", "activation_magnitude"}
+# In fast tests: learnt masks take as long as all others together.
+OFTEN = OF_EACH_KIND - {"edge_probing"} | {"information_flow_routes", "activation_magnitude"}
 INPUTS = {
     "clean": jnp.array([[0, 1, 2], [0, 3, 1], [0, 2, 2], [0, 1, 3]]),
     "corrupted": jnp.array([[0, 3, 1], [0, 1, 2], [0, 1, 3], [0, 2, 0]]),
@@ -51,7 +52,6 @@ def test_sources_are_the_same(ablation, one_layer, make_params, three_at_once):
     np.testing.assert_allclose(some.source, held.source[jnp.array([3, 1])], atol=1e-4)
 
 
-# One method of each kind always, the others in slow tests.
 @pytest.mark.parametrize(
     "name",
     [
@@ -87,8 +87,8 @@ def bytes_held(function, *arguments):
     "name",
     [
         "eap",
-        "node_patching",
         "information_flow_routes",
+        pytest.param("node_patching", marks=pytest.mark.slow),
         pytest.param("edge_probing", marks=pytest.mark.slow),
     ],
 )

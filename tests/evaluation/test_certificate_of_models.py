@@ -141,11 +141,12 @@ def test_audit_prints_tables_and_the_worst_sets(capsys) -> None:
 
 @pytest.mark.parametrize("claim", [[], ["--circuit", CIRCUIT]])
 def test_audit_prints_json(claim: list[str], capsys) -> None:
-    main(["audit", "siit/3", *claim, *OPTIONS, "--json"])
+    few = ["--n-pairs", "100", "--n-sets", "20", "--n-runs", "2000"]
+    main(["audit", "siit/3", *claim, *few, "--json"])
     (found,) = json.loads(capsys.readouterr().out)
-    assert found["model"] == "siit/3" and found["n_pairs"] == 300
+    assert found["model"] == "siit/3" and found["n_pairs"] == 100
     for level in (found["qkv"], found["head"]):
-        assert len(level["random"]) == 100
+        assert len(level["random"]) == 20
         assert {"inert", "worst_set", "searched", "searched_set", "unanswered"} <= level.keys()
         assert all(share is None or 0 <= share <= 1 for share in level["necessity"].values())
 

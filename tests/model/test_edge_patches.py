@@ -7,9 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.model import EdgePatch, Graph, forward
+from interpbench_jax.model import EdgePatch, Graph
 from interpbench_jax.model.forward import forward_edge_patches
 from interpbench_jax.model.network import Network, TransformerNetwork
+
+# The causal model with LayerNorm stands for the plain causal one, which is left to slow tests.
+pytestmark = pytest.mark.parametrize(
+    "config",
+    ["bidirectional", "layer_norm", pytest.param("causal", marks=pytest.mark.slow)],
+    indirect=True,
+    scope="session",
+)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "way"))
@@ -38,13 +46,13 @@ def masks(config, tokens):
     return jnp.asarray(drawn, jnp.float32)
 
 
-def test_each_row_is_patched_by_its_own_mask(config, params, tokens, other_tokens, masks):
+def test_each_row_is_patched_by_its_own_mask(config, params, tokens, other_tokens, masks, run):
     logits, _ = logits_and_gradient(params, config, tokens, other_tokens, masks, "joined")
-    on_source, written = forward(params, config, other_tokens)
+    on_source, written = run(params, config, other_tokens)
     np.testing.assert_allclose(logits[0], on_source, atol=1e-5)
     for row, mask in enumerate(masks):
         one = slice(row, row + 1)
-        expected, _ = forward(params, config, tokens[one], EdgePatch(mask, written[one]))
+        expected, _ = run(params, config, tokens[one], EdgePatch(mask, written[one]))
         np.testing.assert_allclose(logits[1, one], expected, atol=1e-5)
 
 

@@ -1,6 +1,7 @@
 """Edge-true training: drawn sets, the algorithm's answers, and trained models."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +79,7 @@ def some_pairs(n: int = 60, seed: int = 0) -> Pairs:
     return Pairs(base, source, PARITY.positions_of(base))
 
 
+@functools.cache
 def problem(seed: int = 0):
     pairs = some_pairs(seed=seed)
     return problem_of_pairs(PARITY, ALIGNMENT, pairs)._replace(
@@ -159,23 +161,25 @@ def test_edges_outside_are_drawn_by_edges_and_by_writers() -> None:
 
 def test_losses_are_those_of_one_patched_run_each() -> None:
     params = init_params(MODEL, jax.random.key(4))
-    batch = draw_edge_batch(
+    drawn = draw_edge_batch(
         problem().edges, jax.random.key(3), batch_size=12, outside_rows=0.25, single_rows=0.5
     )
-    network = as_network(MODEL)
-    _, written = network.run(params, batch.source)
+    batch = jax.tree.map(np.asarray, drawn)  # JAX would compile each step of the loop
+    run, loss = jax.jit(as_network(MODEL).run), jax.jit(task_loss)
+    written = np.asarray(run(params, batch.source)[1])
     expected = np.zeros(3)
     for row in range(12):
         one = slice(row, row + 1)
-        patched = EdgePatch(batch.masks[row], written[one])
+        patched = EdgePatch(batch.masks[row], jnp.asarray(written[one]))
         runs = [(batch.source, None, batch.source_target), (batch.base, patched, batch.base_target)]
         for kinds, (tokens, patch, target) in zip(((0,), (1, 2)), runs, strict=True):
-            logits, _ = network.run(params, tokens[one], patch)
+            logits, _ = run(params, tokens[one], patch)
             for which in kinds:
                 weights = batch.weights[which, one]
                 if weights.any():
-                    expected[which] += task_loss(logits, target[one], weights) * weights.sum()
-    np.testing.assert_allclose(edge_losses(params, MODEL, batch), expected, rtol=1e-4)
+                    expected[which] += loss(logits, target[one], weights) * weights.sum()
+    found = jax.jit(edge_losses, static_argnums=1)(params, MODEL, drawn)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_checks_are_all_edges_outside_then_single_edges_then_random_sets() -> None:
@@ -220,7 +224,9 @@ def test_single_edges_are_drawn_more_often_where_the_model_was_wrong() -> None:
         np.testing.assert_allclose(even[1 : N_GROUPS + 1], 0.2, atol=1e-6)
 
 
-def test_a_trained_model_agrees_under_every_set_of_edges() -> None:
+@pytest.fixture(scope="module")
+def trained():
+    """A model trained until all its scores are 1."""
     given = problem()
     config = dataclasses.replace(
         CONFIG,
@@ -230,20 +236,19 @@ def test_a_trained_model_agrees_under_every_set_of_edges() -> None:
         threshold=1.0,
         validation_pairs=60,
     )
-    trained = train_siit(given, MODEL, config, validation=given)
+    return train_siit(given, MODEL, config, validation=given)
+
+
+def test_a_trained_model_agrees_under_every_set_of_edges(trained) -> None:
     assert trained.worst[0] == 1
     params = jax.tree.map(lambda leaf: leaf[0], trained.params)
     fresh = usual_checks(PARITY, ALIGNMENT, some_pairs(200, 5), jax.random.key(6), n_random=50)
     assert edge_agreement(params, MODEL, fresh).min() > 0.99
 
 
-def test_a_leak_at_one_edge_is_found() -> None:
+def test_a_leak_at_one_edge_is_found(trained) -> None:
     """The checks align the parity with another MLP than training did."""
-    given = problem()
-    config = dataclasses.replace(CONFIG, max_batches=2_000, round_batches=500, batch_size=64)
-    params = jax.tree.map(
-        lambda leaf: leaf[0], train_siit(given, MODEL, config, validation=given).params
-    )
+    params = jax.tree.map(lambda leaf: leaf[0], trained.params)
     elsewhere = place(PARITY, MODEL, {**PARITY.places, "parity": ("m1",)})
     checks = usual_checks(PARITY, elsewhere, some_pairs(200, 5), jax.random.key(6), n_random=5)
     assert edge_agreement(params, MODEL, checks)[0] < 0.9

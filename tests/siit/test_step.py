@@ -18,6 +18,7 @@ from interpbench_jax.siit import (
 )
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
+pytestmark = pytest.mark.xdist_group("training")  # as `test_train`
 FREE = copy_problem().free_nodes.sum(0)
 TRAIN_STEP = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
 

@@ -25,6 +25,9 @@ from interpbench_jax.siit import (
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.config import StrictSampling
 
+# Files that train the same model share its compiled rounds.
+pytestmark = pytest.mark.xdist_group("training")
+
 MODEL = TransformerConfig(
     n_layers=1,
     n_heads=2,

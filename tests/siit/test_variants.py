@@ -29,6 +29,7 @@ from interpbench_jax.siit.config import Schedule
 from interpbench_jax.zoo.progress import progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
+pytestmark = pytest.mark.xdist_group("training")  # as `test_train`
 FREE = copy_problem().free_nodes.sum(0)
 TRAIN_STEP = jax.jit(
     update, static_argnames=("model", "optimizer", "steps", "outside", "source_gradient")
@@ -160,7 +161,14 @@ def test_presets_change_their_settings() -> None:
         preset("best", "3")
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "edge-siit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "siit-published" else ())
+        for name in PRESETS
+        if name != "edge-siit"
+    ],
+)
 def test_every_preset_by_nodes_trains(name: str) -> None:
     config = preset(name, "3")
     short = dataclasses.replace(
