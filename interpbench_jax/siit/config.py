@@ -89,8 +89,8 @@ class SiitConfig:
       n_pairs: the largest number of distinct (base, source) pairs to draw.
       held_out: share of sequences, and of pairs, that are held out from training. Half of them
         decide when to stop and which weights are best, the other half give the scores in the card;
-        no sequence has two uses. A case with very few sequences holds nothing out, and its card
-        says so.
+        no sequence has two uses, except sequences with a probability of at least 1 %. A case with
+        very few sequences holds nothing out, and its card says so.
       validation_pairs: number of pairs that are evaluated after every round.
     """
 
