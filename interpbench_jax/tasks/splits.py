@@ -94,7 +94,7 @@ class Split:
         """Divides the sequences if each part gets at least `FEWEST_SEQUENCES`.
 
         If there are too many to list, or the distribution is not uniform, the sequences of a part
-        are counted in a sample. If it is not uniform, this also shows which ones are common.
+        are counted in a sample, which also shows which ones are common.
 
         Raises:
           ValueError: `held_out` is not between 0 and 1.
@@ -108,7 +108,7 @@ class Split:
             n_drawn = max(_LISTED, round(_DRAWS * 2 * FEWEST_SEQUENCES / held_out))
             drawn = inputs.sample_sequences(n_drawn, jax.random.key(0))
             rows, counts = np.unique(drawn, axis=0, return_counts=True)
-            often = counts >= _COMMON * n_drawn if not inputs.uniform else np.zeros(len(rows), bool)
+            often = counts >= _COMMON * n_drawn
             common = tuple(sorted(places(rows[often], inputs.padding).tolist()))
             rows = rows[~often]
         fewest = min(int(split.contains(rows, part).sum()) for part in get_args(Part))
