@@ -70,6 +70,12 @@ def find_files(places: Sequence[Path], model: str | None = None) -> list[HandedI
     return found
 
 
+def without_scores(places: Sequence[Path]) -> list[Path]:
+    """The exported models below some directories for which no script has written scores yet."""
+    exports = (file.parent for place in places if place.is_dir() for file in place.rglob(MANIFEST))
+    return sorted(export for export in exports if not _files_in(export, [export]))
+
+
 def entries_of(
     files: Sequence[HandedIn],
     *,

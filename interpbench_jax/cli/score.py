@@ -70,7 +70,7 @@ def score(
     """
     from interpbench_jax.benchmark.entrants import enter
     from interpbench_jax.benchmark.findings import check_inputs, selection_of
-    from interpbench_jax.benchmark.handed_in import entries_of, find_files
+    from interpbench_jax.benchmark.handed_in import entries_of, find_files, without_scores
     from interpbench_jax.benchmark.results_store import SCORES, Store
 
     need_some([str(file) for file in files], "file")
@@ -95,6 +95,14 @@ def score(
         print(to_json([{name: row.get(name) for name in columns} for row in rows], indent=1))
         return
     _print_rows(rows)
+    if missing := without_scores(files):
+        names = ", ".join(str(folder) for folder in missing)
+        console.print(
+            f"exported models without scores, so far: {names}; run the script run.py there",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(
         f"show them with other results: interpbench report {out}",
         highlight=False,

@@ -10,7 +10,7 @@ import pytest
 
 from interpbench_jax.benchmark import Store, execute, make_plan
 from interpbench_jax.benchmark.entrants import Entry, enter
-from interpbench_jax.benchmark.handed_in import entries_of, find_files
+from interpbench_jax.benchmark.handed_in import entries_of, find_files, without_scores
 from interpbench_jax.benchmark.mib_submission import write_submissions
 from interpbench_jax.benchmark.plan import bundled_models, named_model
 from interpbench_jax.benchmark.report.results import Results
@@ -227,3 +227,5 @@ def test_models_in_directories_and_several_at_once(tmp_path: Path) -> None:
     (out / "own" / "scores" / "flat.csv").write_text(table)
     (handed,) = find_files([out])
     assert handed.model.case == "3" and handed.model.directory == str(tmp_path / "own")
+    assert without_scores([out]) == [out / "3"]
+    assert not without_scores([out / "own"])
