@@ -23,14 +23,16 @@ N_SETS = 1_024
 class EdgeSets(NamedTuple):
     """Pairs of inputs to train on, each with a set of the circuit's edges to patch.
 
-    All sets have the same number of rows; the rows of a set are adjacent.
+    The rows of a set are adjacent. A set that is drawn more often has more rows, so that rows are
+    used about equally often.
 
     Attributes:
       masks: masks of the network, 1 at the circuit's edges that are patched. The first set is
         empty.
       single: probability of each set when a single group of edges is drawn.
       several: probability of each set when any set is drawn.
-      rows_per_set: number of rows of a set.
+      first: index of the first row of each set.
+      n_rows: number of rows of each set.
       base: token ids of the inputs to run on.
       source: token ids of the inputs from which patched edges take their values.
       target: the algorithm's answers on the base under the row's set.
@@ -43,7 +45,8 @@ class EdgeSets(NamedTuple):
     masks: Float[Array, "set writer reader"]
     single: Float[Array, " set"]
     several: Float[Array, " set"]
-    rows_per_set: Int[Array, ""]
+    first: Int[Array, " set"]
+    n_rows: Int[Array, " set"]
     base: Int[Array, "row pos"]
     source: Int[Array, "row pos"]
     target: Num[Array, "row pos"]
@@ -110,7 +113,15 @@ def sets_of_groups(
 
 
 def draw_edge_sets(
-    task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_rows: int, n_sets: int = N_SETS
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    key: Array,
+    *,
+    n_rows: int,
+    outside_rows: float,
+    single_rows: float,
+    n_sets: int = N_SETS,
 ) -> EdgeSets:
     """Draws sets of the circuit's edges and pairs for each, and computes the targets.
 
@@ -120,23 +131,31 @@ def draw_edge_sets(
       pairs: pairs to draw from, with replacement.
       key: a JAX random key.
       n_rows: approximate number of rows of all sets together.
+      outside_rows: share of the rows of a batch that are of the empty set.
+      single_rows: share of the rows of a batch that are of single groups.
       n_sets: the largest number of sets.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     groups = sets_of_groups(alignment, n_sets, rng)
     own, theirs = (masks.astype(np.float32) for masks in group_masks(alignment))
-    n, per_set = len(groups), max(n_rows // len(groups), 1)
-    rows = rng.integers(0, len(pairs.base), (n, per_set))
+    sizes, chunk = groups.sum(1), max(n_rows // (2 * len(groups)), 1)
+    kinds = np.stack([sizes == 0, sizes == 1, sizes > 0]).astype(np.float64)
+    shares = np.array([outside_rows, single_rows, 1 - outside_rows - single_rows])
+    drawn = shares @ (kinds / np.maximum(kinds.sum(1, keepdims=True), 1))
+    chunks = np.maximum(np.rint(drawn * n_rows / chunk), 1).astype(int)
+    set_of_chunk = np.repeat(np.arange(len(groups)), chunks)
+    rows = rng.integers(0, len(pairs.base), (len(set_of_chunk), chunk))
     masks = groups.astype(np.float32)
     target = _answer_sets(
         task.defined_answers,
         pairs.base[rows],
         pairs.source[rows],
-        np.einsum("sg,gwr->swr", masks, own),
+        np.einsum("sg,gwr->swr", masks, own)[set_of_chunk],
     )
     answered = np.asarray(has_answer(target))
     positions = pairs.positions[rows] * answered
-    counts = np.asarray(positions.any((1, 2)), np.float32)
+    counts = np.zeros(len(groups), np.float32)
+    np.maximum.at(counts, set_of_chunk, positions.any((1, 2)).astype(np.float32))
     sources = Pairs(pairs.source, pairs.source, pairs.positions)
     behaviour = task.behaviour(sources)
     flat = rows.reshape(-1)
@@ -145,12 +164,12 @@ def draw_edge_sets(
         answers = answer_in_chunks(task.answers, pairs.source, pairs.source, nothing)[0]
         behaviour = Behaviour(answers, pairs.positions)
     source_target, source_positions = (np.asarray(part)[flat] for part in behaviour)
-    sizes = groups.sum(1)
     return EdgeSets(
         masks=jnp.asarray(np.einsum("sg,gwr->swr", masks, theirs)),
         single=jnp.asarray(counts * (sizes == 1)),
         several=jnp.asarray(counts * (sizes > 0)),
-        rows_per_set=jnp.array(per_set),
+        first=jnp.asarray(chunk * (np.cumsum(chunks) - chunks)),
+        n_rows=jnp.asarray(chunk * chunks),
         base=jnp.asarray(pairs.base[flat]),
         source=jnp.asarray(pairs.source[flat]),
         target=jnp.where(answered, target, 0).reshape(len(flat), -1),

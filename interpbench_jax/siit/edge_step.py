@@ -64,7 +64,7 @@ def draw_edge_batch(
     drawn = jax.random.uniform(keys[0], n)
     one, several = (_pick(chances, drawn) for chances in (sets.single, sets.several))
     chosen = jnp.where(only_outside, 0, jnp.where(single, one, several))
-    rows = chosen * sets.rows_per_set + jax.random.randint(keys[1], n, 0, sets.rows_per_set)
+    rows = sets.first[chosen] + jax.random.randint(keys[1], n, 0, sets.n_rows[chosen])
     extreme = jax.random.uniform(keys[2], n)
     share = jax.random.uniform(keys[3], n)
     share = jnp.where(only_outside & (extreme < _ALL_OUTSIDE), 1, share)

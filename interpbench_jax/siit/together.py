@@ -222,7 +222,8 @@ def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> Ed
     n_sets = max(len(other.masks) for other in others)
     n_rows = max(len(other.base) for other in others)
     padded = {
-        name: _rows(getattr(sets, name), n_sets) for name in ("masks", "single", "several")
+        name: _rows(getattr(sets, name), n_sets)
+        for name in ("masks", "single", "several", "first", "n_rows")
     } | {
         name: _rows(getattr(sets, name), n_rows)
         for name in (

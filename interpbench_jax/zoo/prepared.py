@@ -80,7 +80,15 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
         found = problem_of_pairs(task, alignment, of_nodes)  # answers for every variable take long
         key_sets, key_checks = jax.random.split(jax.random.fold_in(jax.random.key(_SEED), 1))
         if config.patches == "edges" and trained:
-            sets = draw_edge_sets(task, alignment, pairs, key_sets, n_rows=config.edge_rows)
+            sets = draw_edge_sets(
+                task,
+                alignment,
+                pairs,
+                key_sets,
+                n_rows=config.edge_rows,
+                outside_rows=config.outside_rows,
+                single_rows=config.single_rows,
+            )
             found = found._replace(edges=sets)
         if config.patches == "edges" and judged:
             some = Pairs(*(part[: config.checked_pairs] for part in pairs))

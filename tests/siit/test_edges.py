@@ -74,6 +74,9 @@ CONFIG = SiitConfig(
 )
 
 
+KINDS = {"outside_rows": 0.25, "single_rows": 0.4}
+
+
 def some_pairs(n: int = 60, seed: int = 0) -> Pairs:
     base, source = np.asarray(jax.random.randint(jax.random.key(seed), (2, n, 3), 0, 4), np.int32)
     return Pairs(base, source, PARITY.positions_of(base))
@@ -83,7 +86,7 @@ def some_pairs(n: int = 60, seed: int = 0) -> Pairs:
 def problem(seed: int = 0):
     pairs = some_pairs(seed=seed)
     return problem_of_pairs(PARITY, ALIGNMENT, pairs)._replace(
-        edges=draw_edge_sets(PARITY, ALIGNMENT, pairs, jax.random.key(1), n_rows=512),
+        edges=draw_edge_sets(PARITY, ALIGNMENT, pairs, jax.random.key(1), n_rows=512, **KINDS),
         checks=usual_checks(
             PARITY, ALIGNMENT, Pairs(*(x[:20] for x in pairs)), jax.random.key(2), n_random=10
         ),
@@ -108,13 +111,14 @@ def test_of_many_groups_sets_are_drawn_by_groups_and_by_writers() -> None:
 
 def test_targets_are_the_algorithm_under_the_same_patch() -> None:
     """Computed by hand: the parity with each token from the base or the source."""
-    sets = draw_edge_sets(PARITY, ALIGNMENT, some_pairs(), jax.random.key(1), n_rows=512)
+    sets = draw_edge_sets(PARITY, ALIGNMENT, some_pairs(), jax.random.key(1), n_rows=512, **KINDS)
     names = [next(iter(own)) for own, _ in ALIGNMENT.groups]
     groups = sets_of_groups(ALIGNMENT, 1_024, np.random.default_rng(0))
-    per_set = int(sets.rows_per_set)
-    assert per_set == 512 // len(groups) and len(sets.base) == per_set * len(groups)
-    for row in range(len(sets.base)):
-        patched = {name for name, on in zip(names, groups[row // per_set], strict=True) if on}
+    set_of_row = np.repeat(np.arange(len(groups)), np.asarray(sets.n_rows))
+    assert len(sets.base) == len(set_of_row)
+    np.testing.assert_array_equal(np.searchsorted(set_of_row, np.arange(len(groups))), sets.first)
+    for row, which in enumerate(set_of_row):
+        patched = {name for name, on in zip(names, groups[which], strict=True) if on}
         base, source = (np.asarray(tokens[row]) % 2 for tokens in (sets.base, sets.source))
 
         def value(variable, at, base=base, source=source, patched=patched):
@@ -127,6 +131,15 @@ def test_targets_are_the_algorithm_under_the_same_patch() -> None:
             expected = (source[0] + source[-1]) % 2
         assert int(sets.target[row, -1]) == expected
         assert int(sets.source_target[row, -1]) == (source[0] + source[-1]) % 2
+
+
+def test_sets_have_rows_in_proportion_to_how_often_they_are_drawn() -> None:
+    sets = draw_edge_sets(PARITY, ALIGNMENT, some_pairs(), jax.random.key(1), n_rows=6_400, **KINDS)
+    n_rows = np.asarray(sets.n_rows)
+    several = 0.35 / (2**N_GROUPS - 1)
+    expected = np.array([0.25] + [0.4 / N_GROUPS + several] * N_GROUPS + [several] * 26) * 6_400
+    np.testing.assert_allclose(n_rows, expected, atol=50)  # half a chunk
+    assert abs(n_rows.sum() - 6_400) < 26 * 50
 
 
 def test_rows_of_a_batch_have_the_given_kinds() -> None:
@@ -265,10 +278,10 @@ def test_undefined_answers_do_not_count() -> None:
     task = compile_case("11")
     alignment = align(task)
     pairs = task.pairs(task.split(0.2), "train", 50, jax.random.key(0))
-    sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=1_024)
+    sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=1_024, **KINDS)
     targets = np.asarray(sets.target)
     assert (targets >= 0).all()
-    counted = np.asarray(sets.positions).reshape(32, 32, -1).any((1, 2))
+    counted = np.maximum.reduceat(np.asarray(sets.positions).any(1), np.asarray(sets.first))
     assert 0 < (~counted).sum() < 16  # sets without any answer
     np.testing.assert_array_equal(np.asarray(sets.several) > 0, counted & (np.arange(32) > 0))
     checks = usual_checks(task, alignment, pairs, jax.random.key(2), n_random=20)
@@ -287,7 +300,9 @@ def test_cases_of_one_shape_train_together_as_alone() -> None:
     fewer = usual_checks(
         PARITY, ALIGNMENT, Pairs(*(x[:10] for x in pairs)), jax.random.key(2), n_random=3
     )
-    sets = draw_edge_sets(PARITY, ALIGNMENT, pairs, jax.random.key(1), n_rows=300, n_sets=20)
+    sets = draw_edge_sets(
+        PARITY, ALIGNMENT, pairs, jax.random.key(1), n_rows=300, n_sets=20, **KINDS
+    )
     given[1] = given[1]._replace(checks=fewer, edges=sets)
     together = train_together(given, [MODEL] * 2, [Member(0, config)], validation=given)
     for one, found in zip(given, together, strict=True):
