@@ -15,6 +15,7 @@ import pytest
 
 from interpbench_jax.siit import cores_as_devices, device_mesh, members, train_siit, train_together
 from interpbench_jax.siit.mesh import DATA, mean_over_devices
+from tests.siit import test_edges
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
@@ -48,6 +49,7 @@ print(json.dumps(found | {"worst": result.worst.tolist()}))
 TOGETHER = """
 import dataclasses, json
 from interpbench_jax.siit import device_mesh, members, train_together
+from tests.siit import test_edges
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 LARGE = dataclasses.replace(QUICK, batch_size=128)
@@ -56,6 +58,17 @@ population = members(LARGE, seeds=(0, 1, 2, 3))
 problems, models = (copy_problem(), larger_problem()), (MODEL, LARGER)
 results = train_together(problems, models, population, mesh=mesh)
 print(json.dumps([result.history.losses.tolist() for result in results]))
+"""
+# By edges, with the batch divided between two devices.
+BY_EDGES = """
+import dataclasses, json
+from interpbench_jax.siit import device_mesh, train_siit
+from tests.siit.test_edges import CONFIG, MODEL, problem
+LARGE = dataclasses.replace(CONFIG, batch_size=128)
+mesh = device_mesh(1, LARGE.batch_size)
+assert dict(mesh.shape) == {"population": 1, "data": 2}
+history = train_siit(problem(), MODEL, LARGE, validation=problem(), mesh=mesh).history
+print(json.dumps([history.losses.tolist(), history.scores.edges.tolist()]))
 """
 
 
@@ -93,6 +106,17 @@ def test_two_cases_over_eight_devices() -> None:
     expected = train_together(problems, models, members(LARGE, seeds=SEEDS))
     for losses, result in zip(json.loads(printed), expected, strict=True):
         np.testing.assert_allclose(losses, result.history.losses, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_training_by_edges_on_two_devices() -> None:
+    printed, _ = start(2, program=BY_EDGES).communicate(timeout=240)
+    losses, edges = json.loads(printed.splitlines()[-1])
+    config = dataclasses.replace(test_edges.CONFIG, batch_size=128)
+    given = test_edges.problem()
+    expected = train_siit(given, test_edges.MODEL, config, validation=given)
+    np.testing.assert_allclose(losses, expected.history.losses, rtol=1e-3)
+    np.testing.assert_allclose(edges, expected.history.scores.edges, atol=0.05)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from interpbench_jax.cases import (
     CaseInputs,
     Mixture,
     all_sequences,
+    case_names,
     get_case,
     sample_sequences,
 )
@@ -121,6 +122,13 @@ def test_sequences_too_common_to_divide_are_in_every_part() -> None:
         assert len(rows(base[(base == base[:, :1]).all(1)])) == 11
     others = [rows(*split.pairs(part, 1_000, KEY)) - rows(same) for part in PARTS]
     assert not others[0] & others[1] | others[0] & others[2] | others[1] & others[2]
+
+
+@pytest.mark.slow
+def test_only_case_124_has_common_sequences() -> None:
+    """Inputs of all other cases have probabilities of less than 1 %, or are not divided."""
+    splits = {name: Split.of(CaseInputs(get_case(name))) for name in case_names()}
+    assert [name for name, split in splits.items() if split.describe().get("common")] == ["124"]
 
 
 def test_pairs_are_divided_as_sequences_are() -> None:
