@@ -6,6 +6,7 @@ reader must return a value or raise one clear error, run no code, and take less 
 """
 
 import argparse
+import json
 import shutil
 import struct
 import tempfile
@@ -16,9 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 from hypothesis import strategies as st
 
-from interpbench_jax.zoo import load_model, save_model
+from interpbench_jax.zoo import (
+    load_hugging_face,
+    load_model,
+    load_transformer_lens,
+    save_model,
+    save_transformer_lens,
+)
+from interpbench_jax.zoo.formats import (
+    Discovered,
+    read_discovered,
+    to_eap_ig,
+    to_edge_list,
+    to_named_scores,
+    write_edge_lines,
+    write_score_arrays,
+    write_table,
+)
 from interpbench_jax.zoo.hooked_config import decoder_options, read_hooked_config
 from interpbench_jax.zoo.published import CONFIG, EDGES, WEIGHTS, read_published
 from interpbench_jax.zoo.published_edges import read_published_edges
@@ -184,12 +202,104 @@ def _own(directory: Path) -> Callable[[st.DataObject], None]:
     return one
 
 
+# JSON values of any type, with numbers that are too large for a size.
+_json = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), _integers(), st.floats(), st.text(max_size=8)),
+        st.sampled_from(["gelu_new", "float16", "linear", "input", "m0", "input->m0"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def _changed_json(draw: Callable[[Any], Any], content: bytes) -> bytes:
+    """JSON with one value replaced, anywhere in it."""
+    whole: Any = [json.loads(content)]
+    container, place = whole, 0
+    while (inner := container[place]) and isinstance(inner, dict | list) and draw(st.booleans()):
+        places = list(inner) if isinstance(inner, dict) else range(len(inner))
+        container, place = inner, draw(st.sampled_from(places))
+    container[place] = draw(_json)
+    return json.dumps(whole[0]).encode()
+
+
+def _hugging_face(directory: Path) -> Callable[[st.DataObject], None]:
+    folders = sorted(file.parent for file in (GOLDEN / "decoders").glob("*/config.json"))
+    for folder in folders:
+        load_hugging_face(folder)  # compiles everything that is compiled once
+
+    def one(data: st.DataObject) -> None:
+        folder = data.draw(st.sampled_from(folders))
+        shutil.copytree(folder, directory, dirs_exist_ok=True)
+        file = directory / data.draw(st.sampled_from(["config.json", "model.safetensors"]))
+        if file.suffix == ".json" and data.draw(st.booleans()):
+            file.write_bytes(_changed_json(data.draw, file.read_bytes()))
+        else:
+            file.write_bytes(changed(file.read_bytes(), data.draw(_changes)))
+        _try(lambda: load_hugging_face(directory))
+
+    return one
+
+
+def _transformer_lens(directory: Path) -> Callable[[st.DataObject], None]:
+    model, files = untrained_model(), {}
+    for suffix in (".npz", ".safetensors", ".pt"):
+        file = directory / f"weights{suffix}"
+        save_transformer_lens(model.params, file)
+        files[file] = file.read_bytes()
+
+    def one(data: st.DataObject) -> None:
+        file = data.draw(st.sampled_from(sorted(files)))
+        file.write_bytes(changed(files[file], data.draw(_changes)))
+        _try(
+            lambda: load_transformer_lens(
+                file, causal=model.config.causal, normalization=None, activation="gelu"
+            )
+        )
+
+    return one
+
+
+def _scores(directory: Path) -> Callable[[st.DataObject], None]:
+    model = untrained_model()
+    graph, scores = model.graph, np.where(model.graph.valid, 0.5, 0.0)
+    discovered = Discovered(graph=graph, scores=scores)
+    arrays = directory / "scores.npz"
+    write_score_arrays(arrays, {"eap": scores}, graph)
+    texts = {
+        "graph.json": to_eap_ig(discovered, d_model=model.config.d_model),
+        "names.json": to_named_scores(scores, graph),
+        "list.json": to_edge_list(model.circuit),
+        "circuit.json": model.circuit.to_json(),
+        "table.csv": write_table(scores, graph),
+        "lines.txt": write_edge_lines(model.circuit),
+    }
+    files = {directory / name: text.encode() for name, text in texts.items()}
+    files[arrays] = arrays.read_bytes()
+
+    def one(data: st.DataObject) -> None:
+        file = data.draw(st.sampled_from(sorted(files)))
+        if file.suffix == ".json" and data.draw(st.booleans()):
+            file.write_bytes(_changed_json(data.draw, files[file]))
+        else:
+            file.write_bytes(changed(files[file], data.draw(_changes)))
+        _try(lambda: read_discovered(file, model))
+
+    return one
+
+
 READERS = {
     "torch": _torch,
     "config": _config,
     "edges": _edges,
     "published": _published,
     "own": _own,
+    "hugging-face": _hugging_face,
+    "transformer-lens": _transformer_lens,
+    "scores": _scores,
 }
 
 
