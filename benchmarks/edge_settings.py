@@ -1,0 +1,126 @@
+"""How the settings of edge-true training change how fast models become right.
+
+Run: `.venv/bin/python benchmarks/edge_settings.py [--cases 11 18] [--out DIR]`. Trains a model by
+the preset `edge-siit` with one setting changed at a time, for a given number of batches, and scores
+it on test sequences: the worst variable's IIA, all edges outside at once, the worst single edge,
+and the mean and the worst of 200 random sets of edges. Finished rows are kept in DIR and not
+computed again. The last line printed is JSON.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from interpbench_jax.evaluation import edge_scores
+from interpbench_jax.files import from_json, make_directory, read_text, to_json, write_json
+from interpbench_jax.siit import Member, SiitConfig, preset, train_siit, validate
+from interpbench_jax.tasks import Pairs
+from interpbench_jax.zoo import Prepared, prepare
+from interpbench_jax.zoo.make import metrics
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "preset": {},
+    "no single rows": {"single_rows": 0.0},
+    "single rows .2": {"single_rows": 0.2},
+    "single rows .6": {"single_rows": 0.6},
+    "outside rows .1": {"outside_rows": 0.1},
+    "outside rows .4": {"outside_rows": 0.4},
+    "single focus .5": {"single_focus": 0.5},
+    "learning rate .003": {"learning_rate": 0.003},
+    "64 rows per batch": {"batch_size": 64},
+}
+_PAIRS, _SETS = 1_000, 200
+_COLUMNS = {
+    "batches": "batches",
+    "iia_worst": "worst IIA",
+    "inert": "all outside",
+    "edge_single_worst": "worst edge",
+    "edge_agreement": "sets, mean",
+    "edge_agreement_worst": "sets, worst",
+}
+console = Console()
+
+
+def main(
+    cases: tuple[str, ...] = ("11", "18"),
+    *,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    seeds: tuple[int, ...] = (0,),
+    max_batches: int = 2_000,
+    out: Path = Path("out/edge-settings"),
+) -> None:
+    """Measure.
+
+    Args:
+      cases: tasks to train on.
+      variants: names of the changes.
+      seeds: seeds of the models; figures are means over them.
+      max_batches: batches after which training ends if the threshold is not reached.
+      out: directory of finished rows.
+    """
+    unknown = set(variants) - set(VARIANTS)
+    if unknown:
+        raise SystemExit(f"unknown variants {sorted(unknown)}; known: {', '.join(VARIANTS)}")
+    make_directory(out)
+    rows = [
+        {"case": case, "variant": name} | _row(case, name, seed, max_batches, out)
+        for case in cases
+        for name in variants
+        for seed in seeds
+    ]
+    _print(rows)
+    print(to_json(rows))
+
+
+def _row(case: str, variant: str, seed: int, max_batches: int, out: Path) -> dict[str, float]:
+    file = out / f"{case} {variant} {seed} {max_batches}.json"
+    if not file.exists():
+        changes = {"max_batches": max_batches} | VARIANTS[variant]
+        write_json(file, _trained(case, replace(preset("edge-siit", case), **changes), seed))
+    return from_json(read_text(file), source=file)
+
+
+def _trained(case: str, config: SiitConfig, seed: int) -> dict[str, float]:
+    member = Member(seed, config)
+    task = prepare(case, (member,))
+    result = train_siit(
+        task.training, task.alignment.network, (member,), validation=task.validation
+    )
+    params = jax.tree.map(lambda leaf: leaf[0], result.params)
+    return {"batches": config.batches_after(int(result.rounds[0]))} | _scores(task, params)
+
+
+def _scores(task: Prepared, params: Any) -> dict[str, float]:
+    test = jax.device_get(task.test.take(slice(_PAIRS)))
+    edges = edge_scores(
+        params,
+        task.alignment.network,
+        task.task,
+        task.alignment,
+        Pairs(test.base, test.source, test.positions),
+        jax.random.key(7),
+        n_random=_SETS,
+    )
+    return metrics(validate(params, task.alignment.network, task.test)) | edges.metrics
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("case", "setting", *_COLUMNS.values())
+    for case, variant in dict.fromkeys((row["case"], row["variant"]) for row in rows):
+        same = [row for row in rows if (row["case"], row["variant"]) == (case, variant)]
+        means = {name: sum(row[name] for row in same) / len(same) for name in _COLUMNS}
+        cells = (
+            f"{mean:.0f}" if name == "batches" else f"{100 * mean:.2f} %"
+            for name, mean in means.items()
+        )
+        table.add_row(case, variant, *cells)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
