@@ -1,6 +1,6 @@
 """A table and a plot of the suite's models, made from their cards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +94,7 @@ def suite_row(model: BenchmarkModel) -> SuiteRow:
     )
 
 
-def summary(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
+def summary(rows: Sequence[SuiteRow], tasks: Iterable[str]) -> str:
     """Sentences about how many models meet the bar, which do not, and which tasks have no model.
 
     Args:
@@ -108,15 +108,20 @@ def summary(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
     return text + (f" Tasks without a model so far: {', '.join(without)}." if without else "")
 
 
-def suite_page(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
-    """The table as a Markdown page, with details of models below the bar; see `summary`."""
+def suite_page(rows: Sequence[SuiteRow], tried: Mapping[str, str]) -> str:
+    """The table as a Markdown page, with details of models below the bar; see `summary`.
+
+    Args:
+      rows: the models.
+      tried: for every task of the suite, what other settings of training led to, or "".
+    """
     weights = sum(row.n_weights for row in rows)
     hours = sum(row.seconds for row in rows) / 3600
     devices = ", ".join(sorted({row.device for row in rows}))
     headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
     lines = [
         _HEAD,
-        f"{summary(rows, tasks)} Together they have {weights:,} weights, and took {hours:.1f} "
+        f"{summary(rows, tried)} Together they have {weights:,} weights, and took {hours:.1f} "
         f"hours to train ({devices}).\n",
         "![share of wrong answers of every model](suite.png)\n",
         _line(headers),
@@ -127,6 +132,9 @@ def suite_page(rows: Sequence[SuiteRow], tasks: Sequence[str]) -> str:
     if short:
         lines.append("\n## Below the bar\n")
         lines += [f"- **{row.task}** ({row.title}): {_what_it_misses(row)}." for row in short]
+    if noted := {task: text for task, text in tried.items() if text}:
+        lines.append("\n## Other settings that were tried\n")
+        lines += [f"- **{task}**: {text}" for task, text in noted.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -45,7 +45,7 @@ def suite(
         if not places:
             raise ValueError(f"no model in {models}")
     rows = [suite_row(load_model(place)) for place in places]
-    tasks = [recipe.task for recipe in read_recipes("suite")]
+    tried = {recipe.task: recipe.tried for recipe in read_recipes("suite")}
     if as_json:
         print(to_json([row._asdict() for row in rows], indent=1))
     else:
@@ -61,11 +61,11 @@ def suite(
         lines = [header.replace(" ", "\n") for header in headers]
         less = ("circuit", "size", "batches", "sets\nof\nedges")
         print_table(f"{len(rows)} models", lines, cells, if_wide=less)
-        console.print(summary(rows, tasks), highlight=False)
+        console.print(summary(rows, tried), highlight=False)
     if out is not None:
         draw_suite(rows, out / "suite.png")
         with replacing(out / "suite.md") as partial:
-            partial.write_text(suite_page(rows, tasks))
+            partial.write_text(suite_page(rows, tried))
         if not as_json:
             console.print(f"written to {out / 'suite.md'}", highlight=False)
 

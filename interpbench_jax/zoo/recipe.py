@@ -22,11 +22,13 @@ class Recipe:
       seeds: seeds of the members; there is one for every combination with rates, the best is kept.
       settings: fields of `SiitConfig` that differ from the preset's. Fields in which members may
         differ (`VARIED`) can have a list of values.
+      tried: what other settings led to, if some were tried; for people.
     """
 
     name: str
     seeds: tuple[int, ...] = (0,)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    tried: str = ""
 
     @property
     def task(self) -> str:
@@ -66,8 +68,8 @@ def recipe_names() -> tuple[str, ...]:
 def read_recipes(name: str | Path) -> tuple[Recipe, ...]:
     """Reads a recipe that comes with the package, by its name, or a TOML file.
 
-    The file has one table per model, with `seeds` and fields of `SiitConfig`; an empty table is the
-    unchanged preset.
+    The file has one table per model, with `seeds`, fields of `SiitConfig`, and `tried`, a text; an
+    empty table is the unchanged preset.
 
     Raises:
       ValueError: there is no such recipe, or the file has another form; the message names it.
@@ -111,11 +113,14 @@ def _read(file: Path, name: str, table: Any) -> Recipe:
             f"{file}: {name!r} is not the name of a model; expected TASK or PRESET/TASK, with "
             "PRESET one of " + ", ".join(known for known in PRESETS if known != USUAL_PRESET)
         )
-    known = {known.name for known in fields(SiitConfig)} | {"seeds"}
+    known = {known.name for known in fields(SiitConfig)} | {"seeds", "tried"}
     if not isinstance(table, dict) or (unknown := table.keys() - known):
         given = sorted(unknown) if isinstance(table, dict) else repr(table)
         raise ValueError(f"{file}: model {name} has unknown settings {given}")
     seeds = table.pop("seeds", [0])
     if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
         raise ValueError(f"{file}: seeds of model {name} are {seeds!r}, expected whole numbers")
-    return Recipe(name=name, seeds=tuple(seeds), settings=table)
+    tried = table.pop("tried", "")
+    if not isinstance(tried, str):
+        raise ValueError(f"{file}: tried of model {name} is {tried!r}, expected a text")
+    return Recipe(name=name, seeds=tuple(seeds), settings=table, tried=tried)

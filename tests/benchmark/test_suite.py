@@ -17,8 +17,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_page_in_the_docs_is_that_of_the_bundled_models() -> None:
     rows = [suite_row(load_model(name)) for name in bundled_names()]
-    tasks = [recipe.task for recipe in read_recipes("suite")]
-    assert (DOCS / "suite.md").read_text() == suite_page(rows, tasks)
+    tried = {recipe.task: recipe.tried for recipe in read_recipes("suite")}
+    assert (DOCS / "suite.md").read_text() == suite_page(rows, tried)
     assert (DOCS / "suite.png").stat().st_size > 10_000
 
 
@@ -30,8 +30,10 @@ def test_a_model_below_the_bar_is_listed_with_what_it_misses() -> None:
     assert summary([suite_row(model), row], ["3", "4"]) == (
         "1 of 2 models meet the bar. Those that do not: 3. Tasks without a model so far: 4."
     )
-    below = suite_page([row], []).split("## Below the bar")[1]
+    page = suite_page([row], {"3": "Rate 0.1 diverges.", "4": ""})
+    below, tried = page.split("## Below the bar")[1].split("## Other settings")
     assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000" in below
+    assert tried.endswith("- **3**: Rate 0.1 diverges.\n")
 
 
 def test_missing_scores_and_nan_are_below_the_bar() -> None:

@@ -49,6 +49,7 @@ def test_settings_of_a_table_change_its_preset(tmp_path: Path) -> None:
         ('["edge-siit/3"]', "is not the name of a model"),
         ('["siit/"]', "is not the name of a model"),
         ('"3" = 1', "unknown settings 1"),
+        ('["3"]\ntried = 1', "tried of model 3 is 1, expected a text"),
         ('["3"]\nlerning_rate = 1.0', "unknown settings \\['lerning_rate'\\]"),
         ('["3"]\nseeds = 3', "seeds of model 3 are 3"),
     ],
