@@ -39,7 +39,8 @@ def attribution(
     """
     network = as_network(network)
     # Subtracted once: outputs and source then need not be kept apart, which halves the memory.
-    held = None if batch.written is None else batch.source - batch.written
+    written, source = batch.written, batch.source
+    held = None if written is None or source is None else source - written
 
     def run(weights: Weights | None, part: Part, rows: Rows) -> Array:
         here = None if patch is None else patch(part, rows)
