@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ CONFIG = SiitConfig(
 )
 
 
-KINDS = {"outside_rows": 0.25, "single_rows": 0.4}
+KINDS: dict[str, Any] = {"outside_rows": 0.25, "single_rows": 0.4}
 
 
 def some_pairs(n: int = 60, seed: int = 0) -> Pairs:
