@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def main(
-    cases: tuple[str, ...] = ("3", "4", "11", "13", "18", "19", "21"),
+    cases: tuple[str, ...] = ("3", "4", "11", "13", "18"),
     *,
     presets: tuple[BundledPreset, ...] = ("edge-siit", "siit", "iit"),
     n_pairs: int = 5_000,
