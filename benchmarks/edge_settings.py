@@ -3,7 +3,7 @@
 Run: `.venv/bin/python benchmarks/edge_settings.py [--cases 11 18] [--out DIR]`. Trains a model by
 the preset `edge-siit` with one setting changed at a time, for a given number of batches, and scores
 it on test sequences: the worst variable's IIA, all edges outside at once, the worst single edge,
-and the mean and the worst of 200 random sets of edges. Finished rows are kept in DIR and not
+and the mean and the worst of the random sets of edges, as in a card. Finished rows are kept in DIR and not
 computed again. The last line printed is JSON.
 """
 
@@ -16,12 +16,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from interpbench_jax.evaluation import edge_scores
 from interpbench_jax.files import from_json, make_directory, read_text, to_json, write_json
-from interpbench_jax.siit import Member, SiitConfig, preset, train_siit, validate
-from interpbench_jax.tasks import Pairs
-from interpbench_jax.zoo import Prepared, prepare
-from interpbench_jax.zoo.make import metrics
+from interpbench_jax.siit import Member, SiitConfig, preset, train_siit
+from interpbench_jax.zoo import prepare
+from interpbench_jax.zoo.make import score_on_tests
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "preset": {},
@@ -34,7 +32,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learning rate .003": {"learning_rate": 0.003},
     "64 rows per batch": {"batch_size": 64},
 }
-_PAIRS, _SETS = 1_000, 200
 _COLUMNS = {
     "batches": "batches",
     "iia_worst": "worst IIA",
@@ -92,21 +89,8 @@ def _trained(case: str, config: SiitConfig, seed: int) -> dict[str, float]:
         task.training, task.alignment.network, (member,), validation=task.validation
     )
     params = jax.tree.map(lambda leaf: leaf[0], result.params)
-    return {"batches": config.batches_after(int(result.rounds[0]))} | _scores(task, params)
-
-
-def _scores(task: Prepared, params: Any) -> dict[str, float]:
-    test = jax.device_get(task.test.take(slice(_PAIRS)))
-    edges = edge_scores(
-        params,
-        task.alignment.network,
-        task.task,
-        task.alignment,
-        Pairs(test.base, test.source, test.positions),
-        jax.random.key(7),
-        n_random=_SETS,
-    )
-    return metrics(validate(params, task.alignment.network, task.test)) | edges.metrics
+    scores = score_on_tests(params, task.task, task.alignment, task.test).metrics
+    return {"batches": config.batches_after(int(result.rounds[0]))} | scores
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -38,7 +38,7 @@ def attribution(
       patch: patch under which the gradient is computed; its mask must be the same for all rows.
     """
     network = as_network(network)
-    # Subtracted once: outputs and source then need not be kept apart, which halves the memory.
+    # Subtracted once, so that every chunk takes its rows of one array instead of two.
     written, source = batch.written, batch.source
     held = None if written is None or source is None else source - written
 

@@ -49,7 +49,6 @@ print(json.dumps(found | {"worst": result.worst.tolist()}))
 TOGETHER = """
 import dataclasses, json
 from interpbench_jax.siit import device_mesh, members, train_together
-from tests.siit import test_edges
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 LARGE = dataclasses.replace(QUICK, batch_size=128)

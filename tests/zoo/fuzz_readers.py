@@ -226,6 +226,13 @@ def _changed_json(draw: Callable[[Any], Any], content: bytes) -> bytes:
     return json.dumps(whole[0]).encode()
 
 
+def _changed_file(draw: Callable[[Any], Any], file: Path, content: bytes) -> bytes:
+    """The content of a file with some bytes replaced, or with one value if it is JSON."""
+    if file.suffix == ".json" and draw(st.booleans()):
+        return _changed_json(draw, content)
+    return changed(content, draw(_changes))
+
+
 def _hugging_face(directory: Path) -> Callable[[st.DataObject], None]:
     folders = sorted(file.parent for file in (GOLDEN / "decoders").glob("*/config.json"))
     for folder in folders:
@@ -235,10 +242,7 @@ def _hugging_face(directory: Path) -> Callable[[st.DataObject], None]:
         folder = data.draw(st.sampled_from(folders))
         shutil.copytree(folder, directory, dirs_exist_ok=True)
         file = directory / data.draw(st.sampled_from(["config.json", "model.safetensors"]))
-        if file.suffix == ".json" and data.draw(st.booleans()):
-            file.write_bytes(_changed_json(data.draw, file.read_bytes()))
-        else:
-            file.write_bytes(changed(file.read_bytes(), data.draw(_changes)))
+        file.write_bytes(_changed_file(data.draw, file, file.read_bytes()))
         _try(lambda: load_hugging_face(directory))
 
     return one
@@ -282,10 +286,7 @@ def _scores(directory: Path) -> Callable[[st.DataObject], None]:
 
     def one(data: st.DataObject) -> None:
         file = data.draw(st.sampled_from(sorted(files)))
-        if file.suffix == ".json" and data.draw(st.booleans()):
-            file.write_bytes(_changed_json(data.draw, files[file]))
-        else:
-            file.write_bytes(changed(files[file], data.draw(_changes)))
+        file.write_bytes(_changed_file(data.draw, file, files[file]))
         _try(lambda: read_discovered(file, model))
 
     return one
