@@ -2,9 +2,9 @@
 
 Run: `.venv/bin/python benchmarks/edge_settings.py [--cases 11 18] [--out DIR]`. Trains a model by
 the preset `edge-siit` with one setting changed at a time, for a given number of batches, and scores
-it on test sequences: the worst variable's IIA, all edges outside at once, the worst single edge,
-and the mean and the worst of the random sets of edges, as in a card. Finished rows are kept in DIR and not
-computed again. The last line printed is JSON.
+it on test sequences as for a card: the worst variable's IIA, all edges outside at once, the worst
+single edge, and the mean and the worst of random sets of edges. Finished rows are kept in DIR and
+not computed again. The last line printed is JSON.
 """
 
 from dataclasses import replace
