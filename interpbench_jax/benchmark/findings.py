@@ -178,7 +178,7 @@ def make_contrast(
         model.config,
         jnp.asarray(drawn.clean),
         jnp.asarray(drawn.corrupted),
-        answer_in_chunks(task.answers, drawn.clean, drawn.clean, nothing)[0],
+        jnp.asarray(answer_in_chunks(task.answers, drawn.clean, drawn.clean, nothing)[0]),
         jnp.asarray(drawn.positions),
         ablation=ablation,
         loss=loss or loss_to_target(task.categorical),

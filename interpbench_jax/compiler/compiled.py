@@ -267,21 +267,21 @@ def _compile_anew(case: Case) -> CompiledCase:
     all_same = np.repeat(np.arange(n_tokens)[:, None], case.n_ctx - 1, 1)  # has the largest counts
     drawn = sequences(case, _CIRCUIT_INPUTS, jax.random.key(0))
     inputs = np.concatenate([all_same, drawn])
-    shorter = inputs[:, : case.n_ctx // 2]  # so that values that depend on the length vary
-    written = [
-        np.asarray(written_after_bos(params, config, codec.encode_indices(rows)))
-        for rows in (inputs, shorter)
-    ]
+    shorter = inputs.copy()  # so that values that depend on the length vary
+    shorter[:, case.n_ctx // 2 :] = PADDING
+    tokens = codec.encode_indices(np.concatenate([inputs, shorter]))
+    written = np.asarray(written_after_bos(params, replace(config, pad=codec.pad), tokens))
+    full, padded = np.split(written, 2, axis=1)
     every = -(-len(drawn) // _COMPARED_INPUTS)
     some = np.r_[:n_tokens, n_tokens : len(inputs) : every]
-    differs = find_disagreement(case, tracr, inputs[some], written[0][:, some].sum(0))
+    differs = find_disagreement(case, tracr, inputs[some], full[:, some].sum(0))
     return CompiledCase(
         case=case,
         params=params,
         config=config,
         codec=codec,
         variables=find_variables(tracr),
-        circuit=ground_truth(params, config, written),
+        circuit=ground_truth(params, config, (full, padded[:, :, : case.n_ctx // 2])),
         tabulated=rasp_on_arrays(tracr, case),
         disagreement=None if differs is None else str(differs),
     )

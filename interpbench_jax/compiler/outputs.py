@@ -1,5 +1,6 @@
 """Answers of a case's algorithm on many inputs, with and without interchanges of variables."""
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Num
 
@@ -26,7 +27,8 @@ def algorithm_outputs(
     """
     nothing = np.zeros((1, compiled.graph.n_writers, 1), np.float32)
     tokens = compiled.codec.encode_indices(inputs)
-    return answer_in_chunks(compiled.answers_by(tabulated=tabulated), tokens, tokens, nothing)[0]
+    answers = compiled.answers_by(tabulated=tabulated)
+    return jnp.asarray(answer_in_chunks(answers, tokens, tokens, nothing)[0])
 
 
 def algorithm_interchanges(
@@ -65,4 +67,4 @@ def algorithm_interchanges(
         masks = np.minimum(sets.astype(np.float32) @ variables, 1)
     base, source = map(compiled.codec.encode_indices, (base, source))
     answers = compiled.answers_by(tabulated=tabulated)
-    return answer_in_chunks(answers, base, source, masks[:, :, None])
+    return jnp.asarray(answer_in_chunks(answers, base, source, masks[:, :, None]))

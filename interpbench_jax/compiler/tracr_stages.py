@@ -1,11 +1,14 @@
 """A program's graph -> Tracr's compiled model; keeps the intermediate stages."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import haiku as hk
 import jax
 import networkx as nx
+import numpy as np
 from tracr.compiler import (
     assemble,
     craft_graph_to_model,
@@ -15,6 +18,7 @@ from tracr.compiler import (
 )
 from tracr.craft import bases, transformers
 from tracr.rasp import rasp
+from tracr.transformer import model
 
 from interpbench_jax.cases import Case
 from interpbench_jax.compiler.program_graph import BOS, PAD, in_order, program_graph
@@ -64,8 +68,7 @@ def compile_with_tracr(case: Case) -> TracrModel:
             mlp_exactness=_MLP_EXACTNESS,
         )
         craft = craft_graph_to_model.craft_graph_to_model(graph, program.sources)
-        # Haiku draws weights, which Tracr then overwrites; this generator compiles fastest.
-        with jax.default_prng_impl("rbg"):
+        with hk.intercept_methods(_without_computing):
             assembled = craft_model_to_transformer.craft_model_to_transformer(
                 craft_model=craft,
                 graph=graph,
@@ -89,3 +92,19 @@ def compile_with_tracr(case: Case) -> TracrModel:
         categorical=program.categorical,
         names=program.names,
     )
+
+
+def _without_computing(
+    call: Callable[..., Any], args: Any, kwargs: Any, context: hk.MethodContext
+) -> Any:
+    """Makes the model's weights zero without a run of the model.
+
+    To learn the shapes of the weights, Tracr lets Haiku draw them and run the model once; then it
+    overwrites them. Compiling these operations would take longer than all the rest.
+    """
+    module = context.module
+    if isinstance(module, hk.Linear):
+        module.w_init = module.b_init = np.zeros  # type: ignore[assignment]  # not `jnp`: traced
+    if isinstance(module, model.CompiledTransformerModel) and context.method_name == "__call__":
+        return jax.eval_shape(lambda: call(*args, **kwargs))
+    return call(*args, **kwargs)

@@ -101,13 +101,14 @@ def abstraction_targets(
         raise ValueError(f"sets of {n_variables} variables, but the task has {len(writers)}")
     each = task.circuit.graph.one_hot(writers)
 
-    def answers(rows: np.ndarray) -> Num[Array, "intervention pair pos"]:
+    def answers(rows: np.ndarray) -> Num[np.ndarray, "intervention pair pos"]:
         masks = np.minimum(rows.astype(np.float32) @ each, 1)
         return answer_in_chunks(task.answers, problem.base, problem.source, masks[:, :, None])
 
     if 2**n_variables > len(chosen):
-        return answers(chosen)
-    return answers(every_subset(n_variables))[chosen @ 2 ** np.arange(n_variables)]
+        return jnp.asarray(answers(chosen))
+    every = answers(every_subset(n_variables))
+    return jnp.asarray(every[chosen @ 2 ** np.arange(n_variables)])
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))

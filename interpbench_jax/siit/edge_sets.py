@@ -86,8 +86,7 @@ def sets_of_groups(
     """Sets of groups of the circuit's edges to patch together.
 
     First the empty set, then each group alone. If there are at most `n_sets` sets in total, all
-    others follow; otherwise the set of all groups and random sets: half of them with a random share
-    of the groups, half with all edges of some writers.
+    others follow; otherwise the set of all groups and random sets, drawn as `draw_sets` does.
 
     Args:
       alignment: gives the groups.
@@ -99,16 +98,8 @@ def sets_of_groups(
     if 2**n <= n_sets:
         every = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
         return np.concatenate([first, every[every.sum(1) > 1]])
-    n_drawn = max(n_sets - len(first) - 1, 0)
-    share = rng.random((n_drawn, 1))
-    by_group = rng.random((n_drawn, n)) < share
-    writers = alignment.algorithm.graph.writers
-    chosen = rng.random((n_drawn, len(writers))) < share
-    of_writer = np.array(
-        [[any(edge[0] == name for edge in own) for own, _ in alignment.groups] for name in writers]
-    )
-    by_writer = (chosen[:, :, None] & of_writer).any(1)
-    drawn = np.where(np.arange(n_drawn)[:, None] % 2, by_writer, by_group)
+    level = qkv_level(alignment)
+    drawn = draw_sets(level, rng, max(n_sets - len(first) - 1, 0))[:, level.inside]
     return np.concatenate([first, np.ones((1, n), bool), drawn])
 
 

@@ -145,9 +145,9 @@ def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProb
     return SiitProblem(
         base=jnp.asarray(pairs.base),
         source=jnp.asarray(pairs.source),
-        base_target=answers[0],
-        source_target=answers[-1],
-        variable_targets=answers[1:-1],
+        base_target=jnp.asarray(answers[0]),
+        source_target=jnp.asarray(answers[-1]),
+        variable_targets=jnp.asarray(answers[1:-1]),
         variable_nodes=jnp.asarray(graph.one_hot(alignment.nodes)),
         free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
         positions=jnp.asarray(pairs.positions),

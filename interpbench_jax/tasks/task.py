@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
@@ -173,7 +172,7 @@ NO_LABEL = -1
 
 def answer_in_chunks(
     answers: Answers, base: Tokens, source: Tokens, masks: Masks
-) -> Num[Array, "intervention pair pos"]:
+) -> Num[np.ndarray, "intervention pair pos"]:
     """Answers to any number of pairs, a chunk at a time; see `Answers`.
 
     Raises:
@@ -186,9 +185,10 @@ def answer_in_chunks(
         some = [tokens[start : start + rows] for tokens in (base, source)]
         short = rows - len(some[0])
         padded = [np.pad(tokens, ((0, short), (0, 0)), mode="edge") for tokens in some]
-        chunks.append(_answer(answers, *padded, masks)[:, : rows - short])
-    found = jnp.concatenate(chunks, axis=1)
-    if (jnp.isnan(found) | (found == NO_LABEL) & jnp.issubdtype(found.dtype, jnp.integer)).any():
+        chunks.append(np.asarray(_answer(answers, *padded, masks))[:, : rows - short])
+    found = np.concatenate(chunks, axis=1)
+    undefined = found == NO_LABEL if np.issubdtype(found.dtype, np.integer) else np.isnan(found)
+    if undefined.any():
         raise ValueError(
             "different values of an expression would be averaged; run the compiled model instead"
         )

@@ -229,7 +229,7 @@ class CausalTask:
         answers = answer_in_chunks(self.answers, pairs.base, pairs.base, nothing)[0]
         counts = pairs.positions > 0
         return Behaviour(
-            np.where(counts, answers, target).astype(np.asarray(answers).dtype),
+            np.where(counts, answers, target).astype(answers.dtype),
             np.asarray(weights, np.float32),
         )
 
