@@ -106,18 +106,29 @@ def to_transformer_lens(
       params: weights of a transformer.
       names: names of `HookedTransformer` in 3 (`hooked`), or in 4 of `NativeModel` (`native`) or
         `TransformerBridge` (`bridge`).
-      folded: whether to omit scales and shifts of LayerNorm, which must be 1 and 0: for a model
-        whose `normalization_type` is `LNPre`.
+      folded: whether to fold the scales and shifts of each LayerNorm into the weights that read
+        from it, for a model whose `normalization_type` is `LNPre`; it computes the same.
 
     Raises:
-      ValueError: names are `native` and the output bias is not zero; or an omitted scale or shift
-        is not 1 or 0.
+      ValueError: names are `native` and the output bias is not zero.
     """
     hooked = {_their_name(path): np.asarray(w) for path, w in flatten_dict(params).items()}
-    for name in [name for name in hooked if folded and _NORM.fullmatch(name)]:
-        if (hooked.pop(name) != name.endswith("w")).any():
-            raise ValueError(f"{name!r} is not folded: it has values other than 1 or 0")
+    if folded:
+        _fold(hooked)
     return hooked if names == "hooked" else from_hooked(hooked, names)
+
+
+def _fold(weights: dict[str, np.ndarray]) -> None:
+    """Folds every LayerNorm: a reader's `W` and `b` become `scale * W` and `shift @ W + b`."""
+    for scale in [name for name in weights if _NORM.fullmatch(name) and name.endswith("w")]:
+        norm = scale.removesuffix(".w")
+        by, shift = weights.pop(scale)[:, None], weights.pop(f"{norm}.b")
+        block, _, kind = norm.rpartition(".")
+        of_heads, of_mlp = [f"{block}.attn.{{}}_{part}" for part in "QKV"], [f"{block}.mlp.{{}}_in"]
+        for reader in {"ln1": of_heads, "ln2": of_mlp}.get(kind, ["unembed.{}_U"]):
+            weight, bias = reader.format("W"), reader.format("b")
+            weights[bias] = weights[bias] + shift @ weights[weight]
+            weights[weight] = by * weights[weight]
 
 
 def load_transformer_lens(

@@ -1,6 +1,8 @@
 """Indirect object identification: the algorithm by hand, sentences, and corruptions."""
 
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -9,17 +11,22 @@ import numpy as np
 import pytest
 import tokenizers
 
-from interpbench_jax.alignment import align
+import interpbench_jax as ib
+from interpbench_jax.alignment import align, observability
 from interpbench_jax.compiler import get_task
+from interpbench_jax.model import init_params
 from interpbench_jax.siit import problem_of_pairs
 from interpbench_jax.siit.step import draw_batch
 from interpbench_jax.tasks.causal.ioi import (
     Sentences,
     ioi_model,
+    ioi_task,
     tokenizer_language,
     words_language,
 )
 from interpbench_jax.tasks.causal.ioi import task as task_module
+from interpbench_jax.zoo import load_model, read_published, save_model, to_transformer_lens
+from interpbench_jax.zoo.torch_writing import write_torch
 
 # Token ids of a tiny language, names first.
 MARY, JOHN, TOM, AND, GAVE, TO = range(6)
@@ -31,6 +38,23 @@ BABA = [JOHN, AND, MARY, GAVE, JOHN, TO]
 def values(tokens: list[int]) -> dict[str, list[int]]:
     _, found = MODEL.run(jnp.array(tokens))
     return {name: value.tolist() for name, value in found.items()}
+
+
+@pytest.mark.parametrize("d_vocab", [3, 12, 200])
+def test_the_name_with_the_largest_sum_over_the_whole_vocabulary(d_vocab: int) -> None:
+    rng = np.random.default_rng(d_vocab)
+    is_name = rng.random(d_vocab) < 0.6
+    mover = ioi_model(is_name).variables["name_mover"]
+    for _ in range(50):
+        tokens, inhibited = rng.integers(0, d_vocab, (2, 8)) % rng.integers(1, d_vocab + 1)
+        inhibited = np.where(rng.random(8) < 0.4, inhibited, -1)
+        sums, expected = np.zeros(d_vocab, int), []
+        for token, other in zip(tokens, inhibited, strict=True):
+            sums[token] += 10 * is_name[token]
+            sums[other] -= 15 * (other >= 0)
+            expected.append(sums.argmax())
+        found = mover(*map(jnp.asarray, (tokens, tokens, inhibited)))
+        np.testing.assert_array_equal(found, expected)
 
 
 def last(base: list[int], source: list[int], *edges: str) -> int:
@@ -221,6 +245,53 @@ def test_a_tokenizer_from_a_file(tokenizer_file: Path) -> None:
     assert last_word == "Ġto"
     with pytest.raises(ValueError, match="'Simon' must be one token, but is"):
         Sentences(language=language).name_ids  # noqa: B018
+
+
+def test_a_model_without_a_padding_token_is_imported(
+    tokenizer_file: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """As the published IOI models: their vocabulary is the tokenizer's, with nothing added."""
+    monkeypatch.setattr(observability, "_PAIRS", 10)  # without optimisation, 500 take a minute
+    monkeypatch.setattr(observability, "_N_PAIRS", 10)
+    names = tuple(name for name in SENTENCES.names if name != "Simon")
+    language = tokenizer_language(tokenizer_file, pad="!")
+    ioi = ioi_task("ioi-words", Sentences(language=language, names=names))
+    with_padding = tokenizer_language(tokenizer_file).vocabulary
+    assert ioi.network.d_vocab == len(language.vocabulary) == len(with_padding) - 1
+
+    @ib.task
+    def words() -> ib.CausalTask:
+        return ioi
+
+    config = replace(ioi.network, pad=None)
+    params = init_params(config, jax.random.key(0))
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_torch(to_transformer_lens(params, folded=True), folder / "ll_model.pth")
+    sizes = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
+    fields = {size: getattr(config, size) for size in sizes}
+    fields |= {"act_fn": "gelu_new", "normalization_type": "LNPre", "attention_dir": "causal"}
+    (folder / "ll_model_cfg.pkl").write_bytes(pickle.dumps(fields))
+    edges = [("blocks.0.hook_mlp_out", f"blocks.{n}.attn.hook_q[1]") for n in (1, 2, 4)]
+    (folder / "edges.pkl").write_bytes(pickle.dumps(edges))
+    model = read_published(folder, case="ioi-words").model
+    assert model.config == config and model.case == "ioi-words"
+    save_model(model, tmp_path / "model")
+    back = load_model(tmp_path / "model")
+    tokens = ioi.contrast(20, jax.random.key(1)).clean
+    expected, _ = ib.forward(params, config, tokens)
+    np.testing.assert_allclose(ib.forward(back.params, back.config, tokens)[0], expected, atol=1e-5)
+    # The causal model does not read what follows, so that masking it changes no answer.
+    masked, _ = ib.forward(params, ioi.network, tokens)
+    here = np.asarray(ioi.positions_of(tokens)) > 0
+    np.testing.assert_allclose(masked[here], expected[here], atol=1e-5)
+
+
+def test_tokens_that_cannot_pad(tokenizer_file: Path) -> None:
+    with pytest.raises(ValueError, match="has no token '<pad>'"):
+        tokenizer_language(tokenizer_file, pad="<pad>")
+    with pytest.raises(ValueError, match="starts sentences, so it cannot pad them"):
+        tokenizer_language(tokenizer_file, pad="<|endoftext|>")
 
 
 def test_files_that_are_not_tokenizers(tmp_path: Path) -> None:

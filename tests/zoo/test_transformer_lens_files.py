@@ -113,9 +113,22 @@ def test_the_published_model_of_indirect_object_identification_is_supported():
     assert same == read
 
 
-def test_unfolded_weights_are_not_ignored(variants, make_params):
-    with pytest.raises(ValueError, match="ln.*' is not folded: it has values other than 1 or 0"):
-        to_transformer_lens(make_params(variants["layer_norm"]), folded=True)
+def test_scales_and_shifts_are_folded_into_their_readers(variants, make_params, tokens, run):
+    config = variants["layer_norm"]
+    params = make_params(config)
+    folded = to_transformer_lens(params, folded=True)
+    assert not [name for name in folded if "ln" in name]
+    back, read = from_transformer_lens(
+        folded, causal=config.causal, normalization="LNPre", activation=config.activation
+    )
+    assert read == config
+    expected, _ = run(params, config, tokens)
+    np.testing.assert_allclose(run(back, config, tokens)[0], expected, rtol=1e-5, atol=1e-5)
+    plain = {name: w for name, w in to_transformer_lens(params).items() if "ln" not in name}
+    dropped, _ = from_transformer_lens(
+        plain, causal=config.causal, normalization="LNPre", activation=config.activation
+    )
+    assert np.abs(run(dropped, config, tokens)[0] - expected).max() > 0.1
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -56,9 +56,15 @@ def ioi_model(is_name: Bool[np.ndarray, " d_vocab"]) -> CausalModel:
         tokens: Int[Array, " pos"], all_tokens: Int[Array, " pos"], s_inhibition: Int[Array, " pos"]
     ) -> Array:
         del tokens
-        here = jax.nn.one_hot(all_tokens, d_vocab, dtype=jnp.int32) * names[None]
-        inhibited = jax.nn.one_hot(s_inhibition, d_vocab, dtype=jnp.int32)  # all zeros for -1
-        return jnp.cumsum(_NAME * here + _INHIBITED * inhibited, 0).argmax(1)
+        # Sums are 0 except at names and inhibited tokens, so one of the first tokens has the sum 0.
+        first = jnp.arange(min(d_vocab, 2 * len(all_tokens) + 1))
+        candidates = jnp.concatenate([first, all_tokens, s_inhibition])
+        here = (all_tokens[:, None] == candidates[None]) & names[all_tokens][:, None]
+        inhibited = s_inhibition[:, None] == candidates[None]
+        sums = jnp.cumsum(_NAME * here + _INHIBITED * inhibited, 0)
+        sums = jnp.where(candidates[None] == _NONE, jnp.iinfo(sums.dtype).min, sums)
+        largest = sums == sums.max(1, keepdims=True)
+        return jnp.where(largest, candidates[None], d_vocab).min(1)
 
     return CausalModel(
         variables={

@@ -55,18 +55,22 @@ def words_language(templates: Iterable[str] = TEMPLATES, *fillers: Iterable[str]
     )
 
 
-def tokenizer_language(file: str | Path, *, bos: str = "<|endoftext|>") -> Language:
+def tokenizer_language(
+    file: str | Path, *, bos: str = "<|endoftext|>", pad: str | None = None
+) -> Language:
     """A tokenizer in the format of the `tokenizers` package, such as GPT-2's `tokenizer.json`.
 
-    Every word is encoded with a leading space, as inside a sentence. Padding gets an extra id after
-    the vocabulary, since the tokenizer's end-of-text token starts sentences.
+    Every word is encoded with a leading space, as inside a sentence.
 
     Args:
       file: the tokenizer's file.
       bos: the token that starts every sentence.
+      pad: the token that pads shorter sentences; no sentence may contain it. By default an
+        additional token after the vocabulary. A model that was trained elsewhere has no such token.
 
     Raises:
-      ValueError: the package `tokenizers` is missing, or the file cannot be read or lacks `bos`.
+      ValueError: the package `tokenizers` is missing, the file cannot be read, it lacks `bos` or
+        `pad`, or these are the same.
     """
     try:
         from tokenizers import Tokenizer
@@ -76,14 +80,23 @@ def tokenizer_language(file: str | Path, *, bos: str = "<|endoftext|>") -> Langu
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the package raises plain Exception
         raise ValueError(f"{file} cannot be read as a tokenizer: {error}") from error
-    start = tokenizer.token_to_id(bos)
-    if start is None:
-        raise ValueError(f"the tokenizer in {file} has no token {bos!r}")
+    for token in (bos, pad):
+        if token is not None and tokenizer.token_to_id(token) is None:
+            raise ValueError(f"the tokenizer in {file} has no token {token!r}")
+    if pad == bos:
+        raise ValueError(f"{bos!r} starts sentences, so it cannot pad them")
     size = tokenizer.get_vocab_size()
     texts = [tokenizer.id_to_token(place) or "" for place in range(size)]
+    if pad is None:
+        texts.append(PAD)
 
     def encode(text: str) -> list[int]:
         pieces = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in text.split()]
         return [place for piece in pieces for place in piece.ids]
 
-    return Language(vocabulary=(*texts, PAD), bos=start, pad=size, encode=encode)
+    return Language(
+        vocabulary=tuple(texts),
+        bos=tokenizer.token_to_id(bos),
+        pad=size if pad is None else tokenizer.token_to_id(pad),
+        encode=encode,
+    )
