@@ -4,7 +4,6 @@ It finds repeated tokens, passes on their earlier positions, and inhibits the to
 positions; the name that remains is the answer. It follows InterpBench's high-level model.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int

@@ -80,23 +80,24 @@ def tokenizer_language(
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the package raises plain Exception
         raise ValueError(f"{file} cannot be read as a tokenizer: {error}") from error
-    for token in (bos, pad):
-        if token is not None and tokenizer.token_to_id(token) is None:
-            raise ValueError(f"the tokenizer in {file} has no token {token!r}")
-    if pad == bos:
-        raise ValueError(f"{bos!r} starts sentences, so it cannot pad them")
     size = tokenizer.get_vocab_size()
     texts = [tokenizer.id_to_token(place) or "" for place in range(size)]
-    if pad is None:
-        texts.append(PAD)
+    if pad == bos:
+        raise ValueError(f"{bos!r} starts sentences, so it cannot pad them")
+
+    def id_of(token: str) -> int:
+        found = tokenizer.token_to_id(token)
+        if found is None:
+            raise ValueError(f"the tokenizer in {file} has no token {token!r}")
+        return int(found)
 
     def encode(text: str) -> list[int]:
         pieces = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in text.split()]
         return [place for piece in pieces for place in piece.ids]
 
     return Language(
-        vocabulary=tuple(texts),
-        bos=tokenizer.token_to_id(bos),
-        pad=size if pad is None else tokenizer.token_to_id(pad),
+        vocabulary=(*texts, PAD) if pad is None else tuple(texts),
+        bos=id_of(bos),
+        pad=size if pad is None else id_of(pad),
         encode=encode,
     )
