@@ -89,6 +89,15 @@ def all_same(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
     return jnp.broadcast_to(drawn[:, :1], drawn.shape)
 
 
+def all_but_one_same(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
+    """One token throughout, except for another one at one position."""
+    key_place, key_other = jax.random.split(key)
+    length = drawn.shape[1]
+    place = jax.random.randint(key_place, (len(drawn), 1), 0, length)
+    other = drawn[:, :1] + jax.random.randint(key_other, (len(drawn), 1), 1, n_tokens)
+    return jnp.where(jnp.arange(length)[None] == place, other % n_tokens, drawn[:, :1])
+
+
 def repeated_end(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
     """The last two tokens are equal."""
     del key, n_tokens

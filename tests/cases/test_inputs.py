@@ -37,6 +37,7 @@ KINDS = [
     ("108", samplers.one_repeat, 1),
     ("109", samplers.repeated_end, 1),
     ("124", samplers.all_same, 1),
+    ("124", samplers.all_but_one_same, 0),
     ("125", samplers.alternating_parity, 1),
     ("129", samplers.only_even, 1),
     ("129", samplers.one_odd, 0),

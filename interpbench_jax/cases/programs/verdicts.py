@@ -14,6 +14,7 @@ from interpbench_jax.cases.programs.blocks import (
 from interpbench_jax.cases.registry import case
 from interpbench_jax.cases.samplers import (
     Mixture,
+    all_but_one_same,
     all_distinct,
     all_same,
     alternating_parity,
@@ -73,7 +74,7 @@ def reverse_if_ascending() -> rasp.SOp:
     return scatter(rasp.tokens, middle + distance)
 
 
-@case("124", vocab=UP_TO_TEN, sampler=Mixture(((0.5, all_same),)))
+@case("124", vocab=UP_TO_TEN, sampler=Mixture(((0.5, all_same), (0.25, all_but_one_same))))
 def all_equal() -> rasp.SOp:
     """1 everywhere if all elements are equal, else 0."""
     different = rasp.Select(rasp.tokens, rasp.tokens, lambda key, query: key != query)
