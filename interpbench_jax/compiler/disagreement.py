@@ -5,13 +5,14 @@ are defined at BOS. Tracr compiles such programs without an error, but the model
 else. The comparison with RASP's interpreter finds them and names the first expression that differs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
 from jaxtyping import Float, Int
 from tracr.compiler import nodes
+from tracr.craft import bases
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case, Value
@@ -68,8 +69,10 @@ def find_disagreement(
         expression = tracr.graph.nodes[label][nodes.EXPR]
         if not isinstance(expression, rasp.SOp):
             continue
+        basis = tracr.graph.nodes[label][nodes.OUTPUT_BASIS]
+        values = residual[..., [tracr.residual.index(direction) for direction in basis]]
         for row, sequence in enumerate(sequences):
-            by_model = _read(tracr, expression, residual[row])
+            by_model = _read(expression, basis, values[row])
             for position, (said, written) in enumerate(
                 zip(evaluator.on(expression, sequence), by_model, strict=False)
             ):
@@ -85,12 +88,12 @@ def _same(interpreted: Any, written: Any) -> bool:
 
 
 def _read(
-    tracr: TracrModel, expression: rasp.SOp, residual: Float[np.ndarray, "length d_model"]
+    expression: rasp.SOp,
+    basis: Sequence[bases.BasisDirection],
+    values: Float[np.ndarray, "length direction"],
 ) -> Iterator[Any]:
     """The expression's value at each position, from the directions that hold it."""
-    basis = tracr.graph.nodes[expression.label][nodes.OUTPUT_BASIS]
-    written = residual[:, [tracr.residual.index(direction) for direction in basis]]
-    for vector in written:
+    for vector in values:
         if rasp.is_numerical(expression):
             yield float(vector[0])
         else:
