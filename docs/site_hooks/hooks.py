@@ -30,6 +30,8 @@ from public_names import (
 )
 
 _COPIED = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")
+# Pages whose tables need the width of the table of contents.
+_WIDE = ("suite.md",)
 _LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown"}
 
 
@@ -62,6 +64,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Replaces links to files of the repository by links to pages."""
+    if page.file.src_uri in _WIDE:
+        page.meta["hide"] = ["toc"]
     uri = page.file.src_uri
     made = {page_of(path): path for path in (*_COPIED, *readmes(), *notebooks())}
     return with_links_to_pages(markdown, made.get(uri, f"docs/{uri}"), uri)
