@@ -160,10 +160,13 @@ class TrainingRun:
         card = model.card
         shares = ", ".join(f"{key} {value:.4f}" for key, value in card["metrics"].items())
         reached = "reached" if card["reached_threshold"] else "did NOT reach"
-        threshold = self.members[0].config.threshold
+        config = self.members[0].config
         diverged = sum(member["diverged"] for member in card["members"])
+        stopped = card["batches"] < config.max_batches and not diverged
+        if stopped and not card["reached_threshold"]:
+            reached = f"on {config.validation_pairs} pairs, but not on all held out, reached"
         console.print(
-            f"case {self.name}: {reached} the threshold {threshold} after {card['batches']}"
+            f"case {self.name}: {reached} the threshold {config.threshold} after {card['batches']}"
             f" batches ({card['batches_per_second'] or 'too few to measure'} batches/s),"
             f" {time.perf_counter() - self.started:.1f} s in total\n  {shares}\n"
             f"  {held_out_statement(model)}\n"
