@@ -63,7 +63,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replaces links to files of the repository by links to pages."""
+    """Replaces links to files of the repository by links to pages, and gives wide tables room."""
     if page.file.src_uri in _WIDE:
         page.meta["hide"] = ["toc"]
     uri = page.file.src_uri

@@ -17,6 +17,7 @@ from interpbench_jax.compiler import get_task
 from interpbench_jax.model import init_params
 from interpbench_jax.siit import problem_of_pairs
 from interpbench_jax.siit.step import draw_batch
+from interpbench_jax.tasks.causal import registry
 from interpbench_jax.tasks.causal.ioi import (
     Sentences,
     ioi_model,
@@ -253,6 +254,7 @@ def test_a_model_without_a_padding_token_is_imported(
     """As the published IOI models: their vocabulary is the tokenizer's, with nothing added."""
     monkeypatch.setattr(observability, "_PAIRS", 10)  # without optimisation, 500 take a minute
     monkeypatch.setattr(observability, "_N_PAIRS", 10)
+    monkeypatch.setattr(registry, "_OWN", {})  # the task is not seen by other tests
     names = tuple(name for name in SENTENCES.names if name != "Simon")
     language = tokenizer_language(tokenizer_file, pad="!")
     ioi = ioi_task("ioi-words", Sentences(language=language, names=names))
