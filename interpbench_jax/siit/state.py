@@ -57,7 +57,8 @@ class TrainState(NamedTuple):
       key: random key from which the next batches are drawn.
       rates: the member's loss weights and learning rates.
       round: number of finished rounds.
-      done: every score that counts has reached the threshold, or the member has diverged.
+      done: every score that counts has reached the threshold, or the member has diverged, or the
+        run ended because another member reached the threshold.
       diverged: a loss or an output was not finite in some run; the weights are those of the best
         round before.
       best_params: weights after the best round so far.

@@ -30,6 +30,7 @@ from interpbench_jax.siit.train import (
     TrainResult,
     advance_members,
     are_over,
+    end_with_first,
     finished,
     result_of,
     sides,
@@ -46,6 +47,7 @@ def train_together(
     state: TrainState | None = None,
     mesh: Mesh | None = None,
     on_round: OnRound | None = None,
+    until_first: bool = False,
 ) -> list[TrainResult]:
     """Trains the members of every case at the same time; see `train_siit` for each.
 
@@ -59,14 +61,15 @@ def train_together(
       state: state of an interrupted run, to continue from.
       mesh: devices over which members and batches are distributed; see `device_mesh`.
       on_round: called after every round with the state of all cases; see `states_by_case`.
+      until_first: end a case after the round in which one of its members reaches the threshold.
 
     Raises:
       ValueError: the shapes differ in other sizes, or some cases have labels and others values.
     """
     common = _common_shape(problems, models)
     config = members[0].config
-    given = [None] * len(problems) if validation is None else validation
-    both = [sides(*one, config) for one in zip(problems, given, strict=True)]
+    judged = [None] * len(problems) if validation is None else validation
+    both = [sides(*one, config) for one in zip(problems, judged, strict=True)]
     training = _stacked([trained_on for trained_on, _ in both])
     looked_at = _stacked([part.take(slice(config.validation_pairs)) for _, part in both])
     if state is None:
@@ -80,7 +83,8 @@ def train_together(
     while not finished(seen, config):
         if len(smaller := _group(seen, config)) < len(group):
             group, given_to_group = smaller, _of_cases((training, looked_at), smaller)
-        state = _advance(state, group, *given_to_group, model=common, loop=loop, mesh=mesh)
+        given = (state, group, *given_to_group)
+        state = _advance(*given, model=common, loop=loop, mesh=mesh, until_first=until_first)
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
@@ -174,7 +178,7 @@ def _common_shape(
     return common_shape(models)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
+@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh", "until_first"))
 def _advance(
     state: TrainState,
     group: Int[Array | np.ndarray, " place"],
@@ -184,12 +188,14 @@ def _advance(
     model: TransformerConfig,
     loop: Loop,
     mesh: Mesh | None,
+    until_first: bool,
 ) -> TrainState:
     """Trains the cases of a group for a round, each on its own problem; the others stay."""
     own = _of_cases(state, group)
     until = jnp.minimum(own.round.max() + 1, loop.n_rounds)
     advance = functools.partial(advance_members, until=until, model=model, loop=loop, mesh=mesh)
     own = jax.vmap(advance)(own, training, validation)
+    own = end_with_first(own) if until_first else own
     return jax.tree.map(lambda every, new: every.at[group].set(new), state, own)
 
 

@@ -68,6 +68,7 @@ def train_siit(
     state: TrainState | None = None,
     mesh: Mesh | None = None,
     on_round: OnRound | None = None,
+    until_first: bool = False,
 ) -> TrainResult:
     """Trains every member until its scores reach the threshold or batches run out.
 
@@ -81,6 +82,7 @@ def train_siit(
         without interruption on the same device.
       mesh: devices over which members and batches are distributed; see `device_mesh`.
       on_round: called with the state after every round.
+      until_first: end the run after the round in which a member reaches the threshold.
 
     Source: Gupta et al. 2024, InterpBench, section 3.
     """
@@ -96,7 +98,15 @@ def train_siit(
             (seen, training, looked_at, validation), mesh
         )
     while not finished(seen, settings):
-        state = advance(state, training, looked_at, model=model, config=settings, mesh=mesh)
+        state = advance(
+            state,
+            training,
+            looked_at,
+            model=model,
+            config=settings,
+            mesh=mesh,
+            until_first=until_first,
+        )
         seen = state if mesh is None else gather(state, mesh)
         if on_round is not None:
             on_round(seen)
@@ -146,8 +156,11 @@ def advance(
     config: SiitConfig,
     rounds: int = 1,
     mesh: Mesh | None = None,
+    until_first: bool = False,
 ) -> TrainState:
     """Trains every member for some rounds, or until it is done.
+
+    With `until_first`, all are done after these rounds if one reached the threshold.
 
     With a mesh, the state is distributed over its devices and the problems copied to all of them.
     Compiled once per model shape, problem shape and static settings (`Loop`); `rounds` is an array
@@ -156,10 +169,11 @@ def advance(
     loop = Loop.of(config)
     if isinstance(model, TransformerConfig):
         model = replace(model, init_std=1.0)  # only initial weights depend on it
-    return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
+    given = (state, training, validation, rounds)
+    return _advance(*given, model=model, loop=loop, mesh=mesh, until_first=until_first)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
+@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh", "until_first"))
 def _advance(
     state: TrainState,
     training: SiitProblem,
@@ -169,11 +183,19 @@ def _advance(
     model: TransformerConfig | Network,
     loop: Loop,
     mesh: Mesh | None,
+    until_first: bool,
 ) -> TrainState:
     until = jnp.minimum(state.round.max() + rounds, loop.n_rounds)
-    return advance_members(
+    state = advance_members(
         state, training, validation, until=until, model=model, loop=loop, mesh=mesh
     )
+    return end_with_first(state) if until_first else state
+
+
+def end_with_first(state: TrainState) -> TrainState:
+    """Ends all members of a case if one has reached the threshold."""
+    reached = (state.done & ~state.diverged).any(-1, keepdims=True)
+    return state._replace(done=state.done | reached)
 
 
 def advance_members(

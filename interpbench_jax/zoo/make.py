@@ -53,6 +53,7 @@ def make_model(
 ) -> BenchmarkModel:
     """Trains one model per member on a task, and returns the best with its card.
 
+    Training ends when the first member reaches the threshold, or all have used up their batches.
     The best model is the one whose worst score (accuracy, IIA of any variable, SIIA of any free
     node) on the validation pairs is largest, the first in case of ties; the card lists all members.
     IIA and SIIA count if their losses have a weight for any member. The card's scores of the best
@@ -100,6 +101,7 @@ def make_model(
             state=state,
             mesh=device_mesh(len(members), config.batch_size),
             on_round=after_round,
+            until_first=True,
         )
     return _finish(task, result, members, clock, done_before)
 
@@ -160,6 +162,7 @@ def make_models_together(
             state=state,
             mesh=device_mesh(len(members), config.batch_size),
             on_round=after_round,
+            until_first=True,
         )
     return [
         _finish(task, result, members, clock, before)

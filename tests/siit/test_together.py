@@ -86,6 +86,21 @@ def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_allclose(one.worst, other.worst, atol=0.02)
 
 
+def test_a_case_ends_with_its_first_member() -> None:
+    """In the first case every answer is 0; only its second member learns fast enough."""
+    config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
+    rates = members(config, vary={"learning_rate": (1e-12, 1e-2)})
+    easy = copy_problem()
+    targets = ("base_target", "source_target", "variable_targets")
+    easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
+    problems = [easy, copy_problem()]
+    settings = {"validation": problems, "until_first": True}
+    first, second = train_together(problems, [MODEL] * 2, rates, **settings)
+    assert first.worst[0] < config.threshold <= first.worst[1]
+    assert first.rounds[0] == first.rounds[1] < config.n_rounds
+    np.testing.assert_array_equal(second.rounds, [config.n_rounds] * 2)
+
+
 def test_padding_is_not_trained() -> None:
     """Its weights never change."""
     stacked = module._stacked([copy_problem(), larger_problem()])
@@ -94,7 +109,8 @@ def test_padding_is_not_trained() -> None:
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
     loop = module.Loop.of(POPULATION[0].config)
-    after = module._advance(state, np.arange(1), first, first, model=common, loop=loop, mesh=None)
+    given = (state, np.arange(1), first, first)
+    after = module._advance(*given, model=common, loop=loop, mesh=None, until_first=False)
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == NEVER).all()
     assert (unembed["W_U"][..., 3:] == 0).all()

@@ -74,6 +74,15 @@ def test_reaches_the_threshold_and_stops_early() -> None:
     assert losses[rounds - 1].sum() < losses[0].sum()
 
 
+def test_a_run_can_end_with_its_first_member() -> None:
+    """The first member never gets there; without `until_first` it uses up its batches."""
+    config = dataclasses.replace(QUICK, max_batches=3_000, round_batches=20, validation_pairs=64)
+    rates = members(config, vary={"learning_rate": (1e-12, 1e-2)})
+    result = train_siit(copy_problem(), MODEL, rates, until_first=True)
+    assert result.rounds[0] == result.rounds[1] < config.n_rounds
+    assert result.worst[0] < config.threshold <= result.worst[1]
+
+
 def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
     together = train_siit(copy_problem(), MODEL, members(QUICK, seeds=(3, 4)))
     losses = together.history.losses
