@@ -52,8 +52,9 @@ class SiitConfig:
       single_rows: share of the rows in which one edge of the circuit is patched, along with some
         outside; in the remaining rows it is any set. This setting, the previous one and the next
         four apply to `edges`.
-      single_focus: share of these single edges that are drawn in proportion to the errors that the
-        model made under a patch of each after the last round; the others are drawn uniformly.
+      single_focus: while refining, share of these single edges that are drawn in proportion to the
+        errors that the model made under a patch of each after the last round; the others, and all
+        before, are drawn uniformly.
       edge_rows: approximate number of rows (a pair and a set of edges) that are drawn for training.
       checked_sets: random sets of edges that decide when to stop, in addition to every single edge
         and all edges outside at once.
@@ -81,6 +82,9 @@ class SiitConfig:
       beta2: Adam's decay of the mean squared gradient.
       clip_norm: global norm to which gradients are clipped.
       max_batches: the largest number of batches.
+      refine_batches: how many of these are the last stage, which starts again at a third of the
+        learning rate and falls linearly to the final rate, as the first stage does; 0 is a single
+        stage.
       round_batches: batches between validations; the last round may be shorter.
       threshold: stop when accuracy, the IIA of every variable and the SIIA of every free node
         reach it.
@@ -115,6 +119,7 @@ class SiitConfig:
     beta2: float = 0.9
     clip_norm: float = 0.1
     max_batches: int = 20_000
+    refine_batches: int = 0
     round_batches: int = 250
     threshold: float = 0.995
     min_length: int | None = None
@@ -155,6 +160,19 @@ class SiitConfig:
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.refine_batches < self.max_batches:
+            raise ValueError(
+                f"refine_batches must be at least 0 and below max_batches={self.max_batches}, "
+                f"got {self.refine_batches}"
+            )
+        if self.refine_batches and self.schedule != "linear":
+            raise ValueError(
+                f"refine_batches needs the linear schedule, got schedule={self.schedule!r}"
+            )
+        if self.single_focus and not self.refine_batches:
+            raise ValueError(
+                f"single_focus={self.single_focus} applies while refining: set refine_batches"
+            )
         for name in ("held_out", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")

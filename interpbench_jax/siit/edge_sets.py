@@ -4,6 +4,7 @@ A set has two parts. Inside are groups of the circuit's edges: patching them cha
 answer. Outside are edges without a counterpart in the algorithm: its answer stays the same.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,9 @@ from interpbench_jax.tasks.task import NO_LABEL, Answers, Behaviour, Pairs, Task
 
 N_SETS = 1_024
 """The most sets of groups that are used; up to ten groups, these are all sets."""
+
+# Sets with an answer for a smaller share of the pairs get other pairs, from so many times as many.
+_RARE, _TRIES = 0.5, 16
 
 
 class EdgeSets(NamedTuple):
@@ -137,14 +141,17 @@ def draw_edge_sets(
     set_of_chunk = np.repeat(np.arange(len(groups)), chunks)
     rows = rng.integers(0, len(pairs.base), (len(set_of_chunk), chunk))
     masks = groups.astype(np.float32)
-    target = _answer_sets(
-        task.defined_answers,
-        pairs.base[rows],
-        pairs.source[rows],
-        np.einsum("sg,gwr->swr", masks, own)[set_of_chunk],
+    own_masks = np.einsum("sg,gwr->swr", masks, own)
+
+    def answer(rows: Int[np.ndarray, "chunk row"], sets: Int[np.ndarray, " chunk"]) -> _Answered:
+        given = pairs.base[rows], pairs.source[rows]
+        target = np.array(_answer_sets(task.defined_answers, *given, own_masks[sets]))
+        return _Answered(rows, target, pairs.positions[rows] * has_answer(target))
+
+    drawn_rows = answer(rows, set_of_chunk)
+    rows, target, positions = _with_rare_answers(
+        drawn_rows, set_of_chunk, answer, len(pairs.base), rng
     )
-    answered = np.asarray(has_answer(target))
-    positions = pairs.positions[rows] * answered
     counts = np.zeros(len(groups), np.float32)
     np.maximum.at(counts, set_of_chunk, positions.any((1, 2)).astype(np.float32))
     sources = Pairs(pairs.source, pairs.source, pairs.positions)
@@ -163,7 +170,7 @@ def draw_edge_sets(
         n_rows=jnp.asarray(chunk * chunks),
         base=jnp.asarray(pairs.base[flat]),
         source=jnp.asarray(pairs.source[flat]),
-        target=jnp.where(answered, target, 0).reshape(len(flat), -1),
+        target=jnp.where(has_answer(target), target, 0).reshape(len(flat), -1),
         positions=jnp.asarray(positions).reshape(len(flat), -1),
         source_target=jnp.asarray(source_target),
         source_positions=jnp.asarray(source_positions),
@@ -171,8 +178,59 @@ def draw_edge_sets(
     )
 
 
+class _Answered(NamedTuple):
+    """Chunks of rows, all of one set, with the algorithm's answers.
+
+    Attributes:
+      rows: the rows' pairs.
+      target: the answers; -1 or NaN where there is none.
+      positions: weight of each position; 0 where there is no answer.
+    """
+
+    rows: Int[np.ndarray, "chunk row"]
+    target: Num[np.ndarray, "chunk row pos"]
+    positions: Float[np.ndarray, "chunk row pos"]
+
+
+def _with_rare_answers(
+    drawn: _Answered,
+    set_of_chunk: Int[np.ndarray, " chunk"],
+    answer: Callable[[Int[np.ndarray, "chunk row"], Int[np.ndarray, " chunk"]], _Answered],
+    n_pairs: int,
+    rng: np.random.Generator,
+) -> _Answered:
+    """Draws other pairs for sets under which the algorithm seldom has an answer.
+
+    Under some sets it has one for a pair in a hundred: most of their rows would teach nothing. Of
+    `_TRIES` times as many pairs, those with an answer take the place of all rows of the set, each
+    about equally often. A set without any stays as it is.
+    """
+    found = (drawn.positions > 0).any(2)
+    share = np.bincount(set_of_chunk, found.mean(1)) / np.maximum(np.bincount(set_of_chunk), 1)
+    rare = np.flatnonzero(share[set_of_chunk] < _RARE)  # places of chunks
+    if not len(rare):
+        return drawn
+    tries = np.repeat(set_of_chunk[rare], _TRIES)
+    tried = answer(rng.integers(0, n_pairs, (len(tries), drawn.rows.shape[1])), tries)
+    answered = (tried.positions > 0).any(2)
+    for one in np.unique(tries):
+        chunks, (chunk, row) = (
+            np.flatnonzero(set_of_chunk == one),
+            np.nonzero(answered & (tries == one)[:, None]),
+        )
+        if not len(chunk):
+            continue
+        chosen = np.resize(rng.permutation(len(chunk)), drawn.rows[chunks].shape)
+        for old, new in zip(drawn, tried, strict=True):
+            old[chunks] = new[chunk[chosen], row[chosen]]
+    return drawn
+
+
 def focus_on_wrong(
-    sets: EdgeSets, checks: EdgeChecks, agreement: Float[Array, " check"], share: float
+    sets: EdgeSets,
+    checks: EdgeChecks,
+    agreement: Float[Array, " check"],
+    share: Float[Array, ""] | float,
 ) -> EdgeSets:
     """Draws single groups of edges more often where the model was wrong under their patches.
 

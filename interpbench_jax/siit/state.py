@@ -97,6 +97,7 @@ class Loop(NamedTuple):
     batch_size: int
     round_batches: int
     max_batches: int
+    refine_batches: int
     n_rounds: int
     clip_norm: float
     beta1: float

@@ -34,6 +34,9 @@ from interpbench_jax.siit.state import History, Loop, TrainState, init_states
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, own_part, update
 from interpbench_jax.siit.validation import Scores, scores_and_finiteness, validate
 
+# The learning rate at the start of the refining stage, relative to that of the first stage.
+_REFINING_RATE = 1 / 3
+
 
 class TrainResult(NamedTuple):
     """What training returns; every array has a leading axis over members.
@@ -247,7 +250,9 @@ def _round(
     take = _edge_step if loop.patches == "edges" else _node_step
     if loop.single_focus and training.edges is not None and validation.checks is not None:
         agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
-        edges = focus_on_wrong(training.edges, validation.checks, agreement, loop.single_focus)
+        refining = state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
+        focus = jnp.where(refining, loop.single_focus, 0.0)
+        edges = focus_on_wrong(training.edges, validation.checks, agreement, focus)
         training = training._replace(edges=edges)
     step = take(training, rates.weights, model, loop, divided)
 
@@ -373,5 +378,10 @@ def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, 
         return start
     if loop.schedule == "plateau":
         return start * state.plateau_state.scale  # type: ignore[union-attr]
-    share = (state.round * loop.round_batches + index) / max(loop.max_batches - 1, 1)
+    batch, first = state.round * loop.round_batches + index, loop.max_batches - loop.refine_batches
+    share = batch / max(first - 1, 1)
+    if loop.refine_batches:
+        refining = batch >= first
+        start = jnp.where(refining, _REFINING_RATE * start, start)
+        share = jnp.where(refining, (batch - first) / max(loop.refine_batches - 1, 1), share)
     return start + share * (end - start)
