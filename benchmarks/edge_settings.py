@@ -28,7 +28,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "single rows .6": {"single_rows": 0.6},
     "outside rows .1": {"outside_rows": 0.1},
     "outside rows .4": {"outside_rows": 0.4},
-    "single focus .5": {"single_focus": 0.5},
+    "last quarter refines": {"refine_batches": 500},
+    "... single focus .5": {"refine_batches": 500, "single_focus": 0.5},
     "learning rate .003": {"learning_rate": 0.003},
     "64 rows per batch": {"batch_size": 64},
 }

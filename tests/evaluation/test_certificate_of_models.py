@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.benchmark.verify import verify_claim, verify_edges
+from interpbench_jax.cases import case_names
 from interpbench_jax.cli import main
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import certificate, edge_judge
@@ -207,8 +208,9 @@ def test_a_broken_model_is_refused_by_name(capsys) -> None:
         verify_edges(broken, n_pairs=100)
 
 
-# A fixed random sample of all tasks.
-DRAWN = np.random.default_rng(2026).permutation(bundled_names())[:10].tolist()
+# A fixed random sample of all tasks that are compiled by Tracr.
+_COMPILED = [name for name in bundled_names() if name in case_names()]
+DRAWN = np.random.default_rng(2026).permutation(_COMPILED)[:10].tolist()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.alignment import align, place
+from interpbench_jax.alignment.alignment import group_masks
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.model import EdgePatch, TransformerConfig, init_params
 from interpbench_jax.model.network import as_network
@@ -212,7 +213,7 @@ def test_checks_are_all_edges_outside_then_single_edges_then_random_sets() -> No
 
 def test_training_by_edges_is_deterministic_and_can_be_resumed() -> None:
     given = problem()
-    focused = dataclasses.replace(CONFIG, single_focus=0.5)
+    focused = dataclasses.replace(CONFIG, refine_batches=20, single_focus=0.5)
     whole = train_siit(given, MODEL, focused, validation=given)
     state = init_states(members(focused), given, MODEL)
     for _ in range(2):
@@ -292,6 +293,32 @@ def test_undefined_answers_do_not_count() -> None:
     params = init_params(alignment.network, jax.random.key(0))
     agreed = edge_agreement(params, alignment.network, checks)
     assert np.isfinite(agreed).all() and agreed.max() <= 1
+
+
+def test_rows_of_a_set_with_few_answers_are_pairs_with_one() -> None:
+    """Case 22: under some sets the algorithm has an answer for less than a pair in ten."""
+    task = compile_case("22")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 2_000, jax.random.key(0))
+    sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=2_048, **KINDS)
+    positions = np.asarray(sets.positions)
+    answered = positions.any(1)
+    parts = zip(np.asarray(sets.first), np.asarray(sets.n_rows), strict=True)
+    share = np.array([answered[first : first + n].mean() for first, n in parts])
+    drawn = np.asarray(sets.single + sets.several) > 0
+    assert (share[drawn] == 1).mean() > 0.99
+    assert not share[1:][~drawn[1:]].any()
+    # Targets belong to their rows: the algorithm answers the same again.
+    single = int(np.flatnonzero(np.asarray(sets.single))[0])
+    rows = slice(int(sets.first[single]), int(sets.first[single] + sets.n_rows[single]))
+    own, _ = group_masks(alignment)
+    again = task.defined_answers(
+        np.asarray(sets.base[rows]),
+        np.asarray(sets.source[rows]),
+        own[single - 1][None].astype(np.float32),
+    )[0]
+    where = positions[rows] > 0
+    np.testing.assert_array_equal(np.asarray(again)[where], np.asarray(sets.target[rows])[where])
 
 
 @pytest.mark.slow

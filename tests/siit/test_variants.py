@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -288,3 +289,38 @@ def test_schedules(schedule: Schedule, expected: float) -> None:
     last = jnp.array(config.round_batches - 1)
     rate = loop._learning_rate(state, last, loop.Loop.of(config))
     assert float(rate) == pytest.approx(expected)
+
+
+def test_a_run_starts_again_for_refining() -> None:
+    """30 batches from 1.0 to 0.1, the last 10 of them from a third to 0.1."""
+    config = dataclasses.replace(
+        QUICK, refine_batches=10, learning_rate=1.0, final_learning_rate=0.1
+    )
+    state = jax.tree.map(lambda x: x[0], init_states(members(config), copy_problem(), MODEL))
+
+    def rate(batch: int) -> float:
+        at = state._replace(round=jnp.array(batch // config.round_batches))
+        index = jnp.array(batch % config.round_batches)
+        return float(loop._learning_rate(at, index, loop.Loop.of(config)))
+
+    found = [rate(batch) for batch in (0, 19, 20, 29)]
+    np.testing.assert_allclose(found, [1.0, 0.1, 1 / 3, 0.1], rtol=1e-6)
+    steps = np.diff([rate(batch) for batch in range(20)])
+    np.testing.assert_allclose(steps, -0.9 / 19, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"refine_batches": 30}, "below max_batches=30, got 30"),
+        ({"refine_batches": -1}, "at least 0"),
+        (
+            {"refine_batches": 10, "schedule": "constant"},
+            "linear schedule, got schedule='constant'",
+        ),
+        ({"single_focus": 0.5}, "single_focus=0.5 applies while refining"),
+    ],
+)
+def test_refining_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(QUICK, **settings)
