@@ -162,9 +162,6 @@ class TrainingRun:
         reached = "reached" if card["reached_threshold"] else "did NOT reach"
         config = self.members[0].config
         diverged = sum(member["diverged"] for member in card["members"])
-        stopped = card["batches"] < config.max_batches and not diverged
-        if stopped and not card["reached_threshold"]:
-            reached = f"on {config.validation_pairs} pairs, but not on all held out, reached"
         console.print(
             f"case {self.name}: {reached} the threshold {config.threshold} after {card['batches']}"
             f" batches ({card['batches_per_second'] or 'too few to measure'} batches/s),"

@@ -30,8 +30,9 @@ from interpbench_jax.siit.train import (
     TrainResult,
     advance_members,
     are_over,
-    end_with_first,
+    confirm,
     finished,
+    just_reached,
     result_of,
     sides,
 )
@@ -80,18 +81,35 @@ def train_together(
         seen, training, looked_at, both = copy_everywhere((seen, training, looked_at, both), mesh)
     loop = Loop.of(config)
     group, given_to_group = np.arange(len(problems)), (training, looked_at)
+    results: dict[int, TrainResult] = {}
+
+    def result(place: int, own: TrainState) -> TrainResult:
+        validated_on = both[place][1]
+        own = _unpad_state(own, models[place], validated_on)
+        return result_of(own, models[place], validated_on)
+
     while not finished(seen, config):
+        ended = seen.done
         if len(smaller := _group(seen, config)) < len(group):
             group, given_to_group = smaller, _of_cases((training, looked_at), smaller)
-        given = (state, group, *given_to_group)
-        state = _advance(*given, model=common, loop=loop, mesh=mesh, until_first=until_first)
+        state = _advance(state, group, *given_to_group, model=common, loop=loop, mesh=mesh)
         seen = state if mesh is None else gather(state, mesh)
+        if (reached := just_reached(seen, ended)).any():
+            cases = states_by_case(seen)
+            for place in np.flatnonzero(reached.any(1)).tolist():
+                own, results[place] = cases[place], result(place, cases[place])
+                cases[place] = confirm(own, reached[place], results[place], until_first=until_first)
+            seen = seen._replace(
+                done=jnp.stack([own.done for own in cases]),
+                best_score=jnp.stack([own.best_score for own in cases]),
+            )
+            state = seen if mesh is None else spread_members(seen, mesh, axis=1)
         if on_round is not None:
             on_round(seen)
-    return [
-        result_of(_unpad_state(own, model, validated_on), model, validated_on)
-        for own, (_, validated_on), model in zip(states_by_case(seen), both, models, strict=True)
-    ]
+    for place, own in enumerate(states_by_case(seen)):
+        if place not in results or (results[place].rounds != own.round).any():
+            results[place] = result(place, own)
+    return [results[place] for place in range(len(models))]
 
 
 def _group(state: TrainState, config: SiitConfig) -> Int[np.ndarray, " place"]:
@@ -178,7 +196,7 @@ def _common_shape(
     return common_shape(models)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh", "until_first"))
+@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
 def _advance(
     state: TrainState,
     group: Int[Array | np.ndarray, " place"],
@@ -188,14 +206,12 @@ def _advance(
     model: TransformerConfig,
     loop: Loop,
     mesh: Mesh | None,
-    until_first: bool,
 ) -> TrainState:
     """Trains the cases of a group for a round, each on its own problem; the others stay."""
     own = _of_cases(state, group)
     until = jnp.minimum(own.round.max() + 1, loop.n_rounds)
     advance = functools.partial(advance_members, until=until, model=model, loop=loop, mesh=mesh)
     own = jax.vmap(advance)(own, training, validation)
-    own = end_with_first(own) if until_first else own
     return jax.tree.map(lambda every, new: every.at[group].set(new), state, own)
 
 

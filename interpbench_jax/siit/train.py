@@ -75,6 +75,9 @@ def train_siit(
 ) -> TrainResult:
     """Trains every member until its scores reach the threshold or batches run out.
 
+    Scores after a round are those on some validation pairs. A member that reaches the threshold on
+    these is evaluated on all of them, and goes on if it misses it there.
+
     Args:
       problem: pairs, targets and aligned nodes.
       model: shape of the transformer to train, or another network.
@@ -100,20 +103,20 @@ def train_siit(
         seen, training, looked_at, validation = copy_everywhere(
             (seen, training, looked_at, validation), mesh
         )
+    result = None
     while not finished(seen, settings):
-        state = advance(
-            state,
-            training,
-            looked_at,
-            model=model,
-            config=settings,
-            mesh=mesh,
-            until_first=until_first,
-        )
+        ended = seen.done
+        state = advance(state, training, looked_at, model=model, config=settings, mesh=mesh)
         seen = state if mesh is None else gather(state, mesh)
+        if (reached := just_reached(seen, ended)).any():
+            result = result_of(seen, model, validation)
+            seen = confirm(seen, reached, result, until_first=until_first)
+            state = seen if mesh is None else spread_members(seen, mesh)
         if on_round is not None:
             on_round(seen)
-    return result_of(seen, model, validation)
+    if result is None or (result.rounds != seen.round).any():
+        result = result_of(seen, model, validation)
+    return result
 
 
 def sides(
@@ -130,6 +133,35 @@ def result_of(
     scores = jax.vmap(lambda params: validate(params, model, validation))(state.best_params)
     worst = jax.vmap(worst_that_counts, (0, None))(scores, state.rates.weights.max(0))
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
+
+
+def just_reached(state: TrainState, ended: Bool[Array, "..."]) -> Bool[Array, "..."]:
+    """Whether a member reached the threshold in the last round.
+
+    Args:
+      state: the state after the round.
+      ended: the members that had ended before.
+    """
+    return state.done & ~state.diverged & ~ended
+
+
+def confirm(
+    state: TrainState, reached: Bool[Array, " member"], result: TrainResult, *, until_first: bool
+) -> TrainState:
+    """Lets members go on that reach the threshold on some validation pairs, but not on all.
+
+    Args:
+      state: the state after a round.
+      reached: the members that reached the threshold in this round.
+      result: their scores on all validation pairs.
+      until_first: end all members if one has reached it on all pairs.
+    """
+    worst = jax.vmap(worst_that_counts)(result.scores, state.rates.weights)
+    failed = reached & (worst < state.rates.threshold)
+    done = state.done & ~failed
+    if until_first:
+        done = done | (reached & ~failed).any()
+    return state._replace(done=done, best_score=jnp.where(failed, worst, state.best_score))
 
 
 def worst_that_counts(scores: Scores, weights: Float[Array, "3"]) -> Float[Array, ""]:
@@ -159,11 +191,8 @@ def advance(
     config: SiitConfig,
     rounds: int = 1,
     mesh: Mesh | None = None,
-    until_first: bool = False,
 ) -> TrainState:
     """Trains every member for some rounds, or until it is done.
-
-    With `until_first`, all are done after these rounds if one reached the threshold.
 
     With a mesh, the state is distributed over its devices and the problems copied to all of them.
     Compiled once per model shape, problem shape and static settings (`Loop`); `rounds` is an array
@@ -172,11 +201,10 @@ def advance(
     loop = Loop.of(config)
     if isinstance(model, TransformerConfig):
         model = replace(model, init_std=1.0)  # only initial weights depend on it
-    given = (state, training, validation, rounds)
-    return _advance(*given, model=model, loop=loop, mesh=mesh, until_first=until_first)
+    return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh", "until_first"))
+@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
 def _advance(
     state: TrainState,
     training: SiitProblem,
@@ -186,19 +214,11 @@ def _advance(
     model: TransformerConfig | Network,
     loop: Loop,
     mesh: Mesh | None,
-    until_first: bool,
 ) -> TrainState:
     until = jnp.minimum(state.round.max() + rounds, loop.n_rounds)
-    state = advance_members(
+    return advance_members(
         state, training, validation, until=until, model=model, loop=loop, mesh=mesh
     )
-    return end_with_first(state) if until_first else state
-
-
-def end_with_first(state: TrainState) -> TrainState:
-    """Ends all members of a case if one has reached the threshold."""
-    reached = (state.done & ~state.diverged).any(-1, keepdims=True)
-    return state._replace(done=state.done | reached)
 
 
 def advance_members(

@@ -101,6 +101,19 @@ def test_a_case_ends_with_its_first_member() -> None:
     np.testing.assert_array_equal(second.rounds, [config.n_rounds] * 2)
 
 
+def test_a_case_that_misses_the_threshold_on_other_pairs_goes_on() -> None:
+    """In the first case every answer is 0, but not in the pairs that a round leaves out."""
+    config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
+    targets = ("base_target", "source_target", "variable_targets")
+    easy = copy_problem()
+    easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
+    unfair = easy._replace(base_target=easy.base_target.at[8:].set(1))
+    both = [easy, easy]
+    first, second = train_together(both, [MODEL] * 2, members(config), validation=[unfair, easy])
+    assert first.rounds[0] == config.n_rounds and first.worst[0] < config.threshold
+    assert second.rounds[0] < config.n_rounds and second.worst[0] >= config.threshold
+
+
 def test_padding_is_not_trained() -> None:
     """Its weights never change."""
     stacked = module._stacked([copy_problem(), larger_problem()])
@@ -109,8 +122,7 @@ def test_padding_is_not_trained() -> None:
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
     loop = module.Loop.of(POPULATION[0].config)
-    given = (state, np.arange(1), first, first)
-    after = module._advance(*given, model=common, loop=loop, mesh=None, until_first=False)
+    after = module._advance(state, np.arange(1), first, first, model=common, loop=loop, mesh=None)
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == NEVER).all()
     assert (unembed["W_U"][..., 3:] == 0).all()

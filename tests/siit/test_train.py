@@ -83,6 +83,27 @@ def test_a_run_can_end_with_its_first_member() -> None:
     assert result.worst[0] < config.threshold <= result.worst[1]
 
 
+def test_a_run_ends_when_all_validation_pairs_reach_the_threshold() -> None:
+    """The first eight can be learned; the others demand that one token becomes another."""
+    given = copy_problem(64)
+    wrong = given.base_target.at[8:].set((given.base_target[8:] + 1) % 3)
+    looked_at, unfair = given.take(slice(8)), given._replace(base_target=wrong)
+    config = dataclasses.replace(QUICK, max_batches=600, round_batches=20)
+    fair = train_siit(given, MODEL, config, validation=looked_at)
+    assert fair.rounds[0] < config.n_rounds
+    dones = []
+    result = train_siit(
+        given,
+        MODEL,
+        config,
+        validation=unfair,
+        on_round=lambda state: dones.append(bool(state.done[0])),
+    )
+    assert result.rounds[0] == config.n_rounds and not any(dones)
+    worst_of_some = jnp.fmin(result.history.scores.accuracy, result.history.scores.iia.min(-1))
+    assert float(jnp.nanmax(worst_of_some)) >= config.threshold > result.worst[0]
+
+
 def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
     together = train_siit(copy_problem(), MODEL, members(QUICK, seeds=(3, 4)))
     losses = together.history.losses
