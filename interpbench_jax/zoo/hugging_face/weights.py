@@ -129,7 +129,10 @@ def llama_weights(
 
     def scale(place: WeightPath, name: str, size: int = width) -> Table:
         def ours(array: np.ndarray) -> np.ndarray:
-            return np.float32(1) + array.astype(np.float32) if scales_from_one else array
+            if not scales_from_one:
+                return array
+            with np.errstate(invalid="ignore"):  # NaN stays NaN, without a warning
+                return np.float32(1) + array.astype(np.float32)
 
         return {(*place, "w"): Weight(f"{name}.weight", (size,), ours)}
 
