@@ -1,5 +1,6 @@
 """A table and a plot of the suite's models, made from their cards."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,13 +117,15 @@ def suite_page(rows: Sequence[SuiteRow], tried: Mapping[str, str]) -> str:
       tried: for every task of the suite, what other settings of training led to, or "".
     """
     weights = sum(row.n_weights for row in rows)
-    hours = sum(row.seconds for row in rows) / 3600
-    devices = ", ".join(sorted({row.device for row in rows}))
+    hours = Counter[str]()
+    for row in rows:
+        hours[row.device] += row.seconds / 3600
+    times = "; ".join(f"{time:.1f} hours on {device}" for device, time in hours.most_common())
     headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
     lines = [
         _HEAD,
-        f"{summary(rows, tried)} Together they have {weights:,} weights, and took {hours:.1f} "
-        f"hours to train ({devices}).\n",
+        f"{summary(rows, tried)} Together they have {weights:,} weights. Training took {times}; "
+        "the time of tasks that were trained together counts for each of them.\n",
         "![share of wrong answers of every model](suite.png)\n",
         _line(headers),
         _line(["---"] * len(headers)),
