@@ -35,6 +35,8 @@ _COMMON = 0.01
 _LISTED = 20_000
 # Draws for each sequence that a part needs, when its sequences are counted by drawing.
 _DRAWS = 4
+# Pairs for validation, and for tests, at most.
+_MOST_JUDGED = 10_000
 # After this many rounds of drawing with too few pairs, a part is taken to have no more.
 _MOST_ROUNDS = 8
 
@@ -220,14 +222,17 @@ def every_pair(rows: Sequences, key: jax.Array, padding: int = PADDING) -> tuple
 def pairs_per_part(n_pairs: int, held_out: float) -> dict[Part, int]:
     """Divides a number of pairs in the proportions of the parts.
 
+    Validation and test have at most 10,000 pairs each: more make scores hardly more precise, but
+    take memory.
+
     Raises:
       ValueError: a part would be empty.
     """
     n_each = round(n_pairs * held_out / 2)
     counts: dict[Part, int] = {
         "train": n_pairs - 2 * n_each,
-        "validation": n_each,
-        "test": n_each,
+        "validation": min(n_each, _MOST_JUDGED),
+        "test": min(n_each, _MOST_JUDGED),
     }
     if min(counts.values()) < 1:
         raise ValueError(f"holding out {held_out} of {n_pairs} pairs leaves a part empty")

@@ -133,6 +133,7 @@ def test_only_case_124_has_common_sequences() -> None:
 
 def test_pairs_are_divided_as_sequences_are() -> None:
     assert pairs_per_part(100_000, 0.2) == {"train": 80_000, "validation": 10_000, "test": 10_000}
+    assert pairs_per_part(400_000, 0.2) == {"train": 320_000, "validation": 10_000, "test": 10_000}
     with pytest.raises(ValueError, match="holding out 0.1 of 2 pairs leaves a part empty"):
         pairs_per_part(2, 0.1)
     with pytest.raises(ValueError, match="leaves a part empty"):
