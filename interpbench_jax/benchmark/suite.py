@@ -1,6 +1,6 @@
 """A table and a plot of the suite's models, made from their cards."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,10 +117,10 @@ def suite_page(rows: Sequence[SuiteRow], tried: Mapping[str, str]) -> str:
       tried: for every task of the suite, what other settings of training led to, or "".
     """
     weights = sum(row.n_weights for row in rows)
-    hours = Counter[str]()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for row in rows:
-        hours[row.device] += row.seconds / 3600
-    times = "; ".join(f"{time:.1f} hours on {device}" for device, time in hours.most_common())
+        seconds[row.device] += row.seconds
+    times = "; ".join(f"{time / 3600:.1f} hours on {device}" for device, time in seconds.items())
     headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
     lines = [
         _HEAD,

@@ -94,8 +94,8 @@ def test_a_case_ends_with_its_first_member() -> None:
     targets = ("base_target", "source_target", "variable_targets")
     easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
     problems = [easy, copy_problem()]
-    settings = {"validation": problems, "until_first": True}
-    first, second = train_together(problems, [MODEL] * 2, rates, **settings)
+    models = [MODEL] * 2
+    first, second = train_together(problems, models, rates, validation=problems, until_first=True)
     assert first.worst[0] < config.threshold <= first.worst[1]
     assert first.rounds[0] == first.rounds[1] < config.n_rounds
     np.testing.assert_array_equal(second.rounds, [config.n_rounds] * 2)
