@@ -305,7 +305,7 @@ def test_rows_of_a_set_with_few_answers_are_pairs_with_one() -> None:
     answered = positions.any(1)
     parts = zip(np.asarray(sets.first), np.asarray(sets.n_rows), strict=True)
     share = np.array([answered[first : first + n].mean() for first, n in parts])
-    drawn = np.asarray((sets.single + sets.several) > 0)
+    drawn: np.ndarray = np.asarray(sets.single + sets.several) > 0
     assert (share[drawn] == 1).mean() > 0.99
     assert not share[1:][np.logical_not(drawn[1:])].any()
     # Targets belong to their rows: the algorithm answers the same again.
