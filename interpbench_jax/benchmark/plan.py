@@ -328,8 +328,12 @@ def environment() -> str:
 
 @functools.cache
 def _built_in_cases() -> frozenset[str]:
-    """Names of the cases whose programs are in the package; builds no program."""
-    return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json"))
+    """Names of the tasks whose programs are in the package; builds no program.
+
+    Models in the package are of such tasks, also those that are not compiled by Tracr.
+    """
+    bundled = (file.parent.name for file in _BUNDLED.glob("*/config.json"))
+    return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json")) | frozenset(bundled)
 
 
 def _called(directory: Path) -> str:
