@@ -57,6 +57,24 @@ SHARES = {
 }
 
 
+def test_half_of_the_inputs_of_case_113_are_ascending_and_others_nearly() -> None:
+    """Uniform ones practically never are; a program that copied would be right on them."""
+    rows = sample_sequences(get_case("113"), 2_000, KEY)
+    falls = (np.diff(rows, axis=1) < 0).sum(1)
+    assert abs((falls == 0).mean() - 0.55) < 0.05
+    assert abs((falls == 1).mean() - 0.2) < 0.05
+
+
+def test_one_descent_changes_the_order_only() -> None:
+    drawn = jax.random.randint(KEY, (200, 9), 0, 30)
+    found = np.asarray(samplers.one_descent(jax.random.key(1), drawn, 30))
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(drawn, axis=1))
+    falls = (np.diff(found, axis=1) < 0).sum(1)
+    assert falls.max() == 1 and falls.mean() > 0.6  # none if the two are equal
+    one = samplers.one_descent(KEY, drawn[:, :1], 30)
+    np.testing.assert_array_equal(one, drawn[:, :1])
+
+
 @functools.cache
 def answers(name: str, uniform: bool = False) -> np.ndarray:
     """The program's defined outputs on 400 drawn inputs, as numbers."""

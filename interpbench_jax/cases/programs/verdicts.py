@@ -20,6 +20,7 @@ from interpbench_jax.cases.samplers import (
     alternating_parity,
     ascending,
     descending,
+    one_descent,
     one_odd,
     one_repeat,
     only_even,
@@ -61,7 +62,7 @@ def has_repeats() -> rasp.SOp:
     return _any_true(rasp.SelectorWidth(repeated))
 
 
-@case("113", vocab=BELOW_THIRTY)
+@case("113", vocab=BELOW_THIRTY, sampler=Mixture(((0.5, ascending), (0.25, one_descent))))
 def reverse_if_ascending() -> rasp.SOp:
     """The sequence reversed if it is ascending, else unchanged.
 
