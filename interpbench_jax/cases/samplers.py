@@ -83,7 +83,7 @@ def one_descent(key: Array, drawn: Sequences, n_tokens: int) -> Sequences:
     del n_tokens
     n, length = drawn.shape
     left = jax.random.randint(key, (n, 1), 0, max(length - 1, 1))
-    place = jnp.arange(length)
+    place = jnp.arange(length)[None]
     swapped = jnp.where(place == left, place + 1, jnp.where(place == left + 1, place - 1, place))
     return jnp.take_along_axis(jnp.sort(drawn, axis=1), swapped.clip(0, length - 1), axis=1)
 
