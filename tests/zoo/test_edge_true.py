@@ -2,10 +2,14 @@
 
 import json
 
+import jax
+import numpy as np
 import pytest
 
+from interpbench_jax.alignment.edge_levels import qkv_level
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.verify import verify_edges_quickly
+from interpbench_jax.siit.edge_sets import edge_checks, has_answer
 from interpbench_jax.zoo import bundled_names, load_model
 from interpbench_jax.zoo.bar import below_bar
 from interpbench_jax.zoo.store import BUNDLED
@@ -29,6 +33,22 @@ def test_cards_say_how_far_models_agree_with_their_algorithm(name: str) -> None:
         assert found["edge_agreement"] >= 0.999
     for mean in ("edge_agreement", "inert"):
         assert abs(metrics[mean] - found[mean]) < 0.01
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_single_edges_change_the_algorithm_s_answers_on_drawn_inputs(name: str) -> None:
+    """Otherwise agreement says nothing: a model of task 113 once met the bar by copying."""
+    model = load_model(name)
+    task, alignment = model.task, model.alignment
+    pairs = task.pairs(task.split(0.2), "train", 512, jax.random.key(0))
+    level = qkv_level(alignment)
+    inside = np.eye(len(level.names), dtype=bool)[level.inside]
+    none = np.zeros((1, len(level.names)), bool)
+    checks = edge_checks(task, alignment, pairs, level, np.concatenate([none, inside]))
+    answers = np.asarray(checks.targets)[np.asarray(checks.which)]
+    counted = np.logical_and(has_answer(answers), pairs.positions > 0)
+    changed = np.logical_and(answers != answers[:1], counted)
+    assert (changed.sum((1, 2)) / np.maximum(counted.sum((1, 2)), 1)).max() > 0.03
 
 
 @pytest.mark.parametrize("name", EDGE_TRUE)
