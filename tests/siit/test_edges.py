@@ -302,7 +302,7 @@ def test_rows_of_a_set_with_few_answers_are_pairs_with_one() -> None:
     pairs = task.pairs(task.split(0.2), "train", 2_000, jax.random.key(0))
     sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=2_048, **KINDS)
     positions = np.asarray(sets.positions)
-    answered = positions.any(1)
+    answered = np.asarray(positions.any(1))
     parts = zip(np.asarray(sets.first), np.asarray(sets.n_rows), strict=True)
     share = np.array([answered[first : first + n].mean() for first, n in parts])
     drawn = np.flatnonzero(np.asarray(sets.single + sets.several))
