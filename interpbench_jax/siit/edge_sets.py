@@ -148,9 +148,9 @@ def draw_edge_sets(
         target = np.array(_answer_sets(task.defined_answers, *given, own_masks[sets]))
         return _Answered(rows, target, pairs.positions[rows] * has_answer(target))
 
-    drawn_rows = answer(rows, set_of_chunk)
+    first_drawn = answer(rows, set_of_chunk)
     rows, target, positions = _with_rare_answers(
-        drawn_rows, set_of_chunk, answer, len(pairs.base), rng
+        first_drawn, set_of_chunk, answer, len(pairs.base), rng
     )
     counts = np.zeros(len(groups), np.float32)
     np.maximum.at(counts, set_of_chunk, positions.any((1, 2)).astype(np.float32))
@@ -203,7 +203,7 @@ def _with_rare_answers(
 
     Under some sets it has one for a pair in a hundred: most of their rows would teach nothing. Of
     `_TRIES` times as many pairs, those with an answer take the place of all rows of the set, each
-    about equally often. A set without any stays as it is.
+    about equally often. A set without any stays as it is. Changes `drawn`.
     """
     found = (drawn.positions > 0).any(2)
     share = np.bincount(set_of_chunk, found.mean(1)) / np.maximum(np.bincount(set_of_chunk), 1)
@@ -214,15 +214,13 @@ def _with_rare_answers(
     tried = answer(rng.integers(0, n_pairs, (len(tries), drawn.rows.shape[1])), tries)
     answered = (tried.positions > 0).any(2)
     for one in np.unique(tries):
-        chunks, (chunk, row) = (
-            np.flatnonzero(set_of_chunk == one),
-            np.nonzero(answered & (tries == one)[:, None]),
-        )
+        chunk, row = np.nonzero(answered & (tries == one)[:, None])
         if not len(chunk):
             continue
-        chosen = np.resize(rng.permutation(len(chunk)), drawn.rows[chunks].shape)
+        places = np.flatnonzero(set_of_chunk == one)
+        chosen = np.resize(rng.permutation(len(chunk)), drawn.rows[places].shape)
         for old, new in zip(drawn, tried, strict=True):
-            old[chunks] = new[chunk[chosen], row[chosen]]
+            old[places] = new[chunk[chosen], row[chosen]]
     return drawn
 
 
