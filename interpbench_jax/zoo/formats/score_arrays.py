@@ -56,7 +56,7 @@ def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             arrays = _arrays(archive)
     except _DAMAGED as error:
-        raise ValueError(f"not an npz file: {error}") from error
+        raise ValueError(f"not an npz file: {str(error)[:500]}") from error
     for kind in _NAMES:
         if kind not in arrays:
             raise ValueError(f"no array {kind!r}; expected scores as `interpbench discover` writes")

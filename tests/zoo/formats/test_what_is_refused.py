@@ -236,6 +236,16 @@ def test_an_array_with_a_declared_size_larger_than_memory() -> None:
         read_score_arrays(stream.getvalue(), GRAPH)
 
 
+def test_a_name_that_differs_in_header_and_directory_gives_a_short_error() -> None:
+    """The header claims a name of 4,096 bytes; `zipfile` quotes all of them."""
+    content = bytearray(npz(eap=np.tile(VALUES, (1, 100))))
+    place = content.index(b"eap.npy") - 4  # the length of the name in the header of the entry
+    content[place : place + 2] = (4_096).to_bytes(2, "little")
+    with pytest.raises(ValueError, match="not an npz file: File name in directory") as error:
+        read_score_arrays(bytes(content), GRAPH)
+    assert len(str(error.value)) < 600
+
+
 READERS: dict[str, Callable[[str], Any]] = {
     "table": lambda text: read_table(text, GRAPH),
     "lines": lambda text: read_edge_lines(text, GRAPH),
