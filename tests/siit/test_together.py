@@ -37,6 +37,13 @@ def larger_problem():
     )
 
 
+def problem_of_zeros():
+    """Every answer is 0, which is learned at once."""
+    given = copy_problem()
+    targets = ("base_target", "source_target", "variable_targets")
+    return given._replace(**{name: 0 * getattr(given, name) for name in targets})
+
+
 @pytest.mark.slow
 def test_the_larger_case_learns_the_same_as_alone() -> None:
     """It has the common shape, so even the order of its batches is the same."""
@@ -64,9 +71,7 @@ def test_the_smaller_case_reaches_its_threshold() -> None:
 def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one of three cases every answer is 0; the second group has room for the two others."""
     config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
-    easy = copy_problem()
-    targets = ("base_target", "source_target", "variable_targets")
-    easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
+    easy = problem_of_zeros()
     problems, models = [copy_problem(), easy, copy_problem()], [MODEL] * 3
     sizes, advance = [], module._advance
 
@@ -90,9 +95,7 @@ def test_a_case_ends_with_its_first_member() -> None:
     """In the first case every answer is 0; only its second member learns fast enough."""
     config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
     rates = members(config, vary={"learning_rate": (1e-12, 1e-2)})
-    easy = copy_problem()
-    targets = ("base_target", "source_target", "variable_targets")
-    easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
+    easy = problem_of_zeros()
     problems = [easy, copy_problem()]
     models = [MODEL] * 2
     first, second = train_together(problems, models, rates, validation=problems, until_first=True)
@@ -104,9 +107,7 @@ def test_a_case_ends_with_its_first_member() -> None:
 def test_a_case_that_misses_the_threshold_on_other_pairs_goes_on() -> None:
     """In the first case every answer is 0, but not in the pairs that a round leaves out."""
     config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
-    targets = ("base_target", "source_target", "variable_targets")
-    easy = copy_problem()
-    easy = easy._replace(**{name: 0 * getattr(easy, name) for name in targets})
+    easy = problem_of_zeros()
     unfair = easy._replace(base_target=easy.base_target.at[8:].set(1))
     both = [easy, easy]
     first, second = train_together(both, [MODEL] * 2, members(config), validation=[unfair, easy])
