@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,31 @@ def few_edge_sets():
     from interpbench_jax.zoo import make
 
     make._EDGE_SETS, make._EDGE_RUNS = 20, 3_000
+
+
+@pytest.fixture
+def run_in_parallel(monkeypatch):
+    """A function that makes a compiled function's patched runs parallel, as on an accelerator.
+
+    It takes the function and the number of runs at once.
+    """
+    changed = []
+
+    def forget(module):
+        for own in vars(module).values():
+            if hasattr(own, "clear_cache"):
+                own.clear_cache()
+
+    def change(function, at_once):
+        module = sys.modules[function.__module__]
+        monkeypatch.setattr(module, "runs_at_once", lambda *_, **__: at_once)
+        forget(module)
+        changed.append(module)
+
+    yield change
+    monkeypatch.undo()
+    for module in changed:
+        forget(module)
 
 
 @pytest.fixture(scope="session")

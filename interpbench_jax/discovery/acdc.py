@@ -12,9 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import EdgeLoss, loss_from
-from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Graph, Params, TransformerConfig
-from interpbench_jax.model.chunks import map_chunks
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 
 THRESHOLDS = (0.0, *(float(t) for t in np.logspace(-5, 1, 19)))
@@ -146,6 +145,7 @@ def _acdc(
     valid = jnp.asarray(graph.valid)
     n = len(thresholds)
     everyone = jnp.arange(n)
+    at_once = runs_at_once(batch.clean_logits, batch.written)
     state = _State(
         masks=jnp.zeros((n, *valid.shape)),
         accepted=jnp.full(n, loss(batch.clean_logits, batch)),
@@ -158,7 +158,7 @@ def _acdc(
         tried = state.masks.at[:, edge[0], edge[1]].set(1.0)
         # Thresholds with the same decisions so far share one evaluation, made by their leader.
         leads = (state.leader == everyone) & matters(graph, state.masks == 0)[:, edge[1]]
-        by_leader = _losses_where(leads, masked_loss, tried, state.accepted, runs_at_once(batch))
+        by_leader = _losses_where(leads, masked_loss, tried, state.accepted, at_once)
         value = by_leader[state.leader]
         remove = value - state.accepted < thresholds
         alike = (state.leader[:, None] == state.leader[None]) & (remove[:, None] == remove[None])

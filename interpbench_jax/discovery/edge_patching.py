@@ -8,9 +8,8 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import loss_from
-from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.chunks import map_chunks
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -37,6 +36,7 @@ def edge_patching(
     graph, stages = network.graph, network.graph.stages
     scores = jnp.zeros(graph.valid.shape)
     unpatched = loss(batch.clean_logits, batch)
+    chunk = runs_at_once(batch.clean_logits, batch.written)
     for stage in range(int(stages.max()) + 1):
         edges = graph.edges[stages[graph.edges[:, 1]] == stage]
         masked = loss_from(params, network, batch, loss, stage, only_there=True)
@@ -44,6 +44,6 @@ def edge_patching(
         def effect(edge: Array, masked=masked) -> Float[Array, ""]:
             return masked(jnp.zeros(graph.valid.shape).at[edge[0], edge[1]].set(1.0))
 
-        values = map_chunks(effect, jnp.asarray(edges), chunk=runs_at_once(batch))
+        values = map_chunks(effect, jnp.asarray(edges), chunk=chunk)
         scores = scores.at[edges[:, 0], edges[:, 1]].set(values - unpatched)
     return scores

@@ -8,9 +8,8 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.objective import node_masked_loss
-from interpbench_jax.discovery.runs_at_once import runs_at_once
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.chunks import map_chunks
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -33,5 +32,6 @@ def node_patching(
     """
     masked = node_masked_loss(params, network, batch, loss)
     alone = jnp.eye(len(as_network(network).graph.valid))
-    values = map_chunks(masked, alone, chunk=runs_at_once(batch))
+    chunk = runs_at_once(batch.clean_logits, batch.written)
+    values = map_chunks(masked, alone, chunk=chunk)
     return values - loss(batch.clean_logits, batch)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
-from interpbench_jax.model.chunks import map_chunks
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 from interpbench_jax.tasks.task import Task, answer_in_chunks
@@ -111,15 +111,13 @@ def abstraction_targets(
     return jnp.asarray(every[chosen @ 2 ** np.arange(n_variables)])
 
 
-@functools.partial(jax.jit, static_argnames=("network", "chunk"))
+@functools.partial(jax.jit, static_argnames="network")
 def abstraction(
     params: Params,
     network: TransformerConfig | Network,
     problem: SiitProblem,
     interventions: Interventions,
     targets: Num[Array, "intervention pair pos"],
-    *,
-    chunk: int = 1,
 ) -> Abstraction:
     """Interchanges variables while nodes outside the circuit are patched from a third input.
 
@@ -132,11 +130,10 @@ def abstraction(
       problem: pairs and nodes.
       interventions: what is patched; see `draw_interventions`.
       targets: the algorithm's answers under each intervention; see `abstraction_targets`.
-      chunk: number of interventions that run at once (memory grows with it).
 
     Source: Geiger et al. 2023, Causal Abstraction, for interchanges of sets of variables.
     """
-    _, written = as_network(network).run(params, problem.source)
+    unpatched, written = as_network(network).run(params, problem.source)
     variables = jnp.dot(interventions.variables.astype(jnp.float32), problem.variable_nodes)
     free = jnp.dot(interventions.free.astype(jnp.float32), problem.free_nodes)
     masks = jnp.minimum(variables + free, 1)
@@ -148,5 +145,6 @@ def abstraction(
         logits, _ = as_network(network).run(params, problem.base, patch)
         return agreement(logits, target, problem.positions)
 
-    each = map_chunks(judge, (masks, interventions.third, targets), chunk=chunk)
+    cases = (masks, interventions.third, targets)
+    each = map_chunks(judge, cases, chunk=runs_at_once(unpatched, written))
     return Abstraction(each.mean(), each.min(), each.argmin(), each)

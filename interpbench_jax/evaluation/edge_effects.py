@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from interpbench_jax.compiler import compiled_labels
 from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import TOLERANCE
 
@@ -63,4 +64,4 @@ def _effects(
             changed = ~(jnp.abs(patched - clean)[..., 0] <= TOLERANCE)
         return changed[:, 1:].mean()
 
-    return jax.lax.map(effect, masks)
+    return map_chunks(effect, masks, chunk=runs_at_once(clean, written))

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment.edge_levels import EdgeLevel
 from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import is_right
 from interpbench_jax.siit.edge_sets import has_answer
@@ -193,7 +194,7 @@ def _answers_under(
     n: Int[Array, ""] | int,
 ) -> Num[Array, "set row pos"]:
     """The answers under the first `n` masks."""
-    return _first(lambda mask: answers(base, source, mask[None])[0], masks, n)
+    return _first(lambda mask: answers(base, source, mask[None])[0], masks, n, chunk=1)
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -208,22 +209,31 @@ def _run(
     n: Int[Array, ""] | int,
 ) -> Float[Array, "2 set"]:
     """Weights of right positions and of all positions, under the first `n` masks."""
-    _, written = as_network(network).run(params, source)
+    unpatched, written = as_network(network).run(params, source)
 
     def under(case: tuple[Array, Array, Array]) -> Float[Array, " 2"]:
         mask, target, weight = case
         logits, _ = as_network(network).run(params, base, EdgePatch(mask, written))
         return jnp.stack([(is_right(logits, target) * weight).sum(), weight.sum()])
 
-    return _first(under, (masks, targets, weights), n).T
+    chunk = runs_at_once(unpatched, written)
+    return _first(under, (masks, targets, weights), n, chunk=chunk).T
 
 
-def _first(function: Callable[[Any], Array], each: Any, n: Int[Array, ""] | int) -> Array:
-    """`jax.lax.map` over the first `n` entries; zeros for the others."""
+def _first(
+    function: Callable[[Any], Array], each: Any, n: Int[Array, ""] | int, *, chunk: int
+) -> Array:
+    """`map_chunks` over the chunks with the first `n` entries; zeros in all further chunks."""
     one = jax.eval_shape(function, jax.tree.map(lambda x: x[0], each))
     length = len(jax.tree.leaves(each)[0])
+    chunk = min(chunk, length)
 
-    def step(place: Array, out: Array) -> Array:
-        return out.at[place].set(function(jax.tree.map(lambda x: x[place], each)))
+    def step(number: Array, out: Array) -> Array:
+        # The last chunk is moved back to fit, and repeats some entries of the one before.
+        start = jnp.minimum(number * chunk, length - chunk)
+        some = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, chunk), each)
+        found = map_chunks(function, some, chunk=chunk)
+        return jax.lax.dynamic_update_slice_in_dim(out, found, start, 0)
 
-    return jax.lax.fori_loop(0, n, step, jnp.zeros((length, *one.shape), one.dtype))
+    n_chunks = -(-n // chunk)
+    return jax.lax.fori_loop(0, n_chunks, step, jnp.zeros((length, *one.shape), one.dtype))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
-from interpbench_jax.model.chunks import map_chunks
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
@@ -40,7 +40,7 @@ class Leakage(NamedTuple):
     per_position: Float[Array, " pos"]
 
 
-@functools.partial(jax.jit, static_argnames=("network", "n_subsets", "chunk"))
+@functools.partial(jax.jit, static_argnames=("network", "n_subsets"))
 def leakage(
     params: Params,
     network: TransformerConfig | Network,
@@ -48,7 +48,6 @@ def leakage(
     key: Array,
     *,
     n_subsets: int = N_SUBSETS,
-    chunk: int = 1,
 ) -> Leakage:
     """Patches subsets of the nodes outside the circuit from the source; no answer may change.
 
@@ -63,14 +62,13 @@ def leakage(
       problem: pairs, targets and nodes.
       key: random key for the subsets.
       n_subsets: the largest number of subsets.
-      chunk: number of subsets that run at once (memory grows with it).
 
     Raises:
       ValueError: `n_subsets` is smaller than 1.
     """
     if n_subsets < 1:
         raise ValueError(f"n_subsets must be at least 1, got {n_subsets}")
-    judge = functools.partial(subset_agreement, params, network, problem, chunk=chunk)
+    judge = functools.partial(subset_agreement, params, network, problem)
     n_free = len(problem.free_nodes)
     if 2**n_free <= n_subsets:
         subsets = jnp.asarray(every_subset(n_free))
@@ -86,14 +84,12 @@ def leakage(
     return _leakage(agreed.mean(), *map(jnp.concatenate, zip(tried, found, strict=True)))
 
 
-@functools.partial(jax.jit, static_argnames=("network", "chunk"))
+@functools.partial(jax.jit, static_argnames="network")
 def subset_agreement(
     params: Params,
     network: TransformerConfig | Network,
     problem: SiitProblem,
     subsets: Bool[Array, "subset free"],
-    *,
-    chunk: int = 1,
 ) -> tuple[Float[Array, " subset"], Float[Array, "subset pos"]]:
     """Agreement with the base's target when the free nodes of a subset are patched.
 
@@ -102,12 +98,11 @@ def subset_agreement(
       network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
       subsets: which of `problem.free_nodes` are patched together.
-      chunk: number of subsets that run at once.
 
     Returns:
       Agreement over all positions, and at each position; 1 where no position counts.
     """
-    _, written = as_network(network).run(params, problem.source)
+    unpatched, written = as_network(network).run(params, problem.source)
     at_each = jnp.eye(problem.positions.shape[1])[:, None] * problem.positions[None]
     counted = problem.positions.any(0)
 
@@ -117,7 +112,7 @@ def subset_agreement(
         return agreed(problem.positions), jnp.where(counted, jax.vmap(agreed)(at_each), 1)
 
     masks = jnp.dot(subsets.astype(jnp.float32), problem.free_nodes)
-    return map_chunks(judge, masks, chunk=chunk)
+    return map_chunks(judge, masks, chunk=runs_at_once(unpatched, written))
 
 
 def _leakage(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from interpbench_jax.evaluation.ablation import Ablation, ablation_source, reference_run
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import TOLERANCE, SiitProblem, is_right
 
@@ -106,4 +107,5 @@ def _effects(
             return NodeEffects(missed, None, None)
         return NodeEffects(missed, share(from_target, patched), share(from_clean, patched))
 
-    return jax.lax.map(effects, jnp.eye(as_network(network).graph.n_writers))
+    each = jnp.eye(as_network(network).graph.n_writers)
+    return map_chunks(effects, each, chunk=runs_at_once(full, source))

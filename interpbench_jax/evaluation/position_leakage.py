@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
-from interpbench_jax.model.chunks import map_chunks
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import SiitProblem, agreement
 
 
-@functools.partial(jax.jit, static_argnames=("network", "chunk"))
+@functools.partial(jax.jit, static_argnames="network")
 def position_leakage(
-    params: Params, network: TransformerConfig | Network, problem: SiitProblem, *, chunk: int = 1
+    params: Params, network: TransformerConfig | Network, problem: SiitProblem
 ) -> Float[Array, " pos"]:
     """Patches nodes outside the circuit from the source at one position; no answer may change.
 
@@ -24,13 +24,12 @@ def position_leakage(
       params: weights.
       network: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
-      chunk: number of patched runs at once (memory grows with it).
 
     Returns:
       For every patched position, the share of counted positions that miss the base's target: the
       worst over each node alone and all nodes together.
     """
-    _, written = as_network(network).run(params, problem.source)
+    unpatched, written = as_network(network).run(params, problem.source)
     together = jnp.concatenate([problem.free_nodes, problem.free_nodes.sum(0, keepdims=True)])
     here = jnp.eye(problem.base.shape[1])
     masks = jnp.einsum("sw,pq->spqw", together, here)  # at position p, seen at every position q
@@ -40,5 +39,6 @@ def position_leakage(
         logits, _ = as_network(network).run(params, problem.base, NodePatch(each, written))
         return 1 - agreement(logits, problem.base_target, problem.positions)
 
-    found = map_chunks(missed, masks.reshape(-1, *masks.shape[2:]), chunk=chunk)
-    return found.reshape(masks.shape[:2]).max(0)
+    masks = masks.reshape(-1, *masks.shape[2:])
+    found = map_chunks(missed, masks, chunk=runs_at_once(unpatched, written))
+    return found.reshape(len(together), len(here)).max(0)

@@ -210,7 +210,9 @@ def _advance(
     """Trains the cases of a group for a round, each on its own problem; the others stay."""
     own = _of_cases(state, group)
     until = jnp.minimum(own.round.max() + 1, loop.n_rounds)
-    advance = functools.partial(advance_members, until=until, model=model, loop=loop, mesh=mesh)
+    advance = functools.partial(
+        advance_members, until=until, model=model, loop=loop, mesh=mesh, n_cases=len(group)
+    )
     own = jax.vmap(advance)(own, training, validation)
     return jax.tree.map(lambda every, new: every.at[group].set(new), state, own)
 

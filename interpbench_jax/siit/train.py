@@ -130,9 +130,17 @@ def result_of(
     state: TrainState, model: TransformerConfig | Network, validation: SiitProblem
 ) -> TrainResult:
     """The result of a finished state, evaluated on the validation pairs."""
-    scores = jax.vmap(lambda params: validate(params, model, validation))(state.best_params)
+    scores = _validate_members(state.best_params, validation, model=model)
     worst = jax.vmap(worst_that_counts, (0, None))(scores, state.rates.weights.max(0))
     return TrainResult(state.best_params, scores, worst, state.history, state.round, state.diverged)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _validate_members(
+    params: Params, validation: SiitProblem, *, model: TransformerConfig | Network
+) -> Scores:
+    """The scores of every member on all validation pairs, one member after the other."""
+    return jax.lax.map(lambda own: validate(own, model, validation), params)
 
 
 def just_reached(state: TrainState, ended: Bool[Array, "..."]) -> Bool[Array, "..."]:
@@ -230,15 +238,29 @@ def advance_members(
     model: TransformerConfig | Network,
     loop: Loop,
     mesh: Mesh | None,
+    n_cases: int = 1,
 ) -> TrainState:
-    """Trains every member up to some round; call it inside a compiled function."""
+    """Trains every member up to some round; call it inside a compiled function.
+
+    Args:
+      state: the members' state.
+      training: pairs to train on.
+      validation: pairs to score each round on.
+      until: the round to stop after.
+      model: the model's shape.
+      loop: the static settings.
+      mesh: devices over which members and batches are distributed.
+      n_cases: how many cases are trained at the same time, under a `vmap` outside.
+    """
     divided = mesh is not None and mesh.shape[DATA] > 1
 
-    def member(state: TrainState, given: tuple[SiitProblem, SiitProblem, Array]) -> TrainState:
+    def member(
+        state: TrainState, given: tuple[SiitProblem, SiitProblem, Array], parallel: int = 1
+    ) -> TrainState:
         training, validation, until = given
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop, divided),
+            lambda s: _round(s, training, validation, model, loop, divided, parallel),
             state,
         )
 
@@ -247,7 +269,8 @@ def advance_members(
         # longer there, even with a single member.
         if jax.default_backend() == "cpu":
             return jax.lax.map(lambda s: member(s, given), state)
-        return jax.vmap(member, in_axes=(0, None))(state, given)
+        parallel = n_cases * len(state.round)
+        return jax.vmap(lambda s: member(s, given, parallel))(state)
 
     given = (training, validation, until)
     if mesh is None:
@@ -265,6 +288,7 @@ def _round(
     model: TransformerConfig | Network,
     loop: Loop,
     divided: bool,
+    parallel: int,
 ) -> TrainState:
     rates = state.rates
     take = _edge_step if loop.patches == "edges" else _node_step
@@ -293,7 +317,7 @@ def _round(
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
     # Losses are computed before each step, so only this sees the weights after the last step.
-    scores, finite = scores_and_finiteness(params, model, validation)
+    scores, finite = scores_and_finiteness(params, model, validation, parallel=parallel)
     worst = worst_that_counts(scores, rates.weights)
     if divided:  # all replicas must stop together, even if their rounding differs
         worst, finite = jax.lax.pmin(worst, DATA), jax.lax.pmin(finite.astype(jnp.int32), DATA) > 0

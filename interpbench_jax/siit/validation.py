@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.edge_sets import EdgeChecks, has_answer
 from interpbench_jax.siit.losses import agreement, is_right
@@ -52,7 +53,11 @@ def validate(params: Params, model: TransformerConfig | Network, problem: SiitPr
 
 
 def scores_and_finiteness(
-    params: Params, model: TransformerConfig | Network, problem: SiitProblem
+    params: Params,
+    model: TransformerConfig | Network,
+    problem: SiitProblem,
+    *,
+    parallel: int = 1,
 ) -> tuple[Scores, Bool[Array, ""]]:
     """The scores of `validate`, and whether all outputs of all runs are finite.
 
@@ -60,6 +65,7 @@ def scores_and_finiteness(
       params: weights.
       model: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
+      parallel: how many models are scored at the same time, under a `vmap` outside.
     """
     n_variables, n_free = len(problem.variable_nodes), len(problem.free_nodes)
     nothing = jnp.zeros((1, problem.variable_nodes.shape[1]))
@@ -68,7 +74,8 @@ def scores_and_finiteness(
     which = jnp.array([0, *range(1, n_variables + 1), *[0] * n_free])
     targets = jnp.concatenate([problem.base_target[None], problem.variable_targets])
     network = as_network(model)
-    _, written = network.run(params, problem.source)
+    unpatched, written = network.run(params, problem.source)
+    chunk = runs_at_once(unpatched, written, parallel=parallel)
 
     def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         mask, target = case
@@ -76,10 +83,12 @@ def scores_and_finiteness(
         agreed = agreement(logits, targets[target], problem.positions)
         return agreed, jnp.isfinite(logits).all()
 
-    scores, finite = jax.lax.map(score, (masks, which))
+    scores, finite = map_chunks(score, (masks, which), chunk=chunk)
     edges, edges_finite = jnp.zeros(0), jnp.array(True)
     if problem.checks is not None:
-        edges, edges_finite = agreement_and_finiteness(params, network, problem.checks)
+        edges, edges_finite = agreement_and_finiteness(
+            params, network, problem.checks, parallel=parallel
+        )
     found = Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :], edges)
     return found, finite.all() & edges_finite
 
@@ -101,10 +110,11 @@ def edge_agreement(
 
 
 def agreement_and_finiteness(
-    params: Params, network: Network, checks: EdgeChecks
+    params: Params, network: Network, checks: EdgeChecks, *, parallel: int = 1
 ) -> tuple[Float[Array, " check"], Bool[Array, ""]]:
     """The result of `edge_agreement`, and whether all outputs of all runs are finite."""
-    _, written = network.run(params, checks.source)
+    unpatched, written = network.run(params, checks.source)
+    chunk = runs_at_once(unpatched, written, parallel=parallel)
 
     def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         mask, which = case
@@ -116,5 +126,5 @@ def agreement_and_finiteness(
         agreed = jnp.where(total > 0, right / jnp.maximum(total, 1e-9), 1.0)
         return agreed, jnp.isfinite(logits).all()
 
-    agreed, finite = jax.lax.map(score, (checks.masks, checks.which))
+    agreed, finite = map_chunks(score, (checks.masks, checks.which), chunk=chunk)
     return agreed, finite.all()

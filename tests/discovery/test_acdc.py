@@ -181,7 +181,7 @@ def test_running_thresholds_in_parallel_changes_nothing(small, task, monkeypatch
     usual = acdc_circuits(params, small, batch, loss, levels, order)
     jax.effects_barrier()
     assert len(runs) == usual.evaluations + 1  # and the clean run
-    monkeypatch.setattr(acdc_module, "runs_at_once", lambda batch: at_once)
+    monkeypatch.setattr(acdc_module, "runs_at_once", lambda *_: at_once)
     acdc_module._acdc.clear_cache()
     found = acdc_circuits(params, small, batch, loss, levels, order)
     np.testing.assert_array_equal(found.kept, usual.kept)

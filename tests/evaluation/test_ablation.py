@@ -1,5 +1,8 @@
 """Values of ablated nodes, and the accuracy of the ablated model."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -100,6 +103,18 @@ def test_a_mean_over_equal_sources_is_that_source(make_model) -> None:
     for other in others:
         for form in ("accuracy", "kl", "kl_self"):
             np.testing.assert_allclose(getattr(other, form), getattr(resampled, form), atol=1e-6)
+
+
+def test_parallel_runs_change_no_effect(make_model, run_in_parallel) -> None:
+    model = make_model(0.5, 0.25, 0.125)
+    problem = model.problem([[1, 1, 2], [2, 1, 1]], [[0, 0, 0], [0, 0, 0]])
+    usual = node_effects(model.params, model.config, problem)
+    run_in_parallel(_effects, 2)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-5),
+        node_effects(model.params, model.config, problem),
+        usual,
+    )
 
 
 def test_all_ablations_are_compiled_once(make_model) -> None:

@@ -126,7 +126,9 @@ def test_third_inputs_have_the_length_of_the_sources(make_model) -> None:
         draw_interventions(problem, KEY, 0)
 
 
-def test_chunks_change_nothing_and_a_second_call_does_not_recompile(make_model) -> None:
+def test_parallel_runs_change_nothing_and_a_second_call_does_not_recompile(
+    make_model, run_in_parallel
+) -> None:
     model = make_model(0.6, 1.1, -0.3)
     problem = model.problem([[1, 1, 1], [2, 1, 2]], [[0, 0, 0], [1, 1, 1]])
     found = []
@@ -137,6 +139,7 @@ def test_chunks_change_nothing_and_a_second_call_does_not_recompile(make_model) 
         if seed == 0:
             compiled = abstraction._cache_size()  # type: ignore[attr-defined]
     assert abstraction._cache_size() == compiled  # type: ignore[attr-defined]
-    chunked = abstraction(model.params, model.config, problem, drawn, targets, chunk=5)
-    np.testing.assert_array_equal(chunked.each, found[1].each)
+    run_in_parallel(abstraction, 5)
+    parallel = abstraction(model.params, model.config, problem, drawn, targets)
+    np.testing.assert_array_equal(parallel.each, found[1].each)
     assert found[1].worst < 1

@@ -264,6 +264,17 @@ def test_the_scores_of_a_card_are_those_of_the_certificate() -> None:
     assert found.edge_agreement_worst == whole.worst
 
 
+@pytest.mark.parametrize("at_once", [5, 1000])
+def test_parallel_runs_change_no_certificate(run_in_parallel, at_once: int) -> None:
+    """64 sets per call are not a multiple of 5; no call has 1000."""
+    params = UNHARMED | {"leak": jnp.array(1.0)}
+    usual = certified(params, n_random=70)
+    run_in_parallel(edge_judge._run, at_once)
+    parallel = certified(params, n_random=70)
+    for found, expected in zip(jax.tree.leaves(parallel), jax.tree.leaves(usual), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_second_certificate_compiles_nothing() -> None:
     task = make_task(DIGITS)
     compiled_functions: Any = (edge_judge._run, edge_judge._answers_under)

@@ -115,15 +115,19 @@ def test_compiled_models_do_not_leak(name: str, make_compiled_problem) -> None:
     assert (found.mean, found.worst, found.worst_position) == (0, 0, 0)
 
 
-def test_chunks_change_nothing_and_a_second_call_does_not_recompile(make_model) -> None:
+def test_parallel_runs_change_nothing_and_a_second_call_does_not_recompile(
+    make_model, run_in_parallel
+) -> None:
     model = make_model(*SHIFTS)
     problem = model.problem(MARGINS, SHIFTED)
-    once = leakage(model.params, model.config, problem, KEY, chunk=5)
+    once = leakage(model.params, model.config, problem, KEY)
     compiled = leakage._cache_size()  # type: ignore[attr-defined]
     other = model.problem(MARGINS[::-1], SHIFTED)
-    again = leakage(model.params, model.config, other, jax.random.key(1), chunk=5)
+    again = leakage(model.params, model.config, other, jax.random.key(1))
     assert leakage._cache_size() == compiled  # type: ignore[attr-defined]
-    assert once.worst == again.worst == leakage(model.params, model.config, problem, KEY).worst
+    run_in_parallel(leakage, 5)
+    parallel = leakage(model.params, model.config, problem, KEY)
+    assert once.worst == again.worst == parallel.worst
 
 
 def test_an_invalid_number(make_model) -> None:

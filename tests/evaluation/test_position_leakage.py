@@ -24,9 +24,10 @@ def test_nodes_that_harm_only_together_are_detected(make_model) -> None:
     assert (position_leakage(model.params, model.config, nothing) == 0).all()
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
-def test_without_free_nodes_nothing_leaks(make_model, chunk: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_without_free_nodes_nothing_leaks(make_model, run_in_parallel, at_once: int) -> None:
+    run_in_parallel(position_leakage, at_once)
     model = make_model(1.5)
     problem = model.problem([[1, 1, 5]] * 4, SHIFTED)
     bare = problem._replace(free_nodes=problem.free_nodes[:0])
-    assert (position_leakage(model.params, model.config, bare, chunk=chunk) == 0).all()
+    assert (position_leakage(model.params, model.config, bare) == 0).all()
