@@ -90,10 +90,8 @@ def test_a_killed_process_loses_only_its_current_run(tmp_path: Path) -> None:
     lasting = ["id", "status", "scores", *SCORES]
     assert Store(parts).read(lasting).equals(Store(whole).read(lasting))
 
-    start = time.monotonic()
     again = subprocess.run([*command, str(parts)], check=True, capture_output=True, text=True)
     assert "6 done, 0 to do" in again.stdout
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ N_SETS = 1_024
 
 # Sets with an answer for a smaller share of the pairs get other pairs, from so many times as many.
 _RARE, _TRIES = 0.5, 16
+# Under the patch of a single group, this share of the checked pairs should have an answer.
+_FEWEST_ANSWERED = 1 / 16
 
 
 class EdgeSets(NamedTuple):
@@ -268,26 +270,61 @@ def draw_outside(
 
 
 def usual_checks(
-    task: Task, alignment: Alignment, pairs: Pairs, key: Array, *, n_random: int
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    key: Array,
+    *,
+    n_random: int,
+    n_pairs: int | None = None,
 ) -> EdgeChecks:
     """The sets of edges that decide when training stops.
 
     In this order: all edges outside at once, every group of the circuit, every edge outside, and
-    random sets; q, k and v are separate.
+    random sets; q, k and v are separate. They are evaluated on the first pairs. If the algorithm
+    seldom has an answer when a single group is patched, pairs with one take the place of others:
+    otherwise a handful of positions would decide.
 
     Args:
       task: the task with the algorithm.
       alignment: its alignment with the network that is evaluated.
-      pairs: pairs to evaluate on.
+      pairs: pairs to choose from.
       key: a JAX random key.
       n_random: number of random sets, with edges inside and outside.
+      n_pairs: number of pairs to evaluate on; all by default.
     """
+    n_pairs = len(pairs.base) if n_pairs is None else n_pairs
     level = qkv_level(alignment)
     each = np.eye(len(level.names), dtype=bool)
     drawn = draw_sets(level, np.random.default_rng(np.asarray(jax.random.key_data(key))), n_random)
-    return edge_checks(
-        task, alignment, pairs, level, np.concatenate([~level.inside[None], each, drawn])
-    )
+    sets = np.concatenate([~level.inside[None], each, drawn])
+
+    def on(chosen: slice | Int[np.ndarray, " pair"]) -> EdgeChecks:
+        return edge_checks(task, alignment, Pairs(*(part[chosen] for part in pairs)), level, sets)
+
+    checks = on(slice(n_pairs))
+    alone = np.asarray(checks.alone)
+    targets = np.asarray(checks.targets)[np.asarray(checks.which)[alone]]
+    fewest = int(n_pairs * _FEWEST_ANSWERED)
+    answered = _answered(targets, np.asarray(checks.positions)).sum(1)
+    rare = np.flatnonzero((alone >= 0) & (answered < fewest))
+    if not len(rare):
+        return checks
+    masks = group_masks(alignment)[0].astype(np.float32)[rare]
+    rows = (np.broadcast_to(tokens, (len(rare), *tokens.shape)) for tokens in pairs[:2])
+    targets = np.asarray(_answer_sets(task.defined_answers, *rows, masks))
+    of_each = [np.flatnonzero(own)[:fewest] for own in _answered(targets, pairs.positions)]
+    wanted = np.unique(np.concatenate(of_each))[:n_pairs]
+    others = np.setdiff1d(np.arange(len(pairs.base)), wanted)[: n_pairs - len(wanted)]
+    return on(np.sort(np.concatenate([wanted, others])))
+
+
+def _answered(
+    targets: Num[np.ndarray, "set pair pos"], positions: Float[np.ndarray, "pair pos"]
+) -> Bool[np.ndarray, "set pair"]:
+    """The pairs with an answer at a position that counts."""
+    counted: Bool[np.ndarray, "set pair pos"] = np.logical_and(has_answer(targets), positions > 0)
+    return np.any(counted, 2)
 
 
 def edge_checks(

@@ -61,7 +61,7 @@ class TrainState(NamedTuple):
         run ended because another member reached the threshold.
       diverged: a loss or an output was not finite in some run; the weights are those of the best
         round before.
-      best_params: weights after the best round so far.
+      best_params: weights after the best round so far; of equally good rounds, the last.
       best_score: the worst of that round's scores.
       history: losses and scores of all rounds so far.
     """

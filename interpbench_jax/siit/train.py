@@ -324,7 +324,7 @@ def _round(
     seen = History(losses, scores)
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
     diverged = ~(jnp.isfinite(losses).all() & finite)
-    better = (worst > state.best_score) & ~diverged
+    better = (worst >= state.best_score) & ~diverged  # of equal rounds the last: rates fall
     _, plateau_state = loop.plateau().update({}, state.plateau_state, value=1 - worst)
     return TrainState(
         params=params,

@@ -91,8 +91,14 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
             )
             found = found._replace(edges=sets)
         if config.patches == "edges" and judged:
-            some = Pairs(*(part[: config.checked_pairs] for part in pairs))
-            checks = usual_checks(task, alignment, some, key_checks, n_random=config.checked_sets)
+            checks = usual_checks(
+                task,
+                alignment,
+                pairs,
+                key_checks,
+                n_random=config.checked_sets,
+                n_pairs=config.checked_pairs,
+            )
             found = found._replace(checks=checks)
         return found
 

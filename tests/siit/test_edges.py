@@ -322,6 +322,26 @@ def test_rows_of_a_set_with_few_answers_are_pairs_with_one() -> None:
     np.testing.assert_array_equal(np.asarray(again)[where], np.asarray(sets.target[rows])[where])
 
 
+def test_every_single_edge_is_checked_on_pairs_with_an_answer() -> None:
+    """Case 22: without a choice of pairs, two of the 64 pairs have one when a query is patched."""
+    task = compile_case("22")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 2_000, jax.random.key(0))
+
+    def answered(checks) -> np.ndarray:
+        alone = np.asarray(checks.alone)
+        targets = np.asarray(checks.targets)[np.asarray(checks.which)[alone[alone >= 0]]]
+        counted = np.logical_and(has_answer(targets), np.asarray(checks.positions) > 0)
+        return counted.any(2).sum(1)
+
+    few = Pairs(*(part[:64] for part in pairs))
+    plain = usual_checks(task, alignment, few, jax.random.key(2), n_random=5)
+    chosen = usual_checks(task, alignment, pairs, jax.random.key(2), n_random=5, n_pairs=64)
+    assert answered(plain).min() < 4 <= answered(chosen).min()
+    assert len(chosen.base) == 64
+    np.testing.assert_array_equal(chosen.masks, plain.masks)
+
+
 @pytest.mark.slow
 def test_cases_of_one_shape_train_together_as_alone() -> None:
     config = dataclasses.replace(CONFIG, max_batches=10, round_batches=10)

