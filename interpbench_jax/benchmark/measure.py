@@ -31,6 +31,8 @@ from interpbench_jax.zoo import BenchmarkModel
 
 # An edge whose difference is below this is superfluous: a hundredth of the model's performance.
 _DIFFERENCE = 0.01
+# Of larger circuits, so many edges are tested: every one needs ten runs.
+_TESTED_EDGES = 100
 
 
 def measure(
@@ -155,7 +157,7 @@ def _of_circuit(
         "superfluous": float("nan"),
     }
     if circuit.any():
-        differences = minimality(*running, circuit, key_edges)
+        differences = minimality(*running, circuit, key_edges, n_edges=_TESTED_EDGES)
         found["minimality"] = float(differences.min())
         # NaN (no performance to have a share of) is not below.
         share = float((differences < _DIFFERENCE).mean())

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.discovery import ContrastBatch, Loss, edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network
 
 # Circuits per call; one compiled program serves any number of circuits.
@@ -55,7 +56,9 @@ def _losses(
     wanted: Bool[Array | np.ndarray, " circuit"],
 ) -> Float[Array, " circuit"]:
     masked_loss = edge_masked_loss(params, network, batch, loss)
-    return jax.lax.map(
-        lambda circuit: jax.lax.cond(circuit[1], masked_loss, lambda _: jnp.zeros(()), circuit[0]),
-        (jnp.asarray(masks), jnp.asarray(wanted)),
-    )
+
+    def if_wanted(circuit: tuple[Array, Array]) -> Float[Array, ""]:
+        return jax.lax.cond(circuit[1], masked_loss, lambda _: jnp.zeros(()), circuit[0])
+
+    chunk = runs_at_once(batch.clean_logits, batch.written)
+    return map_chunks(if_wanted, (jnp.asarray(masks), jnp.asarray(wanted)), chunk=chunk)

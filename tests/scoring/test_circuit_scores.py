@@ -89,6 +89,17 @@ def test_an_unnecessary_edge(model_that):
     assert incompleteness(*model, ONE | OTHER | USELESS, KEY) == (0, 0)
 
 
+def test_some_edges_of_a_circuit_can_be_tested(model_that):
+    model = model_that(lambda c: has(c, ONE) and has(c, OTHER))
+    two = {
+        tuple(minimality(*model, ONE | OTHER | USELESS, jax.random.key(seed), n_edges=2))
+        for seed in range(8)
+    }
+    assert two == {(1, 1), (1, 0)}  # of [1, 1, 0]
+    with pytest.raises(ValueError, match="n_edges must be at least 1, got 0"):
+        minimality(*model, ONE, KEY, n_edges=0)
+
+
 def graded(*edges):
     """Descending scores for the given edges, 0 elsewhere; the second is negative."""
     scores = sum((len(edges) - i) * circuit(edge) for i, edge in enumerate(edges))
