@@ -24,9 +24,8 @@ from interpbench_jax.evaluation.subsets import every_subset
 from interpbench_jax.model import Circuit, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import TOLERANCE
-from interpbench_jax.siit.edge_sets import has_answer
 from interpbench_jax.tasks import HELD_OUT, Pairs, Split, Task
-from interpbench_jax.tasks.task import Masks, Sources, Tokens
+from interpbench_jax.tasks.task import Masks, Sources, Tokens, has_answer
 
 N_RANDOM = 1_000
 """Default number of random sets of edges in a certificate."""

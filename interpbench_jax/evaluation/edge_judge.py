@@ -19,9 +19,8 @@ from interpbench_jax.model import EdgePatch, Params, TransformerConfig
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import is_right
-from interpbench_jax.siit.edge_sets import has_answer
 from interpbench_jax.tasks import Pairs
-from interpbench_jax.tasks.task import Answers
+from interpbench_jax.tasks.task import Answers, has_answer
 
 ROWS = 128
 """Number of pairs in a block."""

@@ -2,13 +2,11 @@
 
 from interpbench_jax.siit.causal_model import problem_from_causal_model
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.edge_checks import EdgeChecks, edge_checks, usual_checks
 from interpbench_jax.siit.edge_sets import (
-    EdgeChecks,
     EdgeSets,
     draw_edge_sets,
     draw_outside,
-    edge_checks,
-    usual_checks,
 )
 from interpbench_jax.siit.edge_step import draw_edge_batch, edge_losses, update_by_edges
 from interpbench_jax.siit.losses import (

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
-from interpbench_jax.siit.edge_sets import EdgeChecks, EdgeSets
+from interpbench_jax.siit.edge_checks import EdgeChecks
+from interpbench_jax.siit.edge_sets import EdgeSets
 from interpbench_jax.tasks.splits import FEWEST_SEQUENCES, HELD_OUT, Part, places
 from interpbench_jax.tasks.task import Behaviour, Pairs, Task, answer_in_chunks
 

@@ -20,7 +20,8 @@ from jaxtyping import Array, Int
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.vocabularies import pad_vocabularies
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.edge_sets import EdgeChecks, EdgeSets
+from interpbench_jax.siit.edge_checks import EdgeChecks
+from interpbench_jax.siit.edge_sets import EdgeSets
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import copy_everywhere, gather, spread_members
 from interpbench_jax.siit.problem import SiitProblem

@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float
 from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
-from interpbench_jax.siit.edge_sets import EdgeChecks, has_answer
+from interpbench_jax.siit.edge_checks import EdgeChecks
 from interpbench_jax.siit.losses import agreement, is_right
 from interpbench_jax.siit.problem import SiitProblem
+from interpbench_jax.tasks.task import has_answer
 
 
 class Scores(NamedTuple):

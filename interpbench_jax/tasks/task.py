@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.model import Circuit, TransformerConfig
 from interpbench_jax.tasks.splits import Part, Split
@@ -170,6 +170,17 @@ NO_LABEL = -1
 """Marks positions where an algorithm has no answer."""
 
 
+def has_answer(answers: Num[Array | np.ndarray, "*shape"]) -> Bool[Array | np.ndarray, "*shape"]:
+    """Where an algorithm has an answer: a label other than `NO_LABEL`, or a number other than NaN.
+
+    Args:
+      answers: labels or values.
+    """
+    if np.issubdtype(answers.dtype, np.integer):
+        return answers != NO_LABEL
+    return answers == answers  # false for NaN
+
+
 def answer_in_chunks(
     answers: Answers, base: Tokens, source: Tokens, masks: Masks
 ) -> Num[np.ndarray, "intervention pair pos"]:
@@ -187,8 +198,7 @@ def answer_in_chunks(
         padded = [np.pad(tokens, ((0, short), (0, 0)), mode="edge") for tokens in some]
         chunks.append(np.asarray(_answer(answers, *padded, masks))[:, : rows - short])
     found = np.concatenate(chunks, axis=1)
-    undefined = found == NO_LABEL if np.issubdtype(found.dtype, np.integer) else np.isnan(found)
-    if undefined.any():
+    if not np.all(has_answer(found)):
         raise ValueError(
             "different values of an expression would be averaged; run the compiled model instead"
         )

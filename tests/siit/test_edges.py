@@ -31,9 +31,10 @@ from interpbench_jax.siit import (
     usual_checks,
 )
 from interpbench_jax.siit import train as loop
-from interpbench_jax.siit.edge_sets import focus_on_wrong, has_answer, sets_of_groups
+from interpbench_jax.siit.edge_sets import focus_on_wrong, sets_of_groups
 from interpbench_jax.siit.problem import problem_of_pairs
 from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
+from interpbench_jax.tasks.task import has_answer
 
 MODEL = TransformerConfig(
     n_layers=2,

@@ -9,7 +9,8 @@ import pytest
 from interpbench_jax.alignment.edge_levels import qkv_level
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.verify import verify_edges_quickly
-from interpbench_jax.siit.edge_sets import edge_checks, has_answer
+from interpbench_jax.siit import edge_checks
+from interpbench_jax.tasks.task import has_answer
 from interpbench_jax.zoo import bundled_names, load_model
 from interpbench_jax.zoo.bar import below_bar
 from interpbench_jax.zoo.store import BUNDLED

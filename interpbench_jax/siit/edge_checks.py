@@ -1,0 +1,125 @@
+"""Sets of edges on which a model is evaluated, with the algorithm's answers on pairs of inputs."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment.alignment import group_masks
+from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, qkv_level
+from interpbench_jax.siit.set_answers import answer_sets, answered
+from interpbench_jax.tasks.task import Pairs, Task
+
+# Under the patch of a single group, this share of the checked pairs should have an answer.
+_FEWEST_ANSWERED = 1 / 16
+
+
+class EdgeChecks(NamedTuple):
+    """Sets of edges on which a model is evaluated, all on the same pairs.
+
+    Attributes:
+      masks: masks of the network, 1 at the edges that are patched.
+      base: token ids of the inputs to run on.
+      source: token ids of the inputs from which patched edges take their values.
+      positions: weight of each position.
+      targets: the algorithm's answers on the base under some sets of its edges; -1 or NaN where it
+        has no answer.
+      which: for each check, the index of its target.
+      alone: for each group of the circuit's edges, the first check that patches this group and no
+        other edge; -1 if there is none.
+    """
+
+    masks: Float[Array, "check writer reader"]
+    base: Int[Array, "pair pos"]
+    source: Int[Array, "pair pos"]
+    positions: Float[Array, "pair pos"]
+    targets: Num[Array, "target pair pos"]
+    which: Int[Array, " check"]
+    alone: Int[Array, " group"]
+
+
+def usual_checks(
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    key: Array,
+    *,
+    n_random: int,
+    n_pairs: int | None = None,
+) -> EdgeChecks:
+    """The sets of edges that decide when training stops.
+
+    In this order: all edges outside at once, every group of the circuit, every edge outside, and
+    random sets; q, k and v are separate. They are evaluated on the first pairs. If the algorithm
+    seldom has an answer when a single group is patched, pairs with one take the place of others:
+    otherwise a handful of positions would decide.
+
+    Args:
+      task: the task with the algorithm.
+      alignment: its alignment with the network that is evaluated.
+      pairs: pairs to choose from.
+      key: a JAX random key.
+      n_random: number of random sets, with edges inside and outside.
+      n_pairs: number of pairs to evaluate on; all by default.
+    """
+    n_pairs = len(pairs.base) if n_pairs is None else n_pairs
+    level = qkv_level(alignment)
+    each = np.eye(len(level.names), dtype=bool)
+    drawn = draw_sets(level, np.random.default_rng(np.asarray(jax.random.key_data(key))), n_random)
+    sets = np.concatenate([~level.inside[None], each, drawn])
+
+    def on(chosen: slice | Int[np.ndarray, " pair"]) -> EdgeChecks:
+        return edge_checks(task, alignment, Pairs(*(part[chosen] for part in pairs)), level, sets)
+
+    checks = on(slice(n_pairs))
+    alone = np.asarray(checks.alone)
+    targets = np.asarray(checks.targets)[np.asarray(checks.which)[alone]]
+    fewest = int(n_pairs * _FEWEST_ANSWERED)
+    enough = answered(targets, np.asarray(checks.positions)).sum(1) >= fewest
+    rare = np.flatnonzero((alone >= 0) & ~enough)
+    if not len(rare):
+        return checks
+    masks = group_masks(alignment)[0].astype(np.float32)[rare]
+    rows = (np.broadcast_to(tokens, (len(rare), *tokens.shape)) for tokens in pairs[:2])
+    targets = np.asarray(answer_sets(task.defined_answers, *rows, masks))
+    of_each = [np.flatnonzero(own)[:fewest] for own in answered(targets, pairs.positions)]
+    wanted = np.unique(np.concatenate(of_each))[:n_pairs]
+    others = np.setdiff1d(np.arange(len(pairs.base)), wanted)[: n_pairs - len(wanted)]
+    return on(np.sort(np.concatenate([wanted, others])))
+
+
+def edge_checks(
+    task: Task,
+    alignment: Alignment,
+    pairs: Pairs,
+    level: EdgeLevel,
+    sets: Bool[np.ndarray, "check unit"],
+) -> EdgeChecks:
+    """Computes the algorithm's answers under sets of edges on given pairs.
+
+    Args:
+      task: the task with the algorithm.
+      alignment: its alignment with the network that is evaluated.
+      pairs: pairs to evaluate on.
+      level: the units that the sets consist of.
+      sets: the units that each check patches.
+    """
+    own = group_masks(alignment)[0].astype(np.float32)
+    patched = level.groups_of(sets)
+    different, which = np.unique(patched, axis=0, return_inverse=True)
+    single = patched & ((patched.sum(1) == 1) & ~(sets & ~level.inside).any(1))[:, None]
+    masks = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
+    shape = (len(different), *pairs.base.shape)
+    rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
+    return EdgeChecks(
+        masks=jnp.asarray(level.masks(sets), jnp.float32),
+        base=jnp.asarray(pairs.base),
+        source=jnp.asarray(pairs.source),
+        positions=jnp.asarray(pairs.positions),
+        targets=answer_sets(task.defined_answers, *rows, masks),
+        which=jnp.asarray(which.reshape(-1)),
+        alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
+    )
