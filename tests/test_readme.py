@@ -56,14 +56,15 @@ def test_counts_are_those_of_the_package() -> None:
     cards = [json.loads((BUNDLED / name / "card.json").read_text()) for name in bundled_names()]
     metrics = [card["metrics"] for card in cards]
     n_tasks = len(case_names()) + len({name.replace("-published", "") for name in causal_tasks()})
+    assert len(metrics) == n_tasks
     n_true = sum(not below_bar(found) for found in metrics)
     for claim in (
         f"{n_tasks} tasks with a known algorithm",
-        f"for {len(metrics)} of them",
+        "a small trained transformer for each of them",
         f"{len(METHODS)} discovery methods",
         f"{n_true} of {len(metrics)} models agree",
     ):
         assert claim in " ".join(README.split())
     first_page = " ".join((ROOT / "docs" / "index.md").read_text().split())
     assert f"{n_tasks} tasks with a known algorithm" in first_page
-    assert f"for {len(metrics)} of them, {len(METHODS) - 5} discovery methods, five" in first_page
+    assert f"for each of them, {len(METHODS) - 5} discovery methods, five" in first_page
