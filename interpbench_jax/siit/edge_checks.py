@@ -83,7 +83,8 @@ def usual_checks(
     if not len(rare):
         return checks
     masks = group_masks(alignment)[0].astype(np.float32)[rare]
-    rows = (np.broadcast_to(tokens, (len(rare), *tokens.shape)) for tokens in pairs[:2])
+    shape = (len(rare), *pairs.base.shape)
+    rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
     targets = np.asarray(answer_sets(task.defined_answers, *rows, masks))
     of_each = [np.flatnonzero(own)[:fewest] for own in answered(targets, pairs.positions)]
     wanted = np.unique(np.concatenate(of_each))[:n_pairs]
