@@ -1,7 +1,7 @@
 """Export of a model with everything that a discovery method in PyTorch needs.
 
-A folder holds weights, config, inputs, a script that loads them (`load.py`), one that computes
-scores (`run.py`), and a README. `export.json` identifies the model when scores are read back.
+A folder holds weights, config, inputs, a short script that computes scores (`run.py`), the scripts
+that it builds on, and a README. `export.json` identifies the model when scores are read back.
 """
 
 import shutil
@@ -28,6 +28,17 @@ Tool = Literal["eap-ig", "auto-circuit", "transformer-lens", "mib"]
 MANIFEST = "export.json"
 _VERSION = 1
 _SCRIPTS = Path(__file__).parent / "export_scripts"
+# The scripts of a folder: their names there, and those of their sources.
+_SCRIPTS_FOR: dict[Tool, dict[str, str]] = {
+    "eap-ig": {"adapter.py": "adapter_eap_ig.py", "loss.py": "loss.py", "run.py": "run_eap_ig.py"},
+    "auto-circuit": {"adapter.py": "adapter_auto_circuit.py", "run.py": "run_auto_circuit.py"},
+    "transformer-lens": {
+        "adapter.py": "adapter_transformer_lens.py",
+        "loss.py": "loss.py",
+        "run.py": "run_transformer_lens.py",
+    },
+    "mib": {"adapter.py": "adapter_eap_ig.py", "loss.py": "loss_mib.py", "run.py": "run_mib.py"},
+}
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 _HOOKS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in")
 _SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
@@ -124,9 +135,9 @@ def write_export(
     write_json(directory / "config.json", transformer_lens_config(model.config))
     with replacing(directory / "circuit.json") as partial:
         partial.write_text(_truth(model, tool))
-    for name, script in (("load.py", "load.py"), ("run.py", f"run_{tool.replace('-', '_')}.py")):
+    for name, source in {"load.py": "load.py", **_SCRIPTS_FOR[tool]}.items():
         with replacing(directory / name) as partial:
-            shutil.copyfile(_SCRIPTS / script, partial)
+            shutil.copyfile(_SCRIPTS / source, partial)
     manifest = {"version": _VERSION, "tool": tool, "case": model.case, **facts}
     if tool == "mib":
         manifest["mib_name"] = mib_name(model.case, str(facts["model"]))
@@ -203,6 +214,12 @@ _WRITES = {
     "transformer-lens": "`scores/eap.csv`, a table of scores",
     "mib": "`circuits/EAP_patching_edge/{mib_name}/importances.json`",
 }
+_ADAPTERS = {
+    "eap-ig": "EAP-IG's `attribute` for inputs that are token ids already",
+    "auto-circuit": "the model and its inputs in the form that auto-circuit takes",
+    "transformer-lens": "outputs of writers, and gradients at readers, by the names of edges",
+    "mib": "EAP-IG's `attribute` for inputs that are token ids already",
+}
 _WITH_EAP = "pip install 'transformer-lens>=2.15,<4' git+https://github.com/hannamw/EAP-IG"
 _INSTALL = {
     "eap-ig": _WITH_EAP,
@@ -231,6 +248,8 @@ def _readme(
             install=_INSTALL[tool],
             writes=_WRITES[tool].format_map(facts),
             folder="circuits" if tool == "mib" else "scores",
+            adapter=_ADAPTERS[tool],
+            own_loss="loss.py" in _SCRIPTS_FOR[tool],
         )
         + "\n"
     )

@@ -74,6 +74,7 @@ def from_transformer_lens(
     weights = {name: np.asarray(w) for name, w in state.items()}
     if names != "hooked" and n_heads is not None:
         weights = to_hooked(state, names, n_heads)
+    del state  # so that each array can be released once it is converted
     scales = [name for name in weights if _NORM.fullmatch(name)]
     if scales and normalization != "LN":
         raise ValueError(
@@ -181,8 +182,12 @@ def save_transformer_lens(
     write_weights(to_transformer_lens(params, names, folded=folded), file)
 
 
-def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) -> Params:
+def nested_params(weights: dict[str, np.ndarray], config: TransformerConfig) -> Params:
     """Nests weights under TransformerLens names, after checking them against a model's config.
+
+    Args:
+      weights: arrays by name; each is taken out when it is converted, so that its memory is free.
+      config: the model's config.
 
     Returns:
       New arrays in float32: float16 and bfloat16 are converted exactly, float64 is rounded.
@@ -192,18 +197,17 @@ def nested_params(weights: Mapping[str, np.ndarray], config: TransformerConfig) 
         not finite in float32; the message names it.
     """
     expected = {_their_name(path): (path, shape) for path, shape in weight_shapes(config).items()}
-    params = {}
-    for name, (path, shape) in expected.items():
+    for name, (_, shape) in expected.items():
         if name not in weights:
             raise ValueError(f"weight {name!r} is missing; expected shape {shape}")
-        weight = weights[name]
-        if weight.shape != shape:
-            raise ValueError(f"weight {name!r} has shape {weight.shape}, expected {shape}")
-        params[path] = as_float32(name, weight)
+        if weights[name].shape != shape:
+            raise ValueError(f"weight {name!r} has shape {weights[name].shape}, expected {shape}")
     for name in weights:
         if name not in expected:
             raise ValueError(f"unknown weight {name!r} of shape {weights[name].shape}")
-    return unflatten_dict(params)
+    return unflatten_dict(
+        {path: as_float32(name, weights.pop(name)) for name, (path, _) in expected.items()}
+    )
 
 
 def as_float32(name: str, weight: np.ndarray) -> np.ndarray:

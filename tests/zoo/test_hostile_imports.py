@@ -1,5 +1,6 @@
 """Malicious files are refused quickly, and no code in them runs."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.zoo.fuzz_readers import READERS as READERS_TO_FUZZ
 from tests.zoo.fuzz_readers import fuzz
 from tests.zoo.hostile_files import odd_pickles, pickles, torch_files
 from tests.zoo.torch_bytes import archive, program, record, storage, tensor
-from tests.zoo.watching import refused, watched
+from tests.zoo.watching import MOST_MEMORY, refused, watched
 
 PICKLES, TORCH_FILES = pickles(), torch_files()
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
@@ -30,6 +31,14 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 def good_file() -> bytes:
     memory = np.arange(6, dtype="<f4").tobytes()
     return archive(program(record(a=tensor(storage("0", 6), (2, 3), (1, 2)))), {"0": memory})
+
+
+def test_what_the_watch_sees() -> None:
+    with pytest.raises(AssertionError, match="code was run"), watched():
+        os.system("true")
+    for _ in range(2):  # also where the process was as large before
+        with pytest.raises(AssertionError, match="MiB"), watched():
+            np.ones(MOST_MEMORY + 2**24, np.uint8)
 
 
 def test_files_built_by_hand_are_read(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""The exported model in TransformerLens 2 or 3, its inputs, and its loss."""
+"""The exported model in TransformerLens 2 or 3, and its inputs."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 HERE = Path(__file__).parent
@@ -23,12 +22,3 @@ with np.load(HERE / "inputs.npz") as file:
 clean, corrupted, target, positions = (
     inputs[name] for name in ("clean", "corrupted", "target", "positions")
 )
-
-
-def loss(logits, rows=slice(None)):
-    """Mean over inputs and counted positions; with `rows`, these rows' part of the mean."""
-    if target.is_floating_point():
-        values = (logits[..., 0] - target[rows]).abs()
-    else:
-        values = cross_entropy(logits.transpose(1, 2), target[rows], reduction="none")
-    return (values * positions[rows]).sum() / positions.sum()
