@@ -213,6 +213,6 @@ def test_85_million_weights_take_less_than_twice_their_size(tmp_path: Path) -> N
     (tmp_path / "big.pth").write_bytes(archive(program(b"}(" + entries + b"u"), storages))
     del storages
     benchmark = Path(__file__).parents[2] / "benchmarks" / "import_speed.py"
-    command = [sys.executable, benchmark, "--load", tmp_path / "big.pth"]
+    command = [sys.executable, str(benchmark), "--load", str(tmp_path / "big.pth")]
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert found["bytes"] < 2 * size
