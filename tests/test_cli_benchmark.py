@@ -126,6 +126,7 @@ def test_failures_are_shown_and_can_be_retried(
         (["benchmark", "--n-inputs", "0"], "n_inputs must be at least 1, got 0"),
         (["benchmark", "--models", "nowhere"], "no model in nowhere"),
         (["benchmark", "--models", ".", "--compiled"], "exclude each other"),
+        (["benchmark", "--models", ".", "--at-bar"], "--models and --at-bar exclude each other"),
         (["report", "nowhere"], "no results in nowhere"),
         (["benchmark", *FEW, "--out", __file__], f"cannot write to {__file__}: "),
         (["benchmark", *FEW, "--out", "/proc/x"], "cannot write to /proc/x: "),

@@ -37,7 +37,7 @@ from interpbench_jax.scoring.items import EdgeScores, NodeScores
 from interpbench_jax.tasks import answer_in_chunks
 from interpbench_jax.tasks.task import Contrast
 from interpbench_jax.zoo import BenchmarkModel
-from interpbench_jax.zoo.formats import write_score_arrays
+from interpbench_jax.zoo.formats import write_edge_lines, write_score_arrays
 
 N_INPUTS = 1_000
 
@@ -324,10 +324,11 @@ def write_findings(
     directory: Path,
     settings: Mapping[str, Any],
 ) -> None:
-    """Writes scores (`scores.npz`), results (`findings.json`) and a drawing (`circuits.png`).
+    """Writes scores, results, found circuits and a drawing.
 
-    `scores.npz` also has the names of writers and readers. Undefined results, such as the precision
-    of an empty circuit, are null.
+    `scores.npz` also has the names of writers and readers. Undefined results in `findings.json`,
+    such as the precision of an empty circuit, are null. `circuits/METHOD.txt` has a line for each
+    edge of the found circuit of the true size, and `circuits.png` shows all of them.
 
     Args:
       model: the model.
@@ -342,10 +343,13 @@ def write_findings(
     scores = {finding.method: finding.scores for finding in findings}
     write_score_arrays(directory / "scores.npz", scores, model.graph)
     write_json(directory / "findings.json", [{**f.as_json(), **settings} for f in findings])
-    found = {
-        f"{f.method} ({f.selection})": found_circuit(f.scores, model.circuit, selection=f.selection)
-        for f in findings
-    }
+    make_directory(directory / "circuits")
+    found = {}
+    for f in findings:
+        circuit = found_circuit(f.scores, model.circuit, selection=f.selection)
+        found[f"{f.method} ({f.selection})"] = circuit
+        with replacing(directory / "circuits" / f"{f.method}.txt") as partial:
+            partial.write_text(write_edge_lines(circuit))
     title = f"case {model.case}: {model.card['title']}"
     with replacing(directory / "circuits.png") as partial:
         draw_comparison(model.circuit, found, partial, title=title)

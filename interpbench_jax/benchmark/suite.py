@@ -124,8 +124,9 @@ def suite_page(rows: Sequence[SuiteRow], tried: Mapping[str, str]) -> str:
     headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
     lines = [
         _HEAD,
-        f"{summary(rows, tried)} Together they have {weights:,} weights. Training took {times}; "
-        "the time of tasks that were trained together counts for each of them.\n",
+        f"{summary(rows, tried)} All models together have {weights:,} weights. "
+        f"Training took {times}; the time of tasks that were trained together counts for each of "
+        "them.\n",
         "![share of wrong answers of every model](suite.png)\n",
         _line(headers),
         _line(["---"] * len(headers)),

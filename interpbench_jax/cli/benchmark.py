@@ -41,6 +41,7 @@ def benchmark(
     *,
     cases: tuple[str, ...] = (),
     models: tuple[Path, ...] = (),
+    at_bar: bool = False,
     compiled: bool = False,
     methods: tuple[str, ...] = ("eap", "eap_ig_masks", "acdc"),
     ablations: tuple[str, ...] = ("resample",),
@@ -63,6 +64,7 @@ def benchmark(
     Args:
       cases: cases whose models are used; by default all bundled ones, or all in `--models`.
       models: directories of models, or directories that contain them, instead of bundled models.
+      at_bar: of the bundled models, use only those that meet the bar of the suite.
       compiled: use the models that Tracr compiles from the cases instead of trained ones.
       methods: names of methods, or your own: `module:function` with the module in the working
         directory or installed, or `file.py:function`.
@@ -81,7 +83,7 @@ def benchmark(
       dry_run: print the plan and stop.
       out: directory of the results.
     """
-    sources = _sources(cases, models, compiled)
+    sources = _sources(cases, models, at_bar, compiled)
     plan = make_plan(sources, methods, ablations, seeds, n_inputs, selection)
     mine = share_of(plan, share)
     _print_plan(plan, mine, share)
@@ -119,9 +121,18 @@ def carry_out(
     return _print_results(store, runs)
 
 
-def _sources(cases: tuple[str, ...], models: tuple[Path, ...], compiled: bool) -> list[ModelSource]:
-    if compiled and models:
-        raise ValueError("--compiled and --models exclude each other")
+def _sources(
+    cases: tuple[str, ...], models: tuple[Path, ...], at_bar: bool, compiled: bool
+) -> list[ModelSource]:
+    given = {"--compiled": compiled, "--models": bool(models), "--at-bar": at_bar}
+    if len(chosen := [name for name, is_given in given.items() if is_given]) > 1:
+        raise ValueError(f"{' and '.join(chosen)} exclude each other")
+    if at_bar:
+        from interpbench_jax.zoo import below_bar, load_model
+
+        return [
+            m for m in bundled_models(cases) if not below_bar(load_model(m.name).card["metrics"])
+        ]
     if models:
         return stored_models(models, cases)
     trained = [] if compiled and cases else bundled_models(cases)

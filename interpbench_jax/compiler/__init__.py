@@ -10,6 +10,7 @@ from interpbench_jax.compiler.outputs import algorithm_interchanges, algorithm_o
 from interpbench_jax.compiler.params_to_haiku import params_to_haiku
 from interpbench_jax.compiler.program_text import program_text
 from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
+from interpbench_jax.compiler.variable_values import variable_values
 from interpbench_jax.compiler.variables import Variable
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "haiku_to_params",
     "params_to_haiku",
     "program_text",
+    "variable_values",
 ]

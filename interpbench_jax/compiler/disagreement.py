@@ -1,8 +1,9 @@
 """Comparison of a compiled model with its program: Tracr compiles some programs wrongly.
 
-Examples are averages of different categorical values, selectors wider than nine, and functions that
-are defined at BOS. Tracr compiles such programs without an error, but the model computes something
-else. The comparison with RASP's interpreter finds them and names the first expression that differs.
+Examples are averages of different categorical values, selector widths of nine or more, and
+functions that are defined at BOS. Tracr compiles such programs without an error, but the model
+computes something else. The comparison with RASP's interpreter finds them and names the first
+expression that differs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +64,7 @@ def find_disagreement(
       inputs: indices into the case's vocabulary.
       residual: the compiled model's final residual stream on them, after BOS.
     """
-    evaluator = _RememberingEvaluator()
+    evaluator = RememberingEvaluator()
     sequences = [tuple(case.vocab[i] for i in row) for row in inputs]
     for label in nx.topological_sort(tracr.graph):
         expression = tracr.graph.nodes[label][nodes.EXPR]
@@ -109,10 +110,11 @@ def _selects(predicate: Callable[[Any, Any], bool], key: Any, query: Any) -> boo
         raise
 
 
-class _RememberingEvaluator(rasp.DefaultRASPEvaluator):
+class RememberingEvaluator(rasp.DefaultRASPEvaluator):
     """RASP's interpreter, evaluating each expression once per input."""
 
     def __init__(self) -> None:
+        """Starts with nothing evaluated."""
         super().__init__()
         self._found: dict[tuple[str, tuple[Value, ...]], Any] = {}
 

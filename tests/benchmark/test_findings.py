@@ -23,6 +23,7 @@ from interpbench_jax.discovery.losses import squared_error
 from interpbench_jax.model import NodePatch, forward
 from interpbench_jax.scoring import found_circuit
 from interpbench_jax.zoo import load_model
+from interpbench_jax.zoo.formats import read_discovered
 
 # Their scores do not depend on patched runs.
 RUN_NOTHING_PATCHED = {
@@ -53,7 +54,7 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
         assert finding.edge_auroc > 0.9
     write_findings(model, findings, tmp_path / "new" / "3", {"seed": 0})
     written = {f.name for f in (tmp_path / "new" / "3").iterdir()}
-    assert written == {"scores.npz", "findings.json", "circuits.png"}
+    assert written == {"scores.npz", "findings.json", "circuits", "circuits.png"}
     scores = np.load(tmp_path / "new" / "3" / "scores.npz")
     np.testing.assert_array_equal(scores["edge_patching"], findings[0].scores)
     figures = json.loads((tmp_path / "new" / "3" / "findings.json").read_text())
@@ -62,6 +63,9 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
     for row, finding in zip(figures, findings, strict=True):
         assert row["selection"] == finding.selection == "top_n"
         found = found_circuit(finding.scores, model.circuit)
+        file = tmp_path / "new" / "3" / "circuits" / f"{finding.method}.txt"
+        back = read_discovered(file, model)[""].circuit
+        assert back is not None and back.edges == found.edges
         for kind, edges in edge_kinds(model.circuit, found).items():
             assert set(row[f"{kind}_edges"]) == {"->".join(edge) for edge in edges}
             if kind != "unobservable" and not finding.tied_edges:
