@@ -1,7 +1,7 @@
 """Compares our circuits with the original's, edge by edge, and patches the edges that differ.
 
 Run: `.venv/bin/python benchmarks/ground_truth.py`. Prints the table of
-`interpbench_jax/compiler/README.md`: head-level edges that only one of the two circuits has, and
+`docs/differing-edges.md`: head-level edges that only one of the two circuits has, and
 edges of our circuits whose patch changes no answer on the drawn inputs. Takes a quarter of an hour.
 """
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import interpbench_jax.compiler
 from interpbench_jax.cases import Case, sample_pairs
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import edge_effects
@@ -17,14 +16,14 @@ REFERENCE = {
     entry["case"]: {tuple(edge) for edge in entry["circuit_edges"]}
     for entry in map(json.loads, (GOLDEN / "circuits.jsonl").read_text().splitlines())
 }
-README = Path(interpbench_jax.compiler.__file__).parent / "README.md"
+TABLE = Path(__file__).parents[2] / "docs" / "differing-edges.md"
 
 
 def rows_of(case: Case) -> dict[tuple[str, ...], list[str]]:
     """The rows of the table about one case: edge to (ours, original, carries, effect)."""
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in README.read_text().splitlines()
+        for line in TABLE.read_text().splitlines()
         if line.startswith(f"| {case.name} |")
     ]
     return {tuple(row[1].strip("`").split("->")): row[2:] for row in cells}
