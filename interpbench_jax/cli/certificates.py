@@ -18,8 +18,8 @@ _MOST_NAMES = 6
 def print_certificates(found: Mapping[str, "Certificate"]) -> None:
     """Prints a table with two rows per model, and lines that name the worst sets."""
     headers = (
-        *("model", "level", "pairs", "inert", "worst\nin", "worst\nout"),
-        *("random\nmean", "random\nworst", "searched", "necessity\nworst"),
+        *("model", "level", "pairs", "all\noutside", "worst\nedge in", "worst\nedge out"),
+        *("sets,\nmean", "sets,\nworst", "worst\nfound", "necessity\nworst"),
     )
     rows = []
     for name, certificate in found.items():
@@ -46,8 +46,8 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
 def print_audits(found: Mapping[str, "Audit"]) -> None:
     """Prints the same for edges outside claimed circuits."""
     headers = (
-        *("model", "level", "pairs", "outside", "inert", "worst\nsingle"),
-        *("random\nmean", "random\nworst", "searched"),
+        *("model", "level", "pairs", "edges\noutside", "all\noutside", "worst\nedge"),
+        *("sets,\nmean", "sets,\nworst", "worst\nfound"),
     )
     rows = []
     for name, audit in found.items():
