@@ -143,7 +143,7 @@ def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     return {
         **judge(run, np.asarray(scores, np.float64), inputs),
         "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
-        "seconds": finding.total - finding.compiling,
+        "seconds": finding.running,
         "compile_seconds": finding.compiling,
     }
 
