@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from siit_speed import peak_mb
+from peak_memory import peak_mb
 
 from interpbench_jax.discovery import (
     Learning,

@@ -8,7 +8,6 @@ weights and the inputs. The last line printed is JSON.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import tyro
+from peak_memory import peak_mb
 
 from interpbench_jax.discovery import contrast_batch, eap, eap_ig_inputs, edge_patching
 from interpbench_jax.discovery.losses import cross_entropy
@@ -85,7 +85,7 @@ def run_task(name: str) -> dict[str, Any]:
     start = time.perf_counter()
     batch = contrast_batch(params, network, clean, corrupted, target, jnp.ones(clean.shape))
     jax.block_until_ready(batch)
-    taken, batch_mb = [time.perf_counter() - start], _peak_mb()
+    taken, batch_mb = [time.perf_counter() - start], peak_mb()
     for _ in range(2):
         start = time.perf_counter()
         scores = jax.block_until_ready(method(params, network, batch, cross_entropy))
@@ -96,7 +96,7 @@ def run_task(name: str) -> dict[str, Any]:
         "compile_s": round(taken[1] - taken[2], 2),
         "batch_s": round(taken[0], 2),
         "batch_mb": round(batch_mb),
-        "ours_mb": round(_peak_mb()),
+        "ours_mb": round(peak_mb()),
         "n_edges": len(network.graph.edges),
     }
 
@@ -109,10 +109,6 @@ def measure_scale() -> Iterator[tuple[str, dict[str, Any]]]:
         if ran.returncode:
             raise RuntimeError(f"{name} failed:\n{ran.stderr}")
         yield name, json.loads(ran.stdout.splitlines()[-1])
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(task: str | None = None) -> None:

@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 import torch
 import transformer_lens
-from siit_torch import load_model, peak_mb
+from peak_memory import peak_mb
+from siit_torch import load_model
 from torch import Tensor
 from torch.nn import functional
 

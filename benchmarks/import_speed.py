@@ -7,7 +7,6 @@ The last line printed is JSON.
 """
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import jax
 import tyro
+from peak_memory import peak_mb
 
 from interpbench_jax.files import to_json
 from interpbench_jax.model import TransformerConfig, init_params
@@ -36,7 +36,7 @@ def main(
 
     Args:
       suffixes: formats.
-      load: a file to load in this process, which then prints seconds and bytes.
+      load: a file to load in this process, which then prints seconds and MiB.
     """
     if load is not None:
         print(to_json(_load(load)))
@@ -51,26 +51,16 @@ def main(
             command = [sys.executable, __file__, "--load", str(file)]
             row = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
             found[suffix] = row
-            times = row["bytes"] / size
+            times = row["mb"] * 2**20 / size
             print(f"{suffix}: {size / 1e6:.0f} MB in {row['s']:.1f} s, {times:.2f} times in memory")
     print(to_json(found))
 
 
 def _load(file: Path) -> dict[str, float]:
-    before, started = _peak(), time.perf_counter()
+    before, started = peak_mb(), time.perf_counter()
     params, _ = load_transformer_lens(file, causal=True, normalization=None, activation="gelu")
     jax.block_until_ready(params)
-    return {"s": time.perf_counter() - started, "bytes": _peak() - before}
-
-
-def _peak() -> int:
-    """The largest memory of this process so far, in bytes, on Linux.
-
-    Not `ru_maxrss`, which starts at the largest memory of the process that started this one.
-    """
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return 1024 * int(found[1])
+    return {"s": time.perf_counter() - started, "mb": peak_mb() - before}
 
 
 if __name__ == "__main__":

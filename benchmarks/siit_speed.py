@@ -10,7 +10,6 @@ The last line printed is JSON.
 import concurrent.futures
 import json
 import multiprocessing
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from peak_memory import peak_mb
 from rich.console import Console
 
 from interpbench_jax.alignment import Alignment, align
@@ -159,12 +159,6 @@ def peer_is_missing(python: str) -> str | None:
     program = "import torch; from transformer_lens import HookedTransformer"
     ran = subprocess.run([python, "-c", program], capture_output=True, text=True)
     return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
-
-
-def peak_mb() -> float:
-    """Peak memory of this process so far."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def check_losses(case: str, ours: np.ndarray, peer: Mapping[str, list[float]]) -> None:

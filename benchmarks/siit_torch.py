@@ -21,7 +21,6 @@ nodes cost nothing; Adam is fused; one thread is used if two are slower, as on a
 import argparse
 import functools
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Num
+from peak_memory import peak_mb
 from torch import Tensor
 from torch.nn import functional
 from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -310,12 +310,6 @@ def time_way(
             step(problem.draw())
         taken.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     return *min(taken), losses
-
-
-def peak_mb() -> float:
-    """Peak memory of this process so far."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def main() -> None:

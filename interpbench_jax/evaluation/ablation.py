@@ -38,8 +38,6 @@ def ablation_source(
     """
     if kind == "resample":
         return writers
-    if kind == "resample":
-        return writers
     where = averaged_positions(kind, positions)[:, :, None, None]
     if kind == "mean":
         replacement = writers.mean((0, 1), keepdims=True, where=where)

@@ -82,8 +82,9 @@ def test_the_gradient_of_the_mask(task, share):
 @pytest.mark.parametrize("rows_at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("where", ["clean", "node patch", "edge mask"])
 def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
-    """Four rows, one or three at a time; the loss is not a sum over rows."""
-    params, config, batch = task
+    """Five rows, one or three at a time, then with a copy; the loss is not a sum over rows."""
+    params, config, four = task
+    batch = jax.tree.map(lambda rows: jnp.concatenate([rows, rows[:1]]), four)
     graph = Graph.of(config)
 
     def loss(logits, batch):

@@ -132,7 +132,7 @@ def aligned(task: CausalTask, network: Toy) -> Alignment:
 
 
 def every_pair(copies: int = 1) -> Pairs:
-    rows = np.tile(EVERY_PAIR, (copies, 1))
+    rows = np.repeat(EVERY_PAIR, copies, axis=0)
     return Pairs(rows[:, :1], rows[:, 1:], np.ones((len(rows), 1), np.float32))
 
 
@@ -189,6 +189,8 @@ def test_a_leak_is_found_by_single_edges_and_search_if_patching_all_outside_hide
     subsets = itertools.product([False, True], repeat=len(found.names))
     least = min(by_hand(set(found.of_set(np.array(chosen))), leak) for chosen in subsets)
     assert found.searched == least == 0.625
+    few = certified(UNHARMED | {"leak": jnp.array(leak)}, n_random=1).qkv
+    assert few.searched == least < few.worst
     for share, chosen in ((found.worst, found.worst_set), (found.searched, found.searched_set)):
         assert share == by_hand(set(found.of_set(chosen)), leak)
     assert found.random_mean == pytest.approx(found.random.mean())
@@ -245,12 +247,15 @@ def test_positions_without_an_answer_do_not_count() -> None:
 
 
 def test_the_worst_sets_of_a_sample_are_tested_again_on_all_pairs() -> None:
+    """A block has copies of a few pairs only, on which sets look better or worse than they are."""
     params = UNHARMED | {"leak": jnp.array(1.0)}
     whole = certified(params, copies=40).qkv
     found = certified(params, copies=40, n_runs=1).qkv
     assert (whole.random_pairs, found.random_pairs, found.outside_pairs) == (640, 128, 128)
-    assert (found.worst, found.searched, found.inert) == (whole.worst, whole.searched, whole.inert)
-    np.testing.assert_allclose(found.random, whole.random)  # every block has all 16 pairs
+    assert not np.allclose(found.random, whole.random)
+    where = found.random.argmin()
+    assert found.worst == found.random[where] == whole.random[where] > 0
+    assert found.inert == whole.inert
 
 
 def test_the_scores_of_a_card_are_those_of_the_certificate() -> None:

@@ -215,4 +215,4 @@ def test_85_million_weights_take_less_than_twice_their_size(tmp_path: Path) -> N
     benchmark = Path(__file__).parents[2] / "benchmarks" / "import_speed.py"
     command = [sys.executable, str(benchmark), "--load", str(tmp_path / "big.pth")]
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert found["bytes"] < 2 * size
+    assert size / 2 < found["mb"] * 2**20 < 2 * size  # they are converted, so copied
