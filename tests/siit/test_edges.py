@@ -65,6 +65,7 @@ PARITY = CausalTask(
 )
 ALIGNMENT = align(PARITY)
 N_GROUPS = 5  # input->first, input->last, first->parity, last->parity, parity->output
+OUTSIDE_WRITERS = ALIGNMENT.outside.any(1).sum()
 CONFIG = SiitConfig(
     patches="edges",
     max_batches=40,
@@ -162,6 +163,21 @@ def test_rows_of_a_batch_have_the_given_kinds() -> None:
     np.testing.assert_allclose(batch.weights.sum((1, 2)), 1, rtol=1e-5)
     for half in (slice(32), slice(32, 64)):  # each half has equally many rows of each kind
         assert abs(strict[half].sum() - 8) <= 1
+
+
+def test_how_many_rows_patch_all_or_no_edges_outside() -> None:
+    batch = draw_edge_batch(
+        problem().edges, jax.random.key(5), batch_size=4_000, outside_rows=0.25, single_rows=0.5
+    )
+    outside = np.asarray(batch.masks)[:, ALIGNMENT.outside] > 0
+    strict = np.asarray(batch.weights[2] > 0).any(1)
+    # With a uniform share, n independent draws are all the same, say all 1, with chance 1/(n+1).
+    by_edge, by_writer = (1 / (1 + n) for n in (ALIGNMENT.outside.sum(), OUTSIDE_WRITERS))
+    by_chance = (by_edge + by_writer) / 2
+    assert abs(outside[strict].all(1).mean() - (0.1 + 0.9 * by_chance)) < 0.04
+    assert abs((~outside[strict].any(1)).mean() - 0.9 * by_chance) < 0.04
+    assert abs((~outside[~strict].any(1)).mean() - (0.3 + 0.7 * by_chance)) < 0.04
+    assert abs(outside[~strict].all(1).mean() - 0.7 * by_chance) < 0.04
 
 
 def test_edges_outside_are_drawn_by_edges_and_by_writers() -> None:

@@ -256,7 +256,7 @@ def test_a_run_killed_at_random_ends_bit_identical(tmp_path: Path) -> None:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     assert start("whole").wait() == 0
-    moments = random.Random(0)
+    moments, ended = random.Random(0), []
     for _ in range(4):
         process = start("killed", "--resume")
         states = tmp_path / "killed" / "3.training" / "checkpoints" / "states"
@@ -265,7 +265,8 @@ def test_a_run_killed_at_random_ends_bit_identical(tmp_path: Path) -> None:
             time.sleep(0.05)  # until its first write
         time.sleep(moments.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        ended.append(process.wait())
+    assert -signal.SIGKILL in ended
     assert start("killed", "--resume").wait() == 0
     whole, killed = (
         safetensors.numpy.load_file(tmp_path / out / "3" / "model.safetensors")
