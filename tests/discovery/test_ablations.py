@@ -79,6 +79,17 @@ def test_optimal_constants_of_a_writer_that_is_only_read_linearly(model, batches
     np.testing.assert_allclose(cost(source[0, 0, -1]), cost(constant), atol=5e-3)
 
 
+def test_steps_that_are_far_too_large_do_not_make_constants_worse(model, batches):
+    """Learning starts from the mean; the best constant on the way is returned, not the last."""
+    batch = batches["mean"]
+    source = optimal_source(*model, batch, cross_entropy, steps=5, learning_rate=1e3)
+    learnt, start = (
+        np.asarray(node_patching(*model, given, cross_entropy))
+        for given in (batch._replace(source=source), batch)
+    )
+    assert (learnt <= start + 1e-6).all()
+
+
 def test_ablations_without_corrupted_inputs(model):
     """Means are then over the clean inputs."""
     given = ARRAYS | {"corrupted": None}

@@ -1,5 +1,7 @@
 """Methods that learn masks: the distribution, and results on a model with known edges."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ from interpbench_jax.discovery import (
 )
 from interpbench_jax.discovery.hard_concrete import keep_probability, sample_hard_concrete
 from interpbench_jax.discovery.losses import squared_error_to_clean
-from interpbench_jax.discovery.mask_learning import LEARNING
+from interpbench_jax.discovery.mask_learning import LEARNING, learn_masks
 from interpbench_jax.model import Graph, TransformerConfig, init_params
 from interpbench_jax.zoo import load_model
 
@@ -104,6 +106,45 @@ def test_a_heavier_penalty_keeps_less(one_way):
         assert learnt.losses.shape == learnt.sizes.shape == (2, BRIEFLY.steps)
         assert learnt.sizes[0, -1] > learnt.sizes[1, -1] + 0.2
         assert learnt.losses[1, -20:].mean() > learnt.losses[0, -20:].mean() + 0.5
+
+
+@pytest.mark.parametrize("p", [0.5, 0.8])
+def test_masks_of_uniform_gradient_sampling(one_way, monkeypatch, p):
+    """Kept in part with probability w = p (1 - p), then uniformly; fully with p - w / 2.
+
+    The loss is the mask of input->m0, whose logit stays, since the learning rate is tiny.
+    """
+    module = sys.modules[sample_gradients.__module__]
+    monkeypatch.setattr(module, "INITIAL_LOGIT", np.log(p / (1 - p)))
+    monkeypatch.setattr(module, "edge_masked_loss", lambda params, network, rows, loss: loss)
+    still = Learning(steps=5_000, learning_rate=1e-9)
+    learnt = sample_gradients(
+        *one_way, lambda mask: mask[0, 3], jnp.array([1.0]), jax.random.key(0), still
+    )
+    kept = 1 - np.asarray(learnt.losses[0])
+    partly, w = kept[(kept > 0) & (kept < 1)], p * (1 - p)
+    np.testing.assert_allclose(len(partly) / len(kept), w, atol=0.03)
+    np.testing.assert_allclose((kept == 1).mean(), p - w / 2, atol=0.03)
+    quarters, _ = np.histogram(partly, 4, (0, 1))
+    np.testing.assert_allclose(quarters / len(partly), 1 / 4, atol=0.06)
+
+
+def test_all_rows_are_drawn_equally_often(one_way):
+    """Two of eight rows for each step; their numbers are their targets and their tokens."""
+    *_, batch = one_way
+    rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 2))
+    batch = jax.tree.map(lambda array: array[:8], batch)
+    batch = batch._replace(clean=rows, target=rows.astype(float))
+
+    def numbers(masks, key, rows, setting):
+        return 0 * masks, (rows.target[0, 0], rows.clean[1, 0].astype(float))
+
+    learning = Learning(steps=2_000, batch_size=2)
+    given = (jnp.zeros(()), jnp.array([1.0]), batch, jax.random.key(0), learning)
+    _, first, second = jax.jit(lambda: learn_masks(numbers, *given))()
+    for drawn in (first, second):
+        shares = np.bincount(np.asarray(drawn[0], int), minlength=8) / learning.steps
+        np.testing.assert_allclose(shares, 1 / 8, atol=0.04)
 
 
 @pytest.mark.slow

@@ -165,6 +165,14 @@ def test_logit_difference_by_hand():
     assert logit_difference(logits, batch) == (1 * (2 - 1) + 3 * (-2 + 0)) / 8
 
 
+def test_logit_difference_of_a_given_foil():
+    """Never the largest wrong logit: 2 - 3 at the middle, -1 - 4 at the end."""
+    batch = batch_of([[[0.0] * 3] * 3], [[0, 1, 0]], POSITIONS)
+    logits = jnp.array([[[9.0, 0.0, 0.0], [5.0, 3.0, 2.0], [4.0, 7.0, -1.0]]])
+    found = logit_difference(logits, batch._replace(foil=jnp.array([[1, 2, 2]])))
+    assert found == (1 * (2 - 3) + 3 * (-1 - 4)) / 4
+
+
 def test_squared_error_to_values_by_hand():
     """Off by 0.5 at the middle of the first row and by 2 at the end of the second."""
     batch = batch_of([[[0.0]] * 3] * 2, [[9.0, 1.0, 2.0], [9.0, 3.0, 4.0]], POSITIONS)

@@ -51,3 +51,35 @@ def test_pairs_with_equal_targets_do_not_count() -> None:
     np.testing.assert_allclose(found.accuracy, expected.accuracy, atol=1e-6)
     assert found.kl is not None and expected.kl is not None
     np.testing.assert_allclose(found.kl, expected.kl, atol=1e-5)
+
+
+def test_divergences_by_hand(make_model) -> None:
+    """Logits (margin, shift): (m, 0) on the base, (m, s) with a head patched, (0, 1.5) in full.
+
+    Denominators are unequal, since counted margins are 1 and 4.
+    """
+    shifts, margins = np.array([2.0, -0.5]), np.array([1.0, 4.0])
+    model = make_model(*shifts.tolist())
+    problem = model.problem([[1, 1, 4]], [[0, 0, 0]])
+
+    def right(gap: np.ndarray | float) -> np.ndarray:
+        """The probability of label 0 by how far its logit is above that of label 1."""
+        return 1 / (1 + np.exp(-np.asarray(gap)))
+
+    def from_target(gap: np.ndarray | float) -> np.ndarray:
+        return np.log(right(margins)) - np.log(right(gap))
+
+    def from_clean(gap: np.ndarray | float) -> np.ndarray:
+        p, q = right(margins), right(gap)
+        return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+
+    means = node_effects(model.params, model.config, problem)
+    ratios = node_effects(model.params, model.config, problem, reduction="mean_of_ratios")
+    for name, rise in (("kl", from_target), ("kl_self", from_clean)):
+        full = rise(-shifts.sum())
+        for head, shift in enumerate(shifts, 1):
+            some = rise(margins - shift)
+            found = getattr(means, name)[head]
+            np.testing.assert_allclose(found, some.mean() / full.mean(), atol=1e-5)
+            found = getattr(ratios, name)[head]
+            np.testing.assert_allclose(found, (some / full).mean(), atol=1e-5)

@@ -1,14 +1,16 @@
 """Faithfulness, completeness and minimality, by hand on made-up models and on a real one."""
 
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import make_contrast
+from interpbench_jax.benchmark.measure import measure_circuit
 from interpbench_jax.discovery import edge_masked_loss, usual_loss
-from interpbench_jax.model import Graph, TransformerConfig
+from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.scoring import (
     SHARES,
     circuit_losses,
@@ -98,6 +100,28 @@ def test_some_edges_of_a_circuit_can_be_tested(model_that):
     assert two == {(1, 1), (1, 0)}  # of [1, 1, 0]
     with pytest.raises(ValueError, match="n_edges must be at least 1, got 0"):
         minimality(*model, ONE, KEY, n_edges=0)
+
+
+def test_an_edge_that_harms_makes_a_difference(model_that):
+    """The whole model has 2 - 1 = 1; f changes by 2 and by -1."""
+    model = model_that(lambda c: 2 * has(c, ONE) - has(c, OTHER))
+    np.testing.assert_allclose(minimality(*model, ONE | OTHER, KEY), [2, 1])
+
+
+@pytest.mark.parametrize(
+    ("found", "least", "superfluous"),
+    [(ONE | OTHER | USELESS, 0.005, 1 / 3), (ONE | OTHER, 0.02, 0), (USELESS, 0.005, 1)],
+)
+def test_an_edge_below_a_hundredth_of_the_performance_is_superfluous(
+    model_that, found, least, superfluous
+):
+    """The three edges add 97.5 %, 2 % and 0.5 % of the performance."""
+    model_that(lambda c: 0.975 * has(c, ONE) + 0.02 * has(c, OTHER) + 0.005 * has(c, USELESS))
+    given = Circuit.from_mask(GRAPH, found)
+    model = SimpleNamespace(params=None, config=TINY, circuit=given)
+    row = measure_circuit(model, SimpleNamespace(target=np.zeros(1)), given, KEY)
+    assert row["minimality"] == pytest.approx(least)
+    assert row["superfluous"] == pytest.approx(superfluous)
 
 
 def graded(*edges):

@@ -165,6 +165,15 @@ def test_expected_values_are_means_over_all_orders_of_equal_items(values, data):
     assert len(np.unique(marked, axis=0)) == len(marked)
 
 
+def test_choices_among_many_tied_items_are_drawn_equally_often():
+    """Next to a better item, ten of thirty equal ones; one is worse."""
+    marked = n_best(np.array([2.0, *[1.0] * 30, 0.0]), 11, at_most=3_000)
+    assert marked.shape == (3_000, 32) and (marked.sum(1) == 11).all()
+    best, *tied, worst = marked.mean(0)
+    assert (best, worst) == (1, 0)
+    np.testing.assert_allclose(tied, 1 / 3, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("values", "true"),
     [([2, 1, 1, 1, 0], [1, 3]), ([1, 1, 1, 1, 1], [0, 4]), ([3, 3, 2, 2, 2], [1])],

@@ -120,6 +120,15 @@ def test_intervals():
     assert np.isnan(mean_interval(np.array([0.5]))).all()
 
 
+@pytest.mark.parametrize(
+    ("values", "interval"),
+    [([0.0, 0.0, 1.0], (0, 1)), ([0.0, 0.0, 0.0, 1.0, 1.0], (0, 4 / 5))],
+)
+def test_intervals_leave_out_2_5_percent_at_each_end(values, interval):
+    """Of all resamples, (1/3)^3 = 3.7 % are all ones in the first, (2/5)^5 = 1 % in the second."""
+    assert mean_interval(np.array(values)) == pytest.approx(interval)
+
+
 def test_ranking_of_the_paper():
     places = ranking(TABLE, METHODS)
     assert [place.method for place in places] == [
@@ -131,6 +140,38 @@ def test_ranking_of_the_paper():
         assert place.low < place.mean < place.high
         assert place.n_cases == 16
     assert places[-1].best_rank == 5  # EAP is last in every resample of the cases
+
+
+@pytest.mark.parametrize(("n_cases", "ranks"), [(3, (1, 2)), (4, (1, 1))])
+def test_intervals_of_ranks_leave_out_2_5_percent_at_each_end(n_cases, ranks):
+    """The first method is worse only if its bad case is drawn every time: 1/27 or 1/256."""
+    table = np.full((n_cases, 2), 0.1)
+    table[:, 0] = [0.0, *[1.0] * (n_cases - 1)]
+    first, second = ranking(table, ["first", "second"], n_resamples=20_000)
+    assert (first.best_rank, first.worst_rank) == ranks
+    assert (second.best_rank, second.worst_rank) == (3 - ranks[1], 3 - ranks[0])
+
+
+def test_methods_that_differ_by_a_constant_never_swap_ranks():
+    """All methods have the same resamples, so that hard cases are hard for all."""
+    scores = np.random.default_rng(0).random(10)
+    places = ranking(np.stack([scores - 0.01, scores], 1), ["lower", "upper"])
+    assert [place.method for place in places] == ["upper", "lower"]
+    assert [(place.best_rank, place.worst_rank) for place in places] == [(1, 1), (2, 2)]
+
+
+def test_ranks_of_resamples_equal_a_bootstrap_by_loops():
+    """Three methods over eight cases; the 50th ranks from each end of 2,000."""
+    table = np.random.default_rng(1).random((8, 3))
+    rng = np.random.default_rng(5)
+    ranks = []
+    for rows in rng.integers(8, size=(2_000, 8)):
+        means = [sum(table[row, method] for row in rows) for method in range(3)]
+        ranks.append([1 + sum(other > mean for other in means) for mean in means])
+    ordered = np.sort(ranks, 0)
+    for place in ranking(table, ["0", "1", "2"], seed=5):
+        expected = ordered[49, int(place.method)], ordered[-51, int(place.method)]
+        assert (place.best_rank, place.worst_rank) == expected
 
 
 def test_cases_with_missing_results_are_left_out():

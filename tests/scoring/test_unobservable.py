@@ -118,6 +118,8 @@ def test_an_unobservable_edge_is_added_to_the_found_circuit() -> None:
     assert names(found_circuit(SCORES, BY_VALUE, level="qkv")) == found
     lower = SCORES - matrix({"input->a0.h0<q>": 1.5})
     assert names(found_circuit(lower, BY_VALUE, level="qkv")) == found - {"input->a0.h0<q>"}
+    as_low_as_the_last = SCORES - matrix({"input->a0.h0<q>": 1})
+    assert names(found_circuit(as_low_as_the_last, BY_VALUE, level="qkv")) == found
 
 
 def test_found_edges_at_head_level() -> None:
