@@ -14,6 +14,7 @@ from interpbench_jax.alignment import Alignment, Site, align
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
+from interpbench_jax.evaluation.certificate import _differ
 from interpbench_jax.evaluation.edge_judge import Blocks, EdgeJudge
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.network import Network
@@ -267,6 +268,17 @@ def test_the_scores_of_a_card_are_those_of_the_certificate() -> None:
     assert found.edge_single_worst == min(whole.inside.min(), whole.outside.min())
     assert found.edge_agreement == pytest.approx(whole.random_mean)
     assert found.edge_agreement_worst == whole.worst
+    alone = dict(zip(whole.names, [*whole.inside, *whole.outside], strict=True))
+    wrong = sorted(share for share in alone.values() if share < 1)
+    assert list(found.weakest.values()) == wrong[:5]
+    assert found.weakest.items() <= alone.items()
+
+
+def test_values_that_hardly_differ_are_no_other_answer() -> None:
+    """Within twice the tolerance one output could be right for both."""
+    one, other = np.array([1.0, 1.0, np.nan]), np.array([1.09, 1.11, 2.0])
+    assert _differ(one, other).tolist() == [False, True, False]
+    assert _differ(np.array([1, 2, -1]), np.array([1, 3, 2])).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("at_once", [5, 1000])
