@@ -186,7 +186,10 @@ def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that):
 
 @pytest.mark.parametrize(
     ("empty", "whole", "defined"),
-    [(1.0, 0.5, True), (1.0, 0.9999, False), (1.0, 1.0, False), (1.0, 3.0, False), (0, 0, False)],
+    [
+        *((1.0, 0.5, True), (1.0, 0.985, True), (1.0, 0.995, False), (1.0, 1.0, False)),
+        *((1.0, 3.0, False), (0, 0, False)),
+    ],
 )
 def test_faithfulness_needs_a_difference_in_performance(model_that, empty, whole, defined):
     """A difference below 1 %, or a loss that falls if all edges are patched, is not enough."""
