@@ -19,7 +19,7 @@ from interpbench_jax.cli import main, training_bar
 from interpbench_jax.cli.dashboards import dashboard
 from interpbench_jax.cli.settings import Overrides, population
 from interpbench_jax.compiler import get_task
-from interpbench_jax.siit import SiitConfig
+from interpbench_jax.siit import SiitConfig, preset
 from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
 from interpbench_jax.zoo.progress import Progress
 
@@ -33,6 +33,19 @@ TINY = (
 def test_every_setting_is_an_option() -> None:
     options = {field.name for field in dataclasses.fields(Overrides)}
     assert options == {field.name for field in dataclasses.fields(SiitConfig)}
+
+
+def test_help_says_what_the_usual_preset_changes() -> None:
+    from interpbench_jax.cli.train import train
+
+    used, usual = preset("edge-siit", "13"), SiitConfig()
+    names = {f.name for f in dataclasses.fields(SiitConfig)}
+    changed = {name for name in names if getattr(used, name) != getattr(usual, name)}
+    assert changed == {"patches", "batch_size", "threshold", "max_batches", "validation_pairs"}
+    assert (
+        f"sets patches {used.patches}, batch size {used.batch_size}, threshold {used.threshold}, "
+        f"{used.max_batches:,} batches and {used.validation_pairs} validation pairs"
+    ) in " ".join(str(train.__doc__).split())
 
 
 def test_options_override_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
