@@ -71,7 +71,8 @@ def _draw(rows: dict[str, dict[str, dict[str, float]]], file: Path) -> None:
         "Does the model follow its algorithm when edges are patched? The worst set of edges",
         fontsize=10,
     )
-    axes.legend(frameon=False, fontsize=9)
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     with replacing(file) as partial:
