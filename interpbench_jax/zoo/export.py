@@ -4,6 +4,7 @@ A folder holds weights, config, inputs, a short script that computes scores (`ru
 that it builds on, and a README. `export.json` identifies the model when scores are read back.
 """
 
+import ast
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -214,12 +215,6 @@ _WRITES = {
     "transformer-lens": "`scores/eap.csv`, a table of scores",
     "mib": "`circuits/EAP_patching_edge/{mib_name}/importances.json`",
 }
-_ADAPTERS = {
-    "eap-ig": "EAP-IG's `attribute` for inputs that are token ids already",
-    "auto-circuit": "the model and its inputs in the form that auto-circuit takes",
-    "transformer-lens": "outputs of writers, and gradients at readers, by the names of edges",
-    "mib": "EAP-IG's `attribute` for inputs that are token ids already",
-}
 _WITH_EAP = "pip install 'transformer-lens>=2.15,<4' git+https://github.com/hannamw/EAP-IG"
 _INSTALL = {
     "eap-ig": _WITH_EAP,
@@ -236,6 +231,7 @@ def _readme(
     kind = "value" if np.asarray(batch.target).dtype.kind == "f" else "label"
     loss = _OWN_LOSSES.get((tool, kind), _LOSSES[kind])
     template = (_SCRIPTS / "README.md.jinja").read_text()
+    adapter = (_SCRIPTS / _SCRIPTS_FOR[tool]["adapter.py"]).read_text()
     return (
         jinja2.Template(template, undefined=jinja2.StrictUndefined, trim_blocks=True).render(
             **facts,
@@ -248,7 +244,7 @@ def _readme(
             install=_INSTALL[tool],
             writes=_WRITES[tool].format_map(facts),
             folder="circuits" if tool == "mib" else "scores",
-            adapter=_ADAPTERS[tool],
+            adapter=str(ast.get_docstring(ast.parse(adapter))).removesuffix("."),
             own_loss="loss.py" in _SCRIPTS_FOR[tool],
         )
         + "\n"
