@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool
 
+from interpbench_jax.alignment import Alignment
 from interpbench_jax.evaluation import (
     ABLATIONS,
     N_RANDOM,
@@ -31,13 +32,15 @@ from interpbench_jax.evaluation import (
     validate,
 )
 from interpbench_jax.evaluation.ablation import reference_run
-from interpbench_jax.model import Circuit
+from interpbench_jax.model import Circuit, Params, TransformerConfig
 from interpbench_jax.siit import SiitProblem, problem_of_pairs
-from interpbench_jax.tasks import Pairs
+from interpbench_jax.tasks import Pairs, Task
 from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 
 # Fewer pairs are too few to estimate a share.
 _FEWEST_PAIRS = 100
+# Pairs for a certificate are chosen from this many times as many; see `pairs_to_judge`.
+_CHOICE = 2
 
 
 class JointVerification(NamedTuple):
@@ -185,11 +188,11 @@ def verify_edges(
     n_runs: int = N_RUNS,
     seed: int = 1,
 ) -> Certificate:
-    """Patches sets of edges, on the pairs of `verify_model`; see `certify`.
+    """Patches sets of edges, on pairs of its case's test sequences; see `certify`.
 
     Args:
       model: the model; its task gives the right answers.
-      n_pairs: the largest number of pairs.
+      n_pairs: the largest number of pairs to patch, chosen from twice as many.
       n_random: number of random sets of edges.
       n_runs: approximate number of patched runs for each part.
       seed: seed of the pairs and sets.
@@ -197,18 +200,8 @@ def verify_edges(
     Raises:
       ValueError: a number is smaller than 1; or as `check_answers`.
     """
-    pairs = evaluation_pairs(model, n_pairs, seed).pairs
-    check_answers(model, pairs)
-    return certify(
-        model.params,
-        model.config,
-        model.task,
-        model.alignment,
-        pairs,
-        jax.random.fold_in(jax.random.key(seed), 2),
-        n_random=n_random,
-        n_runs=n_runs,
-    )
+    given = _for_certificate(model, n_pairs, seed)
+    return certify(*given, n_pairs=n_pairs, n_random=n_random, n_runs=n_runs)
 
 
 def verify_edges_quickly(
@@ -225,11 +218,8 @@ def verify_edges_quickly(
     Raises:
       ValueError: as `verify_edges`.
     """
-    pairs = evaluation_pairs(model, n_pairs, seed).pairs
-    check_answers(model, pairs)
-    key = jax.random.fold_in(jax.random.key(seed), 2)
-    given = model.params, model.config, model.task, model.alignment, pairs, key
-    return edge_scores(*given, n_random=n_random).metrics
+    given = _for_certificate(model, n_pairs, seed)
+    return edge_scores(*given, n_pairs=n_pairs, n_random=n_random).metrics
 
 
 def verify_claim(
@@ -287,6 +277,18 @@ def check_answers(model: BenchmarkModel, pairs: SiitProblem | Pairs) -> None:
             f"the model of case {model.case} gives NaN or infinity on {broken} of {len(rows)} "
             f"inputs; weights that are not finite: {', '.join(weights) or 'none'}"
         )
+
+
+def _for_certificate(
+    model: BenchmarkModel, n_pairs: int, seed: int
+) -> tuple[Params, TransformerConfig, Task, Alignment, Pairs, Array]:
+    """The positional arguments of `certify`."""
+    if n_pairs < 1:
+        raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
+    pairs = evaluation_pairs(model, _CHOICE * n_pairs, seed).pairs
+    check_answers(model, pairs)
+    key = jax.random.fold_in(jax.random.key(seed), 2)
+    return model.params, model.config, model.task, model.alignment, pairs, key
 
 
 def _problem(model: BenchmarkModel, n_pairs: int, seed: int) -> tuple[SiitProblem, EvaluationPairs]:

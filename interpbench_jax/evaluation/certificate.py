@@ -1,5 +1,6 @@
 """The certificate: agreement of a model with its algorithm under patches of edges."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from interpbench_jax.evaluation.edge_judge import MOST_SETS, ROWS, Blocks, EdgeJ
 from interpbench_jax.evaluation.subsets import every_subset
 from interpbench_jax.model import Circuit, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
-from interpbench_jax.siit import TOLERANCE
+from interpbench_jax.siit import TOLERANCE, pairs_to_judge
 from interpbench_jax.tasks import HELD_OUT, Pairs, Split, Task
 from interpbench_jax.tasks.task import Masks, Sources, Tokens, has_answer
 
@@ -33,7 +34,9 @@ N_RANDOM = 1_000
 N_RUNS = 256_000
 """Default number of patched runs for each part of a certificate, approximately."""
 
-# Sets that are worst on some pairs are evaluated on all pairs, this many at a time.
+# Of the sets evaluated on some pairs, the worst quarter is evaluated on four times as many.
+_QUARTER = 4
+# At last, sets that look worst are evaluated on all pairs, this many at a time.
 _N_WORST = 8
 # The most single edges that a card names.
 _N_WEAKEST = 5
@@ -145,13 +148,15 @@ def certify(
     pairs: Pairs,
     key: Array,
     *,
+    n_pairs: int | None = None,
     n_random: int = N_RANDOM,
     n_runs: int = N_RUNS,
 ) -> Certificate:
     """Patches corresponding edges of a model and its algorithm, and compares their answers.
 
     If the number of sets times pairs exceeds `n_runs`, every set is evaluated on some of the pairs,
-    and the worst sets again on all of them. Then only the mean over random sets, and the agreement
+    the worst quarter on four times as many, and so on (successive halving, Karnin et al. 2013); the
+    worst sets are evaluated on all pairs. Then only the mean over random sets, and the agreement
     under sets other than the worst, are from some of the pairs. The greedy search uses few pairs
     too; its result is evaluated on all.
 
@@ -162,25 +167,30 @@ def certify(
       alignment: its alignment with the network.
       pairs: inputs that the model was not trained on.
       key: random key for the sets.
+      n_pairs: number of pairs on which patches are evaluated, chosen by `pairs_to_judge`; all by
+        default. Accuracy is measured on all.
       n_random: number of random sets.
-      n_runs: approximate number of runs for each part.
+      n_runs: approximate number of runs for each part, before the worst sets are evaluated again.
 
     Raises:
       ValueError: a number is smaller than 1.
     """
     judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
-    level, blocks = qkv_level(alignment), Blocks.of(pairs)
-    listed = _every_input(task)
-    nothing = np.zeros((1, len(level.names)), bool)
-    accuracy = judge.judge(level, blocks if listed is None else Blocks.of(listed), nothing)
+    level = qkv_level(alignment)
+    inputs = _every_input(task)
+    every_input = inputs is not None
+    inputs = pairs if inputs is None else inputs
+    accuracy = judge.judge(level, Blocks.of(inputs), np.zeros((1, len(level.names)), bool))
+    pairs = _chosen(task, alignment, pairs, n_pairs)
+    blocks = Blocks.of(pairs)
     qkv, head = (
         _certify(judge, one, blocks, len(pairs.base), rng, n_random, n_runs)
         for one in (level, head_level(alignment))
     )
     return Certificate(
         accuracy=float(accuracy.agreement[0]),
-        n_inputs=len((pairs if listed is None else listed).base),
-        every_input=listed is not None,
+        n_inputs=len(inputs.base),
+        every_input=every_input,
         n_pairs=len(pairs.base),
         qkv=qkv,
         head=head,
@@ -218,6 +228,7 @@ def edge_scores(
     pairs: Pairs,
     key: Array,
     *,
+    n_pairs: int | None = None,
     n_random: int = N_RANDOM,
     n_runs: int = N_RUNS,
 ) -> EdgeScores:
@@ -226,7 +237,7 @@ def edge_scores(
     Arguments and errors are those of `certify`.
     """
     judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
-    level, blocks = qkv_level(alignment), Blocks.of(pairs)
+    level, blocks = qkv_level(alignment), Blocks.of(_chosen(task, alignment, pairs, n_pairs))
     drawn = _screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
     inert, inside, outside = _alone(judge, level, blocks, n_runs)
     single = np.concatenate([inside, outside.agreement])
@@ -345,6 +356,12 @@ def _judge_of(
     return EdgeJudge(params, network, task.defined_answers, group_masks(alignment)[0])
 
 
+def _chosen(task: Task, alignment: Alignment, pairs: Pairs, n_pairs: int | None) -> Pairs:
+    if n_pairs is not None and n_pairs < 1:
+        raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
+    return pairs_to_judge(task, alignment, pairs, n_pairs)
+
+
 def _checked_rng(key: Array, n_random: int, n_runs: int) -> np.random.Generator:
     for name, number in (("n_random", n_random), ("n_runs", n_runs)):
         if number < 1:
@@ -447,7 +464,15 @@ def _screened(
     agreed = found.agreement
     mean = float(np.nanmean(agreed)) if (found.total > 0).any() else float("nan")
     seen = np.full(len(sets), found.blocks == len(blocks.base))
-    # Few pairs can make a set look too bad: repeat until the worst set was evaluated on all pairs.
+    # Few pairs can make a set look too good: those that look worst get more pairs, step by step.
+    n_blocks, worst = found.blocks, np.arange(len(sets))
+    while n_blocks < len(blocks.base) and len(worst):
+        worst = worst[np.argsort(agreed[worst])[: math.ceil(len(worst) / _QUARTER)]]
+        n_blocks = min(_QUARTER * n_blocks, len(blocks.base))
+        again = judge.judge(level, blocks, sets[worst], n_runs=len(worst) * n_blocks * ROWS)
+        agreed[worst] = again.agreement
+        seen[worst] = n_blocks == len(blocks.base)
+    # Or too bad: repeat until the worst set was evaluated on all pairs.
     while len(sets) and not seen[_place_of_least(agreed)]:
         worst = np.flatnonzero(~seen)[np.argsort(agreed[~seen])[:_N_WORST]]
         agreed[worst] = judge.judge(level, blocks, sets[worst]).agreement

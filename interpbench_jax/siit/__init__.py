@@ -2,7 +2,7 @@
 
 from interpbench_jax.siit.causal_model import problem_from_causal_model
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.edge_checks import EdgeChecks, edge_checks, usual_checks
+from interpbench_jax.siit.edge_checks import EdgeChecks, edge_checks, pairs_to_judge, usual_checks
 from interpbench_jax.siit.edge_sets import (
     EdgeSets,
     draw_edge_sets,
@@ -67,6 +67,7 @@ __all__ = [
     "make_optimizer",
     "make_problem",
     "members",
+    "pairs_to_judge",
     "preset",
     "problem_from_causal_model",
     "problem_of_pairs",

@@ -53,9 +53,7 @@ def usual_checks(
     """The sets of edges that decide when training stops.
 
     In this order: all edges outside at once, every group of the circuit, every edge outside, and
-    random sets; q, k and v are separate. They are evaluated on the first pairs. If the algorithm
-    seldom has an answer when a single group is patched, pairs with one take the place of others:
-    otherwise a handful of positions would decide.
+    random sets; q, k and v are separate. They are evaluated on some pairs; see `pairs_to_judge`.
 
     Args:
       task: the task with the algorithm.
@@ -65,31 +63,51 @@ def usual_checks(
       n_random: number of random sets, with edges inside and outside.
       n_pairs: number of pairs to evaluate on; all by default.
     """
-    n_pairs = len(pairs.base) if n_pairs is None else n_pairs
     level = qkv_level(alignment)
     each = np.eye(len(level.names), dtype=bool)
     drawn = draw_sets(level, np.random.default_rng(np.asarray(jax.random.key_data(key))), n_random)
     sets = np.concatenate([~level.inside[None], each, drawn])
+    chosen = pairs_to_judge(task, alignment, pairs, n_pairs)
+    return edge_checks(task, alignment, chosen, level, sets)
 
-    def on(chosen: slice | Int[np.ndarray, " pair"]) -> EdgeChecks:
-        return edge_checks(task, alignment, Pairs(*(part[chosen] for part in pairs)), level, sets)
 
-    checks = on(slice(n_pairs))
-    alone = np.asarray(checks.alone)
-    targets = np.asarray(checks.targets)[np.asarray(checks.which)[alone]]
+def pairs_to_judge(
+    task: Task, alignment: Alignment, pairs: Pairs, n_pairs: int | None = None
+) -> Pairs:
+    """Chooses pairs on which a model is judged: the first ones, or those with rare answers.
+
+    Under the patch of a single group of edges the algorithm may seldom have an answer, so that a
+    handful of positions would decide. Then pairs with an answer take the place of others, until one
+    pair in 16 has one.
+
+    Args:
+      task: the task with the algorithm.
+      alignment: its alignment with the network that is evaluated.
+      pairs: pairs to choose from.
+      n_pairs: number of pairs to choose; all by default, or if there are no more.
+    """
+    if n_pairs is None or n_pairs >= len(pairs.base):
+        return pairs
+    masks = group_masks(alignment)[0].astype(np.float32)
     fewest = int(n_pairs * _FEWEST_ANSWERED)
-    enough = answered(targets, np.asarray(checks.positions)).sum(1) >= fewest
-    rare = np.flatnonzero((alone >= 0) & ~enough)
+
+    def with_answer(
+        some: Pairs, masks: Float[np.ndarray, "group writer reader"]
+    ) -> Bool[np.ndarray, "group pair"]:
+        shape = (len(masks), *some.base.shape)
+        rows = [np.broadcast_to(tokens, shape) for tokens in (some.base, some.source)]
+        targets = np.asarray(answer_sets(task.defined_answers, *rows, masks))
+        return answered(targets, some.positions)
+
+    first = Pairs(*(part[:n_pairs] for part in pairs))
+    rare = np.flatnonzero(with_answer(first, masks).sum(1) < fewest)
     if not len(rare):
-        return checks
-    masks = group_masks(alignment)[0].astype(np.float32)[rare]
-    shape = (len(rare), *pairs.base.shape)
-    rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
-    targets = np.asarray(answer_sets(task.defined_answers, *rows, masks))
-    of_each = [np.flatnonzero(own)[:fewest] for own in answered(targets, pairs.positions)]
+        return first
+    of_each = [np.flatnonzero(own)[:fewest] for own in with_answer(pairs, masks[rare])]
     wanted = np.unique(np.concatenate(of_each))[:n_pairs]
     others = np.setdiff1d(np.arange(len(pairs.base)), wanted)[: n_pairs - len(wanted)]
-    return on(np.sort(np.concatenate([wanted, others])))
+    chosen = np.sort(np.concatenate([wanted, others]))
+    return Pairs(*(part[chosen] for part in pairs))
 
 
 def edge_checks(

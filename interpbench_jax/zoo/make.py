@@ -39,8 +39,8 @@ from interpbench_jax.zoo.prepared import Prepared, prepare, problem_for_tests
 from interpbench_jax.zoo.progress import OnProgress, progress_of
 
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
-# For the card's agreement under patched edges: numbers of pairs, random sets, and runs per part.
-_EDGE_PAIRS, _EDGE_SETS, _EDGE_RUNS = 2_000, 1_000, 128_000
+# Number of pairs for the card's agreement under patched edges.
+_EDGE_PAIRS = 5_000
 
 
 def make_model(
@@ -293,16 +293,15 @@ def score_on_tests(
       alignment: its alignment with the model.
       test: the test pairs; see `problem_for_tests`.
     """
-    some = (np.asarray(part)[:_EDGE_PAIRS] for part in (test.base, test.source, test.positions))
+    pairs = Pairs(*(np.asarray(part) for part in (test.base, test.source, test.positions)))
     edges = edge_scores(
         params,
         alignment.network,
         task,
         alignment,
-        Pairs(*some),
+        pairs,
         jax.random.key(0),
-        n_random=_EDGE_SETS,
-        n_runs=_EDGE_RUNS,
+        n_pairs=_EDGE_PAIRS,
     )
     nodes = metrics(validate(params, alignment.network, test))
     return CardScores(nodes | edges.metrics, edges.weakest)

@@ -14,8 +14,8 @@ from interpbench_jax.alignment import Alignment, Site, align
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
-from interpbench_jax.evaluation.certificate import _differ
-from interpbench_jax.evaluation.edge_judge import Blocks, EdgeJudge
+from interpbench_jax.evaluation.certificate import _differ, _screened
+from interpbench_jax.evaluation.edge_judge import ROWS, Blocks, EdgeJudge, Judged
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.model.wiring import Wires
@@ -71,6 +71,18 @@ class Digits(Toy):
     def output(self, params, token, low, high, spare):
         high = jnp.where(params["bypass"] > 0, token // 2, high)
         return low + 2 * high + params["leak"] * (spare - token)
+
+
+class Counted(EdgeJudge):
+    """A judge with a given number of errors in each block of 256 positions."""
+
+    def judge(self, level, blocks, sets, *, n_runs=None) -> Judged:
+        del level
+        n, n_blocks = len(sets), len(blocks.base)
+        each = n_blocks if n_runs is None else min(n_runs // (n * ROWS), n_blocks)
+        wrong = self.params["errors"][sets.argmax(1), :each].sum(1)
+        total = np.full(n, 256.0 * each)
+        return Judged(total - wrong, total, each, 0.0)
 
 
 class Majority(Toy):
@@ -259,6 +271,39 @@ def test_the_worst_sets_of_a_sample_are_tested_again_on_all_pairs() -> None:
     assert found.inert == whole.inert
 
 
+def test_a_set_that_looks_fair_on_few_pairs_gets_more() -> None:
+    """On its first block, set 5 has fewer errors than nine others; on all 20 it has the most."""
+    errors = np.zeros((40, 20))
+    errors[20:29] = 2
+    errors[5] = [1, *[4] * 19]
+    tokens = np.zeros((20 * ROWS, 1), int)
+    blocks = Blocks.of(Pairs(tokens, tokens, np.ones((20 * ROWS, 1))))
+    level = qkv_level(aligned(make_task(DIGITS), NETWORK))
+    judge = Counted(
+        {"errors": errors}, NETWORK, make_task(DIGITS).answers, np.zeros((0, 1, 1), bool)
+    )
+    found = _screened(judge, level, blocks, np.eye(40, dtype=bool), n_runs=40 * ROWS)
+    assert found.agreement.argmin() == 5
+    assert found.agreement[5] == 1 - errors[5].sum() / (256 * 20)
+    assert found.mean == 1 - errors[:, 0].mean() / 256
+    assert found.n_pairs == ROWS
+
+
+def test_pairs_with_rare_answers_are_patched_and_accuracy_is_of_all_pairs() -> None:
+    """The algorithm has an answer for one pair in 40: by chance none would be patched."""
+    rows = np.array(([(0, 1)] * 39 + [(3, 2)]) * 20)
+    pairs = Pairs(rows[:, :1], rows[:, 1:], np.ones((len(rows), 1), np.float32))
+    task = make_task(DIGITS, Sparse)
+    given = UNHARMED, NETWORK, task, aligned(task, NETWORK), pairs, KEY
+    found = certify(*given, n_random=10, n_pairs=32)
+    assert (found.n_inputs, found.n_pairs) == (800, 32)
+    assert found.qkv.unanswered == 30 / 32  # 2 of 32 pairs have an answer
+    few = certify(*given[:4], Pairs(*(part[:32] for part in pairs)), KEY, n_random=10)
+    assert few.qkv.unanswered == 1
+    scores = edge_scores(*given, n_random=10, n_pairs=32)
+    assert scores.inert == found.qkv.inert == 1
+
+
 def test_the_scores_of_a_card_are_those_of_the_certificate() -> None:
     params, task = UNHARMED | {"leak": jnp.array(1.0)}, make_task(DIGITS)
     alignment = aligned(task, NETWORK)
@@ -301,7 +346,7 @@ def test_a_second_certificate_compiles_nothing() -> None:
     assert compiled == [function._cache_size() for function in compiled_functions]
 
 
-@pytest.mark.parametrize("knob", ["n_random", "n_runs"])
+@pytest.mark.parametrize("knob", ["n_random", "n_runs", "n_pairs"])
 def test_numbers_below_one_are_refused(knob: str) -> None:
     with pytest.raises(ValueError, match=f"{knob} must be at least 1, got 0"):
         certified(UNHARMED, **{knob: 0})
