@@ -86,6 +86,24 @@ def draw_sets(level: EdgeLevel, rng: np.random.Generator, n: int) -> Bool[np.nda
     return sets
 
 
+def draw_positions(
+    rng: np.random.Generator, n: int, n_positions: int
+) -> Bool[np.ndarray, "set pos"]:
+    """Draws positions at which sets are patched: half of the time one, otherwise a random share.
+
+    BOS, the first position, is never drawn: it is the same in all inputs.
+
+    Args:
+      rng: random generator.
+      n: number of sets.
+      n_positions: number of positions, with BOS; at least 2.
+    """
+    alone = np.eye(n_positions - 1, dtype=bool)[rng.integers(0, n_positions - 1, n)]
+    several = rng.random((n, n_positions - 1)) < rng.random((n, 1))
+    drawn = np.where(rng.random((n, 1)) < 0.5, alone, several)
+    return np.pad(drawn, ((0, 0), (1, 0)))
+
+
 def _apart(
     graph: Graph,
     groups: Bool[np.ndarray, "group writer reader"],

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Int, Num
+from jaxtyping import Array, Float, Int, Num
 
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, run_program
 from interpbench_jax.model import EdgePatch, Graph, Nudge, Params, TransformerConfig, forward
 from interpbench_jax.tasks.task import NO_LABEL, Masks, Sources, Tokens
+
+Positions = Float[Array | np.ndarray, "pair pos"]
 
 
 class CompiledAnswers(struct.PyTreeNode):
@@ -37,16 +39,28 @@ class CompiledAnswers(struct.PyTreeNode):
         self, base: Tokens, source: Sources, masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
         """The answers on the base under each patch; see `Answers`."""
+        return self._answers(base, source, masks, None)
+
+    def at_positions(
+        self, base: Tokens, source: Sources, masks: Masks, positions: Positions
+    ) -> Num[Array, "intervention pair pos"]:
+        """The answers if edges are patched at some positions; see `AnswersAtPositions`."""
+        return self._answers(base, source, masks, jnp.asarray(positions, jnp.float32))
+
+    def _answers(self, base: Tokens, source: Sources, masks: Masks, at: Array | None) -> Array:
         first, *others = [
             forward(self.params, self.config, tokens)[1] for tokens in _stacked(base, source)
         ]
         valid = Graph.of(self.config).valid.shape
 
         def under(mask: Array) -> Array:
-            patch = EdgePatch((mask > 0).astype(jnp.float32), first)
+            patch = EdgePatch((mask > 0).astype(jnp.float32), first, at)
             # Edges patched from another source get its difference from the first source.
             nudges = [
-                Nudge(jnp.broadcast_to(mask == number, valid).astype(jnp.float32), other - first)
+                Nudge(
+                    jnp.broadcast_to(mask == number, valid).astype(jnp.float32),
+                    other - first if at is None else (other - first) * at[:, :, None, None],
+                )
                 for number, other in enumerate(others, start=2)
             ]
             logits, _ = forward(self.params, self.config, base, patch, nudge=nudges)
@@ -86,15 +100,26 @@ class TabulatedAnswers(struct.PyTreeNode):
         self, base: Tokens, source: Sources, masks: Masks
     ) -> Num[Array, "intervention pair pos"]:
         """The answers on the base under each patch; see `Answers`."""
+        return self.at_positions(base, source, masks, jnp.ones(base.shape))
+
+    def at_positions(
+        self, base: Tokens, source: Sources, masks: Masks, positions: Positions
+    ) -> Num[Array, "intervention pair pos"]:
+        """The answers if edges are patched at some positions; see `AnswersAtPositions`."""
         sources = _stacked(base, source)
         tables, masks = jax.tree.map(jnp.asarray, (self.tables, masks))
         masks = jnp.broadcast_to(masks, (*masks.shape[:2], self.n_readers))
         writer_of = {s.label: wire.writer for s, wire in zip(self.steps, self.wires, strict=True)}
 
-        def run(tokens: Array, given: tuple[dict[str, Array], ...] = (), mask: Any = None) -> Any:
+        def run(
+            tokens: Array,
+            given: tuple[dict[str, Array], ...] = (),
+            mask: Any = None,
+            at: Any = None,
+        ) -> Any:
             def view(label: str, reader: int, value: Array) -> Array:
                 for number, values in enumerate(given, start=1):
-                    patched = mask[writer_of[label], reader] == number
+                    patched = at & (mask[writer_of[label], reader] == number)
                     value = jnp.where(patched, values[label], value)
                 return value
 
@@ -110,11 +135,12 @@ class TabulatedAnswers(struct.PyTreeNode):
             blurred = functools.reduce(jnp.logical_or, averaged.values(), jnp.zeros((), bool))
             return values, jnp.where(blurred, NO_LABEL if self.categorical else jnp.nan, value)
 
-        def answer(pair: tuple[Array, Array]) -> Array:
-            given = tuple(run(tokens)[0] for tokens in pair[1])
-            return jax.lax.map(lambda mask: run(pair[0], given, mask)[1], masks)
+        def answer(tokens: Array, others: Array, at: Array) -> Array:
+            given = tuple(run(other)[0] for other in others)
+            return jax.lax.map(lambda mask: run(tokens, given, mask, at)[1], masks)
 
-        answers = jax.vmap(answer, out_axes=1)((jnp.asarray(base), jnp.stack(sources, 1)))
+        at = jnp.asarray(positions) > 0
+        answers = jax.vmap(answer, out_axes=1)(jnp.asarray(base), jnp.stack(sources, 1), at)
         return _counted(answers, base, self.pad)
 
 

@@ -1,6 +1,5 @@
 """The certificate: agreement of a model with its algorithm under patches of edges."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,12 +20,17 @@ from interpbench_jax.alignment.edge_levels import (
     qkv_level,
 )
 from interpbench_jax.evaluation.edge_judge import MOST_SETS, ROWS, Blocks, EdgeJudge
+from interpbench_jax.evaluation.position_certificate import (
+    PositionCertificate,
+    certify_at_positions,
+)
+from interpbench_jax.evaluation.screening import Screened, least, or_none, place_of_least, screened
 from interpbench_jax.evaluation.subsets import every_subset
 from interpbench_jax.model import Circuit, Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit import TOLERANCE, pairs_to_judge
 from interpbench_jax.tasks import HELD_OUT, Pairs, Split, Task
-from interpbench_jax.tasks.task import Masks, Sources, Tokens, has_answer
+from interpbench_jax.tasks.task import AnswersAtPositions, Masks, Sources, Tokens, has_answer
 
 N_RANDOM = 1_000
 """Default number of random sets of edges in a certificate."""
@@ -34,10 +38,6 @@ N_RANDOM = 1_000
 N_RUNS = 256_000
 """Default number of patched runs for each part of a certificate, approximately."""
 
-# Of the sets evaluated on some pairs, the worst quarter is evaluated on four times as many.
-_QUARTER = 4
-# At last, sets that look worst are evaluated on all pairs, this many at a time.
-_N_WORST = 8
 # The most single edges that a card names.
 _N_WEAKEST = 5
 # Up to this many sequences, accuracy is measured on all of them.
@@ -99,16 +99,16 @@ class LevelCertificate(NamedTuple):
         """The result as plain data for JSON."""
         inside, outside = self.names[: self.n_inside], self.names[self.n_inside :]
         return {
-            "inert": _or_none(self.inert),
+            "inert": or_none(self.inert),
             "inside": _by_name(inside, self.inside),
             "outside": _by_name(outside, self.outside),
             "outside_pairs": self.outside_pairs,
-            "random_mean": _or_none(self.random_mean),
-            "random": [_or_none(share) for share in self.random],
+            "random_mean": or_none(self.random_mean),
+            "random": [or_none(share) for share in self.random],
             "random_pairs": self.random_pairs,
-            "worst": _or_none(self.worst),
+            "worst": or_none(self.worst),
             "worst_set": self.of_set(self.worst_set),
-            "searched": _or_none(self.searched),
+            "searched": or_none(self.searched),
             "searched_set": self.of_set(self.searched_set),
             "necessity": _by_name(inside, self.necessity),
             "unanswered": self.unanswered,
@@ -125,6 +125,8 @@ class Certificate(NamedTuple):
       n_pairs: number of (base, source) pairs on which patches were evaluated.
       qkv: with q, k and v of a head separate.
       head: with q, k and v of a head merged.
+      positions: with edges patched at some positions only; None if the algorithm does not say at
+        which position its values are.
     """
 
     accuracy: float
@@ -133,11 +135,17 @@ class Certificate(NamedTuple):
     n_pairs: int
     qkv: LevelCertificate
     head: LevelCertificate
+    positions: PositionCertificate | None
 
     def describe(self) -> dict[str, Any]:
         """The result as plain data for JSON."""
-        levels = {"qkv": self.qkv.describe(), "head": self.head.describe()}
-        return {**self._asdict(), "accuracy": _or_none(self.accuracy), **levels}
+        return {
+            **self._asdict(),
+            "accuracy": or_none(self.accuracy),
+            "qkv": self.qkv.describe(),
+            "head": self.head.describe(),
+            "positions": None if self.positions is None else self.positions.describe(),
+        }
 
 
 def certify(
@@ -187,6 +195,11 @@ def certify(
         _certify(judge, one, blocks, len(pairs.base), rng, n_random, n_runs)
         for one in (level, head_level(alignment))
     )
+    at_positions = None
+    if isinstance(task.defined_answers, AnswersAtPositions):
+        at_positions = certify_at_positions(
+            judge, level, blocks, len(pairs.base), rng, n_random, n_runs
+        )
     return Certificate(
         accuracy=float(accuracy.agreement[0]),
         n_inputs=len(inputs.base),
@@ -194,6 +207,7 @@ def certify(
         n_pairs=len(pairs.base),
         qkv=qkv,
         head=head,
+        positions=at_positions,
     )
 
 
@@ -238,14 +252,14 @@ def edge_scores(
     """
     judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
     level, blocks = qkv_level(alignment), Blocks.of(_chosen(task, alignment, pairs, n_pairs))
-    drawn = _screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
+    drawn = screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
     inert, inside, outside = _alone(judge, level, blocks, n_runs)
     single = np.concatenate([inside, outside.agreement])
     weakest = [place for place in np.argsort(single)[:_N_WEAKEST] if single[place] < 1]
     return EdgeScores(
         edge_agreement=drawn.mean,
-        edge_agreement_worst=_least(drawn.agreement),
-        edge_single_worst=_least(single),
+        edge_agreement_worst=least(drawn.agreement),
+        edge_single_worst=least(single),
         inert=inert,
         weakest={level.names[place]: float(single[place]) for place in weakest},
     )
@@ -343,13 +357,6 @@ class UnpatchedAnswers(struct.PyTreeNode):
         return jnp.broadcast_to(answers[None], (len(masks), *answers.shape))
 
 
-class _Screened(NamedTuple):
-    agreement: Float[np.ndarray, " set"]
-    mean: float
-    n_pairs: int
-    unanswered: float
-
-
 def _judge_of(
     params: Params, network: TransformerConfig | Network, task: Task, alignment: Alignment
 ) -> EdgeJudge:
@@ -418,8 +425,8 @@ def _certify(
 ) -> LevelCertificate:
     inert, inside, outside = _alone(judge, level, blocks, n_runs)
     sets = draw_sets(level, rng, n_random)
-    drawn = _screened(judge, level, blocks, sets, n_runs)
-    worst = sets[_place_of_least(drawn.agreement)]
+    drawn = screened(judge, level, blocks, sets, n_runs)
+    worst = sets[place_of_least(drawn.agreement)]
     starts = (worst, np.zeros(len(level.names), bool))
     found = np.stack([worst, *(_search(judge, level, blocks, one, n_runs) for one in starts)])
     searched = judge.judge(level, blocks, found).agreement
@@ -433,10 +440,10 @@ def _certify(
         random_mean=drawn.mean,
         random=drawn.agreement,
         random_pairs=min(drawn.n_pairs, n_pairs),
-        worst=_least(drawn.agreement),
+        worst=least(drawn.agreement),
         worst_set=worst,
-        searched=_least(searched),
-        searched_set=found[_place_of_least(searched)],
+        searched=least(searched),
+        searched_set=found[place_of_least(searched)],
         necessity=_necessity(judge, level, blocks, rng, n_runs),
         unanswered=drawn.unanswered,
     )
@@ -444,40 +451,12 @@ def _certify(
 
 def _alone(
     judge: EdgeJudge, level: EdgeLevel, blocks: Blocks, n_runs: int
-) -> tuple[float, Float[np.ndarray, " inside"], _Screened]:
+) -> tuple[float, Float[np.ndarray, " inside"], Screened]:
     """Agreement with all units outside patched, with each unit inside, and with each outside."""
     each, inside = np.eye(len(level.names), dtype=bool), level.inside
     first = np.concatenate([~inside[None], each[inside]])
     agreed = judge.judge(level, blocks, first).agreement
-    return float(agreed[0]), agreed[1:], _screened(judge, level, blocks, each[~inside], n_runs)
-
-
-def _screened(
-    judge: EdgeJudge,
-    level: EdgeLevel,
-    blocks: Blocks,
-    sets: Bool[np.ndarray, "set unit"],
-    n_runs: int,
-) -> _Screened:
-    """Agreement under each set on some pairs, and under the worst sets on all pairs."""
-    found = judge.judge(level, blocks, sets, n_runs=n_runs)
-    agreed = found.agreement
-    mean = float(np.nanmean(agreed)) if (found.total > 0).any() else float("nan")
-    seen = np.full(len(sets), found.blocks == len(blocks.base))
-    # Few pairs can make a set look too good: those that look worst get more pairs, step by step.
-    n_blocks, worst = found.blocks, np.arange(len(sets))
-    while n_blocks < len(blocks.base) and len(worst):
-        worst = worst[np.argsort(agreed[worst])[: math.ceil(len(worst) / _QUARTER)]]
-        n_blocks = min(_QUARTER * n_blocks, len(blocks.base))
-        again = judge.judge(level, blocks, sets[worst], n_runs=len(worst) * n_blocks * ROWS)
-        agreed[worst] = again.agreement
-        seen[worst] = n_blocks == len(blocks.base)
-    # Or too bad: repeat until the worst set was evaluated on all pairs.
-    while len(sets) and not seen[_place_of_least(agreed)]:
-        worst = np.flatnonzero(~seen)[np.argsort(agreed[~seen])[:_N_WORST]]
-        agreed[worst] = judge.judge(level, blocks, sets[worst]).agreement
-        seen[worst] = True
-    return _Screened(agreed, mean, found.blocks * ROWS, found.unanswered)
+    return float(agreed[0]), agreed[1:], screened(judge, level, blocks, each[~inside], n_runs)
 
 
 def _search(
@@ -495,15 +474,15 @@ def _search(
     """
     some = Blocks(*(part[:1] for part in blocks))
     n_units, place, in_vain, left = len(level.names), 0, 0, n_runs // 4
-    here, lowest = start, _least(judge.judge(level, some, start[None]).agreement)
+    here, lowest = start, least(judge.judge(level, some, start[None]).agreement)
     while in_vain < n_units and left > 0:
         each = np.eye(n_units, dtype=bool)[place : place + MOST_SETS]
         agreed = judge.judge(level, some, here ^ each).agreement
         in_vain += len(each)
-        if _least(agreed) < lowest:
-            both = here ^ np.stack([each[_place_of_least(agreed)], each[agreed < lowest].any(0)])
+        if least(agreed) < lowest:
+            both = here ^ np.stack([each[place_of_least(agreed)], each[agreed < lowest].any(0)])
             agreed = judge.judge(level, some, both).agreement
-            here, lowest, in_vain = both[_place_of_least(agreed)], _least(agreed), 0
+            here, lowest, in_vain = both[place_of_least(agreed)], least(agreed), 0
         left -= len(each) * ROWS
         place = (place + len(each)) % n_units
     return here
@@ -594,19 +573,5 @@ def _differ(
     return np.abs(one - other) > _CHANGED
 
 
-def _least(agreed: Float[np.ndarray, " set"]) -> float:
-    """The smallest agreement, ignoring NaN; NaN if there is no other."""
-    return float(np.fmin.reduce(agreed, initial=np.nan))
-
-
-def _place_of_least(agreed: Float[np.ndarray, " set"]) -> int:
-    return int(np.where(np.isnan(agreed), np.inf, agreed).argmin())
-
-
-def _or_none(share: float) -> float | None:
-    """None instead of NaN, which JSON does not have."""
-    return None if np.isnan(share) else float(share)
-
-
 def _by_name(names: Sequence[str], shares: Float[np.ndarray, " name"]) -> dict[str, float | None]:
-    return {name: _or_none(share) for name, share in zip(names, shares, strict=True)}
+    return {name: or_none(share) for name, share in zip(names, shares, strict=True)}

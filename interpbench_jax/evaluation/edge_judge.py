@@ -93,6 +93,7 @@ class EdgeJudge(NamedTuple):
         blocks: Blocks,
         sets: Bool[np.ndarray, "set unit"],
         *,
+        positions: Bool[np.ndarray, "set pos"] | None = None,
         n_runs: int | None = None,
     ) -> Judged:
         """Patches each set of units, and compares with the algorithm under the same patch.
@@ -101,6 +102,7 @@ class EdgeJudge(NamedTuple):
           level: defines the units.
           blocks: pairs of inputs.
           sets: the units that are patched together.
+          positions: the positions at which each set is patched; all by default.
           n_runs: approximate number of runs in total: if the number of sets times pairs is larger,
             each set is evaluated on only some blocks, in turn, but at least one.
         """
@@ -114,7 +116,8 @@ class EdgeJudge(NamedTuple):
             block = Blocks(*(part[place] for part in blocks))
             for some in np.split(mine, range(MOST_SETS, len(mine), MOST_SETS)):
                 if len(some):
-                    found.append((some, *self._judge(level, block, sets[some])))
+                    at = None if positions is None else positions[some]
+                    found.append((some, *self._judge(level, block, sets[some], at)))
         right, total = np.zeros(n), np.zeros(n)
         rows = np.zeros(2)
         for some, counts, unanswered in found:
@@ -125,17 +128,23 @@ class EdgeJudge(NamedTuple):
         return Judged(right, total, each, float(rows[0] / max(rows[1], 1)))
 
     def answers_to(
-        self, block: Blocks, groups: Bool[np.ndarray, "set group"]
+        self,
+        block: Blocks,
+        groups: Bool[np.ndarray, "set group"],
+        positions: Bool[np.ndarray, "set pos"] | None = None,
     ) -> Num[np.ndarray, "set row pos"]:
         """The correct answers under patches of groups of the circuit's edges.
 
         Args:
           block: pairs of one block, without the leading axis.
           groups: the groups that are patched together; at most `MOST_SETS` sets.
+          positions: the positions at which each set is patched; all by default. The answers are
+            then `AnswersAtPositions`.
         """
         masks = np.einsum("sg,gwr->swr", groups.astype(np.float32), self.groups)
-        masks = (masks > 0).astype(np.float32)
-        answers = _answers_under(self.answers, block.base, block.source, _filled(masks), len(masks))
+        masks = _filled((masks > 0).astype(np.float32))
+        pairs, at = (block.base, block.source), _filled_positions(positions)
+        answers = _answers_under(self.answers, *pairs, masks, at, len(groups))
         return np.asarray(answers)[: len(groups)]
 
     def give(
@@ -145,6 +154,7 @@ class EdgeJudge(NamedTuple):
         sets: Bool[np.ndarray, "set unit"],
         targets: Num[np.ndarray, "set row pos"],
         weights: Float[np.ndarray, "set row pos"],
+        positions: Bool[np.ndarray, "set pos"] | None = None,
     ) -> Float[Array, "2 _"]:
         """Weight of the positions where the model gives the target, and of all, for each set.
 
@@ -154,6 +164,7 @@ class EdgeJudge(NamedTuple):
           sets: the units that are patched together; at most `MOST_SETS` sets.
           targets: the correct answers, per set.
           weights: weight of each position, per set.
+          positions: the positions at which each set is patched; all by default.
         """
         return _run(
             self.params,
@@ -163,25 +174,41 @@ class EdgeJudge(NamedTuple):
             _filled(level.masks(sets).astype(np.float32)),
             _filled(targets),
             _filled(weights),
+            _filled_positions(positions),
             len(sets),
         )
 
     def _judge(
-        self, level: EdgeLevel, block: Blocks, sets: Bool[np.ndarray, "set unit"]
+        self,
+        level: EdgeLevel,
+        block: Blocks,
+        sets: Bool[np.ndarray, "set unit"],
+        positions: Bool[np.ndarray, "set pos"] | None,
     ) -> tuple[Float[Array, "2 _"], Float[np.ndarray, " 2"]]:
         # In NumPy: JAX would recompile each of these small steps for every number of sets.
-        groups, which = np.unique(level.groups_of(sets), axis=0, return_inverse=True)
-        targets = self.answers_to(block, groups)[which.reshape(-1)]
+        groups = level.groups_of(sets)
+        cases = groups if positions is None else np.concatenate([groups, positions], 1)
+        _, first, which = np.unique(cases, axis=0, return_index=True, return_inverse=True)
+        at = None if positions is None else positions[first]
+        targets = self.answers_to(block, groups[first], at)[which.reshape(-1)]
         answered = has_answer(targets)
         weights = (block.positions[None] * answered).astype(np.float32)
         counts = np.broadcast_to(block.positions[None] > 0, targets.shape)
         rows = [(counts & ~answered).any(-1).sum(), counts.any(-1).sum()]
-        return self.give(level, block, sets, targets, weights), np.array(rows, float)
+        return self.give(level, block, sets, targets, weights, positions), np.array(rows, float)
 
 
 def _filled(sets: Num[np.ndarray, "set _ _"]) -> Num[np.ndarray, "_ _ _"]:
     """Pads the sets with zeros, so that all calls have the same shape."""
     return np.pad(sets, ((0, MOST_SETS - len(sets)), (0, 0), (0, 0)))
+
+
+def _filled_positions(
+    positions: Bool[np.ndarray, "set pos"] | None,
+) -> Float[np.ndarray, "_ pos"] | None:
+    if positions is None:
+        return None
+    return np.pad(positions.astype(np.float32), ((0, MOST_SETS - len(positions)), (0, 0)))
 
 
 @jax.jit
@@ -190,10 +217,20 @@ def _answers_under(
     base: Int[Array, "row pos"],
     source: Int[Array, "row pos"],
     masks: Float[Array, "set _ _"],
+    positions: Float[Array, "set pos"] | None,
     n: Int[Array, ""] | int,
 ) -> Num[Array, "set row pos"]:
     """The answers under the first `n` masks."""
-    return _first(lambda mask: answers(base, source, mask[None])[0], masks, n, chunk=1)
+
+    def under(case: tuple[Array, Array | None]) -> Num[Array, "row pos"]:
+        mask, at = case
+        if at is None:
+            return answers(base, source, mask[None])[0]
+        return answers.at_positions(
+            base, source, mask[None], jnp.broadcast_to(at[None], base.shape)
+        )[0]
+
+    return _first(under, (masks, positions), n, chunk=1)
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -205,18 +242,20 @@ def _run(
     masks: Float[Array, "set writer reader"],
     targets: Num[Array, "set row pos"],
     weights: Float[Array, "set row pos"],
+    positions: Float[Array, "set pos"] | None,
     n: Int[Array, ""] | int,
 ) -> Float[Array, "2 set"]:
     """Weights of right positions and of all positions, under the first `n` masks."""
     unpatched, written = as_network(network).run(params, source)
 
-    def under(case: tuple[Array, Array, Array]) -> Float[Array, " 2"]:
-        mask, target, weight = case
-        logits, _ = as_network(network).run(params, base, EdgePatch(mask, written))
+    def under(case: tuple[Array, Array, Array, Array | None]) -> Float[Array, " 2"]:
+        mask, target, weight, at = case
+        at = None if at is None else jnp.broadcast_to(at[None], base.shape)
+        logits, _ = as_network(network).run(params, base, EdgePatch(mask, written, at))
         return jnp.stack([(is_right(logits, target) * weight).sum(), weight.sum()])
 
     chunk = runs_at_once(unpatched, written)
-    return _first(under, (masks, targets, weights), n, chunk=chunk).T
+    return _first(under, (masks, targets, weights, positions), n, chunk=chunk).T
 
 
 def _first(

@@ -23,10 +23,16 @@ class EdgePatchStream(Stream):
     The rows are the sources, followed by the bases.
     """
 
-    def __init__(self, graph: TransformerGraph, masks: Float[Array, "row writer reader"]) -> None:
+    def __init__(
+        self,
+        graph: TransformerGraph,
+        masks: Float[Array, "row writer reader"],
+        positions: Float[Array, "row pos"] | None = None,
+    ) -> None:
         """An empty stream; masks apply to the bases, and entries that are not edges are ignored."""
         self.graph = graph
         self._masks = masks.transpose(1, 2, 0)
+        self._positions = None if positions is None else positions.T
         self._differences: list[Array] = []  # what is written on the source minus the base
         self._sum = jnp.zeros(())
 
@@ -68,5 +74,8 @@ class EdgePatchStream(Stream):
 
     def _write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
         sources, bases = jnp.split(outputs, 2, axis=-1)
-        self._differences.append(sources - bases)
+        difference = sources - bases
+        self._differences.append(
+            difference if self._positions is None else difference * self._positions
+        )
         self._sum += functools.reduce(jnp.add, list(outputs))

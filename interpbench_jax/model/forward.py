@@ -143,6 +143,7 @@ def forward_edge_patches(
     base: Int[Array | np.ndarray, "pair pos"],
     source: Int[Array | np.ndarray, "_ _"],
     masks: Float[Array, "_ writer reader"],
+    positions: Float[Array, "pair pos"] | None = None,
 ) -> tuple[Float[Array, "pair pos d_vocab_out"], Float[Array, "pair pos d_vocab_out"]]:
     """The logits on the sources, and on the bases with edges patched from them, all in one run.
 
@@ -155,6 +156,7 @@ def forward_edge_patches(
       base: inputs to run on.
       source: inputs from which patched edges take their values; same shape as `base`.
       masks: for each pair, 1 at the edges that are patched.
+      positions: for each pair, 1 at the positions where they are patched; everywhere by default.
 
     Raises:
       ValueError: tokens or masks do not fit the model, or a base and its source differ in length;
@@ -166,8 +168,10 @@ def forward_edge_patches(
     _check_pairs(config, base, source)
     if masks.shape != (expected := (len(base), *graph.valid.shape)):
         raise ValueError(f"masks have shape {masks.shape}, expected {expected}")
+    if positions is not None and positions.shape != base.shape:
+        raise ValueError(f"positions have shape {positions.shape}, expected {base.shape}")
     tokens = jnp.concatenate([jnp.asarray(source), jnp.asarray(base)])
-    stream = EdgePatchStream(graph, masks)
+    stream = EdgePatchStream(graph, masks, positions)
     logits = _run(params, config, tokens, stream).transpose(2, 1, 0)
     return logits[: len(base)], logits[len(base) :]
 
@@ -227,3 +231,8 @@ def _check_inputs(
         allowed = [(graph.n_writers, graph.n_readers), (graph.n_writers, 1)]
     if patch.mask.shape not in allowed:
         raise ValueError(f"patch mask has shape {patch.mask.shape}, expected one of {allowed}")
+    if isinstance(patch, EdgePatch) and patch.positions is not None:
+        if patch.positions.shape != rows[:2]:
+            raise ValueError(
+                f"patch positions have shape {patch.positions.shape}, expected {rows[:2]}"
+            )

@@ -100,7 +100,12 @@ class Network(Protocol):
         return logits.reshape(n, rows, *logits.shape[1:])
 
     def run_edge_patches(
-        self, params: Params, base: Tokens, source: Tokens, masks: Float[Array, "_ writer reader"]
+        self,
+        params: Params,
+        base: Tokens,
+        source: Tokens,
+        masks: Float[Array, "_ writer reader"],
+        positions: Float[Array, "batch pos"] | None = None,
     ) -> tuple[Logits, Logits]:
         """The logits on the sources, and on the bases with each row's own edges patched from them.
 
@@ -109,13 +114,15 @@ class Network(Protocol):
           base: inputs to run on.
           source: inputs from which patched edges take their values.
           masks: for each row, 1 at the edges that are patched.
+          positions: for each row, 1 at the positions where they are patched; everywhere by default.
         """
         logits, written = self.run(params, source)
 
-        def row(base: Array, mask: Array, written: Array) -> Array:
-            return self.run(params, base[None], EdgePatch(mask, written[None]))[0][0]
+        def row(base: Array, mask: Array, written: Array, at: Array) -> Array:
+            return self.run(params, base[None], EdgePatch(mask, written[None], at[None]))[0][0]
 
-        return logits, jax.vmap(row)(jnp.asarray(base), masks, written)
+        at = jnp.ones(base.shape) if positions is None else positions
+        return logits, jax.vmap(row)(jnp.asarray(base), masks, written, at)
 
     def run_from(
         self,
@@ -193,10 +200,15 @@ class TransformerNetwork(Network):
         )
 
     def run_edge_patches(
-        self, params: Params, base: Tokens, source: Tokens, masks: Float[Array, "_ writer reader"]
+        self,
+        params: Params,
+        base: Tokens,
+        source: Tokens,
+        masks: Float[Array, "_ writer reader"],
+        positions: Float[Array, "batch pos"] | None = None,
     ) -> tuple[Logits, Logits]:
         """See `forward_edge_patches`."""
-        return forward_edge_patches(params, self.config, base, source, masks)
+        return forward_edge_patches(params, self.config, base, source, masks, positions)
 
     def run_from(
         self,

@@ -84,6 +84,28 @@ class Answers(Protocol):
 
 
 @runtime_checkable
+class AnswersAtPositions(Answers, Protocol):
+    """Answers of an algorithm that says at which position every value is: a RASP program."""
+
+    def at_positions(
+        self,
+        base: Tokens,
+        source: Sources,
+        masks: Masks,
+        positions: Float[Array | np.ndarray, "pair pos"],
+    ) -> Num[Array, "intervention pair pos"]:
+        """The answers on the base if edges are patched at some positions only; see `Answers`.
+
+        Args:
+          base: token ids.
+          source: token ids of the inputs from which patched edges take their values.
+          masks: per intervention, 1 at the edges that are patched.
+          positions: 1 at the positions where readers see patched values.
+        """
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """A task whose algorithm is known.
 

@@ -14,8 +14,9 @@ from interpbench_jax.alignment import Alignment, Site, align
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
-from interpbench_jax.evaluation.certificate import _differ, _screened
+from interpbench_jax.evaluation.certificate import _differ
 from interpbench_jax.evaluation.edge_judge import ROWS, Blocks, EdgeJudge, Judged
+from interpbench_jax.evaluation.screening import screened
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.model.wiring import Wires
@@ -76,8 +77,8 @@ class Digits(Toy):
 class Counted(EdgeJudge):
     """A judge with a given number of errors in each block of 256 positions."""
 
-    def judge(self, level, blocks, sets, *, n_runs=None) -> Judged:
-        del level
+    def judge(self, level, blocks, sets, *, positions=None, n_runs=None) -> Judged:
+        del level, positions
         n, n_blocks = len(sets), len(blocks.base)
         each = n_blocks if n_runs is None else min(n_runs // (n * ROWS), n_blocks)
         wrong = self.params["errors"][sets.argmax(1), :each].sum(1)
@@ -282,7 +283,7 @@ def test_a_set_that_looks_fair_on_few_pairs_gets_more() -> None:
     judge = Counted(
         {"errors": errors}, NETWORK, make_task(DIGITS).answers, np.zeros((0, 1, 1), bool)
     )
-    found = _screened(judge, level, blocks, np.eye(40, dtype=bool), n_runs=40 * ROWS)
+    found = screened(judge, level, blocks, np.eye(40, dtype=bool), n_runs=40 * ROWS)
     assert found.agreement.argmin() == 5
     assert found.agreement[5] == 1 - errors[5].sum() / (256 * 20)
     assert found.mean == 1 - errors[:, 0].mean() / 256
