@@ -32,7 +32,7 @@ class EdgePatchStream(Stream):
         """An empty stream; masks apply to the bases, and entries that are not edges are ignored."""
         self.graph = graph
         self._masks = masks.transpose(1, 2, 0)
-        self._positions = None if positions is None else positions.T
+        self._positions = None if positions is None else positions.T[None, None]
         self._differences: list[Array] = []  # what is written on the source minus the base
         self._sum = jnp.zeros(())
 

@@ -143,7 +143,7 @@ def forward_edge_patches(
     base: Int[Array | np.ndarray, "pair pos"],
     source: Int[Array | np.ndarray, "_ _"],
     masks: Float[Array, "_ writer reader"],
-    positions: Float[Array, "pair pos"] | None = None,
+    positions: Float[Array, "_ _"] | None = None,
 ) -> tuple[Float[Array, "pair pos d_vocab_out"], Float[Array, "pair pos d_vocab_out"]]:
     """The logits on the sources, and on the bases with edges patched from them, all in one run.
 

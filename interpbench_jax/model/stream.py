@@ -102,7 +102,7 @@ class ResidualStream(Stream):
         if isinstance(self._patch, EdgePatch):
             replacements = self._source[here] - outputs
             if self._patch.positions is not None:
-                replacements *= self._patch.positions.T
+                replacements *= self._patch.positions.T[None, None]
             if self._alike:
                 outputs = outputs + self._patch.mask[here, :, None, None] * replacements
             else:

@@ -51,7 +51,9 @@ class SiitConfig:
       outside_rows: share of the rows of a batch in which only edges outside are patched.
       single_rows: share of the rows in which one edge of the circuit is patched, along with some
         outside; in the remaining rows it is any set. This setting, the previous one and the next
-        four apply to `edges`.
+        five apply to `edges`.
+      position_rows: share of the rows of training in which edges are patched at random positions
+        only; if above 0, random sets at random positions also decide when to stop.
       single_focus: while refining, share of these single edges that are drawn in proportion to the
         errors that the model made under a patch of each after the last round; the others, and all
         before, are drawn uniformly.
@@ -125,6 +127,7 @@ class SiitConfig:
     min_length: int | None = None
     outside_rows: float = 0.25
     single_rows: float = 0.4
+    position_rows: float = 0.0
     single_focus: float = 0.0
     edge_rows: int = 131_072
     checked_sets: int = 100
@@ -176,7 +179,7 @@ class SiitConfig:
         for name in ("held_out", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        for name in ("outside_rows", "single_rows", "single_focus"):
+        for name in ("outside_rows", "single_rows", "position_rows", "single_focus"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.outside_rows + self.single_rows > 1:

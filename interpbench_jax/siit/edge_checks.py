@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
 from interpbench_jax.alignment.alignment import group_masks
-from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, qkv_level
+from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_positions, draw_sets, qkv_level
 from interpbench_jax.siit.set_answers import answer_sets, answered
 from interpbench_jax.tasks.task import Pairs, Task
 
@@ -30,6 +30,7 @@ class EdgeChecks(NamedTuple):
       which: for each check, the index of its target.
       alone: for each group of the circuit's edges, the first check that patches this group and no
         other edge; -1 if there is none.
+      at: for each check, 1 at the positions where its edges are patched; None means everywhere.
     """
 
     masks: Float[Array, "check writer reader"]
@@ -39,6 +40,7 @@ class EdgeChecks(NamedTuple):
     targets: Num[Array, "target pair pos"]
     which: Int[Array, " check"]
     alone: Int[Array, " group"]
+    at: Float[Array, "check pos"] | None = None
 
 
 def usual_checks(
@@ -49,6 +51,7 @@ def usual_checks(
     *,
     n_random: int,
     n_pairs: int | None = None,
+    at_positions: bool = False,
 ) -> EdgeChecks:
     """The sets of edges that decide when training stops.
 
@@ -62,13 +65,24 @@ def usual_checks(
       key: a JAX random key.
       n_random: number of random sets, with edges inside and outside.
       n_pairs: number of pairs to evaluate on; all by default.
+      at_positions: whether to add as many random sets at random positions.
+
+    Raises:
+      ValueError: `at_positions`, but the algorithm does not say where its values are.
     """
     level = qkv_level(alignment)
     each = np.eye(len(level.names), dtype=bool)
-    drawn = draw_sets(level, np.random.default_rng(np.asarray(jax.random.key_data(key))), n_random)
-    sets = np.concatenate([~level.inside[None], each, drawn])
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    sets = np.concatenate([~level.inside[None], each, draw_sets(level, rng, n_random)])
     chosen = pairs_to_judge(task, alignment, pairs, n_pairs)
-    return edge_checks(task, alignment, chosen, level, sets)
+    if not at_positions:
+        return edge_checks(task, alignment, chosen, level, sets)
+    n_positions = pairs.base.shape[1]
+    at = np.concatenate(
+        [np.ones((len(sets), n_positions), bool), draw_positions(rng, n_random, n_positions)]
+    )
+    sets = np.concatenate([sets, draw_sets(level, rng, n_random)])
+    return edge_checks(task, alignment, chosen, level, sets, at)
 
 
 def pairs_to_judge(
@@ -116,6 +130,7 @@ def edge_checks(
     pairs: Pairs,
     level: EdgeLevel,
     sets: Bool[np.ndarray, "check unit"],
+    at: Bool[np.ndarray, "check pos"] | None = None,
 ) -> EdgeChecks:
     """Computes the algorithm's answers under sets of edges on given pairs.
 
@@ -125,20 +140,29 @@ def edge_checks(
       pairs: pairs to evaluate on.
       level: the units that the sets consist of.
       sets: the units that each check patches.
+      at: the positions at which each check patches them; everywhere by default.
+
+    Raises:
+      ValueError: there are positions, but the algorithm does not say where its values are.
     """
     own = group_masks(alignment)[0].astype(np.float32)
     patched = level.groups_of(sets)
-    different, which = np.unique(patched, axis=0, return_inverse=True)
+    cases = patched if at is None else np.concatenate([patched, at], 1)
+    _, first, which = np.unique(cases, axis=0, return_index=True, return_inverse=True)
     single = patched & ((patched.sum(1) == 1) & ~(sets & ~level.inside).any(1))[:, None]
-    masks = np.einsum("sg,gwr->swr", different.astype(np.float32), own)
-    shape = (len(different), *pairs.base.shape)
+    if at is not None:
+        single &= at.all(1, keepdims=True)
+    masks = np.einsum("sg,gwr->swr", patched[first].astype(np.float32), own)
+    shape = (len(first), *pairs.base.shape)
     rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
+    places = None if at is None else np.broadcast_to(at[first].astype(np.float32)[:, None], shape)
     return EdgeChecks(
         masks=jnp.asarray(level.masks(sets), jnp.float32),
         base=jnp.asarray(pairs.base),
         source=jnp.asarray(pairs.source),
         positions=jnp.asarray(pairs.positions),
-        targets=answer_sets(task.defined_answers, *rows, masks),
+        targets=answer_sets(task.defined_answers, *rows, masks, places),
         which=jnp.asarray(which.reshape(-1)),
         alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
+        at=None if at is None else jnp.asarray(at, jnp.float32),
     )

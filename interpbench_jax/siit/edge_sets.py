@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
 from interpbench_jax.alignment.alignment import group_masks
-from interpbench_jax.alignment.edge_levels import draw_sets, qkv_level
+from interpbench_jax.alignment.edge_levels import draw_positions, draw_sets, qkv_level
 from interpbench_jax.siit.edge_checks import EdgeChecks
 from interpbench_jax.siit.set_answers import answer_sets
 from interpbench_jax.tasks.task import Behaviour, Pairs, Task, answer_in_chunks, has_answer
@@ -46,6 +46,7 @@ class EdgeSets(NamedTuple):
       source_target: target outputs of the unpatched model on the source.
       source_positions: weight of each position in `source_target`.
       outside: 1 at edges of the network without a counterpart in the algorithm.
+      at: for each row, 1 at the positions where edges are patched; None means everywhere.
     """
 
     masks: Float[Array, "set writer reader"]
@@ -60,6 +61,7 @@ class EdgeSets(NamedTuple):
     source_target: Num[Array, "row pos"]
     source_positions: Float[Array, "row pos"]
     outside: Float[Array, "writer reader"]
+    at: Float[Array, "row pos"] | None = None
 
 
 def sets_of_groups(
@@ -94,6 +96,7 @@ def draw_edge_sets(
     n_rows: int,
     outside_rows: float,
     single_rows: float,
+    position_rows: float = 0.0,
     n_sets: int = N_SETS,
 ) -> EdgeSets:
     """Draws sets of the circuit's edges and pairs for each, and computes the targets.
@@ -106,7 +109,11 @@ def draw_edge_sets(
       n_rows: approximate number of rows of all sets together.
       outside_rows: share of the rows of a batch that are of the empty set.
       single_rows: share of the rows of a batch that are of single groups.
+      position_rows: share of the rows whose edges are patched at random positions only.
       n_sets: the largest number of sets.
+
+    Raises:
+      ValueError: there are such rows, but the algorithm does not say where its values are.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     groups = sets_of_groups(alignment, n_sets, rng)
@@ -123,11 +130,16 @@ def draw_edge_sets(
 
     def answer(rows: Int[np.ndarray, "chunk row"], sets: Int[np.ndarray, " chunk"]) -> _Answered:
         given = pairs.base[rows], pairs.source[rows]
-        target = np.array(answer_sets(task.defined_answers, *given, own_masks[sets]))
-        return _Answered(rows, target, pairs.positions[rows] * has_answer(target))
+        at = np.ones(given[0].shape, np.float32)
+        if position_rows:
+            drawn = draw_positions(rng, rows.size, at.shape[-1]).reshape(at.shape)
+            at = np.where(rng.random((*rows.shape, 1)) < position_rows, drawn, at)
+        places = at if position_rows else None
+        target = np.array(answer_sets(task.defined_answers, *given, own_masks[sets], places))
+        return _Answered(rows, target, pairs.positions[rows] * has_answer(target), at)
 
     first_drawn = answer(rows, set_of_chunk)
-    rows, target, positions = _with_rare_answers(
+    rows, target, positions, at = _with_rare_answers(
         first_drawn, set_of_chunk, answer, len(pairs.base), rng
     )
     counts = np.zeros(len(groups), np.float32)
@@ -153,6 +165,7 @@ def draw_edge_sets(
         source_target=jnp.asarray(source_target),
         source_positions=jnp.asarray(source_positions),
         outside=jnp.asarray(alignment.outside, jnp.float32),
+        at=jnp.asarray(at, jnp.float32).reshape(len(flat), -1) if position_rows else None,
     )
 
 
@@ -163,11 +176,13 @@ class _Answered(NamedTuple):
       rows: the rows' pairs.
       target: the answers; -1 or NaN where there is none.
       positions: weight of each position; 0 where there is no answer.
+      at: 1 at the positions where edges are patched.
     """
 
     rows: Int[np.ndarray, "chunk row"]
     target: Num[np.ndarray, "chunk row pos"]
     positions: Float[np.ndarray, "chunk row pos"]
+    at: Float[np.ndarray, "chunk row pos"]
 
 
 def _with_rare_answers(

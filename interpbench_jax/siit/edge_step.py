@@ -30,6 +30,7 @@ class EdgeBatch(NamedTuple):
       source_target: target outputs of the unpatched model on the source.
       weights: weight of every position in each loss: behaviour (on the source), IIT and strict (on
         the base). The weights of a loss sum to 1 over the batch.
+      at: 1 at the positions where the edges are patched; None means everywhere.
     """
 
     base: Int[Array, "row pos"]
@@ -38,6 +39,7 @@ class EdgeBatch(NamedTuple):
     base_target: Num[Array, "row pos"]
     source_target: Num[Array, "row pos"]
     weights: Float[Array, "3 row pos"]
+    at: Float[Array, "row pos"] | None = None
 
 
 def draw_edge_batch(
@@ -84,6 +86,7 @@ def draw_edge_batch(
         base_target=sets.target[rows],
         source_target=sets.source_target[rows],
         weights=weights / jnp.maximum(weights.sum((1, 2), keepdims=True), 1e-9),
+        at=None if sets.at is None else sets.at[rows],
     )
 
 
@@ -95,8 +98,8 @@ def _pick(chances: Float[Array, " set"], drawn: Float[Array, " row"]) -> Int[Arr
 
 def own_rows(batch: EdgeBatch) -> EdgeBatch:
     """This device's part of a batch, inside a function that runs on every device of a mesh."""
-    parts = {name: own_pairs(rows) for name, rows in batch._asdict().items() if name != "weights"}
-    return EdgeBatch(**parts, weights=own_pairs(batch.weights, axis=1))
+    rows = {name: part for name, part in batch._asdict().items() if name != "weights"}
+    return EdgeBatch(**jax.tree.map(own_pairs, rows), weights=own_pairs(batch.weights, axis=1))
 
 
 def update_by_edges(
@@ -152,7 +155,7 @@ def edge_losses(
       patched; strict: rows in which only other edges are patched.
     """
     on_source, on_base = as_network(model).run_edge_patches(
-        params, batch.base, batch.source, batch.masks
+        params, batch.base, batch.source, batch.masks, batch.at
     )
     behaviour, iit, strict = batch.weights
     patched = position_losses(on_base, batch.base_target)

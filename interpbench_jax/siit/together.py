@@ -256,7 +256,8 @@ def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> Ed
             *("source_target", "source_positions"),
         )
     }
-    return sets._replace(**padded)
+    at = None if sets.at is None else _rows(sets.at, n_rows)
+    return sets._replace(**padded, at=at)
 
 
 def _padded_checks(
@@ -280,6 +281,7 @@ def _padded_checks(
             (0, max(len(other.alone) for other in others) - len(checks.alone)),
             constant_values=-1,
         ),
+        at=None if checks.at is None else _rows(checks.at, n_checks),
     )
 
 

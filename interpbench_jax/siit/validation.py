@@ -117,9 +117,10 @@ def agreement_and_finiteness(
     unpatched, written = network.run(params, checks.source)
     chunk = runs_at_once(unpatched, written, parallel=parallel)
 
-    def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        mask, which = case
-        logits, _ = network.run(params, checks.base, EdgePatch(mask, written))
+    def score(case: tuple[Array, Array, Array | None]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        mask, which, at = case
+        at = None if at is None else jnp.broadcast_to(at[None], checks.base.shape)
+        logits, _ = network.run(params, checks.base, EdgePatch(mask, written, at))
         target = checks.targets[which]
         weights = checks.positions * has_answer(target)
         right = (is_right(logits, target) * weights).sum()
@@ -127,5 +128,5 @@ def agreement_and_finiteness(
         agreed = jnp.where(total > 0, right / jnp.maximum(total, 1e-9), 1.0)
         return agreed, jnp.isfinite(logits).all()
 
-    agreed, finite = map_chunks(score, (checks.masks, checks.which), chunk=chunk)
+    agreed, finite = map_chunks(score, (checks.masks, checks.which, checks.at), chunk=chunk)
     return agreed, finite.all()

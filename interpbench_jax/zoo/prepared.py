@@ -58,7 +58,8 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
       members: the members to be trained.
 
     Raises:
-      ValueError: there is no such task, there are too few pairs to hold some out, the devices
+      ValueError: there is no such task, there are too few pairs to hold some out, edges are to be
+        patched at positions but the task's algorithm does not say where its values are, the devices
         cannot be used together, or there are several processes.
     """
     config = members[0].config
@@ -88,6 +89,7 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
                 n_rows=config.edge_rows,
                 outside_rows=config.outside_rows,
                 single_rows=config.single_rows,
+                position_rows=config.position_rows,
             )
             found = found._replace(edges=sets)
         if config.patches == "edges" and judged:
@@ -98,6 +100,7 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
                 key_checks,
                 n_random=config.checked_sets,
                 n_pairs=config.checked_pairs,
+                at_positions=config.position_rows > 0,
             )
             found = found._replace(checks=checks)
         return found

@@ -133,8 +133,10 @@ def test_interchanges_equal_those_of_the_compiled_model(faithful: Case, inputs) 
 
 
 @jax.jit
-def answer(answers, base, source, masks):
-    return answers(base, source, masks)
+def answer(answers, base, source, masks, positions=None):
+    if positions is None:
+        return answers(base, source, masks)
+    return answers.at_positions(base, source, masks, positions)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,10 @@ def answer(answers, base, source, masks):
 )
 @pytest.mark.filterwarnings("ignore:case '113'. expression")
 def test_edge_patches_equal_those_of_the_compiled_model(name: str, request) -> None:
-    """Random sets of single edges and of whole writers, from one source or from two."""
+    """Random sets of single edges and of whole writers, from one source or from two.
+
+    They are patched everywhere, or at random positions.
+    """
     if reason := DEFECTS.get(name):
         mark = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason)
         request.applymarker(mark)
@@ -154,9 +159,14 @@ def test_edge_patches_equal_those_of_the_compiled_model(name: str, request) -> N
     by_writer = rng.random((4, len(valid), 1)) < 0.5
     one = np.concatenate([by_edge, np.broadcast_to(by_writer, (4, *valid.shape))]).astype(int)
     two = rng.integers(0, 3, (6, *valid.shape))
-    for source, masks in ((first, one), (np.stack([first, second]), two)):
+    both = np.stack([first, second])
+    at = (rng.random(base.shape) < rng.random((len(base), 1))).astype(np.float32)
+    for source, masks, places in (
+        *((first, one, None), (both, two, None)),
+        *((first, one[::2], at), (both, two[::2], at)),
+    ):
         ours, theirs = (
-            answer(compiled.answers_by(tabulated=tabulated), base, source, masks)
+            answer(compiled.answers_by(tabulated=tabulated), base, source, masks, places)
             for tabulated in (True, False)
         )
         # A patched query may select several positions, whose values tables cannot average.

@@ -190,6 +190,7 @@ def test_a_network_that_is_its_algorithm_agrees_under_every_set() -> None:
         assert (shares == 1).all()
     assert level.unanswered == 0
     assert found.head.describe() == level.describe() | found.head.describe()
+    assert found.positions is None and found.describe()["positions"] is None
 
 
 def test_a_leak_is_found_by_single_edges_and_search_if_patching_all_outside_hides_it() -> None:

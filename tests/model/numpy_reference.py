@@ -22,7 +22,7 @@ def forward(params, config, tokens, *, edges=None, nodes=None, source=None):
       params: nested weights.
       config: the model's shape.
       tokens: `[batch, pos]`.
-      edges: `{(writer, reader): share of the source}`.
+      edges: `{(writer, reader): share of the source}`, a number or an array `[batch, pos]`.
       nodes: `{writer: share of the source}`, a number or an array `[batch, pos]`.
       source: `{writer: [batch, pos, d_model]}`, like the second result.
 
@@ -41,8 +41,10 @@ def forward(params, config, tokens, *, edges=None, nodes=None, source=None):
     def seen_by(reader):
         total = np.zeros((*tokens.shape, config.d_model))
         for writer, out in written.items():
-            share = edges.get((writer, reader), 0.0)
-            total += out if share == 0 else share * source[writer] + (1 - share) * out
+            if (writer, reader) in edges:
+                share = np.broadcast_to(edges[writer, reader], tokens.shape)[:, :, None]
+                out = share * source[writer] + (1 - share) * out
+            total += out
         return total + sum(constants)
 
     embedding = _float64(params["embed"]["W_E"])[tokens]

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize(
 
 
 @functools.partial(jax.jit, static_argnames=("config", "way"))
-def logits_and_gradient(params, config, base, source, masks, way):
+def logits_and_gradient(params, config, base, source, masks, way, positions=None):
     """Logits of both runs, and the gradient of a weighted sum of them."""
     network = TransformerNetwork(config)
     run = network.run_edge_patches
@@ -29,7 +29,7 @@ def logits_and_gradient(params, config, base, source, masks, way):
         run = functools.partial(Network.run_edge_patches, network)
 
     def weighted(params):
-        logits = jnp.stack(run(params, base, source, masks))
+        logits = jnp.stack(run(params, base, source, masks, positions))
         weights = jnp.sin(jnp.arange(logits.size, dtype=float)).reshape(logits.shape)
         return (logits * weights).sum(), logits
 
@@ -65,7 +65,36 @@ def test_gradients_flow_into_both_runs(config, params, tokens, other_tokens, mas
         np.testing.assert_allclose(own, leaf, atol=2e-4, err_msg=str(path))
 
 
+@pytest.fixture
+def positions(tokens):
+    """Random ones for each row, but none for the row that patches all edges."""
+    drawn = np.random.default_rng(1).random(tokens.shape) < 0.5
+    drawn[1] = 0
+    return jnp.asarray(drawn, jnp.float32)
+
+
+def test_each_row_is_patched_at_its_own_positions(
+    config, params, tokens, other_tokens, masks, positions, run
+):
+    given = params, config, tokens, other_tokens, masks
+    logits, found = logits_and_gradient(*given, "joined", positions)
+    _, written = run(params, config, other_tokens)
+    for row, mask in enumerate(masks):
+        one = slice(row, row + 1)
+        patch = EdgePatch(mask, written[one], positions[one])
+        expected, _ = run(params, config, tokens[one], patch)
+        np.testing.assert_allclose(logits[1, one], expected, atol=1e-5)
+    unpatched, _ = run(params, config, tokens)
+    np.testing.assert_allclose(logits[1, 1], unpatched[1], atol=1e-5)
+    _, gradient = logits_and_gradient(*given, "one each", positions)
+    for own, other in zip(jax.tree.leaves(found), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(own, other, atol=2e-4)
+
+
 def test_shapes_that_do_not_fit_are_refused(config, params, tokens, other_tokens, masks):
+    with pytest.raises(ValueError, match="positions have shape"):
+        at = jnp.ones((1, tokens.shape[1]))
+        forward_edge_patches(params, config, tokens, other_tokens, masks, at)
     with pytest.raises(ValueError, match="masks have shape"):
         forward_edge_patches(params, config, tokens, other_tokens, masks[:, :, :-1])
     with pytest.raises(ValueError, match="source"):

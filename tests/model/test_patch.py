@@ -96,6 +96,22 @@ def test_many_edges_agree_with_the_reference(config, params, tokens, run, source
     close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
 
 
+@pytest.mark.parametrize("readers", ["each", "alike"])
+def test_edges_patched_at_some_positions_agree_with_the_reference(
+    config, params, tokens, run, source, rng, readers
+):
+    graph = Graph.of(config)
+    shape = graph.valid.shape if readers == "each" else (graph.n_writers, 1)
+    mask = rng.uniform(size=shape).astype(np.float32)
+    at = (rng.random(tokens.shape) < 0.5).astype(np.float32)
+    found = run(params, config, tokens, EdgePatch(jnp.asarray(mask), source, jnp.asarray(at)))
+    shares = np.broadcast_to(mask, graph.valid.shape)
+    edges = {(graph.writers[w], graph.readers[r]): shares[w, r] * at for w, r in graph.edges}
+    named = numpy_reference.by_name(graph, source)
+    logits, written = numpy_reference.forward(params, config, tokens, edges=edges, source=named)
+    close(found, (logits, numpy_reference.stacked(written)), atol=1e-4)
+
+
 def test_patching_a_node_is_patching_all_edges_from_it(config, params, tokens, run, source):
     """For all readers after it; the node itself still writes its own output."""
     for writer in range(source.shape[2]):
@@ -291,6 +307,13 @@ def test_patch_that_does_not_fit(variants, make_params, tokens, patch, mask, sou
     config = variants["causal"]
     given = patch(jnp.zeros(mask), jnp.zeros(source))
     with pytest.raises(ValueError, match=message):
+        forward(make_params(config), config, tokens, given)
+
+
+def test_positions_that_do_not_fit(variants, make_params, tokens):
+    config = variants["causal"]
+    given = EdgePatch(jnp.zeros((7, 15)), jnp.zeros((3, 5, 7, 6)), jnp.zeros((1, 5)))
+    with pytest.raises(ValueError, match=r"positions have shape \(1, 5\), expected \(3, 5\)"):
         forward(make_params(config), config, tokens, given)
 
 

@@ -359,6 +359,102 @@ def test_every_single_edge_is_checked_on_pairs_with_an_answer() -> None:
     np.testing.assert_array_equal(chosen.masks, plain.masks)
 
 
+def test_rows_can_be_patched_at_some_positions() -> None:
+    """Each target is the algorithm's answer under the patch at the row's own positions."""
+    task = compile_case("3")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 400, jax.random.key(0))
+    given = task, alignment, pairs, jax.random.key(1)
+    sets = draw_edge_sets(*given, n_rows=1_024, position_rows=0.5, **KINDS)
+    at = np.asarray(sets.at)
+    assert (at < 1).any(1).mean() == pytest.approx(0.5, abs=0.06)
+    set_of_row = np.repeat(np.arange(len(sets.masks)), np.asarray(sets.n_rows))
+    groups = sets_of_groups(alignment, 1_024, np.random.default_rng(0))
+    own = np.einsum("sg,gwr->swr", groups.astype(np.float32), group_masks(alignment)[0])
+    rows = np.arange(0, len(at), 9)
+    given = (np.asarray(part)[rows] for part in (sets.base, sets.source, own[set_of_row], at))
+    found, counted = np.asarray(sets.target)[rows], np.asarray(sets.positions)[rows] > 0
+    expected, everywhere = each_answer(task.defined_answers, *given)
+    np.testing.assert_allclose(found[counted], np.asarray(expected)[counted], atol=1e-5)
+    assert not np.allclose(found[counted], np.asarray(everywhere)[counted], atol=0.1)
+
+
+@jax.jit
+def each_answer(answers, base, source, masks, at):
+    """For each row, the answer under its mask at its positions, and everywhere."""
+
+    def one(row):
+        base, source, mask, at = row
+        inputs = base[None], source[None], mask[None]
+        return answers.at_positions(*inputs, at[None])[0, 0], answers(*inputs)[0, 0]
+
+    return jax.lax.map(one, (base, source, masks, at))
+
+
+def test_losses_are_of_runs_patched_at_the_rows_positions() -> None:
+    task = compile_case("3")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 100, jax.random.key(0))
+    sets = draw_edge_sets(
+        task, alignment, pairs, jax.random.key(1), n_rows=512, position_rows=0.8, **KINDS
+    )
+    batch = draw_edge_batch(
+        sets, jax.random.key(2), batch_size=32, outside_rows=0.25, single_rows=0.4
+    )
+    network = as_network(alignment.network)
+    params = init_params(alignment.network, jax.random.key(3))
+    _, written = network.run(params, batch.source)
+    run = jax.jit(network.run)
+    logits = [
+        run(
+            params,
+            batch.base[row : row + 1],
+            EdgePatch(batch.masks[row], written[row : row + 1], batch.at[row : row + 1]),
+        )[0]
+        for row in range(32)
+    ]
+    errors = (jnp.concatenate(logits)[..., 0] - batch.base_target) ** 2
+    found = edge_losses(params, network, batch)
+    np.testing.assert_allclose(found[1], (errors * batch.weights[1]).sum(), rtol=1e-4)
+    assert abs(found[1] - edge_losses(params, network, batch._replace(at=None))[1]) > 1e-4
+
+
+def test_positions_are_checked_too_if_they_are_trained() -> None:
+    task = compile_case("3")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 50, jax.random.key(0))
+    given = task, alignment, pairs, jax.random.key(1)
+    plain = usual_checks(*given, n_random=10)
+    checks = usual_checks(*given, n_random=10, at_positions=True)
+    assert plain.at is None and checks.at is not None
+    n = len(plain.which)
+    np.testing.assert_array_equal(checks.masks[:n], plain.masks)
+    assert (checks.at[:n] == 1).all() and (checks.at[n:] == 0).any(1).all()
+    assert len(checks.at) == len(checks.which) == n + 10
+    np.testing.assert_array_equal(checks.alone, plain.alone)
+    params = init_params(alignment.network, jax.random.key(0))
+    agreed = edge_agreement(params, alignment.network, checks)
+    np.testing.assert_allclose(
+        agreed[:n], edge_agreement(params, alignment.network, plain), atol=1e-6
+    )
+    for check in range(n, n + 10):
+        at = np.broadcast_to(checks.at[check], pairs.base.shape)
+        _, written = as_network(alignment.network).run(params, pairs.source)
+        patch = EdgePatch(checks.masks[check], written, jnp.asarray(at))
+        logits, _ = as_network(alignment.network).run(params, pairs.base, patch)
+        close = abs(logits[..., 0] - checks.targets[checks.which[check]]) <= 0.05
+        share = (close * pairs.positions).sum() / pairs.positions.sum()
+        assert agreed[check] == pytest.approx(share, abs=1e-6)
+
+
+def test_an_algorithm_that_does_not_say_where_its_values_are_is_refused() -> None:
+    given = PARITY, ALIGNMENT, some_pairs(), jax.random.key(1)
+    with pytest.raises(ValueError, match="cannot be patched at single positions"):
+        draw_edge_sets(*given, n_rows=64, position_rows=0.5, **KINDS)
+    with pytest.raises(ValueError, match="set position_rows to 0"):
+        usual_checks(*given, n_random=2, at_positions=True)
+
+
 @pytest.mark.slow
 def test_cases_of_one_shape_train_together_as_alone() -> None:
     config = dataclasses.replace(CONFIG, max_batches=10, round_batches=10)
