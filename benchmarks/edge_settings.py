@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "outside rows .4": {"outside_rows": 0.4},
     "last quarter refines": {"refine_batches": 500},
     "... single focus .5": {"refine_batches": 500, "single_focus": 0.5},
+    "position rows .3": {"position_rows": 0.3},
     "learning rate .003": {"learning_rate": 0.003},
     "64 rows per batch": {"batch_size": 64},
 }
@@ -41,7 +42,7 @@ _COLUMNS = {
     "edge_agreement": "sets, mean",
     "edge_agreement_worst": "sets, worst",
 }
-console = Console()
+console = Console(width=140)  # of the table, also in a file
 
 
 def main(

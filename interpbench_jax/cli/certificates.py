@@ -1,6 +1,6 @@
 """Printing of certificates of edge agreement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from interpbench_jax.cli.output import console, print_table
 
 if TYPE_CHECKING:
-    from interpbench_jax.evaluation import Audit, Certificate, LevelCertificate
+    from interpbench_jax.evaluation import Audit, Certificate, LevelCertificate, PositionCertificate
 
 _LEVELS = {"qkv": "q/k/v", "head": "head"}
 # The most names of units in a line; the JSON has all of them.
@@ -16,7 +16,7 @@ _MOST_NAMES = 6
 
 
 def print_certificates(found: Mapping[str, "Certificate"]) -> None:
-    """Prints a table with two rows per model, and lines that name the worst sets."""
+    """Prints a table with two or three rows per model, and lines that name the worst sets."""
     headers = (
         *("model", "level", "pairs", "all\noutside", "worst\nedge in", "worst\nedge out"),
         *("sets,\nmean", "sets,\nworst", "worst\nfound", "necessity\nworst"),
@@ -30,6 +30,11 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
                 *(level.random_mean, level.worst, level.searched, _least(level.necessity)),
             )
             rows.append((*first, *map(_number, shares)))
+        if (places := certificate.positions) is not None:
+            alone = _least(places.inert), _least(places.inside)
+            drawn = places.random_mean, places.worst
+            at_positions = map(_number, (*alone, np.nan, *drawn, np.nan, np.nan))
+            rows.append(("", "q/k/v, some\npositions", "", *at_positions))
     title = "Edges: do answers agree with the algorithm's under every set of patched edges?"
     print_table(title, headers, rows)
     for name, certificate in found.items():
@@ -41,6 +46,8 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
             _print_worst(f"model {name}, {kind}", level)
             if len(silent):
                 _line(f"  no tested patch changes an answer through {', '.join(silent)}")
+        if certificate.positions is not None:
+            _print_worst_positions(f"model {name}, some positions", certificate.positions)
 
 
 def print_audits(found: Mapping[str, "Audit"]) -> None:
@@ -78,14 +85,26 @@ def _print_worst(what: str, level: "LevelCertificate") -> None:
         parts.append(f"worst edge {level.names[worst]} ({_number(alone[worst])})")
     if level.searched < 1:
         names = level.of_set(level.searched_set)
-        rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        listed = ", ".join(names[:_MOST_NAMES]) or "nothing"
-        parts.append(f"worst set ({_number(level.searched)}) {listed}{rest}")
+        parts.append(f"worst set ({_number(level.searched)}) {_listed(names)}")
     _line(f"{what}: {'; '.join(parts) or 'no set was found that disagrees'}")
 
 
+def _print_worst_positions(what: str, found: "PositionCertificate") -> None:
+    """Prints the worst random set at some positions, if answers do not always agree."""
+    described = found.describe()
+    if found.worst < 1:
+        positions = _listed([str(place) for place in described["worst_positions"]])
+        names = _listed(described["worst_set"])
+        _line(f"{what}: worst set ({_number(found.worst)}) at positions {positions}: {names}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return (", ".join(names[:_MOST_NAMES]) or "nothing") + rest
+
+
 def _least(shares: np.ndarray) -> float:
-    return float(np.fmin.reduce(shares, initial=np.nan))
+    return float(np.fmin.reduce(shares, axis=None, initial=np.nan))
 
 
 def _number(share: float) -> str:

@@ -9,7 +9,7 @@ from interpbench_jax.cli.output import console, print_metrics
 from interpbench_jax.files import to_json
 
 TOLERANCE = 1e-3
-"""Rounding differs between machines: one or two of 2,000 pairs may give another answer."""
+"""Rounding differs between machines: a few of 5,000 pairs may give another answer."""
 
 
 def rescore(recipe: str, names: Sequence[str], *, as_json: bool) -> int:
