@@ -372,9 +372,9 @@ def test_rows_can_be_patched_at_some_positions() -> None:
     groups = sets_of_groups(alignment, 1_024, np.random.default_rng(0))
     own = np.einsum("sg,gwr->swr", groups.astype(np.float32), group_masks(alignment)[0])
     rows = np.arange(0, len(at), 9)
-    given = (np.asarray(part)[rows] for part in (sets.base, sets.source, own[set_of_row], at))
+    drawn = (np.asarray(part)[rows] for part in (sets.base, sets.source, own[set_of_row], at))
     found, counted = np.asarray(sets.target)[rows], np.asarray(sets.positions)[rows] > 0
-    expected, everywhere = each_answer(task.defined_answers, *given)
+    expected, everywhere = each_answer(task.defined_answers, *drawn)
     np.testing.assert_allclose(found[counted], np.asarray(expected)[counted], atol=1e-5)
     assert not np.allclose(found[counted], np.asarray(everywhere)[counted], atol=0.1)
 
@@ -405,6 +405,7 @@ def test_losses_are_of_runs_patched_at_the_rows_positions() -> None:
     params = init_params(alignment.network, jax.random.key(3))
     _, written = network.run(params, batch.source)
     run = jax.jit(network.run)
+    assert batch.at is not None
     logits = [
         run(
             params,
