@@ -23,6 +23,7 @@ from interpbench_jax.evaluation.circuit_accuracy import circuit_accuracy
 from interpbench_jax.evaluation.edge_effects import edge_effects
 from interpbench_jax.evaluation.leakage import N_SUBSETS, Leakage, leakage, subset_agreement
 from interpbench_jax.evaluation.node_effects import NodeEffects, node_effects
+from interpbench_jax.evaluation.position_certificate import PositionCertificate
 from interpbench_jax.evaluation.position_leakage import position_leakage
 from interpbench_jax.siit import Scores, agreement, validate
 
@@ -39,6 +40,7 @@ __all__ = [
     "Interventions",
     "Leakage",
     "LevelCertificate",
+    "PositionCertificate",
     "NodeEffects",
     "Scores",
     "ablation_source",
