@@ -34,7 +34,7 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
             alone = _least(places.inert), _least(places.inside)
             drawn = places.random_mean, places.worst
             at_positions = map(_number, (*alone, np.nan, *drawn, np.nan, np.nan))
-            rows.append(("", "q/k/v, some\npositions", "", *at_positions))
+            rows.append(("", "q/k/v, at\npositions", "", *at_positions))
     title = "Edges: do answers agree with the algorithm's under every set of patched edges?"
     print_table(title, headers, rows)
     for name, certificate in found.items():
