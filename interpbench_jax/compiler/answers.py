@@ -12,14 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Int, Num
 
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, run_program
 from interpbench_jax.model import EdgePatch, Graph, Nudge, Params, TransformerConfig, forward
-from interpbench_jax.tasks.task import NO_LABEL, Masks, Sources, Tokens
-
-Positions = Float[Array | np.ndarray, "pair pos"]
+from interpbench_jax.tasks.task import NO_LABEL, Masks, Positions, Sources, Tokens
 
 
 class CompiledAnswers(struct.PyTreeNode):

@@ -189,7 +189,7 @@ def certify(
     every_input = inputs is not None
     inputs = pairs if inputs is None else inputs
     accuracy = judge.judge(level, Blocks.of(inputs), np.zeros((1, len(level.names)), bool))
-    pairs = _chosen(task, alignment, pairs, n_pairs)
+    pairs = pairs_to_judge(task, alignment, pairs, n_pairs)
     blocks = Blocks.of(pairs)
     qkv, head = (
         _certify(judge, one, blocks, len(pairs.base), rng, n_random, n_runs)
@@ -251,7 +251,8 @@ def edge_scores(
     Arguments and errors are those of `certify`.
     """
     judge, rng = _judge_of(params, network, task, alignment), _checked_rng(key, n_random, n_runs)
-    level, blocks = qkv_level(alignment), Blocks.of(_chosen(task, alignment, pairs, n_pairs))
+    level = qkv_level(alignment)
+    blocks = Blocks.of(pairs_to_judge(task, alignment, pairs, n_pairs))
     drawn = screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
     inert, inside, outside = _alone(judge, level, blocks, n_runs)
     single = np.concatenate([inside, outside.agreement])
@@ -361,12 +362,6 @@ def _judge_of(
     params: Params, network: TransformerConfig | Network, task: Task, alignment: Alignment
 ) -> EdgeJudge:
     return EdgeJudge(params, network, task.defined_answers, group_masks(alignment)[0])
-
-
-def _chosen(task: Task, alignment: Alignment, pairs: Pairs, n_pairs: int | None) -> Pairs:
-    if n_pairs is not None and n_pairs < 1:
-        raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
-    return pairs_to_judge(task, alignment, pairs, n_pairs)
 
 
 def _checked_rng(key: Array, n_random: int, n_runs: int) -> np.random.Generator:

@@ -99,7 +99,12 @@ def pairs_to_judge(
       alignment: its alignment with the network that is evaluated.
       pairs: pairs to choose from.
       n_pairs: number of pairs to choose; all by default, or if there are no more.
+
+    Raises:
+      ValueError: `n_pairs` is smaller than 1.
     """
+    if n_pairs is not None and n_pairs < 1:
+        raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
     if n_pairs is None or n_pairs >= len(pairs.base):
         return pairs
     masks = group_masks(alignment)[0].astype(np.float32)

@@ -13,6 +13,7 @@ from interpbench_jax.tasks.splits import Part, Split
 Tokens = Int[Array | np.ndarray, "pair pos"]
 Sources = Int[Array | np.ndarray, "*sources pair pos"]
 Masks = Num[Array | np.ndarray, "intervention writer _"]
+Positions = Float[Array | np.ndarray, "pair pos"]
 
 
 class Pairs(NamedTuple):
@@ -88,11 +89,7 @@ class AnswersAtPositions(Answers, Protocol):
     """Answers of an algorithm that says at which position every value is: a RASP program."""
 
     def at_positions(
-        self,
-        base: Tokens,
-        source: Sources,
-        masks: Masks,
-        positions: Float[Array | np.ndarray, "pair pos"],
+        self, base: Tokens, source: Sources, masks: Masks, positions: Positions
     ) -> Num[Array, "intervention pair pos"]:
         """The answers on the base if edges are patched at some positions only; see `Answers`.
 
