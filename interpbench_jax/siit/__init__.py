@@ -18,6 +18,7 @@ from interpbench_jax.siit.losses import (
 )
 from interpbench_jax.siit.members import VARIED, Member, members
 from interpbench_jax.siit.mesh import cores_as_devices, device_mesh
+from interpbench_jax.siit.optimizer import make_optimizer
 from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import (
     SiitProblem,
@@ -25,7 +26,7 @@ from interpbench_jax.siit.problem import (
     problem_of_pairs,
 )
 from interpbench_jax.siit.state import TrainState, init_states
-from interpbench_jax.siit.step import SiitBatch, draw_batch, make_optimizer, update
+from interpbench_jax.siit.step import SiitBatch, draw_batch, update
 from interpbench_jax.siit.together import (
     common_shape,
     init_states_together,

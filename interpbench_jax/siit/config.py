@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from interpbench_jax.siit.optimizer import Optimizer
 from interpbench_jax.tasks.splits import HELD_OUT
 
 StrictSampling = Literal["individual", "sample_all", "all"]
@@ -24,6 +25,7 @@ _CHOICES = {
     "steps": Steps,
     "schedule": Schedule,
     "outside": Outside,
+    "optimizer": Optimizer,
 }
 _COUNTS = (
     *("batch_size", "max_batches", "round_batches", "n_pairs", "validation_pairs"),
@@ -74,7 +76,8 @@ class SiitConfig:
         divided among the heads, and MLPs are four times as wide.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
-      learning_rate: Adam's learning rate at the start.
+      optimizer: `adam` or `muon`; see `make_optimizer`.
+      learning_rate: learning rate at the start.
       schedule: schedule of the learning rate: constant; linear to the final rate at the last batch;
         or constant and cut whenever scores stop rising.
       final_learning_rate: the rate at the last batch in the linear schedule.
@@ -112,6 +115,7 @@ class SiitConfig:
     d_model: int | None = None
     steps: Steps = "joint"
     batch_size: int = 256
+    optimizer: Optimizer = "adam"
     learning_rate: float = 1e-2
     schedule: Schedule = "linear"
     final_learning_rate: float = 1e-4

@@ -21,8 +21,8 @@ from interpbench_jax.siit.config import (
     VariableSampling,
 )
 from interpbench_jax.siit.members import Member
+from interpbench_jax.siit.optimizer import Optimizer, make_optimizer
 from interpbench_jax.siit.problem import SiitProblem
-from interpbench_jax.siit.step import make_optimizer
 from interpbench_jax.siit.validation import Scores
 
 
@@ -52,7 +52,7 @@ class TrainState(NamedTuple):
 
     Attributes:
       params: current weights.
-      optimizer_state: state of Adam.
+      optimizer_state: state of the optimizer.
       plateau_state: state of the plateau schedule; unused by others.
       key: random key from which the next batches are drawn.
       rates: the member's loss weights and learning rates.
@@ -99,6 +99,7 @@ class Loop(NamedTuple):
     max_batches: int
     refine_batches: int
     n_rounds: int
+    optimizer: Optimizer
     clip_norm: float
     beta1: float
     beta2: float
@@ -108,9 +109,11 @@ class Loop(NamedTuple):
         """Selects these settings from all settings."""
         return cls(**{name: getattr(config, name) for name in cls._fields})
 
-    def optimizer(self) -> optax.GradientTransformation:
+    def directions(self) -> optax.GradientTransformation:
         """Computes directions; the step scales them by the learning rate."""
-        return make_optimizer(clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2)
+        return make_optimizer(
+            self.optimizer, clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2
+        )
 
     def plateau(self) -> optax.GradientTransformationExtraArgs:
         """Cuts its scale when scores stop rising."""
@@ -175,7 +178,7 @@ def _init_states(
         params = as_network(model).init(init_key)
         return TrainState(
             params=params,
-            optimizer_state=loop.optimizer().init(params),
+            optimizer_state=loop.directions().init(params),
             plateau_state=loop.plateau().init({}),
             key=loop_key,
             rates=rates,

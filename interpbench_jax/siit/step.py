@@ -102,13 +102,6 @@ def _n_nodes(rows: Float[Array, "row writer"]) -> Int[Array, ""]:
     return (rows.sum(1) > 0).sum()
 
 
-def make_optimizer(*, clip_norm: float, beta1: float, beta2: float) -> optax.GradientTransformation:
-    """Clips by global norm, then computes Adam's direction; `update` applies the learning rate."""
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm), optax.scale_by_adam(b1=beta1, b2=beta2)
-    )
-
-
 def update(
     params: Params,
     optimizer_state: optax.OptState,

@@ -354,7 +354,7 @@ def _node_step(
     loop: Loop,
     divided: bool,
 ) -> Step:
-    optimizer, free = loop.optimizer(), training.free_nodes.sum(0)
+    optimizer, free = loop.directions(), training.free_nodes.sum(0)
 
     def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
         batch = draw_batch(
@@ -391,7 +391,7 @@ def _edge_step(
 ) -> Step:
     if training.edges is None:
         raise ValueError("patches='edges' needs a problem with `edges`: see `draw_edge_sets`")
-    edges, optimizer = training.edges, loop.optimizer()
+    edges, optimizer = training.edges, loop.directions()
 
     def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
         batch = draw_edge_batch(
