@@ -49,8 +49,8 @@ def _matrices(params: Params) -> Any:
 
     def of(path: tuple[Any, ...], array: jax.Array) -> MuonDimensionNumbers | None:
         names = [str(getattr(part, "key", getattr(part, "name", ""))) for part in path]
-        if _EMBEDDINGS & set(names):
-            return None
+        if _EMBEDDINGS & set(names) or names[-1:] and names[-1].startswith("b_"):
+            return None  # the biases of heads are no matrix, though they have two axes
         if names and names[-1] in _OF_HEADS and array.ndim == 3:
             return MuonDimensionNumbers(reduction_axis=1, output_axis=2)
         return MuonDimensionNumbers() if array.ndim == 2 else None
