@@ -24,7 +24,7 @@ def make_optimizer(
 
     Args:
       kind: `adam`, or `muon`: matrices move along their orthogonalised momentum, each head's
-        separately, and everything else by Adam.
+        separately; biases and embeddings by Adam with Nesterov's momentum.
       clip_norm: global norm to which gradients are clipped.
       beta1: Adam's decay of the mean gradient.
       beta2: Adam's decay of the mean squared gradient.

@@ -15,7 +15,7 @@ from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 pytestmark = pytest.mark.xdist_group("training")  # as `test_train`
 SETTINGS = {"clip_norm": 1e9, "beta1": 0.9, "beta2": 0.99}
-MUON = dataclasses.replace(QUICK, optimizer="muon")
+MUON = dataclasses.replace(QUICK, optimizer="muon", max_batches=150, round_batches=50)
 
 
 @jax.jit
@@ -65,7 +65,7 @@ def test_a_heads_direction_does_not_depend_on_other_heads() -> None:
 def test_biases_and_embeddings_move_by_adam_at_three_tenths_of_the_rate() -> None:
     params = init_params(MODEL, jax.random.key(1))
     gradient = some_gradient(params)
-    adam = optax.scale_by_adam(b1=SETTINGS["beta1"], b2=SETTINGS["beta2"])
+    adam = optax.scale_by_adam(b1=SETTINGS["beta1"], b2=SETTINGS["beta2"], nesterov=True)
     expected = adam.update(gradient, adam.init(params), params)[0]
     moved = direction(params, gradient)
     of_adam = 0
@@ -82,22 +82,21 @@ def test_biases_and_embeddings_move_by_adam_at_three_tenths_of_the_rate() -> Non
 
 def test_a_network_without_matrices_is_moved_by_adam() -> None:
     params = {"scale": jnp.array([1.0, 2.0]), "shift": jnp.array(3.0)}
-    moved = direction(params, {"scale": jnp.array([1.0, -2.0]), "shift": jnp.array(4.0)})
-    np.testing.assert_allclose(moved["scale"], [0.3, -0.3], rtol=1e-4)
-    np.testing.assert_allclose(moved["shift"], 0.3, rtol=1e-4)
+    gradient = {"scale": jnp.array([1.0, -2.0]), "shift": jnp.array(4.0)}
+    moved = direction(params, gradient)
+    adam = optax.nadam(-0.3, b1=SETTINGS["beta1"], b2=SETTINGS["beta2"])
+    expected = adam.update(gradient, adam.init(params), params)[0]
+    for name, ours in moved.items():
+        np.testing.assert_allclose(ours, expected[name], rtol=1e-5)
 
 
 def test_training_with_muon_learns_and_can_be_resumed() -> None:
     given = copy_problem()
     whole = train_siit(given, MODEL, MUON, validation=given)
-    losses = np.asarray(whole.history.losses)[0]
-    assert losses[2].sum() < 0.5 * losses[0].sum()
+    n_rounds = int(whole.rounds[0])
+    losses = np.asarray(whole.history.losses)[0].sum(1)
+    assert losses[n_rounds - 1] < 0.5 * losses[0]
     state = init_states(members(MUON), given, MODEL)
-    for _ in range(3):
+    for _ in range(n_rounds):
         state = loop.advance(state, given, given.take(slice(8)), model=MODEL, config=MUON)
     np.testing.assert_array_equal(whole.history.losses, state.history.losses)
-
-
-def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="optimizer must be one of .*'muon'.* got 'sgd'"):
-        dataclasses.replace(QUICK, optimizer="sgd")  # type: ignore[arg-type]
