@@ -76,7 +76,8 @@ class SiitConfig:
         divided among the heads, and MLPs are four times as wide.
       steps: one optimizer step on the weighted sum, or one per loss (IIT, strict, behaviour).
       batch_size: pairs per batch.
-      optimizer: `adam` or `muon`; see `make_optimizer`.
+      optimizer: `adam`, or `muon`, which moves matrices along their orthogonalised momentum, and
+        only biases and embeddings by Adam.
       learning_rate: learning rate at the start.
       schedule: schedule of the learning rate: constant; linear to the final rate at the last batch;
         or constant and cut whenever scores stop rising.
