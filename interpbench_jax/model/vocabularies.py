@@ -1,24 +1,26 @@
 """Padded vocabularies, so that models with different vocabularies share a compiled program."""
 
+from typing import Any, TypeVar
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from interpbench_jax.model.transformer import Params
+Tree = TypeVar("Tree")
 
 NEVER = -1e9
 """Bias of a padding output: its probability and its gradient are exactly zero."""
 
 
-def pad_vocabularies(
-    params: Params, *, d_vocab: int, d_vocab_out: int, bias: float = NEVER
-) -> Params:
+def pad_vocabularies(weights: Tree, *, d_vocab: int, d_vocab_out: int, bias: float = NEVER) -> Tree:
     """Weights of a model with more tokens and outputs that computes the same.
 
     Added tokens occur in no input. Added outputs have zero weights.
 
     Args:
-      params: weights of one model, or of several along leading axes.
+      weights: weights of one model, or of several along leading axes; or another tree with arrays
+        of these shapes under the same names, such as an optimizer's moments.
       d_vocab: number of tokens of the result.
       d_vocab_out: number of outputs of the result.
       bias: bias of the added outputs.
@@ -26,26 +28,25 @@ def pad_vocabularies(
     Raises:
       ValueError: the model has more tokens or outputs than that.
     """
-    embed, unembed = params["embed"], params["unembed"]
-    more_in = d_vocab - embed["W_E"].shape[-2]
-    more_out = d_vocab_out - unembed["W_U"].shape[-1]
-    if more_in < 0 or more_out < 0:
-        raise ValueError(
-            f"a model with {embed['W_E'].shape[-2]} tokens and {unembed['W_U'].shape[-1]} outputs "
-            f"cannot be padded to {d_vocab} and {d_vocab_out}"
-        )
-    return {
-        **params,
-        "embed": {**embed, "W_E": _longer(embed["W_E"], more_in, axis=-2)},
-        "unembed": {
-            **unembed,
-            "W_U": _longer(unembed["W_U"], more_out, axis=-1),
-            "b_U": _longer(unembed["b_U"], more_out, axis=-1, value=bias),
-        },
+    longer = {
+        "W_E": (-2, d_vocab, 0.0),
+        "W_U": (-1, d_vocab_out, 0.0),
+        "b_U": (-1, d_vocab_out, bias),
     }
 
+    def pad(path: tuple[Any, ...], array: Array | np.ndarray) -> Array | np.ndarray:
+        name = getattr(path[-1], "key", None) if path else None
+        return _longer(array, *longer[name]) if name in longer else array
 
-def _longer(array: Array | np.ndarray, n: int, *, axis: int, value: float = 0.0) -> Array:
+    return jax.tree_util.tree_map_with_path(pad, weights)
+
+
+def _longer(array: Array | np.ndarray, axis: int, size: int, value: float) -> Array:
+    if (more := size - array.shape[axis]) < 0:
+        raise ValueError(
+            f"a model with {array.shape[axis]} {'tokens' if axis == -2 else 'outputs'} cannot be "
+            f"padded to {size}"
+        )
     widths = [(0, 0)] * array.ndim
-    widths[axis] = (0, n)
+    widths[axis] = (0, more)
     return jnp.pad(array, widths, constant_values=value)

@@ -305,8 +305,6 @@ def _pad_state(
     weights = functools.partial(
         pad_vocabularies, d_vocab=common.d_vocab, d_vocab_out=common.d_vocab_out
     )
-    moments = functools.partial(weights, bias=0.0)
-    clip, adam = state.optimizer_state
     scores = state.history.scores
 
     def columns(scores: Array, n: int) -> Array:
@@ -317,7 +315,7 @@ def _pad_state(
     return state._replace(
         params=weights(state.params),
         best_params=weights(state.best_params),
-        optimizer_state=(clip, adam._replace(mu=moments(adam.mu), nu=moments(adam.nu))),
+        optimizer_state=weights(state.optimizer_state, bias=0.0),
         history=state.history._replace(scores=more),
     )
 

@@ -68,8 +68,10 @@ def test_several_models_are_padded_at_once() -> None:
     jax.tree.map(lambda one, two: np.testing.assert_array_equal(one, two[0]), PADDED, both)
 
 
-@pytest.mark.parametrize(("d_vocab", "d_vocab_out"), [(4, 7), (9, 2)])
-def test_smaller_vocabularies_are_refused(d_vocab: int, d_vocab_out: int) -> None:
-    message = f"5 tokens and 3 outputs cannot be padded to {d_vocab} and {d_vocab_out}"
+@pytest.mark.parametrize(
+    ("d_vocab", "d_vocab_out", "message"),
+    [(4, 7, "5 tokens cannot be padded to 4"), (9, 2, "3 outputs cannot be padded to 2")],
+)
+def test_smaller_vocabularies_are_refused(d_vocab: int, d_vocab_out: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pad_vocabularies(PARAMS, d_vocab=d_vocab, d_vocab_out=d_vocab_out)

@@ -115,14 +115,17 @@ def test_a_case_that_misses_the_threshold_on_other_pairs_goes_on() -> None:
     assert second.rounds[0] < config.n_rounds and second.worst[0] >= config.threshold
 
 
-def test_padding_is_not_trained() -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_padding_is_not_trained(optimizer: str) -> None:
     """Its weights never change."""
+    config = dataclasses.replace(POPULATION[0].config, optimizer=optimizer)
+    population = members(config, seeds=(0, 1))
     stacked = module._stacked([copy_problem(), larger_problem()])
     common = common_shape([MODEL, LARGER])
-    fresh = module._pad_state(init_states(POPULATION, copy_problem(), MODEL), common, (2, 2, 0))
+    fresh = module._pad_state(init_states(population, copy_problem(), MODEL), common, (2, 2, 0))
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
-    loop = module.Loop.of(POPULATION[0].config)
+    loop = module.Loop.of(config)
     after = module._advance(state, np.arange(1), first, first, model=common, loop=loop, mesh=None)
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == NEVER).all()
