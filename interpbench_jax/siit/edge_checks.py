@@ -30,6 +30,8 @@ class EdgeChecks(NamedTuple):
       which: for each check, the index of its target.
       alone: for each group of the circuit's edges, the first check that patches this group and no
         other edge; -1 if there is none.
+      n_first: number of checks, from the first, that training evaluates after every round; the
+        others only if the model passes all before them.
       at: for each check, 1 at the positions where its edges are patched; None means everywhere.
     """
 
@@ -40,6 +42,7 @@ class EdgeChecks(NamedTuple):
     targets: Num[Array, "target pair pos"]
     which: Int[Array, " check"]
     alone: Int[Array, " group"]
+    n_first: Int[Array, ""]
     at: Float[Array, "check pos"] | None = None
 
 
@@ -55,8 +58,9 @@ def usual_checks(
 ) -> EdgeChecks:
     """The sets of edges that decide when training stops.
 
-    In this order: all edges outside at once, every group of the circuit, every edge outside, and
-    random sets; q, k and v are separate. They are evaluated on some pairs; see `pairs_to_judge`.
+    In this order: all edges outside at once, every group of the circuit, random sets, and every
+    edge outside; q, k and v are separate. They are evaluated on some pairs; see `pairs_to_judge`.
+    The edges outside, most of the checks, are evaluated only if the model passes the others.
 
     Args:
       task: the task with the algorithm.
@@ -73,16 +77,20 @@ def usual_checks(
     level = qkv_level(alignment)
     each = np.eye(len(level.names), dtype=bool)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    sets = np.concatenate([~level.inside[None], each, draw_sets(level, rng, n_random)])
-    chosen = pairs_to_judge(task, alignment, pairs, n_pairs)
-    if not at_positions:
-        return edge_checks(task, alignment, chosen, level, sets)
-    n_positions = pairs.base.shape[1]
-    at = np.concatenate(
-        [np.ones((len(sets), n_positions), bool), draw_positions(rng, n_random, n_positions)]
+    first = np.concatenate(
+        [~level.inside[None], each[level.inside], draw_sets(level, rng, n_random)]
     )
-    sets = np.concatenate([sets, draw_sets(level, rng, n_random)])
-    return edge_checks(task, alignment, chosen, level, sets, at)
+    alone = each[~level.inside]
+    chosen = pairs_to_judge(task, alignment, pairs, n_pairs)
+    at = None
+    if at_positions:
+        drawn = draw_positions(rng, n_random, pairs.base.shape[1])
+        at = np.ones((len(first) + n_random + len(alone), drawn.shape[1]), bool)
+        at[len(first) :][:n_random] = drawn
+        first = np.concatenate([first, draw_sets(level, rng, n_random)])
+    sets = np.concatenate([first, alone])
+    checks = edge_checks(task, alignment, chosen, level, sets, at)
+    return checks._replace(n_first=jnp.asarray(len(first)))
 
 
 def pairs_to_judge(
@@ -169,5 +177,6 @@ def edge_checks(
         targets=answer_sets(task.defined_answers, *rows, masks, places),
         which=jnp.asarray(which.reshape(-1)),
         alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
+        n_first=jnp.asarray(len(sets)),
         at=None if at is None else jnp.asarray(at, jnp.float32),
     )

@@ -281,6 +281,7 @@ def _padded_checks(
             (0, max(len(other.alone) for other in others) - len(checks.alone)),
             constant_values=-1,
         ),
+        n_first=checks.n_first,
         at=None if checks.at is None else _rows(checks.at, n_checks),
     )
 

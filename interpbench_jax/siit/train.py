@@ -176,7 +176,7 @@ def worst_that_counts(scores: Scores, weights: Float[Array, "3"]) -> Float[Array
     """The smallest of the scores whose loss has a weight."""
     iia = jnp.where(weights[IIT] > 0, scores.iia.min(initial=1.0), 1.0)
     siia = jnp.where(weights[STRICT] > 0, scores.siia.min(initial=1.0), 1.0)
-    others = jnp.minimum(jnp.minimum(iia, siia), scores.edges.min(initial=1.0))
+    others = jnp.minimum(jnp.minimum(iia, siia), jnp.nanmin(scores.edges, initial=1.0))
     return jnp.minimum(scores.accuracy, others)
 
 
@@ -317,7 +317,9 @@ def _round(
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
     # Losses are computed before each step, so only this sees the weights after the last step.
-    scores, finite = scores_and_finiteness(params, model, validation, parallel=parallel)
+    scores, finite = scores_and_finiteness(
+        params, model, validation, parallel=parallel, threshold=rates.threshold
+    )
     worst = worst_that_counts(scores, rates.weights)
     if divided:  # all replicas must stop together, even if their rounding differs
         worst, finite = jax.lax.pmin(worst, DATA), jax.lax.pmin(finite.astype(jnp.int32), DATA) > 0

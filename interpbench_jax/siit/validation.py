@@ -25,7 +25,8 @@ class Scores(NamedTuple):
         accuracy).
       siia: per node outside the circuit, when it takes its value from the source and no answer may
         change (strict interchange intervention accuracy).
-      edges: per check of the problem (if it has any), under the check's edge patch.
+      edges: per check of the problem (if it has any), under the check's edge patch; NaN if it was
+        not evaluated, since the model had failed others.
     """
 
     accuracy: Float[Array, ""]
@@ -36,7 +37,7 @@ class Scores(NamedTuple):
     def worst(self) -> Float[Array, ""]:
         """The smallest of all scores."""
         others = jnp.concatenate([self.iia, self.siia, self.edges])
-        return jnp.minimum(self.accuracy, others.min(initial=1.0))
+        return jnp.minimum(self.accuracy, jnp.nanmin(others, initial=1.0))
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -59,6 +60,7 @@ def scores_and_finiteness(
     problem: SiitProblem,
     *,
     parallel: int = 1,
+    threshold: Float[Array, ""] | float | None = None,
 ) -> tuple[Scores, Bool[Array, ""]]:
     """The scores of `validate`, and whether all outputs of all runs are finite.
 
@@ -67,6 +69,8 @@ def scores_and_finiteness(
       model: a transformer's shape, or another network.
       problem: pairs, targets and nodes.
       parallel: how many models are scored at the same time, under a `vmap` outside.
+      threshold: if given, checks after the first `EdgeChecks.n_first` may be left out where one
+        before them is below it. This saves time only if one run follows the other, as on a CPU.
     """
     n_variables, n_free = len(problem.variable_nodes), len(problem.free_nodes)
     nothing = jnp.zeros((1, problem.variable_nodes.shape[1]))
@@ -88,7 +92,7 @@ def scores_and_finiteness(
     edges, edges_finite = jnp.zeros(0), jnp.array(True)
     if problem.checks is not None:
         edges, edges_finite = agreement_and_finiteness(
-            params, network, problem.checks, parallel=parallel
+            params, network, problem.checks, parallel=parallel, threshold=threshold
         )
     found = Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :], edges)
     return found, finite.all() & edges_finite
@@ -111,9 +115,17 @@ def edge_agreement(
 
 
 def agreement_and_finiteness(
-    params: Params, network: Network, checks: EdgeChecks, *, parallel: int = 1
+    params: Params,
+    network: Network,
+    checks: EdgeChecks,
+    *,
+    parallel: int = 1,
+    threshold: Float[Array, ""] | float | None = None,
 ) -> tuple[Float[Array, " check"], Bool[Array, ""]]:
-    """The result of `edge_agreement`, and whether all outputs of all runs are finite."""
+    """The result of `edge_agreement`, and whether all outputs of all runs are finite.
+
+    See `scores_and_finiteness` for `parallel` and `threshold`.
+    """
     unpatched, written = network.run(params, checks.source)
     chunk = runs_at_once(unpatched, written, parallel=parallel)
 
@@ -128,5 +140,19 @@ def agreement_and_finiteness(
         agreed = jnp.where(total > 0, right / jnp.maximum(total, 1e-9), 1.0)
         return agreed, jnp.isfinite(logits).all()
 
-    agreed, finite = map_chunks(score, (checks.masks, checks.which, checks.at), chunk=chunk)
+    cases = checks.masks, checks.which, checks.at
+    if threshold is None or chunk > 1:
+        agreed, finite = map_chunks(score, cases, chunk=chunk)
+        return agreed, finite.all()
+
+    def score_next(lowest: Array, given: tuple[Array, tuple]) -> tuple[Array, tuple[Array, Array]]:
+        place, case = given
+        left_out = (place >= checks.n_first) & (lowest < threshold)
+        agreed, finite = jax.lax.cond(
+            left_out, lambda _: (jnp.full((), jnp.nan), jnp.array(True)), score, case
+        )
+        return jnp.fmin(lowest, agreed), (agreed, finite)
+
+    places = jnp.arange(len(checks.masks))
+    _, (agreed, finite) = jax.lax.scan(score_next, jnp.ones(()), (places, cases))
     return agreed, finite.all()

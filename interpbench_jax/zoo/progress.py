@@ -23,7 +23,7 @@ class Progress(NamedTuple):
       accuracy: share of positions that are right.
       iia: the worst IIA of any variable.
       siia: the worst SIIA of any node outside the circuit.
-      edges: the worst agreement of any check of patched edges; 1 if there are none.
+      edges: the worst agreement of any evaluated check of patched edges; 1 if there are none.
       done: whether the member has ended.
       diverged: whether it ended because a loss was not finite.
       leading: the best member so far, among those that still run.
@@ -54,7 +54,8 @@ def progress_of(
     """The report of a training state's last round."""
     last = int(state.round.max())
     scores = [np.asarray(x)[:, last - 1] for x in state.history.scores]
-    accuracy, iia, siia, edges = scores[0], *(x.min(-1, initial=1.0) for x in scores[1:])
+    accuracy, iia, siia = scores[0], *(x.min(-1, initial=1.0) for x in scores[1:3])
+    edges = np.where(np.isnan(accuracy), np.nan, np.fmin.reduce(scores[3], -1, initial=1.0))
     losses, weights = np.asarray(state.history.losses)[:, last - 1], np.asarray(state.rates.weights)
     # The scores that count for any member, as in the final choice of the best member.
     counts = weights.max(0) > 0

@@ -33,6 +33,7 @@ from interpbench_jax.siit import (
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.edge_sets import focus_on_wrong, sets_of_groups
 from interpbench_jax.siit.problem import problem_of_pairs
+from interpbench_jax.siit.validation import scores_and_finiteness
 from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
 from interpbench_jax.tasks.task import has_answer
 
@@ -216,7 +217,7 @@ def test_losses_are_those_of_one_patched_run_each() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_checks_are_all_edges_outside_then_single_edges_then_random_sets() -> None:
+def test_checks_are_all_edges_outside_then_groups_then_random_sets_then_edges_outside() -> None:
     checks = problem().checks
     n_outside = int(ALIGNMENT.outside.sum())
     assert len(checks.masks) == 1 + N_GROUPS + n_outside + 10
@@ -224,7 +225,8 @@ def test_checks_are_all_edges_outside_then_single_edges_then_random_sets() -> No
     np.testing.assert_array_equal(masks[0], ALIGNMENT.outside)
     inside = masks[1 : 1 + N_GROUPS]
     np.testing.assert_array_equal(inside.any(0), ALIGNMENT.circuit.mask)
-    single = masks[1 + N_GROUPS :][:n_outside]
+    assert checks.n_first == 1 + N_GROUPS + 10
+    single = masks[1 + N_GROUPS + 10 :]
     assert (single.sum((1, 2)) == 1).all() and (single.any(0) == ALIGNMENT.outside).all()
 
 
@@ -286,6 +288,24 @@ def test_a_leak_at_one_edge_is_found(trained) -> None:
     elsewhere = place(PARITY, MODEL, {**PARITY.places, "parity": ("m1",)})
     checks = usual_checks(PARITY, elsewhere, some_pairs(200, 5), jax.random.key(6), n_random=5)
     assert edge_agreement(params, MODEL, checks)[0] < 0.9
+
+
+def test_training_leaves_out_edges_outside_while_the_model_fails_other_checks(trained) -> None:
+    good = jax.tree.map(lambda leaf: leaf[0], trained.params)
+    bad = init_params(MODEL, jax.random.key(4))
+    given = problem()
+    n_first = int(given.checks.n_first)
+    score = jax.jit(functools.partial(scores_and_finiteness, model=MODEL, problem=given))
+    for params, threshold, evaluated in ((bad, 0.9, False), (bad, 0.0, True), (good, 1.0, True)):
+        found, finite = score(params, threshold=jnp.array(threshold))
+        whole, _ = score(params, threshold=None)
+        np.testing.assert_array_equal(found.edges[:n_first], whole.edges[:n_first])
+        assert finite
+        if evaluated:
+            np.testing.assert_array_equal(found.edges, whole.edges)
+        else:
+            assert np.isnan(found.edges[n_first:]).all()
+            assert whole.worst() <= found.worst() < threshold
 
 
 def test_a_network_with_nan_never_agrees() -> None:
@@ -428,17 +448,20 @@ def test_positions_are_checked_too_if_they_are_trained() -> None:
     plain = usual_checks(*given, n_random=10)
     checks = usual_checks(*given, n_random=10, at_positions=True)
     assert plain.at is None and checks.at is not None
-    n = len(plain.which)
-    np.testing.assert_array_equal(checks.masks[:n], plain.masks)
-    assert (checks.at[:n] == 1).all() and (checks.at[n:] == 0).any(1).all()
-    assert len(checks.at) == len(checks.which) == n + 10
+    n = int(plain.n_first)
+    at_positions = range(n, n + 10)  # before single edges outside
+    others = np.delete(np.arange(len(checks.which)), at_positions)
+    np.testing.assert_array_equal(checks.masks[others], plain.masks)
+    assert (checks.at[others] == 1).all() and (checks.at[n : n + 10] == 0).any(1).all()
+    assert len(checks.at) == len(checks.which) == len(plain.which) + 10
+    assert checks.n_first == n + 10
     np.testing.assert_array_equal(checks.alone, plain.alone)
     params = init_params(alignment.network, jax.random.key(0))
     agreed = edge_agreement(params, alignment.network, checks)
     np.testing.assert_allclose(
-        agreed[:n], edge_agreement(params, alignment.network, plain), atol=1e-6
+        agreed[others], edge_agreement(params, alignment.network, plain), atol=1e-6
     )
-    for check in range(n, n + 10):
+    for check in at_positions:
         at = np.broadcast_to(checks.at[check], pairs.base.shape)
         _, written = as_network(alignment.network).run(params, pairs.source)
         patch = EdgePatch(checks.masks[check], written, jnp.asarray(at))
