@@ -4,9 +4,11 @@ Run: `.venv/bin/python benchmarks/edge_speed.py [--cases 3 13] [--json]`. Both p
 and `siit`, train the same task on this process's devices (one for each core). For each: seconds to
 compile, batches per second, seconds until the threshold is reached (compilation included), and the
 worst agreement of the trained model under sets of patched edges on held-out sequences. The parts of
-a batch are timed on one device. The last line printed is JSON.
+a batch are timed on one device, and so is the validation after a round, of a model that fails: as
+training does it, and with every check. The last line printed is JSON.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +36,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit.mesh import copy_everywhere, spread_members
 from interpbench_jax.siit.train import advance
+from interpbench_jax.siit.validation import scores_and_finiteness
 from interpbench_jax.tasks import Pairs
 from interpbench_jax.zoo import Prepared, prepare
 
@@ -112,7 +115,7 @@ def _rate(task: Prepared, config: SiitConfig) -> dict[str, float]:
 
 
 def _parts(task: Prepared, config: SiitConfig) -> dict[str, float]:
-    """Milliseconds of the parts of a batch: drawing it, its losses, and their gradient."""
+    """Milliseconds of drawing a batch, its losses, their gradient, and of a round's validation."""
     network, sets = task.alignment.network, task.training.edges
     assert sets is not None
     params = init_states((Member(0, config),), task.validation, network).params
@@ -136,7 +139,14 @@ def _parts(task: Prepared, config: SiitConfig) -> dict[str, float]:
         "losses": lambda: losses(params, batch),
         "losses_and_gradient": lambda: gradient(params, batch),
     }
-    return {name: 1e3 * _fastest(work, 4 * _CALLS) for name, work in parts.items()}
+    validation = task.validation.take(slice(config.validation_pairs))
+    score = jax.jit(functools.partial(scores_and_finiteness, model=network, problem=validation))
+    rounds: dict[str, Callable[[], Any]] = {
+        "validation": lambda: score(params, threshold=config.threshold),
+        "validation_by_every_check": lambda: score(params),
+    }
+    timed = [(part, 4 * _CALLS) for part in parts] + [(part, 1) for part in rounds]
+    return {part: 1e3 * _fastest((parts | rounds)[part], calls) for part, calls in timed}
 
 
 def _fastest(work: Callable[[], Any], calls: int) -> float:
@@ -168,7 +178,7 @@ def _print(found: dict[str, Any]) -> None:
     for name, row in found.items():
         if parts := row.get("parts_ms"):
             text = ", ".join(f"{part} {ms:.2f} ms" for part, ms in parts.items())
-            console.print(f"{name}, one batch on one device: {text}")
+            console.print(f"{name}, on one device: {text}")
 
 
 if __name__ == "__main__":

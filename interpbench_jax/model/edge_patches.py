@@ -11,7 +11,7 @@ import functools
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.model.bilinear import spelled_out_product
+from interpbench_jax.model.bilinear import product, spelled_out_product
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.stream import Stream
@@ -31,7 +31,10 @@ class EdgePatchStream(Stream):
     ) -> None:
         """An empty stream; masks apply to the bases, and entries that are not edges are ignored."""
         self.graph = graph
-        self._masks = masks.transpose(1, 2, 0)
+        # A product with the identity is computed once. XLA would fuse a mere transpose, and with it
+        # the drawing of random masks, into every sum over writers: each element would be drawn
+        # again for every feature and position.
+        self._masks = product("nwr,nm->wrm", masks, jnp.eye(len(masks)))
         self._positions = None if positions is None else positions.T[None, None]
         self._differences: list[Array] = []  # what is written on the source minus the base
         self._sum = jnp.zeros(())
