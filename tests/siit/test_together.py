@@ -17,6 +17,7 @@ from interpbench_jax.siit import (
     train_together,
 )
 from interpbench_jax.siit import together as module
+from interpbench_jax.siit.optimizer import Optimizer
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 LARGER = dataclasses.replace(MODEL, d_vocab=5, d_vocab_out=4, init_std=0.4)
@@ -116,7 +117,7 @@ def test_a_case_that_misses_the_threshold_on_other_pairs_goes_on() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_padding_is_not_trained(optimizer: str) -> None:
+def test_padding_is_not_trained(optimizer: Optimizer) -> None:
     """Its weights never change."""
     config = dataclasses.replace(POPULATION[0].config, optimizer=optimizer)
     population = members(config, seeds=(0, 1))
