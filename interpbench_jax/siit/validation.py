@@ -11,9 +11,11 @@ from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfi
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.edge_checks import EdgeChecks
-from interpbench_jax.siit.losses import agreement, is_right
+from interpbench_jax.siit.losses import is_right
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.tasks.task import has_answer
+
+_PAIRS_IN_CACHE = 512
 
 
 class Scores(NamedTuple):
@@ -79,16 +81,24 @@ def scores_and_finiteness(
     which = jnp.array([0, *range(1, n_variables + 1), *[0] * n_free])
     targets = jnp.concatenate([problem.base_target[None], problem.variable_targets])
     network = as_network(model)
-    unpatched, written = network.run(params, problem.source)
-    chunk = runs_at_once(unpatched, written, parallel=parallel)
 
-    def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        mask, target = case
-        logits, _ = network.run(params, problem.base, NodePatch(mask, written))
-        agreed = agreement(logits, targets[target], problem.positions)
-        return agreed, jnp.isfinite(logits).all()
+    def right_answers(pairs: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+        base, source, targets, positions = pairs
+        unpatched, written = network.run(params, source)
 
-    scores, finite = map_chunks(score, (masks, which), chunk=chunk)
+        def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+            mask, target = case
+            logits, _ = network.run(params, base, NodePatch(mask, written))
+            right = is_right(logits, targets[:, target]) * positions
+            return right.sum(), jnp.isfinite(logits).all()
+
+        chunk = runs_at_once(unpatched, written, parallel=parallel)
+        right, finite = map_chunks(score, (masks, which), chunk=chunk)
+        return right, positions.sum(), finite.all()
+
+    pairs = problem.base, problem.source, targets.swapaxes(0, 1), problem.positions
+    right, total, finite = jax.lax.map(right_answers, _blocks(pairs))
+    scores = right.sum(0) / total.sum()
     edges, edges_finite = jnp.zeros(0), jnp.array(True)
     if problem.checks is not None:
         edges, edges_finite = agreement_and_finiteness(
@@ -96,6 +106,23 @@ def scores_and_finiteness(
         )
     found = Scores(scores[0], scores[1 : n_variables + 1], scores[n_variables + 1 :], edges)
     return found, finite.all() & edges_finite
+
+
+def _blocks(pairs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Pairs in blocks, `[block, pair, ...]`: on a CPU so small that its cache holds them, else one.
+
+    The last block is filled with zeros, so these have no weight.
+    """
+    n_pairs = len(pairs[0])
+    n_blocks = -(-n_pairs // _PAIRS_IN_CACHE) if jax.default_backend() == "cpu" else 1
+    size = -(-n_pairs // n_blocks)
+
+    def divide(array: Array) -> Array:
+        missing = n_blocks * size - n_pairs
+        full = jnp.pad(array, [(0, missing), *[(0, 0)] * (array.ndim - 1)])
+        return full.reshape(n_blocks, size, *array.shape[1:])
+
+    return tuple(map(divide, pairs))
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.model import Graph, TransformerConfig, init_params
+from interpbench_jax.model import Graph, NodePatch, TransformerConfig, forward, init_params
 from interpbench_jax.siit import (
     SiitConfig,
     SiitProblem,
@@ -103,6 +103,30 @@ def test_a_run_ends_when_all_validation_pairs_reach_the_threshold() -> None:
     assert result.rounds[0] == config.n_rounds and not any(dones)
     worst_of_some = jnp.fmin(result.history.scores.accuracy, result.history.scores.iia.min(-1))
     assert float(jnp.nanmax(worst_of_some)) >= config.threshold > result.worst[0]
+
+
+def test_validation_in_blocks_of_pairs_counts_every_pair_once() -> None:
+    problem = copy_problem(701)  # two blocks on a CPU, the last one filled up
+    weights = jax.random.uniform(jax.random.key(3), problem.positions.shape)
+    problem = problem._replace(positions=weights)
+    params = init_params(MODEL, jax.random.key(1))
+    _, written = forward(params, MODEL, problem.source)
+
+    def right(node: jax.Array, target: jax.Array) -> float:
+        logits, _ = forward(params, MODEL, problem.base, NodePatch(node, written))
+        at = np.asarray(logits).argmax(-1) == np.asarray(target)
+        return float(np.average(at, weights=np.asarray(weights)))
+
+    scores = validate(params, MODEL, problem)
+    base, variable = problem.base_target, problem.variable_nodes[0]
+    assert 0 < scores.accuracy < 1
+    np.testing.assert_allclose(scores.accuracy, right(jnp.zeros_like(variable), base), rtol=1e-5)
+    np.testing.assert_allclose(
+        scores.iia, [right(variable, problem.variable_targets[0])], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        scores.siia, [right(node, base) for node in problem.free_nodes], rtol=1e-5
+    )
 
 
 def test_seeds_trained_together_equal_seeds_trained_alone() -> None:
