@@ -52,7 +52,6 @@ from interpbench_jax.zoo import Prepared, prepare
 
 Part = Literal["parity", "rates", "many", "group", "estimate"]
 _REFERENCE = "--reference"
-_PRECISIONS = {"default": None, "float32": "highest"}
 _CALLS = 2
 # Shapes among the 129 cases by their number of layers; see `siit.same_shape`.
 _SHAPES = {2: 24, 3: 10, 4: 9, 5: 2, 7: 1, 8: 1}
@@ -171,23 +170,20 @@ def _of_cpu() -> dict[str, str]:
 
 
 def parity(record: Record, sizes: Sizes) -> None:
-    """Largest differences from the CPU, at both precisions."""
-    names = [f"parity {model} {precision}" for model in sizes.models for precision in _PRECISIONS]
-    if all(name in record.found for name in names):
+    """Largest differences from the CPU."""
+    if all(f"parity {model}" in record.found for model in sizes.models):
         return
     reference = on_the_cpu(sizes)
 
-    def differences(model: str, precision: str | None) -> dict[str, Any]:
+    def differences(model: str) -> dict[str, Any]:
         given, expected = reference[model]
-        with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
-            found = look(model, given)
+        found = look(model, given)
         return {
             kind: float(np.abs(found[kind] - array).max()) for kind, array in expected.items()
         } | {f"largest_{kind}": float(np.abs(expected[kind]).max()) for kind in ("logits", "eap")}
 
     for model in sizes.models:
-        for name, precision in _PRECISIONS.items():
-            record.add(f"parity {model} {name}", lambda m=model, p=precision: differences(m, p))
+        record.add(f"parity {model}", lambda model=model: differences(model))
 
 
 # Training

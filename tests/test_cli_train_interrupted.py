@@ -115,8 +115,8 @@ def killed_after_the_first_round(monkeypatch) -> Iterator[None]:
     """Code in the block is killed as soon as it has saved its state."""
     save = Checkpoints.save
 
-    def save_and_die(self, state) -> None:
-        save(self, state)
+    def save_and_die(self, state, seconds) -> None:
+        save(self, state, seconds)
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -209,8 +209,8 @@ def test_a_stopped_run_prints_how_to_resume(
     call = ["train", "3", *TINY, "--out", str(tmp_path)]
     save = Checkpoints.save
 
-    def save_and_stop(self, state) -> None:
-        save(self, state)
+    def save_and_stop(self, state, seconds) -> None:
+        save(self, state, seconds + 1_000)
         raise error
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as exit_info:
@@ -225,6 +225,7 @@ def test_a_stopped_run_prints_how_to_resume(
     main([*call, "--resume"])
     card = json.loads((tmp_path / "3" / "card.json").read_text())
     assert card["rounds_before_resuming"] == 1
+    assert card["seconds"] > 1_000  # those before the stop count
     assert card["split"] == {"divided": True, "held_out": 0.2, "sequences": 256}
 
 

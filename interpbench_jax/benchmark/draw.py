@@ -36,7 +36,7 @@ def draw_comparison(
       title: the title.
     """
     figure = compare(truth, found)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     figure.savefig(file, dpi=110)
 
 
@@ -115,5 +115,5 @@ def _draw(axis: Axes, graph: Graph, kinds: Mapping[str, Iterable[Edge]], title: 
             axis.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
     axis.set_xlim(-0.6, max(x for x, _ in places.values()) + 0.6)
     axis.set_ylim(-0.6, max(y for _, y in places.values()) + 0.6)
-    axis.set_title(title, fontsize=11)
+    axis.set_title(title, fontsize=11, parse_math=False)
     axis.set_axis_off()

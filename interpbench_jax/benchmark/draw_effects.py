@@ -57,6 +57,7 @@ def draw_effects(model: BenchmarkModel, joint: JointVerification, file: Path) ->
     panels[0, 0].invert_yaxis()
     handles = [Patch(**_OUTLINE, **style) for style in _STYLES.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle(f"case {model.case}: {model.card['title']}\neffect of ablating each node")
+    title = f"case {model.case}: {model.title}\neffect of ablating each node"
+    figure.suptitle(title, parse_math=False)
     with replacing(file) as partial:
         figure.savefig(partial, dpi=120)

@@ -47,7 +47,7 @@ def draw_history(rows: Sequence[dict[str, Any]], file: Path, *, title: str) -> N
     n_columns = -(-n_members // _MOST_IN_COLUMN) if n_members > 1 else 0  # of the legend
 
     figure = Figure(figsize=(9 + 1.2 * n_columns, 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     above, below = figure.subplots(1, 2)
     _draw(above, batches, losses, _LOSSES)
     above.set(yscale="log", xlabel="batches", ylabel="loss")

@@ -74,7 +74,8 @@ def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator
     }
     inputs = Inputs(store)
     for run in runs:
-        row = {**known, **described(run), "started": now()}
+        selection = selection_of(run.method, run.selection)
+        row = {**known, **described(run), "selection": selection, "started": now()}
         try:
             row |= _do(run, methods[run.method], inputs)
             row["status"] = "done"
@@ -139,7 +140,7 @@ class Inputs:
 def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     loss = usual_loss(run.method, _categorical(batch))
-    scores, finding = score_edges(model, run.method, method, batch, loss, run.seed)
+    scores, finding = score_edges(model, method_label(run.method), method, batch, loss, run.seed)
     return {
         **judge(run, np.asarray(scores, np.float64), inputs),
         "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
@@ -165,7 +166,7 @@ def judge(run: Run, scores: EdgeScores | NodeScores, inputs: Inputs) -> dict[str
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     with stopwatch() as scoring:
         others = inputs.of(run, "scoring inputs")
-        key = key_of(run.seed, "circuits", model.case, run.method)
+        key = key_of(run.seed, "circuits", model.case, method_label(run.method))
         found = measure(
             model, others, scores, key, selection=selection_of(run.method, run.selection)
         )
@@ -198,7 +199,7 @@ def judge_circuit(run: Run, found: Circuit, inputs: Inputs) -> dict[str, Any]:
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     with stopwatch() as scoring:
         others = inputs.of(run, "scoring inputs")
-        key = key_of(run.seed, "circuits", model.case, run.method)
+        key = key_of(run.seed, "circuits", model.case, method_label(run.method))
         measured = measure_circuit(model, others, found, key)
         importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
     return {

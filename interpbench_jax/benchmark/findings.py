@@ -232,7 +232,7 @@ def run_methods(
     truth = model.circuit
     findings = []
     for name, function in functions.items():
-        built_in = METHODS.get(name) is function  # a user's method may have the same name
+        built_in = METHODS.get(name) is _whole(function)  # a user's method may have that name
         used = loss or usual_loss(name if built_in else "", categorical)
         how = selection_of(name if built_in else "", selection)
         scores, time_taken = score_edges(model, name, function, batch, used, seed)
@@ -361,18 +361,24 @@ def write_findings(
         circuit = found_circuit(f.scores, model.circuit, selection=f.selection)
         found[f"{f.method} ({f.selection})"] = circuit
         with replacing(directory / "circuits" / f"{f.method}.txt") as partial:
-            partial.write_text(write_edge_lines(circuit))
-    title = f"case {model.case}: {model.card['title']}"
+            partial.write_text(write_edge_lines(circuit), "utf-8")
+    title = f"case {model.case}: {model.title}"
     with replacing(directory / "circuits.png") as partial:
         draw_comparison(model.circuit, found, partial, title=title)
 
 
 def _name_of(function: Callable[..., Any]) -> str:
     """A function's name in `METHODS`, or its own name, ignoring `functools.partial`."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = _whole(function)
     listed = (name for name, method in METHODS.items() if method is function)
     return next(listed, getattr(function, "__name__", type(function).__name__))
+
+
+def _whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that a `functools.partial` calls."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _found(truth: Circuit, scores: EdgeScores | NodeScores, selection: Selection) -> dict[str, Any]:

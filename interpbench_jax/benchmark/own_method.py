@@ -22,7 +22,8 @@ def find_method(name: str) -> Callable[..., Any]:
 
     Args:
       name: a name in `discovery.METHODS`, `module:function` or `file.py:function`. The user's file
-        is imported, and thus executed; it can import modules in the same folder.
+        is imported, and thus executed; it can import modules in the same folder. If one of these
+        has changed since an earlier call, all are imported again.
 
     Raises:
       ValueError: there is no such method.
@@ -34,6 +35,7 @@ def find_method(name: str) -> Callable[..., Any]:
         return get_method(name)
     file = _source_file(name)
     try:
+        _forget_if_changed(file)
         loaded = _load(file) if module.endswith(".py") else importlib.import_module(module)
     except Exception as error:  # the user's file may raise anything
         reason = f"{type(error).__name__}: {error}"
@@ -60,9 +62,29 @@ def method_fingerprint(name: str) -> str:
     """
     if ":" not in name:
         return ""
-    file = _source_file(name)
+    return _digest(_source_file(name))
+
+
+def _digest(file: Path) -> str:
+    """A digest of a file and of the modules in its folder that it imports."""
     sources = {found.relative_to(file.parent).as_posix(): source for found, source in _used(file)}
     return fingerprint(sources=sources)
+
+
+_IMPORTED: dict[Path, str] = {}
+"""The digest of every file that was imported, at that time."""
+
+
+def _forget_if_changed(file: Path) -> None:
+    """Removes a file and the modules beside it that it imports from Python's imported modules."""
+    digest = _digest(file)
+    if _IMPORTED.get(file, digest) != digest:
+        used = {found for found, _ in _used(file)}
+        for name, module in list(sys.modules.items()):
+            if (place := getattr(module, "__file__", None)) and Path(place) in used:
+                del sys.modules[name]
+        importlib.invalidate_caches()
+    _IMPORTED[file] = digest
 
 
 def _source_file(name: str) -> Path:
@@ -117,7 +139,7 @@ def _imported(source: bytes) -> set[str]:
 
 
 def _load(file: Path) -> ModuleType:
-    """Imports a file once, under a name that no installed module has."""
+    """Imports a file under a name that no installed module has."""
     name = f"interpbench_own_method_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -107,7 +107,8 @@ class Run:
             selection=self.selection,
         )
         parts = (self.model.case, method, self.ablation, str(self.seed), digest[:16])
-        return "-".join(re.sub(r"[^\w.]+", ".", part) for part in parts)
+        # A leading dot would hide the file.
+        return "-".join(re.sub(r"[^\w.]+", ".", part) for part in parts).lstrip(".")
 
     @property
     def compile_group(self) -> tuple[str, str]:
@@ -240,8 +241,11 @@ def compiled_models(cases: Sequence[str]) -> list[ModelSource]:
     """The models that Tracr compiles from cases.
 
     Raises:
-      ValueError: there is no such case, or Tracr cannot compile it.
+      ValueError: there is no such case, it is not a program, or Tracr cannot compile it.
     """
+    for case in cases:
+        if case in _built_in_cases() and not is_program(case):
+            raise ValueError(f"task {case!r} has no compiled model: it is not a RASP program")
     return [
         ModelSource(
             name=f"{case} (compiled)",
@@ -326,6 +330,16 @@ def environment() -> str:
     return fingerprint(code=source_fingerprint(*_CODE), packages=packages)
 
 
+def is_program(case: str) -> bool:
+    """Whether a task of the package is a RASP program, which Tracr compiles."""
+    return case in _catalogued()
+
+
+@functools.cache
+def _catalogued() -> frozenset[str]:
+    return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json"))
+
+
 @functools.cache
 def _built_in_cases() -> frozenset[str]:
     """Names of the tasks whose programs are in the package; builds no program.
@@ -333,7 +347,7 @@ def _built_in_cases() -> frozenset[str]:
     Models in the package are of such tasks, also those that are not compiled by Tracr.
     """
     bundled = (file.parent.name for file in _BUNDLED.glob("*/config.json"))
-    return frozenset(read_json(_PACKAGE / "cases" / "catalogue.json")) | frozenset(bundled)
+    return _catalogued() | frozenset(bundled)
 
 
 def _called(directory: Path) -> str:

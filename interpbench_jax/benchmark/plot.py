@@ -137,6 +137,6 @@ def _labels(model: BenchmarkModel, tokens: np.ndarray) -> list[str]:
     """Tokens in readable form, if the task has text for them."""
     codec = getattr(model.task, "codec", None)
     if codec is None:
-        return [str(token) for token in tokens]
+        return [str(model.task.vocabulary[int(token)]) for token in tokens]
     words = dict(zip(codec.token_ids, model.task.vocabulary, strict=True)) | {codec.bos: "BOS"}
     return [str(words.get(int(token), "pad")) for token in tokens]

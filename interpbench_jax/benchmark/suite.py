@@ -39,7 +39,7 @@ recomputes the scores from the weights. All scores are shares of answers on held
 - **sets of edges**, **worst set**: agreement under 1,000 random sets of patched edges, mean and
   worst.
 
-Seconds include compilation and were measured on machines with other load: compare batches; seconds
+Minutes include compilation and were measured on machines with other load: compare batches; minutes
 are only a rough guide.
 
 A model meets the bar if accuracy, worst IIA, worst SIIA, all edges outside and the worst edge reach
@@ -56,12 +56,16 @@ class SuiteRow(NamedTuple):
       kind: kind of the circuit: `attention`, `MLPs` or `one MLP`.
       size: layers x heads x width.
       n_weights: number of weights.
-      batches: number of training batches.
-      seconds: time of training, including compilation.
-      device: the device that it was trained on.
+      batches: number of training batches; None, like all about the training, if the card does not
+        say it, as for imported models.
+      minutes: time of training, including compilation.
+      device: the device that it was trained on, or "".
       metrics: metrics of the card.
       misses: metrics that are below the bar.
-      weakest: agreement under the worst single edges.
+      weakest_edges: agreement under the worst single edges.
+      by_position: agreement under the first of these at each position; None without an answer.
+      weakest_variables: IIA of the worst variables, by the nodes that hold them.
+      compiled_wrongly: how the compiled model differs from the program, or "".
     """
 
     task: str
@@ -69,29 +73,36 @@ class SuiteRow(NamedTuple):
     kind: str
     size: str
     n_weights: int
-    batches: int
-    seconds: float
+    batches: int | None
+    minutes: float | None
     device: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     misses: Mapping[str, float | None]
-    weakest: Mapping[str, float]
+    weakest_edges: Mapping[str, float]
+    by_position: Sequence[float | None]
+    weakest_variables: Mapping[str, float]
+    compiled_wrongly: str
 
 
 def suite_row(model: BenchmarkModel) -> SuiteRow:
     """The row of a model, from the model and its card."""
     config, card = model.config, model.card
+    metrics, seconds = card.get("metrics", {}), card.get("seconds")
     return SuiteRow(
         task=model.case,
-        title=card["title"],
+        title=model.title,
         kind=kind(model),
         size=f"{config.n_layers}x{config.n_heads}x{config.d_model}",
         n_weights=sum(np.size(weight) for weight in jax.tree.leaves(model.params)),
-        batches=card["batches"],
-        seconds=card["seconds"],
-        device=card["device"],
-        metrics=card["metrics"],
-        misses=below_bar(card["metrics"]),
-        weakest=card.get("weakest_edges", {}),
+        batches=card.get("batches"),
+        minutes=None if seconds is None else seconds / 60,
+        device=card.get("device", ""),
+        metrics=metrics,
+        misses=below_bar(metrics),
+        weakest_edges=card.get("weakest_edges", {}),
+        by_position=card.get("weakest_edge_by_position", ()),
+        weakest_variables=card.get("weakest_variables", {}),
+        compiled_wrongly=card.get("compiled_wrongly", ""),
     )
 
 
@@ -112,16 +123,20 @@ def summary(rows: Sequence[SuiteRow], tasks: Iterable[str]) -> str:
 def suite_page(rows: Sequence[SuiteRow], tried: Mapping[str, str]) -> str:
     """The table as a Markdown page, with details of models below the bar; see `summary`.
 
+    Tasks that Tracr compiles wrongly are listed: there the bar cannot be expected to be met.
+
     Args:
       rows: the models.
       tried: for every task of the suite, what other settings of training led to, or "".
     """
     weights = sum(row.n_weights for row in rows)
-    seconds: defaultdict[str, float] = defaultdict(float)
+    minutes: defaultdict[str, float] = defaultdict(float)
     for row in rows:
-        seconds[row.device] += row.seconds
-    times = "; ".join(f"{time / 3600:.1f} hours on {device}" for device, time in seconds.items())
-    headers = ("task", "computes", "circuit", "size", "batches", "s", *METRICS.values(), "bar")
+        if row.minutes is not None:
+            minutes[row.device] += row.minutes
+    times = "; ".join(f"{time / 60:.1f} hours on {device}" for device, time in minutes.items())
+    about = ("task", "computes", "circuit", "size", "batches", "device", "min")
+    headers = (*about, *METRICS.values(), "bar")
     lines = [
         _HEAD,
         f"{summary(rows, tried)} All models together have {weights:,} weights. "
@@ -136,6 +151,9 @@ def suite_page(rows: Sequence[SuiteRow], tried: Mapping[str, str]) -> str:
     if short:
         lines.append("\n## Below the bar\n")
         lines += [f"- **{row.task}** ({row.title}): {_what_it_misses(row)}." for row in short]
+    if wrong := [row for row in rows if row.compiled_wrongly]:
+        lines.append("\n## Compiled wrongly by Tracr\n")
+        lines += [f"- **{row.task}**: {row.compiled_wrongly}" for row in wrong]
     if noted := {task: text for task, text in tried.items() if text}:
         lines.append("\n## Other settings that were tried\n")
         lines += [f"- **{task}**: {text}" for task, text in noted.items()]
@@ -146,14 +164,16 @@ def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
     """Draws the share of wrong answers of every model, the worst model last.
 
     Args:
-      rows: the models.
+      rows: the models; those without these scores are left out.
       file: where to write, in the format of its suffix; replaced when the drawing is complete.
     """
-    order = sorted(rows, key=lambda row: -row.metrics["edge_agreement_worst"])
+    found = ([row.metrics.get(name) for name in _DRAWN] for row in rows)
+    known = [[share for share in scores if share is not None] for scores in found]
+    order = sorted((scores for scores in known if len(scores) == len(_DRAWN)), key=lambda s: -s[-1])
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
     for place, name in enumerate(_DRAWN):
-        wrong = [max(1 - row.metrics[name], _NONE_WRONG) for row in order]
+        wrong = [max(1 - scores[place], _NONE_WRONG) for scores in order]
         style = look(place)
         axes.plot(wrong, style.marker, color=style.colour, label=METRICS[name], markersize=3.5)
     for bar in sorted({BAR[name] for name in _DRAWN}):
@@ -168,7 +188,7 @@ def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
 
 
 def _cells(row: SuiteRow) -> list[str]:
-    shares = [_share(row.metrics.get(name)) for name in METRICS]
+    shares = [share(row.metrics.get(name)) for name in METRICS]
     title = row.title.replace("|", "\\|")
     bar = "no" if row.misses else "yes"
     return [
@@ -176,22 +196,29 @@ def _cells(row: SuiteRow) -> list[str]:
         title,
         row.kind,
         row.size,
-        f"{row.batches:,}",
-        f"{row.seconds:.0f}",
+        "-" if row.batches is None else f"{row.batches:,}",
+        row.device or "-",
+        "-" if row.minutes is None else f"{row.minutes:.1f}",
         *shares,
         bar,
     ]
 
 
 def _what_it_misses(row: SuiteRow) -> str:
-    misses = ", ".join(f"{METRICS[name]} {_share(share)}" for name, share in row.misses.items())
-    edges = ", ".join(f"`{edge}` {_share(share)}" for edge, share in row.weakest.items())
-    return misses + (f"; weakest edges: {edges}" if edges else "")
+    misses = ", ".join(f"{METRICS[name]} {share(value)}" for name, value in row.misses.items())
+    edges, variables = (
+        ", ".join(f"`{name}` {share(value)}" for name, value in weakest.items())
+        for weakest in (row.weakest_edges, row.weakest_variables)
+    )
+    text = misses + (f"; weakest edges: {edges}" if edges else "")
+    if row.by_position:
+        text += f"; the first of these by position: {', '.join(map(share, row.by_position))}"
+    return text + (f"; weakest variables, by their nodes: {variables}" if variables else "")
 
 
-def _share(share: float | None) -> str:
-    """A share with four digits, rounded down, so that 1.0000 is exact."""
-    return "-" if share is None else f"{np.floor(share * 1e4 + 1e-6) / 1e4:.4f}"
+def share(value: float | None) -> str:
+    """A share with four digits, rounded down, so that 1.0000 is exact; `-` if it is unknown."""
+    return "-" if value is None else f"{np.floor(value * 1e4 + 1e-6) / 1e4:.4f}"
 
 
 def _line(cells: Sequence[Any]) -> str:

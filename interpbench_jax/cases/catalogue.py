@@ -53,5 +53,5 @@ class CatalogueEntry:
 
 def read_catalogue() -> dict[str, CatalogueEntry]:
     """Entries of the built-in cases by name; compiles nothing."""
-    stored = json.loads(CATALOGUE.read_text())
+    stored = json.loads(CATALOGUE.read_text("utf-8"))
     return {name: CatalogueEntry(**entry) for name, entry in stored.items()}

@@ -16,6 +16,7 @@ from interpbench_jax.benchmark.plan import (
     Run,
     bundled_models,
     compiled_models,
+    is_program,
     make_plan,
     share_of,
     stored_models,
@@ -136,7 +137,8 @@ def _sources(
     if models:
         return stored_models(models, cases)
     trained = [] if compiled and cases else bundled_models(cases)
-    return compiled_models(cases or [model.case for model in trained]) if compiled else trained
+    programs = [model.case for model in trained if is_program(model.case)]
+    return compiled_models(cases or programs) if compiled else trained
 
 
 def _print_plan(plan: Sequence[Run], mine: Sequence[Run], share: str) -> None:

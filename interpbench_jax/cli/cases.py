@@ -92,10 +92,10 @@ def _rows(
                 "parameters": entry.compiled_params,
             }
         )
-    return rows if paper or published else [*rows, *_causal_rows(max_params)]
+    return rows if paper or published else [*rows, *_causal_rows(attention, max_params)]
 
 
-def _causal_rows(max_params: int | None) -> list[dict[str, Any]]:
+def _causal_rows(attention: bool, max_params: int | None) -> list[dict[str, Any]]:
     """Tasks whose algorithm is a causal model; these have no compiled model."""
     from interpbench_jax.alignment import align
     from interpbench_jax.tasks import causal_tasks
@@ -103,6 +103,9 @@ def _causal_rows(max_params: int | None) -> list[dict[str, Any]]:
     rows = []
     for name, task in causal_tasks().items() if max_params is None else ():
         alignment, network = align(task), task.network
+        has_attention = any(node[0] == "a" for node in alignment.nodes)
+        if attention and not has_attention:
+            continue
         n_edges = int(alignment.graph.head_valid.sum()) - 1
         rows.append(
             {
@@ -110,7 +113,7 @@ def _causal_rows(max_params: int | None) -> list[dict[str, Any]]:
                 "computes": task.title,
                 "tokens": network.d_vocab,
                 "length": network.n_ctx - 1,
-                "kind": "attention" if any(n[0] == "a" for n in alignment.nodes) else "MLPs",
+                "kind": "attention" if has_attention else "MLPs",
                 "nodes": len(alignment.nodes),
                 "edges": f"{len(alignment.circuit.head_edges)}/{n_edges}",
                 "shape": f"{network.n_layers}x{network.n_heads}x{network.d_model}",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from interpbench_jax.files import make_directory
 
@@ -126,7 +127,7 @@ def print_table(
     if "computes" in headers:
         table.box, table.pad_edge = SIMPLE_HEAD, False
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     if "computes" not in headers:
         table.width = console.measure(table, options=console.options.update_width(1_000)).maximum
     console.print(table, crop=False)

@@ -31,6 +31,7 @@ def suite(
     from interpbench_jax.benchmark.suite import (
         METRICS,
         draw_suite,
+        share,
         suite_page,
         suite_row,
         summary,
@@ -44,7 +45,7 @@ def suite(
         places = sorted((f.parent for f in models.glob("*/config.json")), key=_by_number)
         if not places:
             raise ValueError(f"no model in {models}")
-    rows = [suite_row(load_model(place)) for place in places]
+    rows = [suite_row(load_model(place, on_device=False)) for place in places]
     tried = {recipe.task: recipe.tried for recipe in read_recipes("suite")}
     if as_json:
         print(to_json([row._asdict() for row in rows], indent=1))
@@ -52,8 +53,8 @@ def suite(
         headers = ("task", "circuit", "size", "batches", *METRICS.values(), "bar")
         cells = [
             (
-                *(row.task, row.kind, row.size, row.batches),
-                *(f"{row.metrics.get(name, float('nan')):.4f}" for name in METRICS),
+                *(row.task, row.kind, row.size, "-" if row.batches is None else row.batches),
+                *(share(row.metrics.get(name)) for name in METRICS),
                 "no" if row.misses else "yes",
             )
             for row in rows
@@ -65,7 +66,7 @@ def suite(
     if out is not None:
         draw_suite(rows, out / "suite.png")
         with replacing(out / "suite.md") as partial:
-            partial.write_text(suite_page(rows, tried))
+            partial.write_text(suite_page(rows, tried), "utf-8")
         if not as_json:
             console.print(f"written to {out / 'suite.md'}", highlight=False)
 

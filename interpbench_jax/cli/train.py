@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.presets import PRESETS, USUAL_PRESET
 
 if TYPE_CHECKING:
+    from interpbench_jax.zoo.model import BenchmarkModel
     from interpbench_jax.zoo.progress import Progress
 
     Preset = str
@@ -45,6 +47,7 @@ def train(
     preset: Preset = USUAL_PRESET,
     settings: Path | None = None,
     seeds: tuple[int, ...] = (0,),
+    missing: bool = False,
     together: bool = False,
     resume: bool = False,
     log: tuple[Dashboard, ...] = (),
@@ -65,6 +68,7 @@ def train(
       preset: named settings; `edge-siit` trains under patches of any set of edges.
       settings: TOML file with any of the fields below.
       seeds: seeds; a model for every combination with rates is trained, and the best is kept.
+      missing: of a recipe, train only models that the package lacks or that miss the bar there.
       together: train cases whose models have the same shape in one program; faster on a GPU.
       resume: continue an interrupted run with the same settings and cases; skip finished cases.
       log: dashboards to log to.
@@ -79,11 +83,13 @@ def train(
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"case {repeated[0]} is given twice")
     if recipe is None:
+        if missing:
+            raise ValueError("--missing can only be combined with --recipe")
         need_some(names, "case")
         runs = {out: {name: population(name, preset, settings, overrides, seeds) for name in names}}
     else:
         _refuse_settings(preset, settings, seeds, overrides)
-        runs = _runs_of_recipe(recipe, names, out)
+        runs = _runs_of_recipe(recipe, names, out, missing=missing)
     for place, populations in runs.items():
         for name, members in populations.items():
             config = members[0].config
@@ -130,17 +136,31 @@ def _refuse_settings(
 
 
 def _runs_of_recipe(
-    recipe: str, names: Sequence[str], out: Path
+    recipe: str, names: Sequence[str], out: Path, *, missing: bool
 ) -> dict[Path, dict[str, tuple[Member, ...]]]:
     """The members to train on each task, by the output folder of the models.
 
     Raises:
-      ValueError: the recipe cannot be read, or has no model of that name.
+      ValueError: the recipe cannot be read, has no model of that name, or has none that is missing.
     """
+    from interpbench_jax.zoo import below_bar, every_bundled_name, load_model
     from interpbench_jax.zoo.recipe import recipes_of
 
+    recipes = recipes_of(recipe, names)
+    if missing:
+        cards = {
+            name: load_model(name, on_device=False).card
+            for name in recipes.keys() & set(every_bundled_name())
+        }
+        recipes = {
+            name: found
+            for name, found in recipes.items()
+            if name not in cards or below_bar(cards[name]["metrics"])
+        }
+        if not recipes:
+            raise ValueError("no model to train: all of these are in the package and meet the bar")
     runs: dict[Path, dict[str, tuple[Member, ...]]] = {}
-    for found in recipes_of(recipe, names).values():
+    for found in recipes.values():
         runs.setdefault(out / found.folder, {})[found.task] = found.members()
     return runs
 
@@ -158,10 +178,12 @@ def _print_plan(
         if not (resume and made_by(place / name, name, members))
     ]
     bundled = set(every_bundled_name())
-    cards = [load_model(name).card for name in names if name in bundled]
-    minutes = sum(card["seconds"] for card in cards) / 60
-    devices = ", ".join(sorted({card["device"] for card in cards}))
-    known = f"; {len(cards)} bundled, made in {minutes:.0f} minutes ({devices})" if cards else ""
+    cards = [load_model(name, on_device=False).card for name in names if name in bundled]
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for card in cards:
+        seconds[card["device"]] += card["seconds"]
+    times = ", ".join(f"{time / 60:.0f} minutes on {device}" for device, time in seconds.items())
+    known = f"; {len(cards)} bundled, made in {times}, one after the other" if cards else ""
     console.print(f"{len(names)} model{'s' * (len(names) != 1)} to train{known}", highlight=False)
 
 
@@ -249,12 +271,19 @@ def _train_group(
         with contextlib.ExitStack() as entered:
             for run in runs.values():
                 entered.enter_context(run)
-            models = make_models_together(
-                prepared, members, checkpoints=state, resume=resume, on_progress=on_progress
+
+            def on_model(model: "BenchmarkModel") -> None:
+                if model.case in runs:
+                    runs[model.case].finish(model)
+
+            make_models_together(
+                prepared,
+                members,
+                checkpoints=state,
+                resume=resume,
+                on_progress=on_progress,
+                on_model=on_model,
             )
-    for model in models:
-        if model.case in runs:
-            runs[model.case].finish(model)
     for name in skip:  # left by a kill after the last file was written, unless it is another run's
         if not (directory_of(name, out) / STATE).exists():
             discard(directory_of(name, out))

@@ -132,7 +132,7 @@ class TrainingRun:
             listener(now)
 
     def finish(self, model: "BenchmarkModel") -> None:
-        """Writes the model and its history, and prints a summary.
+        """Closes the dashboards, writes the model and its history, and prints a summary.
 
         An existing model of another run is moved aside.
         """
@@ -141,6 +141,7 @@ class TrainingRun:
         from interpbench_jax.zoo.checkpoints import discard
         from interpbench_jax.zoo.metrics_file import read_metrics
 
+        self.dashboards.close()  # before their files are copied
         aside = None
         # Files that this run wrote before it was killed while writing are not kept.
         own = self.resume and _made_of(self.done) == _description(self.name, self.members)

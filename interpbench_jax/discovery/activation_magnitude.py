@@ -10,6 +10,7 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.position_shares import position_shares
 from interpbench_jax.discovery.rows import Part, sum_over_rows
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.bilinear import product
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -31,7 +32,7 @@ def activation_magnitude(
 
     def squares(part: Part) -> Float[Array, " writer"]:
         each = ((part.source - part.written) ** 2).sum(-1)
-        return jnp.einsum("bpw,bp->w", each, part.positions)
+        return product("bpw,bp->w", each, part.positions)
 
     shares = batch._replace(positions=position_shares(network, batch))
     mean = sum_over_rows(squares, params, network, shares)

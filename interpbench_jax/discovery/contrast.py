@@ -89,6 +89,8 @@ def contrast_batch(
             check_indices("corrupted has token", corrupted, network.d_vocab)
             check_same_lengths("corrupted", corrupted, clean, network.pad)
     network, positions = as_network(network), jnp.asarray(positions)
+    clean, target = jnp.asarray(clean), jnp.asarray(target)
+    corrupted = None if corrupted is None else jnp.asarray(corrupted)
     logits, written = jax.eval_shape(network.run, params, clean)
     if jnp.issubdtype(target.dtype, jnp.integer):
         check_indices("target has label", target, logits.shape[-1])

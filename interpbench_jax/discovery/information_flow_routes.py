@@ -11,6 +11,7 @@ from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.position_shares import position_shares
 from interpbench_jax.discovery.rows import Part, sum_over_rows
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.bilinear import product
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -49,7 +50,7 @@ def information_flow_routes(
         closeness = jnp.maximum(jnp.abs(total).sum(-1) - rest, 0.0) * seen[None, None]
         everything = closeness.sum(-1, keepdims=True)
         share = closeness / jnp.where(everything > 0, everything, 1.0)
-        return jnp.einsum("bpw,bp->w", share, part.positions)
+        return product("bpw,bp->w", share, part.positions)
 
     def at_each_place(part: Part) -> Float[Array, "place writer"]:
         return jax.lax.map(functools.partial(shares, part), jnp.asarray(before.T, jnp.float32))

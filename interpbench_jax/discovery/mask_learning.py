@@ -78,14 +78,16 @@ def learn_masks(
             raise ValueError(f"{name} must be positive, got {value}")
     optimizer = optax.adam(learning.learning_rate)
     n_rows = batch.clean.shape[0]
+    counted = (batch.positions > 0).any(1)  # other rows only fill the batch
+    counted_first, n_counted = jnp.argsort(~counted, stable=True), counted.sum()
 
     def learn(setting: Float[Array, " #step"]) -> tuple[PyTree, Array, Array]:
         def step(state: tuple, given: tuple[Array, Array]) -> tuple[tuple, tuple[Array, Array]]:
             (masks, adam), (key, now) = state, given
             for_rows, for_mask = jax.random.split(key)
             if learning.batch_size < n_rows:
-                chosen = jax.random.choice(for_rows, n_rows, (learning.batch_size,))
-                rows = take_rows(batch, chosen)
+                chosen = jax.random.randint(for_rows, (learning.batch_size,), 0, n_counted)
+                rows = take_rows(batch, counted_first[chosen])
             else:
                 rows = batch
             gradient, loss_and_size = jax.grad(objective, has_aux=True)(masks, for_mask, rows, now)

@@ -41,7 +41,7 @@ def structural_prior(
       ValueError: the model is not a transformer of this package.
     """
     del params, batch, loss
-    graph, shares = as_network(network).graph, json.loads(_SHARES.read_text())
+    graph, shares = as_network(network).graph, json.loads(_SHARES.read_text("utf-8"))
     if not isinstance(graph, TransformerGraph):
         raise ValueError(f"structural_prior needs a transformer, got {type(network).__name__}")
     scores = np.zeros(graph.valid.shape, np.float32)
@@ -78,7 +78,7 @@ def _rebuild() -> None:
             possible[kind] += 1
             in_circuit[kind] += int(mask[writer, reader])
     shares = {kind: round(in_circuit[kind] / n, 5) for kind, n in sorted(possible.items())}
-    _SHARES.write_text(json.dumps(shares, indent=1) + "\n")
+    _SHARES.write_text(json.dumps(shares, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

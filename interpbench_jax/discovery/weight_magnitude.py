@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.bilinear import product
 from interpbench_jax.model.network import Network, TransformerNetwork, as_network
 
 
@@ -55,7 +56,7 @@ def weight_magnitude(
     tied = "W_U" not in params["unembed"]
     unembedding = params["embed"]["W_E"] if tied else params["unembed"]["W_U"].T
     reads.append(_gram(unembedding)[None])
-    squares = jnp.einsum("wde,rde->wr", jnp.concatenate(writes), jnp.concatenate(reads))
+    squares = product("wde,rde->wr", jnp.concatenate(writes), jnp.concatenate(reads))
     return jnp.sqrt(jnp.maximum(squares, 0.0)) * whole.graph.valid
 
 

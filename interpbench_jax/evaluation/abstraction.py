@@ -51,8 +51,8 @@ def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -
     """Draws sets of variables and of free nodes, and third inputs.
 
     Each variable and each free node is included with probability 1/2. The third inputs are a
-    permutation of the sources that only exchanges sources with equally many counted positions, so
-    that sequences keep their length.
+    permutation of the sources that only exchanges sources with equally many counted positions, of
+    which the last is the same, so that sequences keep their length.
 
     Args:
       problem: pairs and nodes.
@@ -65,7 +65,10 @@ def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -
     if n_interventions < 1:
         raise ValueError(f"n_interventions must be at least 1, got {n_interventions}")
     key_variables, key_free, key_third = jax.random.split(key, 3)
-    lengths = (problem.positions > 0).sum(1)
+    counts = problem.positions > 0
+    n_positions = counts.shape[1]
+    last = n_positions - counts[:, ::-1].argmax(1)
+    lengths = last * (n_positions + 1) + counts.sum(1)  # equal if both are
     in_order = jnp.argsort(lengths, stable=True)
 
     def permutation(key: Array) -> Int[Array, " pair"]:

@@ -220,6 +220,8 @@ class EdgeScores(NamedTuple):
       edge_single_worst: agreement under the worst single edge, inside or outside.
       inert: agreement with all edges outside patched at once.
       weakest: agreement under the worst single edges; at most five, without those that agree fully.
+      weakest_at: agreement under the first of these at each position, NaN where the algorithm has
+        no answer; empty if there is none.
     """
 
     edge_agreement: float
@@ -227,11 +229,13 @@ class EdgeScores(NamedTuple):
     edge_single_worst: float
     inert: float
     weakest: dict[str, float]
+    weakest_at: Float[np.ndarray, " pos"]
 
     @property
     def metrics(self) -> dict[str, float]:
         """The scores by their names."""
-        return {name: value for name, value in self._asdict().items() if name != "weakest"}
+        details = ("weakest", "weakest_at")
+        return {name: value for name, value in self._asdict().items() if name not in details}
 
 
 def edge_scores(
@@ -256,14 +260,30 @@ def edge_scores(
     drawn = screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
     inert, inside, outside = _alone(judge, level, blocks, n_runs)
     single = np.concatenate([inside, outside.agreement])
-    weakest = [place for place in np.argsort(single)[:_N_WEAKEST] if single[place] < 1]
+    weakest = [place for place in np.argsort(single)[:_N_WEAKEST].tolist() if single[place] < 1]
     return EdgeScores(
         edge_agreement=drawn.mean,
         edge_agreement_worst=least(drawn.agreement),
         edge_single_worst=least(single),
         inert=inert,
         weakest={level.names[place]: float(single[place]) for place in weakest},
+        weakest_at=_at_each_position(judge, level, blocks, weakest[:1]),
     )
+
+
+def _at_each_position(
+    judge: EdgeJudge, level: EdgeLevel, blocks: Blocks, unit: Sequence[int]
+) -> Float[np.ndarray, " pos"]:
+    """Agreement at each position under a patch of one unit; empty if there is none."""
+    n_positions = blocks.positions.shape[-1] if len(unit) else 0
+    patched = np.eye(len(level.names), dtype=bool)[list(unit)]
+    agreed = np.zeros(n_positions)
+    for place in range(n_positions):
+        only = blocks.positions * (np.arange(n_positions) == place)
+        agreed[place] = judge.judge(
+            level, blocks._replace(positions=only.astype(np.float32)), patched
+        ).agreement[0]
+    return agreed
 
 
 class Audit(NamedTuple):

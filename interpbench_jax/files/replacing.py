@@ -7,6 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def umask() -> int:
+    """The permissions that this process does not give to new files."""
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """A temporary file next to `file`, renamed to it if the block succeeds, removed if it fails.
@@ -28,7 +35,7 @@ def replacing(file: Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        partial.chmod(0o644)
+        partial.chmod(0o666 & ~umask())
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(file)

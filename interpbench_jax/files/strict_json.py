@@ -95,7 +95,7 @@ def write_json(file: Path, value: Any, *, indent: int | None = 1) -> None:
     """
     text = to_json(value, indent=indent)
     with replacing(file) as partial:
-        partial.write_text(text + "\n")
+        partial.write_text(text + "\n", "utf-8")
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from interpbench_jax.model.bilinear import product
 from interpbench_jax.model.graph import Graph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
@@ -50,7 +51,7 @@ class Wires:
         if self._nudge is not None:
             weights, difference = self._nudge
             here = slice(0, written.shape[2])
-            seen += jnp.einsum("w,bpwd->bpd", weights[here, place], difference[:, :, here])
+            seen += product("w,bpwd->bpd", weights[here, place], difference[:, :, here])
         return seen
 
     def written(self) -> Float[Array, "batch pos writer d"]:

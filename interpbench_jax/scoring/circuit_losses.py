@@ -35,7 +35,8 @@ def circuit_losses(
     Returns:
       The loss for each circuit.
     """
-    distinct, places = np.unique(circuits, axis=0, return_inverse=True)
+    # Of another type, `~` below would not be the complement.
+    distinct, places = np.unique(np.asarray(circuits, bool), axis=0, return_inverse=True)
     losses = []
     for start in range(0, len(distinct), _CHUNK):
         chunk = distinct[start : start + _CHUNK]

@@ -23,7 +23,7 @@ def greedy_places(
       node_of_reader: for each reader, the writer whose input it is; -1 for the output.
 
     Returns:
-      Larger numbers for edges taken earlier; 1 for the last, 0 for edges that are never taken.
+      Larger numbers for edges taken earlier, all at least 1; 0 for edges that are never taken.
 
     Source: Hanna et al. 2024, Have Faith in Faithfulness, which takes one edge per step.
     """

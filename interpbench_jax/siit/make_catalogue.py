@@ -39,7 +39,7 @@ def derive_entry(name: str) -> CatalogueEntry:
 
 def _rebuild() -> None:
     entries = {name: asdict(derive_entry(name)) for name in case_names()}
-    CATALOGUE.write_text(json.dumps(entries, indent=1) + "\n")
+    CATALOGUE.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

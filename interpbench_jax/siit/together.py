@@ -7,7 +7,7 @@ among the variables and free nodes are never drawn, and score the same as the un
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,7 @@ def train_together(
     state: TrainState | None = None,
     mesh: Mesh | None = None,
     on_round: OnRound | None = None,
+    on_result: Callable[[int, TrainResult], None] | None = None,
     until_first: bool = False,
 ) -> list[TrainResult]:
     """Trains the members of every case at the same time; see `train_siit` for each.
@@ -63,6 +64,7 @@ def train_together(
       state: state of an interrupted run, to continue from.
       mesh: devices over which members and batches are distributed; see `device_mesh`.
       on_round: called after every round with the state of all cases; see `states_by_case`.
+      on_result: called with a case's place and result as soon as it is finished, after `on_round`.
       until_first: end a case after the round in which one of its members reaches the threshold.
 
     Raises:
@@ -82,6 +84,7 @@ def train_together(
         seen, training, looked_at, both = copy_everywhere((seen, training, looked_at, both), mesh)
     loop = Loop.of(config)
     group, given_to_group = np.arange(len(problems)), (training, looked_at)
+    judged_last: dict[int, TrainResult] = {}  # the result of a case's last round, if it was judged
     results: dict[int, TrainResult] = {}
 
     def result(place: int, own: TrainState) -> TrainResult:
@@ -89,6 +92,20 @@ def train_together(
         own = _unpad_state(own, models[place], validated_on)
         return result_of(own, models[place], validated_on)
 
+    def collect(seen: TrainState) -> None:
+        """Takes the results of cases that are finished."""
+        over = np.array(are_over(seen, config).all(1))
+        for place in np.flatnonzero(over).tolist():
+            if place in results:
+                continue
+            own, found = _of_cases(seen, place), judged_last.get(place)
+            if found is None or (found.rounds != own.round).any():
+                found = result(place, own)
+            results[place] = found
+            if on_result is not None:
+                on_result(place, found)
+
+    collect(seen)  # those that an interrupted run had finished
     while not finished(seen, config):
         ended = seen.done
         if len(smaller := _group(seen, config)) < len(group):
@@ -98,8 +115,9 @@ def train_together(
         if (reached := just_reached(seen, ended)).any():
             cases = states_by_case(seen)
             for place in np.flatnonzero(reached.any(1)).tolist():
-                own, results[place] = cases[place], result(place, cases[place])
-                cases[place] = confirm(own, reached[place], results[place], until_first=until_first)
+                own, found = cases[place], result(place, cases[place])
+                judged_last[place] = found
+                cases[place] = confirm(own, reached[place], found, until_first=until_first)
             seen = seen._replace(
                 done=jnp.stack([own.done for own in cases]),
                 best_score=jnp.stack([own.best_score for own in cases]),
@@ -107,9 +125,7 @@ def train_together(
             state = seen if mesh is None else spread_members(seen, mesh, axis=1)
         if on_round is not None:
             on_round(seen)
-    for place, own in enumerate(states_by_case(seen)):
-        if place not in results or (results[place].rounds != own.round).any():
-            results[place] = result(place, own)
+        collect(seen)
     return [results[place] for place in range(len(models))]
 
 
@@ -123,8 +139,8 @@ def _group(state: TrainState, config: SiitConfig) -> Int[np.ndarray, " place"]:
     return np.argsort(over, kind="stable")[:size]
 
 
-def _of_cases(tree: Any, places: Int[Array | np.ndarray, " place"]) -> Any:
-    """Some of the entries of every array's leading axis."""
+def _of_cases(tree: Any, places: Int[Array | np.ndarray, " place"] | int) -> Any:
+    """The entries at some places of every array's leading axis, or the one at a place."""
     return jax.tree.map(lambda leaf: leaf[places], tree)
 
 
@@ -154,7 +170,7 @@ def init_states_together(
 
 def states_by_case(state: TrainState) -> list[TrainState]:
     """The state of each case, still in the common shape."""
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(len(state.round))]
+    return [_of_cases(state, place) for place in range(len(state.round))]
 
 
 def same_shape(models: Sequence[TransformerConfig], categorical: Sequence[bool]) -> list[list[int]]:

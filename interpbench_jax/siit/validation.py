@@ -111,18 +111,22 @@ def scores_and_finiteness(
 def _blocks(pairs: tuple[Array, ...]) -> tuple[Array, ...]:
     """Pairs in blocks, `[block, pair, ...]`: on a CPU so small that its cache holds them, else one.
 
-    The last block is filled with zeros, so these have no weight.
+    The last block is filled with copies of the last pair without weight.
+
+    Args:
+      pairs: arrays over pairs; the last one has the weights of positions.
     """
     n_pairs = len(pairs[0])
     n_blocks = -(-n_pairs // _PAIRS_IN_CACHE) if jax.default_backend() == "cpu" else 1
     size = -(-n_pairs // n_blocks)
 
-    def divide(array: Array) -> Array:
-        missing = n_blocks * size - n_pairs
-        full = jnp.pad(array, [(0, missing), *[(0, 0)] * (array.ndim - 1)])
+    def divide(array: Array, filling: str) -> Array:
+        widths = [(0, n_blocks * size - n_pairs), *[(0, 0)] * (array.ndim - 1)]
+        full = jnp.pad(array, widths, mode=filling)
         return full.reshape(n_blocks, size, *array.shape[1:])
 
-    return tuple(map(divide, pairs))
+    *inputs, weights = pairs
+    return *(divide(array, "edge") for array in inputs), divide(weights, "constant")
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -18,16 +18,16 @@ def check_name(kind: str, name: Any) -> None:
     """
     if not isinstance(name, str) or not _is_file_name(name):
         raise ValueError(
-            f"{kind} {name!r}: a name must be a valid file name: at most {_LONGEST_NAME} printable "
-            "characters without / and \\, not starting with a dot, dash or space"
+            f"{kind} {name!r}: a name must be a valid file name: at most {_LONGEST_NAME} bytes of "
+            "printable characters without / and \\, not starting with a dot, dash or space"
         )
 
 
 def _is_file_name(name: str) -> bool:
     """Whether it names a file within any directory, and cannot be mistaken for an option."""
     return (
-        0 < len(name) <= _LONGEST_NAME
-        and name.isprintable()
+        name.isprintable()
+        and 0 < len(name.encode()) <= _LONGEST_NAME
         and not set(name) & set("/\\")
         and name[0] not in ".- "
     )

@@ -11,7 +11,7 @@ import shutil
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +34,21 @@ from interpbench_jax.siit.state import TrainState
 _SETTINGS = "settings.json"
 _STATES = "states"
 _SUFFIX = ".state"
+_SECONDS = "seconds"  # beside the arrays of the state
 _KEPT = 2  # the newest state and one to fall back to
 _LARGEST = 2**36  # bytes of a state
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+      state: the state of training after a round.
+      seconds: time that the run had taken, in all its processes.
+    """
+
+    state: TrainState
+    seconds: float
 
 
 class Checkpoints:
@@ -89,7 +102,7 @@ class Checkpoints:
         """Releases the directory."""
         self._opened.close()
 
-    def latest(self, like: TrainState) -> TrainState | None:
+    def latest(self, like: TrainState) -> Saved | None:
         """The last undamaged state, or None if no state was written.
 
         Newer states that are damaged are renamed, with a warning that names them.
@@ -104,26 +117,31 @@ class Checkpoints:
         damaged: dict[Path, ValueError] = {}
         for file in _state_files(self._states):
             try:
-                state = _read(file, like)
+                saved = _read(file, like)
             except ValueError as error:
                 damaged[file] = error
                 continue
             for bad, error in damaged.items():
                 bad.rename(bad.with_name(f"{bad.name}.damaged"))
                 warnings.warn(f"{error}; continuing from {file.name}", stacklevel=2)
-            return state
+            return saved
         if damaged:
             found = "; ".join(str(error) for error in damaged.values())
             raise ValueError(f"no state to continue from: {found}; nothing was deleted")
         return None
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, seconds: float) -> None:
         """Writes a state; keeps one older state.
+
+        Args:
+          state: the state after a round.
+          seconds: time that the run has taken so far.
 
         Raises:
           OSError: it cannot be written.
         """
-        content = safetensors.numpy.save(_named(state))
+        arrays = _named(state) | {_SECONDS: np.array(seconds)}
+        content = safetensors.numpy.save(arrays)
         file = self._states / f"{int(state.round.max()):08d}{_SUFFIX}"
         with replacing(file) as partial:
             partial.write_bytes(_checksum(content) + content)
@@ -211,20 +229,21 @@ def _state_files(states: Path) -> list[Path]:
     return sorted(states.glob(f"[0-9]*{_SUFFIX}"), reverse=True)
 
 
-def _read(file: Path, like: TrainState) -> TrainState:
+def _read(file: Path, like: TrainState) -> Saved:
     content = _content(file)
     try:
         stored = safetensors.numpy.load(content)
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
-    expected = _named(like)
+    expected = _named(like) | {_SECONDS: np.array(0.0)}
     for name, array in expected.items():
         found = stored.get(name)
         if found is None or (found.shape, found.dtype) != (array.shape, array.dtype):
             raise ValueError(f"{file} does not hold a state of this run: {name} differs")
-    leaves = [jnp.asarray(stored[name]) for name in expected]
+    seconds = float(stored[_SECONDS])
+    leaves = [jnp.asarray(stored[name]) for name in expected if name != _SECONDS]
     state = jax.tree.unflatten(jax.tree.structure(_keys_as_data(like)), leaves)
-    return state._replace(key=jax.random.wrap_key_data(state.key))
+    return Saved(state._replace(key=jax.random.wrap_key_data(state.key)), seconds)
 
 
 def _content(file: Path) -> bytes:

@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 
 from interpbench_jax.discovery import ContrastBatch
-from interpbench_jax.files import make_directory, read_json, replacing, write_json
+from interpbench_jax.files import make_directory, read_json, replacing, set_aside, write_json
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.zoo.formats.discovered import Discovered
 from interpbench_jax.zoo.formats.eap_ig import to_eap_ig
@@ -115,6 +115,9 @@ def write_export(
 ) -> None:
     """Writes the folder of one model; files of an earlier export there are replaced.
 
+    Results of the other tool on an earlier export are moved to `older`: they may be of another
+    model.
+
     Args:
       model: the model.
       batch: clean and corrupted inputs, with the right answers.
@@ -128,6 +131,9 @@ def write_export(
     """
     check_export(model, batch, tool)
     make_directory(directory)
+    for results in ("scores", "circuits"):
+        if (directory / results).exists():
+            set_aside(directory / results)
     arrays = {name: np.asarray(getattr(batch, name)) for name in _INPUTS}
     if batch.foil is not None:
         arrays["foil"] = np.asarray(batch.foil)
@@ -135,7 +141,7 @@ def write_export(
     _write_arrays(directory / "weights.npz", to_transformer_lens(model.params))
     write_json(directory / "config.json", transformer_lens_config(model.config))
     with replacing(directory / "circuit.json") as partial:
-        partial.write_text(_truth(model, tool))
+        partial.write_text(_truth(model, tool), "utf-8")
     for name, source in {"load.py": "load.py", **_SCRIPTS_FOR[tool]}.items():
         with replacing(directory / name) as partial:
             shutil.copyfile(_SCRIPTS / source, partial)
@@ -143,7 +149,7 @@ def write_export(
     if tool == "mib":
         manifest["mib_name"] = mib_name(model.case, str(facts["model"]))
     with replacing(directory / "README.md") as partial:
-        partial.write_text(_readme(model, batch, tool, manifest))
+        partial.write_text(_readme(model, batch, tool, manifest), "utf-8")
     write_json(directory / MANIFEST, manifest)
 
 
@@ -230,8 +236,8 @@ def _readme(
 ) -> str:
     kind = "value" if np.asarray(batch.target).dtype.kind == "f" else "label"
     loss = _OWN_LOSSES.get((tool, kind), _LOSSES[kind])
-    template = (_SCRIPTS / "README.md.jinja").read_text()
-    adapter = (_SCRIPTS / _SCRIPTS_FOR[tool]["adapter.py"]).read_text()
+    template = (_SCRIPTS / "README.md.jinja").read_text("utf-8")
+    adapter = (_SCRIPTS / _SCRIPTS_FOR[tool]["adapter.py"]).read_text("utf-8")
     return (
         jinja2.Template(template, undefined=jinja2.StrictUndefined, trim_blocks=True).render(
             **facts,

@@ -5,7 +5,7 @@ import datetime
 import importlib.metadata
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,9 @@ import jax
 import numpy as np
 
 from interpbench_jax.alignment import Alignment, observed_circuit
+from interpbench_jax.compiler import CompiledCase
 from interpbench_jax.evaluation import edge_scores
+from interpbench_jax.evaluation.screening import or_none
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
     VARIED,
@@ -33,6 +35,7 @@ from interpbench_jax.siit import (
     validate,
 )
 from interpbench_jax.tasks import Pairs, Task
+from interpbench_jax.zoo.bar import BAR
 from interpbench_jax.zoo.checkpoints import Checkpoints
 from interpbench_jax.zoo.model import AlignedVariable, BenchmarkModel, DataRecord
 from interpbench_jax.zoo.prepared import Prepared, prepare, problem_for_tests
@@ -41,6 +44,8 @@ from interpbench_jax.zoo.progress import OnProgress, progress_of
 _PACKAGES = ("interpbench-jax", "jax", "jaxlib", "flax", "optax", "tracr-pypi", "numpy")
 # Number of pairs for the card's agreement under patched edges.
 _EDGE_PAIRS = 5_000
+# The most variables that a card names as the worst.
+_N_WEAKEST = 5
 
 
 def make_model(
@@ -54,9 +59,10 @@ def make_model(
     """Trains one model per member on a task, and returns the best with its card.
 
     Training ends when the first member reaches the threshold, or all have used up their batches.
-    The best model is the one whose worst score (accuracy, IIA of any variable, SIIA of any free
-    node) on the validation pairs is largest, the first in case of ties; the card lists all members.
-    IIA and SIIA count if their losses have a weight for any member. The card's scores of the best
+    The best model is chosen by its scores on the validation pairs: one that meets the bar of the
+    suite there comes first, then the one whose worst score (accuracy, IIA of any variable, SIIA of
+    any free node, agreement under any set of edges) is largest, then the first. IIA and SIIA count
+    if their losses have a weight for any member. The card lists all members; its scores of the best
     model are from the test pairs, which were not used for any choice.
 
     Runs in one process, which may have many devices; `train_siit` runs in several.
@@ -82,7 +88,9 @@ def make_model(
             fresh = init_states(members, task.validation, task.alignment.network)
             run = describe_run([task.task], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
-            state = saved.latest(fresh)
+            if (last := saved.latest(fresh)) is not None:
+                state = last.state
+                clock[0] -= last.seconds
         done_before = 0 if state is None else int(state.round.max())
 
         def after_round(state: TrainState) -> None:
@@ -91,7 +99,7 @@ def make_model(
                 rate = _batches_per_second(clock, config, int(state.round.max()))
                 on_progress(progress_of(state, task.name, config, rate))
             if saved is not None:
-                saved.save(state)
+                saved.save(state, clock[-1] - clock[0])
 
         result = train_siit(
             task.training,
@@ -113,6 +121,7 @@ def make_models_together(
     checkpoints: Path | None = None,
     resume: bool = False,
     on_progress: OnProgress | None = None,
+    on_model: Callable[[BenchmarkModel], None] | None = None,
 ) -> list[BenchmarkModel]:
     """`make_model` for several cases at once, in one compiled program; see `train_together`.
 
@@ -123,6 +132,7 @@ def make_models_together(
       checkpoints: directory for the state of all cases after every round.
       resume: continue from the last checkpoint; otherwise as in `make_model`.
       on_progress: called after every round, once per case that was trained in it.
+      on_model: called with each model when it is done, while others are still trained.
 
     Raises:
       ValueError: as `make_model`, or the models differ in other sizes.
@@ -139,9 +149,12 @@ def make_models_together(
             fresh = init_states_together(judged, models, members)  # checks the shapes
             run = describe_run([task.task for task in tasks], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
-            state = saved.latest(fresh)
+            if (last := saved.latest(fresh)) is not None:
+                state = last.state
+                clock[0] -= last.seconds
         done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
         reported = list(done_before)
+        made: dict[int, BenchmarkModel] = {}
 
         def after_round(state: TrainState) -> None:
             clock.append(time.perf_counter())
@@ -152,9 +165,17 @@ def make_models_together(
                     on_progress(progress_of(own, task.name, config, rate))
                 reported[place] = n_rounds
             if saved is not None:
-                saved.save(state)
+                saved.save(state, clock[-1] - clock[0])
 
-        results = train_together(
+        def finish(place: int, result: TrainResult) -> None:
+            started = time.perf_counter()
+            made[place] = _finish(tasks[place], result, members, clock, done_before[place])
+            if on_model is not None:
+                on_model(made[place])
+            paused = time.perf_counter() - started
+            clock[:] = [earlier + paused for earlier in clock]  # this was no training
+
+        train_together(
             problems,
             models,
             members,
@@ -162,12 +183,10 @@ def make_models_together(
             state=state,
             mesh=device_mesh(len(members), config.batch_size),
             on_round=after_round,
+            on_result=finish,
             until_first=True,
         )
-    return [
-        _finish(task, result, members, clock, before)
-        for task, result, before in zip(tasks, results, done_before, strict=True)
-    ]
+    return [made[place] for place in range(len(tasks))]
 
 
 def _finish(
@@ -179,7 +198,7 @@ def _finish(
 ) -> BenchmarkModel:
     """The best member with its card."""
     worst = np.asarray(result.worst)
-    best = int(worst.argmax())
+    best = best_member(result)
     config = members[best].config
     params = jax.tree.map(lambda x: np.asarray(x[best]), result.params)
     scores = score_on_tests(params, task.task, task.alignment, task.test)
@@ -187,7 +206,8 @@ def _finish(
         "case": task.name,
         "title": task.task.title,
         "metrics": scores.metrics,
-        "weakest_edges": scores.weakest_edges,
+        **scores.weakest,
+        **_compiled_wrongly(task.task),
         "split": task.split.describe(),
         "reached_threshold": bool(worst[best] >= config.threshold),
         "config": asdict(config),
@@ -207,6 +227,19 @@ def _finish(
     }
     data = DataRecord.of(task.task, config, task.split)
     return assemble_model(task.task, task.alignment, params, card, data)
+
+
+def _compiled_wrongly(task: Task) -> dict[str, str]:
+    """The entry of a card about how the compiled model differs from the program, if it does."""
+    wrong = task.disagreement if isinstance(task, CompiledCase) else None
+    return {} if wrong is None else {"compiled_wrongly": wrong}
+
+
+def best_member(result: TrainResult) -> int:
+    """The place of the best member by its scores on the validation pairs; see `make_model`."""
+    worst, of_nodes = np.asarray(result.worst), np.asarray(result.worst_of_nodes)
+    meets = (of_nodes >= BAR["accuracy"]) & (worst >= BAR["edge_agreement_worst"])
+    return int(np.lexsort((-worst, ~meets))[0])
 
 
 def describe_run(tasks: Sequence[Task], members: Sequence[Member]) -> dict[str, Any]:
@@ -275,11 +308,13 @@ class CardScores(NamedTuple):
 
     Attributes:
       metrics: results of `metrics` and of `edge_scores`.
-      weakest_edges: agreement under the worst single edges; see `edge_scores`.
+      weakest: where the model fails most, by the entries of a card: `weakest_edges` and
+        `weakest_edge_by_position`, see `edge_scores`; and `weakest_variables`, the IIA of the
+        worst variables by the nodes that hold them, at most five, without those with an IIA of 1.
     """
 
     metrics: dict[str, float]
-    weakest_edges: dict[str, float]
+    weakest: dict[str, Any]
 
 
 def score_on_tests(
@@ -303,8 +338,15 @@ def score_on_tests(
         jax.random.key(0),
         n_pairs=_EDGE_PAIRS,
     )
-    nodes = metrics(validate(params, alignment.network, test))
-    return CardScores(nodes | edges.metrics, edges.weakest)
+    nodes = validate(params, alignment.network, test)
+    iia = dict(zip(alignment.nodes, nodes.iia.tolist(), strict=True))
+    worst = sorted((share, name) for name, share in iia.items() if share < 1)[:_N_WEAKEST]
+    weakest = {
+        "weakest_edges": edges.weakest,
+        "weakest_edge_by_position": [or_none(share) for share in edges.weakest_at],
+        "weakest_variables": {name: share for share, name in worst},
+    }
+    return CardScores(metrics(nodes) | edges.metrics, weakest)
 
 
 def score_again(model: BenchmarkModel, config: SiitConfig) -> CardScores:

@@ -25,9 +25,9 @@ class MetricsFile:
         if not self._opened:
             kept = [row for row in read_metrics(self.file) if row["round"] < progress.round]
             with replacing(self.file) as partial:
-                partial.write_text("".join(to_json(row) + "\n" for row in kept))
+                partial.write_text("".join(to_json(row) + "\n" for row in kept), "utf-8")
             self._opened = True
-        with self.file.open("a") as stream:
+        with self.file.open("a", encoding="utf-8") as stream:
             stream.write(to_json(progress._asdict()) + "\n")
 
 

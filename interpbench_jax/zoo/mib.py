@@ -60,7 +60,7 @@ def write_importances(directory: Path, discovered: Discovered, *, d_model: int) 
     """
     make_directory(directory)
     with replacing(directory / IMPORTANCES) as partial:
-        partial.write_text(to_eap_ig(discovered, d_model=d_model))
+        partial.write_text(to_eap_ig(discovered, d_model=d_model), "utf-8")
 
 
 def shortcomings(names: list[str]) -> list[str]:

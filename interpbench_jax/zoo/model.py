@@ -86,10 +86,16 @@ class BenchmarkModel:
         """Task, size and main scores."""
         config, metrics = self.config, self.card.get("metrics", {})
         names = {"accuracy": "accuracy", "edge_agreement_worst": "worst set of edges"}
-        scores = [f"{text} {metrics[key]:.4f}" for key, text in names.items() if key in metrics]
+        known = {key: text for key, text in names.items() if metrics.get(key) is not None}
+        scores = [f"{text} {metrics[key]:.4f}" for key, text in known.items()]
         size = f"{config.n_layers} layers x {config.n_heads} heads x {config.d_model}"
         circuit = f"circuit of {len(self.circuit.head_edges)} edges"
         return f"BenchmarkModel({', '.join((f'task {self.case!r}', size, circuit, *scores))})"
+
+    @property
+    def title(self) -> str:
+        """What the task computes, by the card; "" if it does not say."""
+        return self.card.get("title", "")
 
     @property
     def graph(self) -> Graph:

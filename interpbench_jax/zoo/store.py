@@ -13,16 +13,26 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from interpbench_jax.files import from_json, read_bytes, read_json, replacing, write_json
+from interpbench_jax.files import (
+    from_json,
+    locked,
+    read_bytes,
+    read_json,
+    replacing,
+    write_json,
+)
 from interpbench_jax.files.bounded import MEBIBYTE
+from interpbench_jax.files.replacing import umask
 from interpbench_jax.model import Circuit, Graph, TransformerConfig, weight_shapes
 from interpbench_jax.zoo.description import data_of_card, describe, read_card, read_description
 from interpbench_jax.zoo.model import BenchmarkModel
@@ -59,17 +69,23 @@ def every_bundled_name() -> tuple[str, ...]:
     return tuple(name for preset in get_args(BundledPreset) for name in bundled_names(preset))
 
 
-def load_model(name: str | Path) -> BenchmarkModel:
+def load_model(name: str | Path, *, on_device: bool = True) -> BenchmarkModel:
     """Loads a bundled model by name (see `bundled_names`), or any model by its directory's path.
 
     Weights stored in another floating-point type become float32. Checksums are compared if the
     directory has them; directories of earlier versions have none.
 
+    Args:
+      name: name or path.
+      on_device: put the weights on JAX's default device. Otherwise they are NumPy arrays, which
+        every compiled call sends to the device again; then no device is started here.
+
     Raises:
       ValueError: there is no such model, or a file is missing, damaged, too large, of a newer
         format, or has unexpected content; the message names the file.
     """
-    return _read_model(name)[0]
+    model = _read_model(name)[0]
+    return replace(model, params=jax.device_put(model.params)) if on_device else model
 
 
 class Inspection(NamedTuple):
@@ -168,10 +184,13 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
     """Writes a model to a directory; an older model there is replaced, at the last moment.
 
     Raises:
-      ValueError: as `check_place`.
+      ValueError: as `check_place`; a weight is not finite; or another process writes there now.
     """
     directory = Path(directory)
     check_place(directory)
+    for name, weight in to_transformer_lens(model.params).items():
+        if not np.isfinite(weight).all():
+            raise ValueError(f"weight {name!r} holds numbers that are not finite; nothing written")
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         # safetensors writes the memory in order and ignores strides.
@@ -180,12 +199,13 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
         with replacing(fresh / _WEIGHTS) as partial:
             safetensors.numpy.save_file(contiguous, partial)
         with replacing(fresh / _CIRCUIT) as partial:
-            partial.write_text(model.circuit.to_json())
+            partial.write_text(model.circuit.to_json(), "utf-8")
         write_json(fresh / _CONFIG, describe(model))
         write_json(fresh / _CARD, model.card)
         write_checksums(fresh)
-        fresh.chmod(0o755)
-        _swap(fresh, directory)
+        fresh.chmod(0o777 & ~umask())
+        with locked(directory.with_name(f".{directory.name}.saving"), what=directory):
+            _swap(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -220,8 +240,13 @@ def _swap(fresh: Path, directory: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     os.rename(directory, old / "old")
-    os.rename(fresh, directory)
-    shutil.rmtree(old)
+    try:
+        os.rename(fresh, directory)
+    except OSError:
+        os.rename(old / "old", directory)
+        raise
+    finally:
+        shutil.rmtree(old)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as short  # a bad value may be as long as a file
@@ -19,6 +20,11 @@ TORCH = (".pt", ".pth", ".bin")
 _SUFFIXES = (".npz", ".safetensors", *TORCH)
 _MOST_COMPRESSED = 200  # largest ratio; weights hardly compress unless most of them are zero
 _MOST_AXES = 16
+# Exceptions that reading an archive raises if it is damaged, encrypted or not supported.
+_DAMAGED = (
+    *(ValueError, zipfile.BadZipFile, zlib.error, EOFError),
+    *(NotImplementedError, RuntimeError),
+)
 
 
 def read_weights(file: str | Path) -> dict[str, np.ndarray]:
@@ -85,7 +91,7 @@ def _read_npz(file: Path) -> dict[str, np.ndarray]:
                     entry.filename.removesuffix(".npy"): _read_npy(archive, entry)
                     for entry in entries
                 }
-        except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as e:
+        except _DAMAGED as e:
             raise ValueError(f"{file} cannot be read: {str(e)[:500]}") from e
 
 

@@ -121,6 +121,7 @@ def test_own_methods_and_failures(tmp_path: Path, own: None) -> None:
     }
     rows = rows_of(store)
     assert rows["broken"]["error"] == "ZeroDivisionError: division by zero"
+    assert rows["broken"]["selection"] == rows["chance"]["selection"] == "top_n"
     assert "return 1 / 0" in rows["broken"]["traceback"]
     assert rows["nan"]["error"].startswith("ValueError: methods_of_mine:nan gives NaN as a score")
     assert rows["nodes"]["scores_shape"] == [11]
@@ -163,3 +164,16 @@ def test_the_compiled_model_of_a_case(tmp_path: Path, own: None) -> None:
     (row,) = execute(runs, store)
     assert (row["status"], row["model"], row["ablation"]) == ("done", "3 (compiled)", "zero")
     assert row["n_true_edges"] == 4
+
+
+def test_the_folder_of_a_method_changes_neither_its_run_nor_its_numbers(tmp_path: Path) -> None:
+    found = []
+    for place in ("one", "other"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "mine.py").write_text(METHODS)
+        method = f"{tmp_path / place}/mine.py:chance"
+        runs = make_plan(bundled_models(("3",)), (method,), ("resample",), (0,), (40,))
+        store = Store(tmp_path / place / "results")
+        list(execute(runs, store))
+        found += store.read().select("id", "scores", "cmd").rows()
+    assert found[0] == found[1]

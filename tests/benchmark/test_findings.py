@@ -1,5 +1,6 @@
 """Findings of methods on the bundled models: verification, scores, files."""
 
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -219,3 +220,12 @@ def test_optimal_constants_minimise_the_loss_that_is_given() -> None:
 
     assert loss_of(off, off) < loss_of(None, off) - 0.1
     assert loss_of(None, squared_error) < loss_of(off, squared_error) - 0.1
+
+
+def test_a_method_with_other_knobs_keeps_its_loss_and_selection() -> None:
+    model = load_model("8")
+    batch = make_contrast(model, 0, n_inputs=4)
+    whole, partly = METHODS["eap_ig_inputs"], functools.partial(METHODS["eap_ig_inputs"], steps=2)
+    ours, other = (run_methods(model, (method,), batch)[0] for method in (whole, partly))
+    assert (ours.method, ours.loss, ours.selection) == (other.method, other.loss, other.selection)
+    assert ours.selection == "greedy"

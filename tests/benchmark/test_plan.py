@@ -10,6 +10,7 @@ import pytest
 
 from interpbench_jax.benchmark import ModelSource, Run, make_plan, share_of
 from interpbench_jax.benchmark import plan as plan_module
+from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.plan import (
     bundled_models,
     compiled_models,
@@ -235,6 +236,34 @@ def test_a_changed_own_method_is_another_run(
         make_plan([source("3")], ("not_there.py:find",), ("zero",), (0,), (10,))
     with pytest.raises(ValueError, match="no module 'not_there'"):
         make_plan([source("3")], ("not_there:find",), ("zero",), (0,), (10,))
+
+
+def test_a_changed_own_method_is_imported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if only a module beside it has changed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # which is looked up by the second
+    file, helper = tmp_path / "edited_method.py", tmp_path / "helper_of_edited.py"
+    for name in ("edited_method:find", "edited_method.py:find"):
+        found = []
+        for number, more in ((1, ""), (2, ""), (2, "\n\ndef other(): ...")):
+            helper.write_text(f"NUMBER = {number}")
+            file.write_text(f"import helper_of_edited as h\n\ndef find(): return h.NUMBER{more}")
+            assert find_method(name) is find_method(name)
+            found.append(find_method(name)())
+        assert found == [1, 2, 2]
+
+
+def test_a_name_that_starts_with_a_symbol_gives_no_hidden_file() -> None:
+    (run,) = make_plan([source("#1")], ("eap",), ("zero",), (0,), (10,))
+    assert run.id.startswith("1-eap-zero-0-")
+
+
+def test_tasks_without_a_program_have_no_compiled_model() -> None:
+    with pytest.raises(ValueError, match="task 'ioi' has no compiled model"):
+        compiled_models(("3", "ioi"))
 
 
 def test_the_names_of_ablations_are_those_of_discovery() -> None:

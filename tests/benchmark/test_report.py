@@ -14,6 +14,7 @@ from interpbench_jax.benchmark import Store, write_report
 from interpbench_jax.benchmark.draw import draw_comparison, edge_kinds
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.benchmark.report.sections import anchor
 from interpbench_jax.benchmark.report.tables import (
     comparisons,
     inputs_needed,
@@ -373,3 +374,14 @@ def test_the_short_leaderboard_has_a_table_per_kind(results: Results) -> None:
     best = leaderboard(results)[0]
     assert first[2].startswith(f"| `{best['entrant']}` | {best['rank']:.1f} (")
     assert f"| {best['edge_auroc']:.3f} |" in first[2]
+
+
+def test_models_with_similar_names_have_separate_drawings() -> None:
+    names = ("13", "x_1", "x-1", "siit/3", "siit-3", "-3", "3")
+    assert len({anchor(name) for name in names}) == len(names)
+    assert anchor("13") == "case-13"
+
+
+def test_a_title_may_have_dollar_signs(tmp_path: Path) -> None:
+    draw_comparison(circuit("input->m0"), {}, tmp_path / "a.png", title="$ or \\foo$")
+    assert (tmp_path / "a.png").stat().st_size > 1_000

@@ -1,12 +1,13 @@
 """The page of the suite agrees with the cards, and the cards with the weights."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from interpbench_jax.benchmark.suite import suite_page, suite_row, summary
+from interpbench_jax.benchmark.suite import draw_suite, suite_page, suite_row, summary
 from interpbench_jax.cli import main
 from interpbench_jax.cli.rescoring import differing
 from interpbench_jax.siit import SiitConfig
@@ -25,14 +26,18 @@ def test_the_page_in_the_docs_is_that_of_the_bundled_models() -> None:
 def test_a_model_below_the_bar_is_listed_with_what_it_misses() -> None:
     model = load_model("3")
     metrics = model.card["metrics"] | {"edge_agreement_worst": 0.98999}
-    card = model.card | {"metrics": metrics, "weakest_edges": {"m0->a1.h2<v>": 0.5}}
+    where = {"weakest_edges": {"m0->a1.h2<v>": 0.5}, "weakest_edge_by_position": [None, 0.25]}
+    where |= {"weakest_variables": {"m0": 0.75}, "compiled_wrongly": "9 becomes 8.56"}
+    card = model.card | {"metrics": metrics, **where}
     row = suite_row(replace(model, card=card))
     assert summary([suite_row(model), row], ["3", "4"]) == (
         "1 of 2 models meet the bar. Those that do not: 3. Tasks without a model so far: 4."
     )
     page = suite_page([row], {"3": "Rate 0.1 diverges.", "4": ""})
-    below, tried = page.split("## Below the bar")[1].split("## Other settings")
-    assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000" in below
+    below, wrongly, tried = re.split("\n## ", page)[1:]
+    assert "worst set 0.9899; weakest edges: `m0->a1.h2<v>` 0.5000; the first of these" in below
+    assert "by position: -, 0.2500; weakest variables, by their nodes: `m0` 0.7500." in below
+    assert wrongly.endswith("- **3**: 9 becomes 8.56\n")
     assert tried.endswith("- **3**: Rate 0.1 diverges.\n")
 
 
@@ -81,3 +86,13 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["suite", "--models", "nowhere"])
     assert "no model in nowhere" in capsys.readouterr().err
+
+
+def test_a_model_without_facts_about_its_training_is_listed(tmp_path: Path) -> None:
+    model = load_model("3")
+    row = suite_row(replace(model, card={}))
+    assert (row.title, row.batches, row.minutes) == ("", None, None)
+    assert "| - | - | - | - |" in suite_page([row], {})
+    draw_suite([row, suite_row(model)], tmp_path / "suite.png")
+    unknown = replace(model, card={"metrics": {"accuracy": None, "edge_agreement_worst": 1.0}})
+    assert repr(unknown).endswith("edges, worst set of edges 1.0000)")

@@ -139,7 +139,22 @@ def test_an_error_in_a_file_is_one_line(
 
 @pytest.mark.parametrize(
     "name",
-    ["../evil", "a/b", "/etc", "a\\b", "..", ".hidden", "-x", "", " a", "a\n", "a\0", "x" * 101, 3],
+    [
+        "../evil",
+        "a/b",
+        "/etc",
+        "a\\b",
+        "..",
+        ".hidden",
+        "-x",
+        "",
+        " a",
+        "a\n",
+        "a\0",
+        "x" * 101,
+        "名" * 34,
+        3,
+    ],
 )
 def test_a_name_must_be_valid_in_a_file_name(name: str, no_shape_checks) -> None:
     with pytest.raises(ValueError, match="a name must be a valid file name"):

@@ -188,3 +188,18 @@ def test_learning_needs_positive_numbers(one_way, field):
         METHODS["node_probing"](
             *one_way, squared_error_to_clean, learning=Learning()._replace(**{field: 0})
         )
+
+
+def test_rows_that_only_fill_a_batch_are_never_drawn(one_way):
+    *_, batch = one_way
+    batch = jax.tree.map(lambda array: array[:8], batch)
+    counts = jnp.array([0, 1, 0, 1, 0, 0, 1, 0], float)
+    batch = batch._replace(positions=jnp.ones_like(batch.positions) * counts[:, None])
+
+    def counted(masks, key, rows, setting):
+        return 0 * masks, (rows.positions.min(), rows.positions.max())
+
+    learning = Learning(steps=200, batch_size=2)
+    given = (jnp.zeros(()), jnp.array([1.0]), batch, jax.random.key(0), learning)
+    _, least, most = jax.jit(lambda: learn_masks(counted, *given))()
+    assert (least == 1).all() and (most == 1).all()

@@ -69,6 +69,15 @@ def test_scores_are_the_same(name, one_layer, make_params, three_at_once):
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
+def test_inputs_may_be_numpy_arrays(one_layer, make_params, no_shape_checks):
+    given = {k: np.asarray(v) if isinstance(v, jax.Array) else v for k, v in INPUTS.items()}
+    params = make_params(one_layer)
+    ours, expected = (
+        contrast_batch(params, one_layer, **inputs, most_held=0) for inputs in (given, INPUTS)
+    )
+    np.testing.assert_array_equal(ours.clean_logits, expected.clean_logits)
+
+
 def test_nan_in_a_part_is_found(one_layer, make_params):
     params = make_params(one_layer)
     broken = {**params, "embed": {"W_E": jnp.full_like(params["embed"]["W_E"], jnp.nan)}}

@@ -143,3 +143,14 @@ def test_parallel_runs_change_nothing_and_a_second_call_does_not_recompile(
     parallel = abstraction(model.params, model.config, problem, drawn, targets)
     np.testing.assert_array_equal(parallel.each, found[1].each)
     assert found[1].worst < 1
+
+
+def test_third_inputs_keep_the_length_if_only_the_last_position_counts(make_model) -> None:
+    model, rng = make_model(1.0, 1.0, 1.0), np.random.default_rng(0)
+    last, rows = rng.integers(0, 3, 50), rng.integers(0, 5, (50, 3))
+    positions = jnp.asarray(np.arange(3)[None] == last[:, None], jnp.float32)
+    problem = model.problem(rows, rows, positions)
+    drawn = draw_interventions(problem._replace(variable_nodes=problem.free_nodes[:2]), KEY, 20)
+    for third in np.asarray(drawn.third):
+        assert sorted(third) == list(range(50))
+        np.testing.assert_array_equal(last[third], last)

@@ -14,7 +14,7 @@ from interpbench_jax.alignment import Alignment, Site, align
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
-from interpbench_jax.evaluation.certificate import _differ
+from interpbench_jax.evaluation.certificate import EdgeScores, _differ
 from interpbench_jax.evaluation.edge_judge import ROWS, Blocks, EdgeJudge, Judged
 from interpbench_jax.evaluation.screening import screened
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
@@ -319,6 +319,26 @@ def test_the_scores_of_a_card_are_those_of_the_certificate() -> None:
     wrong = sorted(share for share in alone.values() if share < 1)
     assert list(found.weakest.values()) == wrong[:5]
     assert found.weakest.items() <= alone.items()
+
+
+def test_the_agreement_at_each_position_is_that_of_pairs_with_this_position_alone() -> None:
+    params, task = UNHARMED | {"leak": jnp.array(1.0)}, make_task(DIGITS)
+    # The second position has the same token in base and source in half of the pairs.
+    base, source = np.repeat(every_pair().base, 2, 1), np.repeat(every_pair().source, 2, 1)
+    source[::2, 1] = base[::2, 1]
+    given = params, NETWORK, task, aligned(task, NETWORK)
+
+    def scores(*weights: float) -> EdgeScores:
+        positions = np.tile(np.array(weights, np.float32), (len(base), 1))
+        return edge_scores(*given, Pairs(base, source, positions), KEY, n_random=1)
+
+    both = scores(1, 1)
+    edge = next(iter(both.weakest))
+    alone = [scores(1, 0).weakest[edge], scores(0, 1).weakest[edge]]
+    assert both.weakest_at.tolist() == alone and alone[0] < alone[1] < 1
+    assert both.weakest[edge] == pytest.approx(np.mean(alone))
+    unharmed = edge_scores(UNHARMED, *given[1:], every_pair(), KEY, n_random=1)
+    assert not len(unharmed.weakest_at)
 
 
 def test_values_that_hardly_differ_are_no_other_answer() -> None:

@@ -47,6 +47,17 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_files_have_the_permissions_of_the_process(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with replacing(tmp_path / "mine.txt") as partial:
+            partial.write_text("new")
+        assert (tmp_path / "mine.txt").stat().st_mode & 0o777 == 0o600
+        assert os.umask(0o077) == 0o077  # unchanged
+    finally:
+        os.umask(before)
+
+
 def test_a_generous_limit_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     assert read_bytes(tmp_path / "a", limit=2**50) == b"12345"

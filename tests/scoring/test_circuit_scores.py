@@ -253,3 +253,11 @@ def test_a_perfect_ranking_has_a_faithful_curve(case_3):
     of_nodes = faithfulness_curve(*arguments, by_node)
     of_edges = faithfulness_curve(*arguments, edge_scores_of_nodes(by_node, model.graph))
     assert of_nodes.cpr == of_edges.cpr
+
+
+def test_masks_of_other_types_are_masks_too(case_3, no_shape_checks):
+    model, arguments = case_3
+    mask = model.circuit.mask[None]
+    expected = circuit_losses(*arguments, mask)
+    for kind in (int, float):
+        np.testing.assert_array_equal(circuit_losses(*arguments, mask.astype(kind)), expected)

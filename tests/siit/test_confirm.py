@@ -54,7 +54,7 @@ def confirmed(until_first: bool, *on_all_pairs: float) -> TrainState:
     state = state_of(3, done=reached, best_score=jnp.array([1.0, 0.995, 0.5]))
     found = jnp.array(on_all_pairs)
     result = TrainResult(
-        state.params, scores(found), found, state.history, state.round, state.diverged
+        state.params, scores(found), found, found, state.history, state.round, state.diverged
     )
     return confirm(state, reached, result, until_first=until_first)
 

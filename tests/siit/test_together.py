@@ -81,8 +81,18 @@ def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> N
         return advance(state, group, *given, **settings)
 
     monkeypatch.setattr(module, "_advance", watched)
-    shrinking = train_together(problems, models, members(config), validation=problems)
+    told: list[tuple[int, int, float]] = []
+    shrinking = train_together(
+        problems,
+        models,
+        members(config),
+        validation=problems,
+        on_result=lambda place, found: told.append((len(sizes), place, float(found.worst[0]))),
+    )
     assert sizes == [3, 2, 2]
+    after_first, *after_last = told
+    assert after_first[:2] == (1, 1) and [entry[:2] for entry in after_last] == [(3, 0), (3, 2)]
+    assert [shrinking[place].worst[0] for _, place, _ in told] == [worst for *_, worst in told]
     monkeypatch.setattr(module, "_group", lambda state, config: np.arange(3))
     whole = train_together(problems, models, members(config), validation=problems)
     assert sizes[3:] == [3, 3, 3]

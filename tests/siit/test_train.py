@@ -25,6 +25,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.config import StrictSampling
+from interpbench_jax.siit.validation import scores_and_finiteness
 
 # Files that train the same model share its compiled rounds.
 pytestmark = pytest.mark.xdist_group("training")
@@ -335,3 +336,13 @@ def test_too_few_sequences_are_not_divided() -> None:
     problem = copy_problem(2_000)
     for side in problem.split(0.25):
         assert side is problem
+
+
+def test_pairs_that_fill_a_block_of_validation_are_no_divergence() -> None:
+    """More pairs than fit into a block; in a row of padding every key would be masked."""
+    model = dataclasses.replace(MODEL, causal=True, d_vocab=4, pad=0)
+    problem = copy_problem(701)
+    problem = problem._replace(base=problem.base + 1, source=problem.source + 1)
+    params = init_params(model, jax.random.key(0))
+    scores, finite = scores_and_finiteness(params, model, problem)
+    assert finite and np.isfinite(scores.accuracy)

@@ -17,6 +17,7 @@ from interpbench_jax.compiler import get_task
 from interpbench_jax.model import init_params
 from interpbench_jax.siit import problem_of_pairs
 from interpbench_jax.siit.step import draw_batch
+from interpbench_jax.tasks import CausalTask
 from interpbench_jax.tasks.causal import registry
 from interpbench_jax.tasks.causal.ioi import (
     Sentences,
@@ -325,6 +326,9 @@ def test_ioi_is_a_task() -> None:
     }
     assert get_task("ioi-published").network.d_mlp == 3072
     assert task.fingerprint != get_task("ioi-published").fingerprint
+    assert isinstance(task, CausalTask)
+    others = (replace(task, foil=None), get_task("ioi_next_token"))
+    assert len({task.fingerprint, *(other.fingerprint for other in others)}) == 3
 
 
 def test_sentences_are_read_back() -> None:

@@ -42,7 +42,7 @@ def test_a_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
 
     def until_round(last: int, saved: Checkpoints):
         def on_round(state) -> None:
-            saved.save(state)
+            saved.save(state, 1.5 * int(state.round.max()))
             if int(state.round.max()) == last:
                 raise Interrupted
 
@@ -50,14 +50,16 @@ def test_a_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
 
     for start, end in ((0, 2), (2, 3)):
         saved = Checkpoints(tmp_path / "run", SETTINGS, resume=start > 0)
-        state = saved.latest(fresh)
-        assert (0 if state is None else int(state.round.max())) == start
+        last = saved.latest(fresh)
+        state = None if last is None else last.state
+        assert (0 if last is None else int(last.state.round.max())) == start
         with saved, pytest.raises(Interrupted):
             train_siit(problem, MODEL, POPULATION, state=state, on_round=until_round(end, saved))
     with Checkpoints(tmp_path / "run", SETTINGS, resume=True) as saved:
-        state = saved.latest(fresh)
-        assert state is not None and int(state.round.max()) == 3
-        resumed = train_siit(problem, MODEL, POPULATION, state=state)
+        last = saved.latest(fresh)
+        assert last is not None and int(last.state.round.max()) == 3
+        assert last.seconds == 4.5
+        resumed = train_siit(problem, MODEL, POPULATION, state=last.state)
     for ours, expected in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(ours, expected)
 
@@ -76,7 +78,7 @@ def test_a_state_without_its_settings_is_not_resumed(tmp_path: Path) -> None:
     """As left by a kill between the removal of two files."""
     fresh, run = init_states(POPULATION, copy_problem(), MODEL), tmp_path / "run"
     with Checkpoints(run, SETTINGS, resume=False) as saved:
-        saved.save(fresh._replace(round=fresh.round + 3))
+        saved.save(fresh._replace(round=fresh.round + 3), 3.0)
     assert rounds_stored(run) == 3
     (run / "settings.json").unlink()
     assert rounds_stored(run) == 0
@@ -91,7 +93,7 @@ def test_a_kill_while_a_run_is_removed_leaves_nothing_to_resume(
 ) -> None:
     fresh, run = init_states(POPULATION, copy_problem(), MODEL), tmp_path / "run"
     with Checkpoints(run, SETTINGS, resume=False) as saved:
-        saved.save(fresh)
+        saved.save(fresh, 0.0)
 
     def killed(directory: Path, **_: object) -> None:
         if directory.exists():
@@ -143,7 +145,7 @@ def stored_run(directory: Path) -> tuple[TrainState, list[Path]]:
     fresh = init_states(POPULATION, copy_problem(), MODEL)
     with Checkpoints(directory, SETTINGS, resume=False) as saved:
         for number in (1, 2):
-            saved.save(fresh._replace(round=fresh.round + number))
+            saved.save(fresh._replace(round=fresh.round + number), 1.0)
     files = sorted((directory / "states").iterdir(), reverse=True)
     assert len(files) == 2
     return fresh, files
@@ -168,15 +170,15 @@ def test_a_damaged_state_is_named_kept_and_skipped(tmp_path: Path, damage) -> No
     assert rounds_stored(run) == 1
     with Checkpoints(run, SETTINGS, resume=True) as saved:
         with pytest.warns(UserWarning, match=f"{newest} is damaged.*continuing from {older.name}"):
-            state = saved.latest(fresh)
-        assert state is not None and state.round.tolist() == [1, 1]
-        saved.save(fresh._replace(round=fresh.round + 2))
+            last = saved.latest(fresh)
+        assert last is not None and last.state.round.tolist() == [1, 1]
+        saved.save(fresh._replace(round=fresh.round + 2), 2.0)
     assert {file.name for file in (run / "states").iterdir()} == {
         *(older.name, newest.name, f"{newest.name}.damaged")
     }
     with Checkpoints(run, SETTINGS, resume=True) as saved:
-        state = saved.latest(fresh)
-        assert state is not None and state.round.tolist() == [2, 2]
+        last = saved.latest(fresh)
+        assert last is not None and last.state.round.tolist() == [2, 2]
 
 
 def test_if_all_states_are_damaged_nothing_is_changed(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_an_older_run_is_moved_aside(tmp_path: Path) -> None:
             anew = Checkpoints(tmp_path / "run", SETTINGS | {"seeds": (7,)}, resume=False)
         with anew:
             assert anew.latest(fresh) is None
-            anew.save(fresh)
+            anew.save(fresh, 0.0)
         assert rounds_stored(tmp_path / "older" / "run-1") == 2
 
 

@@ -156,3 +156,13 @@ def test_scripts_are_short() -> None:
     scripts = (Path(cast(str, export.__file__)).parent / "export_scripts").glob("run_*.py")
     lengths = {script.name: len(script.read_text().splitlines()) for script in scripts}
     assert len(lengths) == len(get_args(Tool)) and max(lengths.values()) <= 20, lengths
+
+
+def test_results_on_an_earlier_export_are_moved_aside(tmp_path: Path, case_3: Any) -> None:
+    model, batch = case_3
+    write_export(model, batch, tmp_path / "3", "auto-circuit", FACTS)
+    (tmp_path / "3" / "scores").mkdir()
+    (tmp_path / "3" / "scores" / "eap.json").write_text("{}")
+    write_export(model, batch, tmp_path / "3", "auto-circuit", FACTS | {"seed": 1})
+    assert not (tmp_path / "3" / "scores").exists()
+    assert (tmp_path / "3" / "older" / "scores-1" / "eap.json").read_text() == "{}"

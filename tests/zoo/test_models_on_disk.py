@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from interpbench_jax.files import locked
 from interpbench_jax.zoo import bundled_names, every_bundled_name, load_model, save_model
 from interpbench_jax.zoo.description import FORMAT, describe
 from interpbench_jax.zoo.store import BUNDLED, check_place, inspect_model
@@ -98,6 +99,24 @@ def test_damaged_files_are_named(stored: Path, name: str, damage) -> None:
         load_model(stored)
 
 
+def test_weights_that_are_not_finite_are_not_written(stored: Path) -> None:
+    before = load_model(stored)
+    worse = jax.tree.map(lambda weight: weight * np.nan, before.params)
+    with pytest.raises(ValueError, match="holds numbers that are not finite; nothing written"):
+        save_model(dataclasses.replace(before, params=worse), stored)
+    jax.tree.map(np.testing.assert_array_equal, load_model(stored).params, before.params)
+
+
+def test_two_processes_do_not_write_one_model_at_a_time(stored: Path) -> None:
+    with (
+        locked(stored.with_name(f".{stored.name}.saving"), what=stored),
+        pytest.raises(ValueError, match="is in use by process"),
+    ):
+        save_model(untrained_model(), stored)
+    save_model(untrained_model(), stored)
+    assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
 def test_weights_of_another_model_are_refused(stored: Path, tmp_path: Path) -> None:
     save_model(untrained_model("8"), tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", stored)
@@ -135,6 +154,17 @@ def test_directories_that_are_not_writable(tmp_path: Path, place: str) -> None:
     with pytest.raises(ValueError, match="exists and is not a model|cannot write to"):
         check_place(tmp_path / place)
     assert {f.name for f in tmp_path.iterdir()} == {"loop", "file"}
+
+
+def test_all_bundled_models_together_are_small() -> None:
+    assert sum(file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()) < 30e6
+
+
+def test_weights_are_put_on_the_device_unless_told_otherwise() -> None:
+    on_device, on_host = load_model("3"), load_model("3", on_device=False)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(on_device.params))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(on_host.params))
+    jax.tree.map(np.testing.assert_array_equal, on_device.params, on_host.params)
 
 
 def test_every_bundled_model_has_its_checksums() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from interpbench_jax.cli import main
+from interpbench_jax.cli.train import _runs_of_recipe
 from interpbench_jax.siit import preset
 from interpbench_jax.zoo import every_bundled_name, load_model, read_recipes, recipe_names
 
@@ -21,6 +22,27 @@ def test_every_bundled_model_has_its_recipe_and_was_made_by_it() -> None:
         assert any(given.items() <= member.config.__dict__.items() for member in made_of), (
             f"{name}: {given}"
         )
+
+
+def test_cards_say_what_was_tried() -> None:
+    for recipe in read_recipes("suite"):
+        assert load_model(recipe.name).card.get("tried", "") == recipe.tried, recipe.name
+
+
+def test_only_missing_models_are_trained(tmp_path: Path) -> None:
+    """Of a model that meets the bar, one that does not, and one that is not in the package."""
+    file = tmp_path / "own.toml"
+    file.write_text('["3"]\n["5"]\n["siit/40"]')
+    out = tmp_path / "out"
+    every = _runs_of_recipe(str(file), (), out, missing=False)
+    assert {place: list(members) for place, members in every.items()} == {
+        out: ["3", "5"],
+        out / "siit": ["40"],
+    }
+    missing = _runs_of_recipe(str(file), (), out, missing=True)
+    assert missing == {out: {"5": every[out]["5"]}, out / "siit": every[out / "siit"]}
+    with pytest.raises(ValueError, match="no model to train"):
+        _runs_of_recipe(str(file), ("3",), out, missing=True)
 
 
 def test_every_recipe_has_settings_that_can_be_trained_by() -> None:
@@ -75,6 +97,7 @@ def test_unknown_recipes_and_models_end_in_one_line(capsys: pytest.CaptureFixtur
         (["3", "nowhere", "--recipe", "suite"], "has no model 'nowhere'"),
         (["--recipe", "suite", "--learning-rate", "1"], "leave out --learning-rate"),
         (["--recipe", "suite", "--seeds", "1"], "leave out --seeds"),
+        (["3", "--missing"], "--missing can only be combined with --recipe"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["train", *arguments])

@@ -143,6 +143,16 @@ def test_damaged_files_are_refused(variants, make_params, tmp_path, suffix):
             read_weights(file)
 
 
+def test_a_damaged_compressed_archive(tmp_path):
+    file = tmp_path / "weights.npz"
+    np.savez_compressed(file, a=np.random.default_rng(0).normal(size=1_000))
+    content = bytearray(file.read_bytes())
+    content[200:260] = bytes(60)
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights.npz cannot be read"):
+        read_weights(file)
+
+
 def test_an_incomplete_file(tmp_path):
     with pytest.raises(ValueError, match=r"missing.npz is missing"):
         read_weights(tmp_path / "missing.npz")

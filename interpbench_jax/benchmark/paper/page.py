@@ -31,7 +31,7 @@ def write_page(found: Mapping[str, Any], file: Path) -> None:
     parts = [section(found[name]) for name, section in sections.items() if name in found]
     text = "\n\n".join(["# The experiments of the InterpBench paper", *parts])
     with replacing(file) as partial:
-        partial.write_text(text + "\n")
+        partial.write_text(text + "\n", "utf-8")
 
 
 def _auroc(rows: Rows) -> str:

@@ -1,5 +1,6 @@
 """The page's section about each case: program, true circuit, and every entrant's result."""
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,8 +85,10 @@ def section(results: Results, model: str) -> Row:
 
 
 def anchor(model: str) -> str:
-    """The anchor of a model's section in the page."""
-    return "case-" + "".join(c if c.isalnum() else "-" for c in model).strip("-")
+    """The anchor of a model's section in the page, and the name of its drawing; distinct."""
+    plain = "".join(c if c.isalnum() else "-" for c in model).strip("-")
+    digest = "" if plain == model else f"-{zlib.crc32(model.encode()):08x}"
+    return f"case-{plain}{digest}"
 
 
 def graphs(sections: Sequence[Row]) -> list[Graph]:

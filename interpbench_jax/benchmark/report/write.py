@@ -59,7 +59,7 @@ def write_results(results: Results, out: Path) -> Path:
 
 def _page(results: Results, plots: list[dict], written: dict, sections: list[dict]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader(_HERE, encoding="utf-8"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -69,8 +69,8 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
     environment.filters["anchor"] = anchor
     everything = results.rows
     return environment.get_template("page.html.jinja").render(
-        css=(_HERE / "style.css").read_text() + curve_style(len(results.entrants)),
-        js=(_HERE / "script.js").read_text(),
+        css=(_HERE / "style.css").read_text("utf-8") + curve_style(len(results.entrants)),
+        js=(_HERE / "script.js").read_text("utf-8"),
         results=results,
         plots=plots,
         plotted=_plotted(results),

@@ -134,7 +134,7 @@ class CausalTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of inputs, of the answers to them under some patches, and of nodes.
+        """A digest of inputs, of answers to them, also under patches, of other targets, and nodes.
 
         Functions are identified by what they return for inputs drawn with a fixed key.
         """
@@ -150,6 +150,8 @@ class CausalTask:
             decimals,
             self.positions_of(base),
             self._corrupted(key_corrupt, base),
+            *(() if self.foil is None else (self.foil(base),)),
+            *(() if self.beside is None else self.beside(base)),
         ]
         return fingerprint(
             graph=[self.circuit.graph.writers, self.circuit.graph.readers, list(self.circuit)],

@@ -15,7 +15,13 @@ from interpbench_jax.files.strict_json import to_python_json
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.graph import TransformerGraph, edge_name
 from interpbench_jax.zoo.formats.discovered import Discovered, marked
-from interpbench_jax.zoo.formats.edge_names import quoted, read_edges, read_scores, split_edge
+from interpbench_jax.zoo.formats.edge_names import (
+    quoted,
+    read_edges,
+    read_number,
+    read_scores,
+    split_edge,
+)
 
 _SIZES = ("n_layers", "n_heads")
 _TENSORS = (
@@ -64,7 +70,7 @@ def from_eap_ig(data: Mapping[str, Any], graph: Graph, *, d_model: int | None = 
     circuit = Circuit(graph, frozenset(members))
     scores = None
     if scored:
-        numbers = [(edge, _number(edge_name(*edge), entry["score"])) for edge, entry in by_edge]
+        numbers = [(edge, read_number(edge_name(*edge), entry["score"])) for edge, entry in by_edge]
         scores, _ = read_scores(numbers, graph)
     of_nodes = _node_scores(nodes, graph)
     _check_neurons(nodes)
@@ -198,12 +204,6 @@ def _flag(name: str, entry: Mapping[str, Any]) -> bool:
     return bool(flag)
 
 
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the score of {quoted(name)} must be a number, got {value!r:.80}")
-    return float(value)
-
-
 def _node_scores(nodes: Mapping[str, Mapping[str, Any]], graph: Graph) -> np.ndarray | None:
     """Scores of writers; None if there are none. Scores of other nodes are ignored."""
     unknown = nodes.keys() - set(graph.writers) - set(graph.head_readers)
@@ -213,7 +213,7 @@ def _node_scores(nodes: Mapping[str, Mapping[str, Any]], graph: Graph) -> np.nda
         return None
     if missing := [name for name in graph.writers if "score" not in nodes.get(name, {})]:
         raise ValueError(f"node {missing[0]} has no score, but others have")
-    scores = np.array([_number(name, nodes[name]["score"]) for name in graph.writers])
+    scores = np.array([read_number(name, nodes[name]["score"]) for name in graph.writers])
     return _without_input(scores, graph)
 
 

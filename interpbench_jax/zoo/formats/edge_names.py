@@ -18,7 +18,7 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -180,6 +180,24 @@ def named_circuit(circuit: Circuit, naming: Naming, *, heads_merged: bool = Fals
     merged = np.argwhere(circuit.head_mask)
     edges = [(graph.writers[w], graph.head_readers[r]) for w, r in merged]
     return [written_edge(edge, graph, naming) for edge in edges]
+
+
+def read_number(called: str, value: Any) -> float:
+    """A score from a file.
+
+    Args:
+      called: the edge or node that it is the score of, for messages.
+      value: the value in the file.
+
+    Raises:
+      ValueError: it is not a number, or too large for a float.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the score of {quoted(called)} must be a number, got {value!r:.80}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"the score of {quoted(called)} is too large: {value!r:.80}") from None
 
 
 def quoted(text: str) -> str:

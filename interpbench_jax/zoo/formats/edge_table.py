@@ -19,6 +19,7 @@ from interpbench_jax.zoo.formats.edge_names import (
     named_scores,
     quoted,
     read_circuit,
+    read_number,
     read_scores,
     split_edge,
 )
@@ -79,9 +80,7 @@ def from_named_scores(data: dict[str, Any], graph: Graph) -> Discovered:
     """
     given = []
     for name, score in data.items():
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            raise ValueError(f"the score of {quoted(name)} must be a number, got {score!r:.80}")
-        given.append((split_edge(name), float(score)))
+        given.append((split_edge(name), read_number(name, score)))
     scores, merged = read_scores(given, graph)
     return Discovered(graph=graph, scores=scores, heads_merged=merged)
 

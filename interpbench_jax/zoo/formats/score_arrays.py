@@ -31,9 +31,13 @@ def write_score_arrays(file: Path, scores: Mapping[str, Scores], graph: Graph) -
       graph: the model's graph.
 
     Raises:
+      ValueError: a method has the name of another array.
       OSError: the file cannot be written.
     """
-    arrays: dict[str, Any] = {**scores, **{name: np.array(getattr(graph, name)) for name in _NAMES}}
+    names = {name: np.array(getattr(graph, name)) for name in _NAMES}
+    if taken := scores.keys() & {*names, "file"}:  # the last is an argument of `savez_compressed`
+        raise ValueError(f"a method cannot be named {min(taken)!r} here; rename the function")
+    arrays: dict[str, Any] = {**scores, **names}
     with replacing(file) as partial, partial.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 

@@ -28,6 +28,7 @@ from interpbench_jax.zoo.formats import (
     read_table,
     to_eap_ig,
     to_named_scores,
+    write_score_arrays,
     write_table,
 )
 
@@ -75,6 +76,7 @@ def test_tables(text: str, message: str) -> None:
         ({"A0.0->MLP 7": 1.0}, "unknown edge 'A0.0->MLP 7'"),
         ({"Resid Start->A0.0.Q": "x"}, "score of 'Resid Start->A0.0.Q' must be a number, got 'x'"),
         ({"Resid Start->A0.0.Q": True}, "must be a number, got True"),
+        ({"Resid Start->A0.0.Q": 10**400}, "score of 'Resid Start->A0.0.Q' is too large: 1000"),
         ({"Resid Start->A0.0.Q": float("nan")}, "the score of Resid Start->A0.0.Q is NaN"),
     ],
 )
@@ -224,6 +226,12 @@ def npz(**arrays: Any) -> bytes:
 def test_arrays(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_score_arrays(content, GRAPH)
+
+
+@pytest.mark.parametrize("name", ["file", "readers"])
+def test_methods_with_the_name_of_another_array(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"a method cannot be named '{name}' here"):
+        write_score_arrays(tmp_path / "scores.npz", {name: VALUES}, GRAPH)
 
 
 def test_an_array_with_a_declared_size_larger_than_memory() -> None:
