@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from interpbench_jax.siit import SiitConfig
 from interpbench_jax.siit import train as loop
+from interpbench_jax.siit.mesh import DATA
 from interpbench_jax.siit.state import History, Loop, Rates, TrainState
 from interpbench_jax.siit.train import TrainResult, confirm
 from interpbench_jax.siit.validation import Scores
@@ -99,3 +100,25 @@ def test_of_equally_good_rounds_the_last_is_kept(
     )
     assert state.best_params["round"].tolist() == [best]
     np.testing.assert_allclose(state.best_score, [by_round[best - 1]])
+
+
+def test_replicas_whose_rounding_differs_end_together(
+    monkeypatch: pytest.MonkeyPatch, no_shape_checks: None
+) -> None:
+    """One is above the threshold of 0.99 and one below; if only one ended, the other would wait."""
+
+    def score(params, *_, **__):
+        found = jnp.where(jax.lax.axis_index(DATA) == 0, 0.995, 0.98)
+        return scores(found), jnp.array(True)
+
+    monkeypatch.setattr(loop, "_node_step", lambda *_: lambda *state: (*state[:2], jnp.zeros(3)))
+    monkeypatch.setattr(loop, "scores_and_finiteness", score)
+    unused: Any = None
+    replicas = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), state_of(1))
+
+    def take_round(state: TrainState) -> TrainState:
+        return loop._round(state, unused, unused, unused, STATIC, True, 1)
+
+    after = jax.vmap(take_round, axis_name=DATA)(replicas)
+    assert after.done.tolist() == [False, False]
+    np.testing.assert_allclose(after.best_score, [0.98, 0.98])

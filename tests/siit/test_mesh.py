@@ -22,13 +22,17 @@ from tests.siit.test_train import MODEL, QUICK, copy_problem
 SEEDS = (0, 1, 2, 3)
 # As in the programs below: large enough to be divided between two devices.
 LARGE = dataclasses.replace(QUICK, batch_size=128)
-# Trains the same members on all devices and prints their losses and those of the best weights.
-PROGRAM = """
-import dataclasses, json, sys
+# Joins another process, if there is one.
+JOIN = """
+import sys
 import jax
 if len(sys.argv) > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+"""
+# Trains the same members on all devices and prints their losses and those of the best weights.
+TRAIN = """
+import dataclasses, json, jax
 from interpbench_jax.siit import device_mesh, members, train_siit
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 LARGE = dataclasses.replace(QUICK, batch_size=128)
@@ -45,6 +49,7 @@ again = train_siit(copy_problem(), MODEL, population, mesh=mesh, state=finished)
 assert again.worst.tolist() == result.worst.tolist()
 print(json.dumps(found | {"worst": result.worst.tolist()}))
 """
+PROGRAM = JOIN + TRAIN
 # The same for two cases in one program.
 TOGETHER = """
 import dataclasses, json
@@ -59,7 +64,9 @@ results = train_together(problems, models, population, mesh=mesh)
 print(json.dumps([result.history.losses.tolist() for result in results]))
 """
 # By edges, with the batch divided between two devices.
-BY_EDGES = """
+BY_EDGES = (
+    JOIN
+    + """
 import dataclasses, json
 from interpbench_jax.siit import device_mesh, train_siit
 from tests.siit.test_edges import CONFIG, MODEL, problem
@@ -69,6 +76,7 @@ assert dict(mesh.shape) == {"population": 1, "data": 2}
 history = train_siit(problem(), MODEL, LARGE, validation=problem(), mesh=mesh).history
 print(json.dumps([history.losses.tolist(), history.scores.edges.tolist()]))
 """
+)
 
 
 def start(n_devices: int, *arguments: str, program: str = PROGRAM) -> subprocess.Popen:
@@ -80,6 +88,14 @@ def start(n_devices: int, *arguments: str, program: str = PROGRAM) -> subprocess
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def two_processes(program: str) -> tuple[subprocess.Popen, subprocess.Popen]:
+    """Starts a program in two processes with one device each; they get an address and a number."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return start(1, address, "0", program=program), start(1, address, "1", program=program)
 
 
 def check(process: subprocess.Popen, shape: dict[str, int]) -> None:
@@ -107,9 +123,9 @@ def test_two_cases_over_eight_devices() -> None:
         np.testing.assert_allclose(losses, result.history.losses, rtol=1e-3)
 
 
-@pytest.mark.slow
-def test_training_by_edges_on_two_devices() -> None:
-    printed, _ = start(2, program=BY_EDGES).communicate(timeout=240)
+def check_by_edges(process: subprocess.Popen) -> None:
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0
     losses, edges = json.loads(printed.splitlines()[-1])
     config = dataclasses.replace(test_edges.CONFIG, batch_size=128)
     given = test_edges.problem()
@@ -119,16 +135,26 @@ def test_training_by_edges_on_two_devices() -> None:
 
 
 @pytest.mark.slow
+def test_training_by_edges_on_two_devices() -> None:
+    check_by_edges(start(2, program=BY_EDGES))
+
+
+@pytest.mark.slow
+def test_training_by_edges_in_two_processes_that_divide_every_batch() -> None:
+    first, second = two_processes(BY_EDGES)
+    check_by_edges(first)
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+
+
+@pytest.mark.slow
 def test_members_in_turn_on_each_of_two_devices() -> None:
     check(start(2), {"population": 2, "data": 1})
 
 
 @pytest.mark.slow
 def test_two_processes() -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    first, second = (start(1, address, str(process)) for process in range(2))
+    first, second = two_processes(PROGRAM)
     check(first, {"population": 2, "data": 1})
     second.communicate(timeout=60)
     assert second.returncode == 0
