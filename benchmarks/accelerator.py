@@ -1,8 +1,10 @@
 """Compares an accelerator with the CPU: equality of results, and speed.
 
 Run: `python benchmarks/accelerator.py --out accelerator.jsonl`, within 8 minutes on one GPU, or
-with `--small` in a minute or two on a CPU. Each result is written immediately, as a JSON line;
-results in the file are not measured again. The last lines printed are a table of all results.
+with `--small` in a minute or two on a CPU. Each result is written immediately, as a JSON line. The
+same command goes on after an interruption, or when its time was over: results in the file are not
+measured again, and training continues after its last round. The last lines printed are a table of
+all results.
 
 Parts: `parity` with the CPU of the same machine; `rates` of training; `many` thresholds
 or penalties compared with one; `group`, tasks of one shape trained together; `estimate` for the
@@ -12,6 +14,7 @@ whole suite.
 import concurrent.futures
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import pickle
@@ -20,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -41,20 +44,20 @@ from interpbench_jax.siit import (
     TrainState,
     edge_agreement,
     init_states,
+    init_states_together,
     members,
     preset,
     same_shape,
     train_together,
     usual_checks,
 )
-from interpbench_jax.siit.train import advance
-from interpbench_jax.zoo import Prepared, prepare
+from interpbench_jax.siit.train import advance, are_over
+from interpbench_jax.zoo import Prepared, prepare, read_recipes
+from interpbench_jax.zoo.checkpoints import Checkpoints
 
 Part = Literal["parity", "rates", "many", "group", "estimate"]
 _REFERENCE = "--reference"
 _CALLS = 2
-# Shapes among the 129 cases by their number of layers; see `siit.same_shape`.
-_SHAPES = {2: 24, 3: 10, 4: 9, 5: 2, 7: 1, 8: 1}
 
 
 class Sizes(NamedTuple):
@@ -89,17 +92,27 @@ _SMALL = Sizes(
 
 
 class Record:
-    """Results on disk, a JSON line each; those of an earlier run are kept."""
+    """Results on disk, a JSON line each; those of an earlier run are kept.
 
-    def __init__(self, file: Path) -> None:
-        """Reads the results of an earlier run."""
-        self.file = file
+    The last line of a name counts. A result with `unfinished` is measured again.
+    """
+
+    def __init__(self, file: Path, until: float = math.inf) -> None:
+        """Reads the results of an earlier run; after the time `until`, nothing is begun."""
+        self.file, self.until = file, until
         lines = file.read_text().splitlines() if file.exists() else []
         self.found = {line.pop("name"): line for line in map(json.loads, lines)}
 
+    def has(self, name: str) -> bool:
+        """Whether a result exists and is finished."""
+        return name in self.found and "unfinished" not in self.found[name]
+
     def add(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
         """Runs `work` unless its result exists; an error is only printed, and retried later."""
-        if name in self.found:
+        if self.has(name):
+            return
+        if time.perf_counter() > self.until:
+            print(f"{name}: no time left; the same command measures it", flush=True)
             return
         start = time.perf_counter()
         try:
@@ -171,7 +184,7 @@ def _of_cpu() -> dict[str, str]:
 
 def parity(record: Record, sizes: Sizes) -> None:
     """Largest differences from the CPU."""
-    if all(f"parity {model}" in record.found for model in sizes.models):
+    if all(record.has(f"parity {model}") for model in sizes.models):
         return
     reference = on_the_cpu(sizes)
 
@@ -192,7 +205,7 @@ def parity(record: Record, sizes: Sizes) -> None:
 def rates(record: Record, sizes: Sizes) -> None:
     """Batches per second of each member on case 13, without compilation."""
     names = {name: preset(name, "13") for name in ("edge-siit", "siit")}
-    missing = [n for n in names if any(f"rate {n} {m}" not in record.found for m in sizes.members)]
+    missing = [n for n in names if not all(record.has(f"rate {n} {m}") for m in sizes.members)]
     for name in missing:
         config = replace(
             names[name],
@@ -251,14 +264,12 @@ class OutOfTimeError(Exception):
     """Training took too long."""
 
 
-def group(record: Record, sizes: Sizes, until: float) -> None:
+def group(record: Record, sizes: Sizes) -> None:
     """The largest group of cases of one shape, by `edge-siit`, one seed each."""
-    if "group" in record.found:
-        return
     config = replace(
         preset("edge-siit", ""),
         max_batches=sizes.group_batches,
-        round_batches=min(250, sizes.group_batches),
+        round_batches=min(250, -(-sizes.group_batches // 2)),
         n_pairs=max(sizes.pairs, 2_000),
         edge_rows=2 * sizes.pairs,
     )
@@ -269,41 +280,57 @@ def group(record: Record, sizes: Sizes, until: float) -> None:
             names = largest_group(pool, sizes.tasks)
             tasks = list(pool.map(prepare, names, [members(config)] * len(names)))
         prepared = time.perf_counter()
+        models = [task.alignment.network for task in tasks]
+        validation = [task.validation for task in tasks]
+        folder = record.file.with_suffix(".group")
+        settings = {"cases": names, "config": asdict(config)}
         clock: list[float] = []
-        last: list[TrainState] = []
+        with Checkpoints(folder, settings, resume=True) as checkpoints:
+            state = init_states_together(validation, models, members(config))
+            if (saved := checkpoints.latest(state)) is not None:
+                state = saved.state
+            begun, seconds = state.round, 0.0 if saved is None else saved.seconds
+            last = [state]
 
-        def after_round(state: TrainState) -> None:
-            clock.append(time.perf_counter())
-            last[:] = [state]
-            if clock[-1] > until:
-                raise OutOfTimeError
+            def after_round(state: TrainState) -> None:
+                clock.append(time.perf_counter())
+                last[:] = [state]
+                checkpoints.save(state, seconds + clock[-1] - prepared)
+                if clock[-1] > record.until:
+                    raise OutOfTimeError
 
-        with stopwatch() as taken, contextlib.suppress(OutOfTimeError):
-            train_together(
-                [task.training for task in tasks],
-                [task.alignment.network for task in tasks],
-                members(config),
-                validation=[task.validation for task in tasks],
-                on_round=after_round,
-            )
+            with stopwatch() as taken, contextlib.suppress(OutOfTimeError):
+                train_together(
+                    [task.training for task in tasks],
+                    models,
+                    members(config),
+                    validation=validation,
+                    state=state,
+                    on_round=after_round,
+                )
         (state,) = last
+        over = np.asarray(are_over(state, config))
         reached = np.asarray(state.done & ~state.diverged)[:, 0]
         batches = np.asarray(state.round)[:, 0] * config.round_batches
         worst = np.asarray(state.best_score)[:, 0].round(4).tolist()
-        n_rounds = len(clock)
-        steady = (clock[-1] - clock[0]) / max(n_rounds - 1, 1) / config.round_batches
-        return {
+        found = {
             "cases": len(names),
             "prepare_s": round(prepared - start, 1),
             "compile_s": round(taken.compiling, 1),
-            "first_round_s": round(clock[0] - prepared, 1),
-            "train_s": round(clock[-1] - clock[0], 1),
-            "batches_per_s": round(1 / steady, 1) if steady else None,
+            "train_s": round(seconds + time.perf_counter() - prepared, 1),
             "batches": int(batches.max()),
             "reached": int(reached.sum()),
             "batches_to_threshold": sorted(batches[reached].tolist()),
             "worst": dict(zip(names, worst, strict=True)),
         }
+        if clock:
+            found["first_round_s"] = round(clock[0] - prepared, 1)
+        if len(clock) > 1:
+            n_batches = int((state.round - begun).max() - 1) * config.round_batches
+            found["batches_per_s"] = round(n_batches / (clock[-1] - clock[0]), 1)
+        if not over.all():
+            found["unfinished"] = int((~over.all(1)).sum())
+        return found
 
     record.add("group", work)
 
@@ -338,24 +365,28 @@ def _shape(name: str) -> tuple[Any, bool]:
 
 
 def estimate(record: Record) -> None:
-    """Seconds of the whole suite: every shape compiled once, 6,000 batches for all its cases.
+    """Seconds of the whole suite: every shape compiled once, its cases trained together.
 
-    Computed from the rate of 32 members, proportional to layers, one shape after the other. Wide
-    models take longer, and most cases reach the threshold earlier.
+    A shape takes as many batches as its slowest bundled model, at the rate of 32 members. Both
+    times are taken as proportional to layers; wide models take longer.
     """
     rate = record.found.get("rate edge-siit 32") or record.found.get("rate edge-siit 2")
     if rate is None:
         return
 
     def work() -> dict[str, Any]:
-        layers = sum(n * count for n, count in _SHAPES.items()) / 2  # case 13 has two
-        compiling = rate["compile_s"] * layers
-        training = 6_000 / rate["batches_per_s"] * layers
+        models = [ib.load_model(recipe.name, on_device=False) for recipe in read_recipes("suite")]
+        configs = [model.config for model in models]
+        shapes = same_shape(configs, [config.d_vocab_out > 1 for config in configs])
+        layers = [configs[places[0]].n_layers / 2 for places in shapes]  # case 13 has two
+        batches = [max(models[place].card["batches"] for place in places) for places in shapes]
+        training = sum(n * size for n, size in zip(batches, layers, strict=True))
         return {
-            "shapes": sum(_SHAPES.values()),
+            "models": len(models),
+            "shapes": len(shapes),
             "members": rate["members"],
-            "compile_s": round(compiling),
-            "train_s": round(training),
+            "compile_s": round(rate["compile_s"] * sum(layers)),
+            "train_s": round(training / rate["batches_per_s"]),
         }
 
     record.add("estimate", work)
@@ -394,7 +425,7 @@ def main(
       small: measure very little of each part, to test that it runs.
       tasks: maximum number of tasks in the group.
       group_batches: maximum number of batches that the group is trained for.
-      seconds: training of the group stops this long after the start.
+      seconds: after this time, nothing is begun, and training of the group stops after its round.
     """
     until = time.perf_counter() + seconds
     sizes = _SMALL if small else Sizes()
@@ -402,7 +433,7 @@ def main(
         tasks=sizes.tasks if tasks is None else tasks,
         group_batches=sizes.group_batches if group_batches is None else group_batches,
     )
-    record = Record(out)
+    record = Record(out, until)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
     if "parity" in parts:
         parity(record, sizes)
@@ -411,7 +442,7 @@ def main(
     if "many" in parts:
         many(record, sizes)
     if "group" in parts:
-        group(record, sizes, until)
+        group(record, sizes)
     if "estimate" in parts:
         estimate(record)
     print(table(record))

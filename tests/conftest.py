@@ -83,10 +83,25 @@ def room_for_compiled_functions():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_edge_sets():
-    """Fewer sets for cards of trained models: without optimisation, all would take a minute."""
+    """Fewer sets and pairs for cards: without optimisation, all would take a minute per model."""
+    from interpbench_jax.evaluation import edge_scores
     from interpbench_jax.zoo import make
 
-    make._EDGE_SETS, make._EDGE_RUNS = 20, 3_000
+    few = functools.partial(edge_scores, n_random=20, n_runs=3_000)
+    usual = {"_EDGE_PAIRS": make._EDGE_PAIRS, "edge_scores": edge_scores}
+    with pytest.MonkeyPatch.context() as patched:  # an error if a name does not exist
+        patched.setattr(make, "_EDGE_PAIRS", 500)
+        patched.setattr(make, "edge_scores", few)
+        yield usual
+
+
+@pytest.fixture
+def all_edge_sets(few_edge_sets, monkeypatch):
+    """All sets and pairs for cards, as outside the tests."""
+    from interpbench_jax.zoo import make
+
+    for name, usual in few_edge_sets.items():
+        monkeypatch.setattr(make, name, usual)
 
 
 @pytest.fixture

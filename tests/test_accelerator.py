@@ -9,6 +9,9 @@ from types import ModuleType
 
 import pytest
 
+import interpbench_jax as ib
+from interpbench_jax.zoo import Recipe
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RATE = {"members": 32, "compile_s": 2.0, "batches_per_s": 60.0}
 
@@ -26,17 +29,27 @@ def results(file: Path) -> dict[str, dict]:
 
 
 def test_two_parts_and_stored_results_are_not_measured_again(
-    accelerator: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    accelerator: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "results.jsonl"
+    models = {name: ib.load_model(name) for name in ("13", "8", "20")}
+    recipes = tuple(Recipe(name=name) for name in models)
+    monkeypatch.setattr(accelerator, "read_recipes", {"suite": recipes}.get)
     stored = {"rate edge-siit 32": RATE, "many edge_probing 3": {"ratio": 5.0}}
     file.write_text("".join(json.dumps({"name": n} | found) + "\n" for n, found in stored.items()))
     accelerator.main(file, parts=("many", "estimate"), small=True)
     found = results(file)
     assert found.keys() == stored.keys() | {"many acdc 3", "estimate"}
     assert found["many acdc 3"]["ratio"] > 0 and found["many acdc 3"]["n"] == 2
-    # 47 shapes with 139 layers in total; the rate is for two layers.
-    assert found["estimate"]["compile_s"] == 139 and found["estimate"]["train_s"] == 100 * 69.5
+    # Cases 8 and 20 share a shape; all have two layers, like the model whose rate is known.
+    of_13, of_8, of_20 = (model.card["batches"] for model in models.values())
+    assert {model.config.n_layers for model in models.values()} == {2}
+    estimate = found["estimate"]
+    assert (estimate["models"], estimate["shapes"], estimate["compile_s"]) == (3, 2, 4)
+    assert estimate["train_s"] == round((of_13 + max(of_8, of_20)) / 60)
     assert capsys.readouterr().out.splitlines()[-1].startswith("estimate")
     before = file.read_text()
     accelerator.main(file, parts=("many", "estimate"), small=True)
@@ -54,6 +67,46 @@ def test_an_error_is_printed_and_not_kept(
     record.add("rate", fail)
     assert "rate: ValueError: out of memory" in capsys.readouterr().out
     assert not record.file.exists()
+
+
+def test_nothing_is_begun_without_time(
+    accelerator: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results.jsonl"
+    accelerator.main(file, parts=("many", "group"), small=True, seconds=0)
+    assert capsys.readouterr().out.count("no time left; the same command measures it") == 3
+    assert not file.exists()
+
+
+@pytest.mark.slow
+def test_a_group_goes_on_where_its_time_was_over(
+    accelerator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["8", "20"]
+    monkeypatch.setattr(accelerator, "largest_group", lambda *_: names)
+    sizes = accelerator._SMALL  # two rounds
+    file, whole = tmp_path / "results.jsonl", tmp_path / "whole.jsonl"
+    accelerator.group(accelerator.Record(whole), sizes)
+    (expected,) = results(whole).values()
+    assert expected["batches"] == 4 and "unfinished" not in expected
+
+    record = accelerator.Record(file)
+
+    def late(*_: object) -> list[str]:
+        record.until = 0.0
+        return names
+
+    with monkeypatch.context() as patched:
+        patched.setattr(accelerator, "largest_group", late)
+        accelerator.group(record, sizes)
+    (first,) = results(file).values()
+    assert first["batches"] == 2 and first["unfinished"] == 2
+    accelerator.group(accelerator.Record(file), sizes)
+    second = [json.loads(line) for line in file.read_text().splitlines()][-1]
+    assert "unfinished" not in second
+    same = ("cases", "batches", "reached", "batches_to_threshold", "worst")
+    assert {name: second[name] for name in same} == {name: expected[name] for name in same}
+    assert second["train_s"] > first["train_s"]
 
 
 @pytest.mark.slow

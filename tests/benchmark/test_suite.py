@@ -61,6 +61,7 @@ def test_scores_that_differ_from_the_card_are_reported() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("all_edge_sets")
 def test_weights_give_the_scores_of_their_card(capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", "--recipe", "suite", "8", "--json"])
     (row,) = json.loads(capsys.readouterr().out)
