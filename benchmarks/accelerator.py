@@ -377,7 +377,8 @@ def estimate(record: Record) -> None:
     def work() -> dict[str, Any]:
         models = [ib.load_model(recipe.name, on_device=False) for recipe in read_recipes("suite")]
         configs = [model.config for model in models]
-        shapes = same_shape(configs, [config.d_vocab_out > 1 for config in configs])
+        labels = [config.d_vocab_out > 1 for config in configs]  # a regression has one output
+        shapes = same_shape(configs, labels)
         layers = [configs[places[0]].n_layers / 2 for places in shapes]  # case 13 has two
         batches = [max(models[place].card["batches"] for place in places) for places in shapes]
         training = sum(n * size for n, size in zip(batches, layers, strict=True))

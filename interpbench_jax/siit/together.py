@@ -182,7 +182,8 @@ def same_shape(models: Sequence[TransformerConfig], categorical: Sequence[bool])
     """
     groups: dict[object, list[int]] = {}
     for place, (model, labels) in enumerate(zip(models, categorical, strict=True)):
-        rest = replace(model, init_std=1.0, d_vocab=model.pad or 1, d_vocab_out=1)
+        smallest = 1 if model.pad is None else model.pad + 1  # a config has its padding token
+        rest = replace(model, init_std=1.0, d_vocab=smallest, d_vocab_out=1)
         groups.setdefault((rest, labels), []).append(place)
     return list(groups.values())
 

@@ -151,6 +151,13 @@ def test_other_shapes_are_refused() -> None:
         common_shape([MODEL, dataclasses.replace(MODEL, d_mlp=9)])
 
 
+def test_models_with_other_padding_tokens_are_not_trained_together() -> None:
+    padded = [dataclasses.replace(MODEL, pad=pad) for pad in (None, 0, 1, 1)]
+    larger = dataclasses.replace(padded[2], d_vocab=MODEL.d_vocab + 1)
+    assert same_shape([*padded, larger], [True] * 5) == [[0], [1], [2, 3, 4]]
+    assert common_shape([padded[2], larger]) == dataclasses.replace(larger, init_std=1.0)
+
+
 def test_labels_and_values_are_not_trained_together() -> None:
     """A case with one possible output has labels, although it has one logit like a regression."""
     one_output = dataclasses.replace(MODEL, d_vocab_out=1)
