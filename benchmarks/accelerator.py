@@ -253,7 +253,7 @@ def many(record: Record, sizes: Sizes) -> None:
         for method, n in (("acdc", sizes.thresholds), ("edge_probing", sizes.penalties)):
 
             def ratio(case: str = case, method: str = method, n: int = n) -> dict[str, Any]:
-                learning = Learning(steps=sizes.batches)
+                learning = Learning(steps=sizes.batches, batch_size=sizes.inputs)
                 work = discovery(case, method, learning, n_inputs=sizes.many_inputs)
                 return {key: round(x, 4) for key, x in measure(work, n).items()}
 

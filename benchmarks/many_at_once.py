@@ -22,6 +22,7 @@ from interpbench_jax.siit import SiitConfig, init_states, make_problem, members
 from interpbench_jax.siit.train import advance
 
 _CALLS = 3
+_ROWS = 256  # of each step of probing
 # Smallest, the one used alone, largest: thresholds and weights of the penalty.
 _SETTINGS = {"acdc": (1e-5, 1e-2, 10.0), "edge_probing": (0.01, 1.0, 100.0)}
 
@@ -93,7 +94,7 @@ def main(
       n_penalties: number of penalties of edge probing.
       batches: batches of training and of probing in each call.
     """
-    learning = Learning(steps=batches)
+    learning = Learning(steps=batches, batch_size=_ROWS)
     results: dict[str, Any] = {"device": jax.devices()[0].device_kind}
     for case in cases:
         for name, work, many in (

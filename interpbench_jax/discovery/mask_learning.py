@@ -18,12 +18,13 @@ class Learning(NamedTuple):
     Attributes:
       steps: number of steps of Adam.
       learning_rate: learning rate of Adam.
-      batch_size: rows drawn for each step.
+      batch_size: rows drawn for each step. More rows take longer in proportion; on bundled models,
+        all of 200 rows led to the same rankings as 64.
     """
 
     steps: int = 300
     learning_rate: float = 0.1
-    batch_size: int = 256
+    batch_size: int = 64
 
 
 LEARNING = Learning()
