@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as short  # a bad value may be as long as a file
@@ -11,6 +10,7 @@ import numpy as np
 import safetensors.numpy
 
 from interpbench_jax.files import opened, replacing
+from interpbench_jax.files.archives import DAMAGED
 from interpbench_jax.files.bounded import MEBIBYTE
 from interpbench_jax.zoo.mapped_safetensors import map_safetensors
 from interpbench_jax.zoo.torch_files import LARGEST, read_torch
@@ -20,11 +20,6 @@ TORCH = (".pt", ".pth", ".bin")
 _SUFFIXES = (".npz", ".safetensors", *TORCH)
 _MOST_COMPRESSED = 200  # largest ratio; weights hardly compress unless most of them are zero
 _MOST_AXES = 16
-# Exceptions that reading an archive raises if it is damaged, encrypted or not supported.
-_DAMAGED = (
-    *(ValueError, zipfile.BadZipFile, zlib.error, EOFError),
-    *(NotImplementedError, RuntimeError),
-)
 
 
 def read_weights(file: str | Path) -> dict[str, np.ndarray]:
@@ -91,7 +86,7 @@ def _read_npz(file: Path) -> dict[str, np.ndarray]:
                     entry.filename.removesuffix(".npy"): _read_npy(archive, entry)
                     for entry in entries
                 }
-        except _DAMAGED as e:
+        except (ValueError, *DAMAGED) as e:
             raise ValueError(f"{file} cannot be read: {str(e)[:500]}") from e
 
 

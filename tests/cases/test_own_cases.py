@@ -9,6 +9,7 @@ import pytest
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case, case, get_case, registry
+from interpbench_jax.cli import main
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.tasks import own_files
 
@@ -35,20 +36,23 @@ def interpbench(*arguments: str, cases: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_own_cases_are_listed_trained_and_evaluated(tmp_path: Path) -> None:
+def test_own_cases_are_listed_trained_and_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN)
     listed = interpbench("cases", "--json", cases=file)
     assert '"computes": "Whether each token is b"' in listed.stdout, listed.stderr
+    monkeypatch.setenv("INTERPBENCH_CASES", str(file))  # the rest in this process, which is faster
     quick = (
         *("--max-batches", "2000", "--round-batches", "50", "--batch-size", "64"),
         *("--edge-rows", "8192", "--checked-sets", "8", "--checked-pairs", "32"),
     )
-    trained = interpbench("train", "is-b", "--out", "models", *quick, cases=file)
-    assert "case is-b: reached the threshold" in trained.stdout, trained.stderr
-    few = ("--n-sets", "20", "--edge-runs", "2000")
-    evaluated = interpbench("evaluate", "models/is-b", *few, "--json", cases=file)
-    assert '"case": "is-b"' in evaluated.stdout, evaluated.stderr
+    main(["train", "is-b", "--out", str(tmp_path / "models"), *quick])
+    assert "case is-b: reached the threshold" in capsys.readouterr().out
+    few = ("--n-sets", "20", "--edge-runs", "2000", "--n-pairs", "500")
+    main(["evaluate", str(tmp_path / "models" / "is-b"), *few, "--json"])
+    assert '"case": "is-b"' in capsys.readouterr().out
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

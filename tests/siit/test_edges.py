@@ -421,23 +421,27 @@ def test_losses_are_of_runs_patched_at_the_rows_positions() -> None:
     batch = draw_edge_batch(
         sets, jax.random.key(2), batch_size=32, outside_rows=0.25, single_rows=0.4
     )
-    network = as_network(alignment.network)
+    batch = jax.tree.map(np.asarray, batch)  # JAX would compile each step of the loop
     params = init_params(alignment.network, jax.random.key(3))
-    _, written = network.run(params, batch.source)
-    run = jax.jit(network.run)
+    run = jax.jit(as_network(alignment.network).run)
+    written = np.asarray(run(params, batch.source)[1])
     assert batch.at is not None
     logits = [
         run(
             params,
             batch.base[row : row + 1],
-            EdgePatch(batch.masks[row], written[row : row + 1], batch.at[row : row + 1]),
+            EdgePatch(
+                batch.masks[row], jnp.asarray(written[row : row + 1]), batch.at[row : row + 1]
+            ),
         )[0]
         for row in range(32)
     ]
-    errors = (jnp.concatenate(logits)[..., 0] - batch.base_target) ** 2
-    found = edge_losses(params, network, batch)
+    errors = (np.concatenate(logits)[..., 0] - batch.base_target) ** 2
+    losses = jax.jit(edge_losses, static_argnums=1)
+    found = losses(params, alignment.network, batch)
     np.testing.assert_allclose(found[1], (errors * batch.weights[1]).sum(), rtol=1e-4)
-    assert abs(found[1] - edge_losses(params, network, batch._replace(at=None))[1]) > 1e-4
+    everywhere = losses(params, alignment.network, batch._replace(at=None))
+    assert abs(found[1] - everywhere[1]) > 1e-4
 
 
 def test_positions_are_checked_too_if_they_are_trained() -> None:
@@ -461,12 +465,13 @@ def test_positions_are_checked_too_if_they_are_trained() -> None:
     np.testing.assert_allclose(
         agreed[others], edge_agreement(params, alignment.network, plain), atol=1e-6
     )
+    run = jax.jit(as_network(alignment.network).run)
+    _, written = run(params, pairs.source)
+    checks, agreed = jax.tree.map(np.asarray, (checks, agreed))
     for check in at_positions:
         at = np.broadcast_to(checks.at[check], pairs.base.shape)
-        _, written = as_network(alignment.network).run(params, pairs.source)
-        patch = EdgePatch(checks.masks[check], written, jnp.asarray(at))
-        logits, _ = as_network(alignment.network).run(params, pairs.base, patch)
-        close = abs(logits[..., 0] - checks.targets[checks.which[check]]) <= 0.05
+        logits, _ = run(params, pairs.base, EdgePatch(checks.masks[check], written, at))
+        close = abs(np.asarray(logits)[..., 0] - checks.targets[checks.which[check]]) <= 0.05
         share = (close * pairs.positions).sum() / pairs.positions.sum()
         assert agreed[check] == pytest.approx(share, abs=1e-6)
 

@@ -21,6 +21,13 @@ from interpbench_jax.siit.optimizer import Optimizer
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 LARGER = dataclasses.replace(MODEL, d_vocab=5, d_vocab_out=4, init_std=0.4)
+# Three tests train groups of three cases by these members, and so share the compiled rounds. The
+# first member does not learn.
+BRIEF = members(
+    dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99),
+    vary={"learning_rate": (1e-12, 1e-2)},
+)
+N_ROUNDS = BRIEF[0].config.n_rounds
 # Pairs, variables and patched free nodes are drawn equally, so losses can be compared.
 POPULATION = members(dataclasses.replace(QUICK, strict_sampling="all"), seeds=(0, 1))
 
@@ -71,7 +78,6 @@ def test_the_smaller_case_reaches_its_threshold() -> None:
 
 def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one of three cases every answer is 0; the second group has room for the two others."""
-    config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
     easy = problem_of_zeros()
     problems, models = [copy_problem(), easy, copy_problem()], [MODEL] * 3
     sizes, advance = [], module._advance
@@ -85,16 +91,17 @@ def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> N
     shrinking = train_together(
         problems,
         models,
-        members(config),
+        BRIEF,
         validation=problems,
-        on_result=lambda place, found: told.append((len(sizes), place, float(found.worst[0]))),
+        on_result=lambda place, found: told.append((len(sizes), place, float(found.worst[1]))),
+        until_first=True,
     )
     assert sizes == [3, 2, 2]
     after_first, *after_last = told
     assert after_first[:2] == (1, 1) and [entry[:2] for entry in after_last] == [(3, 0), (3, 2)]
-    assert [shrinking[place].worst[0] for _, place, _ in told] == [worst for *_, worst in told]
+    assert [shrinking[place].worst[1] for _, place, _ in told] == [worst for *_, worst in told]
     monkeypatch.setattr(module, "_group", lambda state, config: np.arange(3))
-    whole = train_together(problems, models, members(config), validation=problems)
+    whole = train_together(problems, models, BRIEF, validation=problems, until_first=True)
     assert sizes[3:] == [3, 3, 3]
     for one, other in zip(shrinking, whole, strict=True):
         np.testing.assert_allclose(one.history.losses, other.history.losses, rtol=1e-3, atol=1e-4)
@@ -104,26 +111,25 @@ def test_what_is_finished_leaves_the_group(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_case_ends_with_its_first_member() -> None:
     """In the first case every answer is 0; only its second member learns fast enough."""
-    config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
-    rates = members(config, vary={"learning_rate": (1e-12, 1e-2)})
-    easy = problem_of_zeros()
-    problems = [easy, copy_problem()]
-    models = [MODEL] * 2
-    first, second = train_together(problems, models, rates, validation=problems, until_first=True)
-    assert first.worst[0] < config.threshold <= first.worst[1]
-    assert first.rounds[0] == first.rounds[1] < config.n_rounds
-    np.testing.assert_array_equal(second.rounds, [config.n_rounds] * 2)
+    problems, models = [problem_of_zeros(), copy_problem(), copy_problem()], [MODEL] * 3
+    first, second, _ = train_together(
+        problems, models, BRIEF, validation=problems, until_first=True
+    )
+    assert first.worst[0] < 0.99 <= first.worst[1]
+    assert first.rounds[0] == first.rounds[1] < N_ROUNDS
+    np.testing.assert_array_equal(second.rounds, [N_ROUNDS] * 2)
 
 
 def test_a_case_that_misses_the_threshold_on_other_pairs_goes_on() -> None:
     """In the first case every answer is 0, but not in the pairs that a round leaves out."""
-    config = dataclasses.replace(QUICK, max_batches=30, round_batches=10, threshold=0.99)
     easy = problem_of_zeros()
     unfair = easy._replace(base_target=easy.base_target.at[8:].set(1))
-    both = [easy, easy]
-    first, second = train_together(both, [MODEL] * 2, members(config), validation=[unfair, easy])
-    assert first.rounds[0] == config.n_rounds and first.worst[0] < config.threshold
-    assert second.rounds[0] < config.n_rounds and second.worst[0] >= config.threshold
+    problems, judged = [easy, easy, copy_problem()], [unfair, easy, copy_problem()]
+    first, second, _ = train_together(
+        problems, [MODEL] * 3, BRIEF, validation=judged, until_first=True
+    )
+    assert first.rounds[1] == N_ROUNDS and first.worst[1] < 0.99
+    assert second.rounds[1] < N_ROUNDS and second.worst[1] >= 0.99
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

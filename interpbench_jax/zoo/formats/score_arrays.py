@@ -3,7 +3,6 @@
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from interpbench_jax.files import replacing
+from interpbench_jax.files.archives import DAMAGED
 from interpbench_jax.model import Graph
 from interpbench_jax.zoo.formats.discovered import Discovered, Scores
 from interpbench_jax.zoo.formats.edge_names import quoted
 
 _NAMES = ("writers", "readers")
-# Exceptions that `zipfile` raises if an archive is damaged, encrypted or not supported.
-_DAMAGED = zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError
 _MOST_ARRAYS = 1_000
 _MOST_NUMBERS = 2**27
 
@@ -59,7 +57,7 @@ def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             arrays = _arrays(archive)
-    except _DAMAGED as error:
+    except (OSError, *DAMAGED) as error:
         raise ValueError(f"not an npz file: {str(error)[:500]}") from error
     for kind in _NAMES:
         if kind not in arrays:
