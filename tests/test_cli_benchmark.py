@@ -46,12 +46,12 @@ def test_plan_run_and_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_one_seed_gives_the_same_result_in_both_commands(tmp_path: Path) -> None:
     """Scores, random draws and selection of circuits are the same."""
     methods = ["random", "information_flow_routes"]
-    common = ["--methods", *methods, "--n-inputs", "20", "--out"]
-    main(["discover", "13", *common, str(tmp_path / "discover"), "--seed", "5"])
-    main(["benchmark", "--cases", "13", *common, str(tmp_path), "--seeds", "5"])
+    common = ["--methods", *methods, "--n-inputs", "40", "--out"]
+    main(["discover", "3", *common, str(tmp_path / "discover"), "--seed", "5"])
+    main(["benchmark", "--cases", "3", *common, str(tmp_path), "--seeds", "5"])
     rows = {row["method"]: row for row in Store(tmp_path).read().iter_rows(named=True)}
-    scores = np.load(tmp_path / "discover" / "13" / "scores.npz")
-    findings = json.loads((tmp_path / "discover" / "13" / "findings.json").read_text())
+    scores = np.load(tmp_path / "discover" / "3" / "scores.npz")
+    findings = json.loads((tmp_path / "discover" / "3" / "findings.json").read_text())
     for found in findings:
         row = rows[found["method"]]
         np.testing.assert_array_equal(np.ravel(scores[found["method"]]), row["scores"])

@@ -13,6 +13,7 @@ import pytest
 
 from interpbench_jax.cases import get_case
 from interpbench_jax.cli import main
+from interpbench_jax.cli import train as train_module
 from interpbench_jax.cli.training_run import TrainingRun, locked_runs
 from interpbench_jax.zoo.checkpoints import Checkpoints, rounds_stored
 from interpbench_jax.zoo.metrics_file import read_metrics
@@ -65,6 +66,7 @@ def test_no_round_of_the_history_is_lost(tmp_path: Path, monkeypatch, capsys, mo
     main([*arguments, "--resume"])
     assert "done before" not in capsys.readouterr().out
     assert [row["round"] for row in read_metrics(tmp_path / "3" / "history.jsonl")] == [1, 2]
+    assert json.loads((tmp_path / "3" / "card.json").read_text())["seconds"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
     assert (tmp_path / "3" / "history.png").exists()
     assert list((tmp_path / "3" / "tensorboard").iterdir())
@@ -168,6 +170,27 @@ def test_a_run_of_one_case_is_resumed_alone(tmp_path: Path, monkeypatch) -> None
         for name in ("8", "20")
     }
     assert before == {"8": 1, "20": 0}
+
+
+def test_an_interrupted_group_is_resumed_if_others_were_done_before(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """Case 8 was done before 20 and 15 were begun together; 20 was done when they stopped."""
+    trained: list[tuple[list[str], list[str]]] = []
+
+    def remember(group, *_: object, skip=(), **__: object) -> None:
+        trained.append((group, list(skip)))
+
+    monkeypatch.setattr(train_module, "_train_group", remember)
+    monkeypatch.setattr(train_module, "is_done", lambda name, *_: name in ("8", "20"))
+    state = tmp_path / "together-20-and-1-more.training" / "checkpoints"
+    state.mkdir(parents=True)
+    (state / "settings.json").write_text(json.dumps({"case": "20 15"}))
+    call = ["train", "8", "20", "15", "--together", *TINY, "--out", str(tmp_path)]
+    main([*call, "--resume"])
+    assert trained == [(["20", "15"], ["20"])]
+    main(call)
+    assert trained[1:] == [(["8", "20", "15"], [])]
 
 
 def test_older_models_and_runs_are_moved_aside(tmp_path: Path, monkeypatch, capsys) -> None:

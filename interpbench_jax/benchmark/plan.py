@@ -229,7 +229,9 @@ def named_model(name: str) -> ModelSource:
     Raises:
       ValueError: there is no such model, or its case is unknown.
     """
-    is_name = not Path(name).is_absolute() and ".." not in Path(name).parts
+    path = Path(name)
+    # As in `load_model`, `./3` and `3/` are directories.
+    is_name = name == path.as_posix() and not path.is_absolute() and ".." not in path.parts
     if is_name and (_BUNDLED / name / "config.json").exists():
         return stored_model(_BUNDLED / name, name)
     if not (Path(name) / "config.json").exists():
@@ -244,7 +246,7 @@ def compiled_models(cases: Sequence[str]) -> list[ModelSource]:
       ValueError: there is no such case, it is not a program, or Tracr cannot compile it.
     """
     for case in cases:
-        if case in _built_in_cases() and not is_program(case):
+        if not is_program(case) and (case in _built_in_cases() or not _is_compiled(case)):
             raise ValueError(f"task {case!r} has no compiled model: it is not a RASP program")
     return [
         ModelSource(
@@ -376,6 +378,17 @@ def _built_task(case: str) -> str:
     from interpbench_jax.compiler import get_task  # takes seconds, as it imports Tracr
 
     return get_task(case).fingerprint
+
+
+def _is_compiled(case: str) -> bool:
+    """Whether an own task is a program.
+
+    Raises:
+      ValueError: there is no such task, or Tracr cannot compile it.
+    """
+    from interpbench_jax.compiler import CompiledCase, get_task
+
+    return isinstance(get_task(case), CompiledCase)
 
 
 def _check_once(kind: str, given: Sequence[tuple[str, str]]) -> None:

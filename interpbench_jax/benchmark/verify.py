@@ -146,7 +146,7 @@ def verify_jointly(
     some = problem.take(slice(max(_FEWEST_PAIRS, n_runs // most)))
 
     key_subsets, key_interventions = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    drawn = draw_interventions(some, key_interventions, n_interventions)
+    drawn = draw_interventions(some, key_interventions, n_interventions, pad=model.config.pad)
     targets = abstraction_targets(model.task, some, drawn.variables)
     agreed = abstraction(*network, some, drawn, targets)
     leaked = leakage(*network, some, key_subsets)

@@ -1,5 +1,6 @@
 """`interpbench export`."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,8 @@ def export(
     With --results, scores of a results store are written as folders of MIB's circuit track instead.
 
     Args:
-      models: bundled models by name, or directories; by default all bundled models.
+      models: bundled models by name, or directories; by default all bundled models that the tool
+        can use.
       tool: eap-ig, auto-circuit, transformer-lens or mib.
       results: directory that `interpbench benchmark` or `score` wrote; needs --for mib.
       n_inputs: clean and corrupted inputs to draw.
@@ -45,7 +47,12 @@ def export(
     from interpbench_jax.benchmark.keys import key_of
     from interpbench_jax.benchmark.plan import check_seed, named_model
     from interpbench_jax.zoo import bundled_names
-    from interpbench_jax.zoo.export import named_tool, transformer_lens_config, write_export
+    from interpbench_jax.zoo.export import (
+        check_export,
+        named_tool,
+        transformer_lens_config,
+        write_export,
+    )
     from interpbench_jax.zoo.store import BUNDLED
 
     used = named_tool(tool)
@@ -56,6 +63,7 @@ def export(
     for model in loaded.values():
         transformer_lens_config(model.config)  # before anything is written
     directories = make_directories(out, loaded)
+    left_out: dict[str, str] = {}  # of all bundled models, those that the tool cannot use
     with Console(stderr=True).status("") as status:
         for given, (name, model) in zip(names, loaded.items(), strict=True):
             status.update(f"exporting {name}")
@@ -71,8 +79,20 @@ def export(
             place = Path(str(source.directory)).resolve()
             if not place.is_relative_to(BUNDLED.resolve()):
                 facts["directory"] = str(place)
+            try:
+                check_export(model, batch, used)
+            except ValueError as error:
+                if models:
+                    raise
+                left_out[name] = str(error)
+                with contextlib.suppress(OSError):  # it is not empty: an older export
+                    directories[name].rmdir()
+                continue
             write_export(model, batch, directories[name], used, facts)
-    _print(f"{len(loaded)} model{'s' * (len(loaded) != 1)} for {tool} in {out}")
+    for name, reason in left_out.items():
+        _print(f"left out {name}: {reason}")
+    n_written = len(loaded) - len(left_out)
+    _print(f"{n_written} model{'s' * (n_written != 1)} for {tool} in {out}")
     _print(f"in each folder: python run.py; then: interpbench score {out}")
 
 

@@ -38,6 +38,7 @@ else:
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CASE...]")]
 _NOTHING = Overrides()
+_TOGETHER = "together-"
 
 
 def train(
@@ -209,8 +210,8 @@ def _train_together(
 ) -> None:
     """Trains groups of cases with the same shape and population, one group at a time.
 
-    An interrupted group is resumed as a whole, even if some of its models are written; a case whose
-    own run was interrupted is resumed alone.
+    An interrupted group is resumed as a whole, even if some of its models are written, or others of
+    the same shape were added; a case whose own run was interrupted is resumed alone.
     """
     from interpbench_jax.alignment import align
     from interpbench_jax.siit import same_shape
@@ -223,13 +224,15 @@ def _train_together(
         for places in same_shape(shapes, [task.categorical for task in tasks]):
             group = [names[place] for place in places]
             done = [name for name in group if resume and is_done(name, members, out)]
-            if resume and _state_of(group, out).exists():
-                _train_group(group, members, out, log, resume=True, skip=done)
-                continue
+            for begun_together in _interrupted(group, out) if resume else ():
+                skip = [name for name in begun_together if name in done]
+                _train_group(begun_together, members, out, log, resume=True, skip=skip)
+                done += begun_together
+            group = [name for name in group if name not in done]
             begun = [n for n in group if resume and (directory_of(n, out) / STATE).exists()]
             for name in begun:
                 _train_one(name, members, out, log, resume=True)
-            if rest := [name for name in group if name not in {*done, *begun}]:
+            if rest := [name for name in group if name not in begun]:
                 _train_group(rest, members, out, log, resume=resume)
 
 
@@ -292,7 +295,19 @@ def _train_group(
 
 def _together(group: list[str]) -> str:
     """A name for the run of cases that are trained together."""
-    return f"together-{group[0]}-and-{len(group) - 1}-more"
+    return f"{_TOGETHER}{group[0]}-and-{len(group) - 1}-more"
+
+
+def _interrupted(group: list[str], out: Path) -> list[list[str]]:
+    """Groups of these cases whose common run was interrupted."""
+    from interpbench_jax.zoo.checkpoints import stored_settings
+
+    found = []
+    for state in sorted(out.glob(f"{_TOGETHER}*.training/{STATE}")):
+        names = str((stored_settings(state) or {}).get("case", "")).split()
+        if names and set(names) <= set(group) and state == _state_of(names, out):
+            found.append(names)
+    return found
 
 
 def _state_of(group: list[str], out: Path) -> Path:

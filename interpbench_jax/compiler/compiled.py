@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from interpbench_jax.cases import PADDING, Case, CaseInputs, Value, get_case, sequences
 from interpbench_jax.compiler import cache
@@ -173,11 +173,14 @@ class CompiledCase:
         self, base: Int[np.ndarray, "pair length"], source: Int[np.ndarray, "pair length"]
     ) -> Pairs:
         """Encodes pairs of index sequences; all positions except BOS and padding count."""
-        return Pairs(
-            self.codec.encode_indices(base),
-            self.codec.encode_indices(source),
-            np.pad((base != PADDING).astype(np.float32), ((0, 0), (1, 0))),
-        )
+        tokens = self.codec.encode_indices(base)
+        return Pairs(tokens, self.codec.encode_indices(source), self.positions_of(tokens))
+
+    def positions_of(self, tokens: Int[np.ndarray, "input pos"]) -> Float[np.ndarray, "input pos"]:
+        """The weight of every position of encoded inputs: 1, or 0 at BOS and padding."""
+        counted = (tokens != self.codec.pad).astype(np.float32)
+        counted[:, 0] = 0
+        return counted
 
     def behaviour(self, pairs: Pairs) -> None:
         """None: the model is trained on the program's outputs alone."""

@@ -14,7 +14,7 @@ from interpbench_jax.discovery.optimal_ablation import optimal_source
 from interpbench_jax.discovery.rows import Part, map_rows, sum_over_rows
 from interpbench_jax.evaluation import Ablation, ablation_source
 from interpbench_jax.evaluation.ablation import averaged_positions
-from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model import DecoderConfig, Params, TransformerConfig
 from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.network import Network, as_network
 
@@ -83,12 +83,13 @@ def contrast_batch(
         raise ValueError("positions are all 0, so that no output counts")
     if loss is None and ablation == "optimal":
         raise ValueError("optimal ablation needs the loss that its constants minimise, got none")
-    if isinstance(network, TransformerConfig):
-        check_indices("clean has token", clean, network.d_vocab)
-        if corrupted is not None:
-            check_indices("corrupted has token", corrupted, network.d_vocab)
-            check_same_lengths("corrupted", corrupted, clean, network.pad)
     network, positions = as_network(network), jnp.asarray(positions)
+    config = getattr(network, "config", None)
+    if isinstance(config, TransformerConfig | DecoderConfig):
+        check_indices("clean has token", clean, config.d_vocab)
+        if corrupted is not None:
+            check_indices("corrupted has token", corrupted, config.d_vocab)
+            check_same_lengths("corrupted", corrupted, clean, config.pad)
     clean, target = jnp.asarray(clean), jnp.asarray(target)
     corrupted = None if corrupted is None else jnp.asarray(corrupted)
     logits, written = jax.eval_shape(network.run, params, clean)

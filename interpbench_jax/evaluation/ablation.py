@@ -31,7 +31,7 @@ def ablation_source(
         `mean_per_position` their mean over inputs, `zero` zeros.
       positions: weights of positions. Means are over positions with a weight other than 0, which
         excludes BOS and padding. At positions where no input has a weight, such as BOS,
-        `mean_per_position` averages over all inputs.
+        `mean_per_position` averages over all inputs with a weight at some position.
 
     Raises:
       ValueError: `kind` has another value.
@@ -56,7 +56,8 @@ def averaged_positions(
     """The positions that a mean includes; see `ablation_source`."""
     counted = positions != 0
     if kind == "mean_per_position":
-        return counted | ~counted.any(0, keepdims=True)
+        inputs = counted.any(1, keepdims=True)  # other rows only fill the batch
+        return counted | (~counted.any(0, keepdims=True) & inputs)
     return counted
 
 

@@ -46,18 +46,21 @@ class Abstraction(NamedTuple):
     each: Float[Array, " intervention"]
 
 
-@functools.partial(jax.jit, static_argnames="n_interventions")
-def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -> Interventions:
+@functools.partial(jax.jit, static_argnames=("n_interventions", "pad"))
+def draw_interventions(
+    problem: SiitProblem, key: Array, n_interventions: int, *, pad: int | None = None
+) -> Interventions:
     """Draws sets of variables and of free nodes, and third inputs.
 
     Each variable and each free node is included with probability 1/2. The third inputs are a
-    permutation of the sources that only exchanges sources with equally many counted positions, of
-    which the last is the same, so that sequences keep their length.
+    permutation of the sources that only exchanges sources with equally many tokens and equally many
+    counted positions, of which the last is the same, so that sequences keep their length.
 
     Args:
       problem: pairs and nodes.
       key: a JAX random key.
       n_interventions: number of interventions.
+      pad: the token that pads shorter sequences, if the network has one.
 
     Raises:
       ValueError: `n_interventions` is smaller than 1.
@@ -69,6 +72,8 @@ def draw_interventions(problem: SiitProblem, key: Array, n_interventions: int) -
     n_positions = counts.shape[1]
     last = n_positions - counts[:, ::-1].argmax(1)
     lengths = last * (n_positions + 1) + counts.sum(1)  # equal if both are
+    if pad is not None:
+        lengths += (n_positions + 1) ** 2 * (problem.source != pad).sum(1)
     in_order = jnp.argsort(lengths, stable=True)
 
     def permutation(key: Array) -> Int[Array, " pair"]:
@@ -93,13 +98,14 @@ def abstraction_targets(
       task: the task with the algorithm.
       problem: gives the pairs.
       sets: which variables are interchanged together, in the order of `task.places`, without
-        the input.
+        those at the input.
 
     Raises:
       ValueError: the sets do not fit the task's variables.
     """
     chosen, n_variables = np.asarray(sets), sets.shape[1]
-    _, *writers = task.places
+    (_, of_input), *others = task.places.items()
+    writers = [name for name, nodes in others if nodes != of_input]
     if n_variables != len(writers):
         raise ValueError(f"sets of {n_variables} variables, but the task has {len(writers)}")
     each = task.circuit.graph.one_hot(writers)

@@ -144,13 +144,13 @@ def draw_edge_sets(
     )
     counts = np.zeros(len(groups), np.float32)
     np.maximum.at(counts, set_of_chunk, positions.any((1, 2)).astype(np.float32))
-    sources = Pairs(pairs.source, pairs.source, pairs.positions)
+    sources = Pairs(pairs.source, pairs.source, task.positions_of(pairs.source))
     behaviour = task.behaviour(sources)
     flat = rows.reshape(-1)
     if behaviour is None:
         nothing = np.zeros((1, *own.shape[1:]), np.float32)
         answers = answer_in_chunks(task.answers, pairs.source, pairs.source, nothing)[0]
-        behaviour = Behaviour(answers, pairs.positions)
+        behaviour = Behaviour(answers, sources.positions)
     source_target, source_positions = (np.asarray(part)[flat] for part in behaviour)
     return EdgeSets(
         masks=jnp.asarray(np.einsum("sg,gwr->swr", masks, theirs)),

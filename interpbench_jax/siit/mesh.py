@@ -135,21 +135,10 @@ def own_pairs(pairs: Array, *, axis: int = 0) -> Array:
     return jax.lax.dynamic_slice_in_dim(pairs, jax.lax.axis_index(DATA) * n, n, axis)
 
 
-def mean_over_devices(tree: _Tree, weight: Array) -> _Tree:
-    """The weighted mean of the devices' results, inside a function that runs on every device.
+def sum_over_devices(tree: _Tree) -> _Tree:
+    """The sum of the devices' results, inside a function that runs on every device.
 
     All arrays are exchanged in one message: with small models, latency dominates.
-
-    Args:
-      tree: this device's results. They may be NaN if the weight is 0.
-      weight: weight of this device.
     """
-    flat, unravel = ravel_pytree(tree)
-    weighted = jnp.where(weight > 0, flat * weight, 0)
-    return unravel(jax.lax.psum(weighted, DATA) / jax.lax.psum(weight, DATA))
-
-
-def sum_over_devices(tree: _Tree) -> _Tree:
-    """The sum of the devices' results, inside such a function, in one exchange."""
     flat, unravel = ravel_pytree(tree)
     return unravel(jax.lax.psum(flat, DATA))

@@ -13,7 +13,7 @@ from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import Outside, Steps, StrictSampling, VariableSampling
 from interpbench_jax.siit.losses import interchange_losses
-from interpbench_jax.siit.mesh import mean_over_devices, own_pairs
+from interpbench_jax.siit.mesh import DATA, own_pairs, sum_over_devices
 from interpbench_jax.siit.problem import SiitProblem
 
 BEHAVIOUR, IIT, STRICT = range(3)
@@ -144,7 +144,7 @@ def update(
         chosen = jnp.array(group)
 
         def weighted(
-            params: Params, batch: SiitBatch, chosen: Array = chosen
+            params: Params, batch: SiitBatch, share: Array, chosen: Array = chosen
         ) -> tuple[Array, Array]:
             found = interchange_losses(
                 params,
@@ -157,14 +157,18 @@ def update(
                 detached=free if outside == "stop_gradient" else None,
                 source_gradient=source_gradient,
             )
+            found = found * share
             return found @ weights[chosen], found
 
         some = batch._replace(masks=batch.masks[chosen], targets=batch.targets[chosen])
         if batch.positions.ndim == 3:
             some = some._replace(positions=batch.positions[chosen])
-        gradient, found = jax.grad(weighted, has_aux=True)(params, some)
+        share = jnp.ones(())
         if divided:
-            gradient, found = mean_over_devices((gradient, found), batch.positions.sum())
+            some, share = share_of_device(some)
+        gradient, found = jax.grad(weighted, has_aux=True)(params, some, share)
+        if divided:
+            gradient, found = sum_over_devices((gradient, found))
         if outside == "freeze" and isinstance(model, TransformerConfig):
             gradient = without_nodes(gradient, Graph.of(model), free)
         moved = take_step(params, optimizer_state, gradient, learning_rate, optimizer)
@@ -176,6 +180,22 @@ def update(
         )
         losses = losses.at[chosen].set(found)
     return params, optimizer_state, losses
+
+
+def share_of_device(batch: SiitBatch) -> tuple[SiitBatch, Float[Array, "*intervention"]]:
+    """This device's share of the weights of all devices' positions, for all losses or for each.
+
+    Each loss is a mean over positions; times this share, the devices' losses add up to the mean
+    over all.
+
+    Returns:
+      The batch, with weights of 1 in place of zeros where the share is 0, so that losses are
+      finite; and the share.
+    """
+    weight = batch.positions.sum((-2, -1))
+    share = weight / jax.lax.psum(weight, DATA)
+    empty = (share == 0)[..., None, None]
+    return batch._replace(positions=jnp.where(empty, 1, batch.positions)), share
 
 
 def take_step(

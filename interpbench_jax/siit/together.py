@@ -38,6 +38,7 @@ from interpbench_jax.siit.train import (
     sides,
 )
 from interpbench_jax.siit.validation import Scores
+from interpbench_jax.tasks.task import Behaviour
 
 
 def train_together(
@@ -211,6 +212,11 @@ def _common_shape(
 ) -> TransformerConfig:
     if len({problem.categorical for problem in problems}) > 1:
         raise ValueError("cases trained together must all have labels or all have values")
+    if len(widths := {problem.base.shape[1] for problem in problems}) > 1:
+        raise ValueError(
+            "inputs of cases trained together must have equally many positions, got "
+            + " and ".join(map(str, sorted(widths)))
+        )
     return common_shape(models)
 
 
@@ -239,6 +245,8 @@ def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
     """One problem with a leading axis over cases; smaller problems repeat their pairs."""
     n_pairs = max(problem.n_pairs for problem in problems)
     n_variables, n_free, _ = _most_scores(problems)
+    if any(problem.behaviour is not None for problem in problems):
+        problems = [_with_behaviour(problem) for problem in problems]
 
     def padded(problem: SiitProblem) -> SiitProblem:
         again: Int[np.ndarray, " pair"] = np.arange(n_pairs) % problem.n_pairs
@@ -254,6 +262,13 @@ def _stacked(problems: Sequence[SiitProblem]) -> SiitProblem:
         )
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, problems))
+
+
+def _with_behaviour(problem: SiitProblem) -> SiitProblem:
+    """The same problem with explicit targets of the unpatched model."""
+    if problem.behaviour is not None:
+        return problem
+    return problem._replace(behaviour=Behaviour(problem.base_target, problem.positions))
 
 
 def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> EdgeSets | None:

@@ -166,6 +166,10 @@ class Task(Protocol):
         """Distinct pairs of inputs from one part."""
         ...
 
+    def positions_of(self, tokens: Int[np.ndarray, "input pos"]) -> Float[np.ndarray, "input pos"]:
+        """The weight of every position of inputs in losses and accuracies."""
+        ...
+
     def behaviour(self, pairs: Pairs) -> Behaviour | None:
         """Target outputs of the unpatched model on the base; None if just the answers."""
         ...
@@ -219,6 +223,7 @@ def answer_in_chunks(
     found = np.concatenate(chunks, axis=1)
     if not np.all(has_answer(found)):
         raise ValueError(
+            "the algorithm has no answer to some pairs: it gave -1 or NaN. In a RASP program, "
             "different values of an expression would be averaged; run the compiled model instead"
         )
     return found

@@ -131,6 +131,7 @@ def write_export(
     """
     check_export(model, batch, tool)
     make_directory(directory)
+    (directory / MANIFEST).unlink(missing_ok=True)  # written last: without it, there is no export
     for results in ("scores", "circuits"):
         if (directory / results).exists():
             set_aside(directory / results)

@@ -83,14 +83,13 @@ def make_model(
     task = case if isinstance(case, Prepared) else prepare(case, members)
     clock = [time.perf_counter()]
     with contextlib.ExitStack() as opened:
-        state, saved = None, None
+        state, saved, before = None, None, 0.0
         if checkpoints is not None:
             fresh = init_states(members, task.validation, task.alignment.network)
             run = describe_run([task.task], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             if (last := saved.latest(fresh)) is not None:
-                state = last.state
-                clock[0] -= last.seconds
+                state, before = last
         done_before = 0 if state is None else int(state.round.max())
 
         def after_round(state: TrainState) -> None:
@@ -99,7 +98,7 @@ def make_model(
                 rate = _batches_per_second(clock, config, int(state.round.max()))
                 on_progress(progress_of(state, task.name, config, rate))
             if saved is not None:
-                saved.save(state, clock[-1] - clock[0])
+                saved.save(state, before + clock[-1] - clock[0])
 
         result = train_siit(
             task.training,
@@ -111,7 +110,7 @@ def make_model(
             on_round=after_round,
             until_first=True,
         )
-    return _finish(task, result, members, clock, done_before)
+    return _finish(task, result, members, clock, before, done_before)
 
 
 def make_models_together(
@@ -143,15 +142,14 @@ def make_models_together(
     models = [task.alignment.network for task in tasks]
     clock = [time.perf_counter()]
     with contextlib.ExitStack() as opened:
-        state, saved = None, None
+        state, saved, before = None, None, 0.0
         if checkpoints is not None:
             judged = [task.validation for task in tasks]
             fresh = init_states_together(judged, models, members)  # checks the shapes
             run = describe_run([task.task for task in tasks], members)
             saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
             if (last := saved.latest(fresh)) is not None:
-                state = last.state
-                clock[0] -= last.seconds
+                state, before = last
         done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
         reported = list(done_before)
         made: dict[int, BenchmarkModel] = {}
@@ -165,11 +163,11 @@ def make_models_together(
                     on_progress(progress_of(own, task.name, config, rate))
                 reported[place] = n_rounds
             if saved is not None:
-                saved.save(state, clock[-1] - clock[0])
+                saved.save(state, before + clock[-1] - clock[0])
 
         def finish(place: int, result: TrainResult) -> None:
             started = time.perf_counter()
-            made[place] = _finish(tasks[place], result, members, clock, done_before[place])
+            made[place] = _finish(tasks[place], result, members, clock, before, done_before[place])
             if on_model is not None:
                 on_model(made[place])
             paused = time.perf_counter() - started
@@ -194,6 +192,7 @@ def _finish(
     result: TrainResult,
     members: Sequence[Member],
     clock: list[float],
+    before: float,
     done_before: int,
 ) -> BenchmarkModel:
     """The best member with its card."""
@@ -220,7 +219,7 @@ def _finish(
             )
         ],
         "batches": config.batches_after(int(result.rounds[best])),
-        "seconds": round(clock[-1] - clock[0], 2),
+        "seconds": round(before + clock[-1] - clock[0], 2),
         "rounds_before_resuming": done_before,
         "batches_per_second": _batches_per_second(clock, config, int(result.rounds.max())),
         **provenance(),

@@ -8,6 +8,7 @@ import jax
 from interpbench_jax.alignment import Alignment, align
 from interpbench_jax.compiler import get_task
 from interpbench_jax.model import TransformerConfig
+from interpbench_jax.model.indices import check_indices
 from interpbench_jax.siit import (
     Member,
     SiitConfig,
@@ -79,6 +80,7 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
         by_edges_only = config.patches == "edges" and trained and not judged
         of_nodes = Pairs(*(part[:1] for part in pairs)) if by_edges_only else pairs
         found = problem_of_pairs(task, alignment, of_nodes)  # answers for every variable take long
+        _check_answers(found, alignment.network)
         key_sets, key_checks = jax.random.split(jax.random.fold_in(jax.random.key(_SEED), 1))
         if config.patches == "edges" and trained:
             sets = draw_edge_sets(
@@ -127,6 +129,24 @@ def problem_for_tests(task: Task, alignment: Alignment, config: SiitConfig) -> S
     """
     pairs = _pairs(task, task.split(config.held_out), "test", config)
     return problem_of_pairs(task, alignment, pairs)
+
+
+def _check_answers(problem: SiitProblem, network: TransformerConfig) -> None:
+    """Checks that the network has an output for every answer.
+
+    Raises:
+      ValueError: a label is not among the outputs, or values are to be learnt by several outputs.
+    """
+    if problem.categorical:
+        targets = [problem.base_target, problem.variable_targets]
+        of_behaviour = [] if problem.behaviour is None else [problem.behaviour.target]
+        for labels in (*targets, *of_behaviour):
+            check_indices("the algorithm has label", labels, network.d_vocab_out)
+    elif network.d_vocab_out != 1:
+        raise ValueError(
+            f"the algorithm's answers are values, for which a network has one output; d_vocab_out "
+            f"is {network.d_vocab_out}"
+        )
 
 
 def _pairs(task: Task, split: Split, part: Part, config: SiitConfig) -> Pairs:

@@ -14,13 +14,14 @@ from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.plan import (
     bundled_models,
     compiled_models,
+    named_model,
     shared_vocabulary,
     stored_models,
 )
 from interpbench_jax.cases import registry
 from interpbench_jax.discovery import DISCOVERY_ABLATIONS
 from interpbench_jax.tasks import own_files
-from interpbench_jax.zoo import bundled_names
+from interpbench_jax.zoo import bundled_names, load_model
 from interpbench_jax.zoo.store import BUNDLED
 
 
@@ -264,6 +265,22 @@ def test_a_name_that_starts_with_a_symbol_gives_no_hidden_file() -> None:
 def test_tasks_without_a_program_have_no_compiled_model() -> None:
     with pytest.raises(ValueError, match="task 'ioi' has no compiled model"):
         compiled_models(("3", "ioi"))
+    with pytest.raises(ValueError, match="task 'ioi-published' has no compiled model"):
+        compiled_models(("ioi-published",))
+
+
+def test_a_path_is_not_the_name_of_a_bundled_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(BUNDLED / "8", tmp_path / "3")
+    monkeypatch.chdir(tmp_path)
+    assert (named_model("3").case, named_model("3").name) == ("3", "3")
+    for path in ("./3", "3/"):
+        found = named_model(path)
+        assert (found.case, found.name, found.directory) == ("8", "./3", "3")
+        assert load_model(path).case == "8"
+    with pytest.raises(ValueError, match=r"no model './4'"):
+        named_model("./4")
 
 
 def test_the_names_of_ablations_are_those_of_discovery() -> None:

@@ -51,6 +51,13 @@ def test_means_leave_out_positions_of_weight_zero() -> None:
     assert per_position.tolist() == [[100.0, 3.0, 3.0, 1000.0]] * 2
 
 
+def test_rows_that_only_fill_the_batch_have_no_part_in_means() -> None:
+    rows = jnp.array([[1.0, 2.0], [3.0, 4.0], [50.0, 60.0]])[:, :, None, None]
+    positions = jnp.array([[0.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    found = ablation_source(rows, "mean_per_position", positions)[..., 0, 0]
+    assert found.tolist() == [[2.0, 3.0]] * 3
+
+
 def test_padding_has_no_part_in_means_of_a_model(make_model) -> None:
     """Only padding is token 0, at which heads write, so ablating these nodes changes nothing."""
     model = make_model(2.0, 1.2)

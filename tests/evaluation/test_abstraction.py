@@ -145,6 +145,17 @@ def test_parallel_runs_change_nothing_and_a_second_call_does_not_recompile(
     assert found[1].worst < 1
 
 
+def test_third_inputs_keep_the_length_if_the_same_positions_count_in_all(make_model) -> None:
+    model, rng = make_model(1.0, 1.0, 1.0), np.random.default_rng(0)
+    lengths, rows = rng.integers(1, 4, 50), rng.integers(0, 4, (50, 3))
+    rows = np.where(np.arange(3)[None] < lengths[:, None], rows, 4)
+    problem = model.problem(rows, rows, jnp.zeros((50, 3)).at[:, 0].set(1))
+    problem = problem._replace(variable_nodes=problem.free_nodes[:2])
+    for third in np.asarray(draw_interventions(problem, KEY, 20, pad=4).third):
+        assert sorted(third) == list(range(50))
+        np.testing.assert_array_equal(lengths[third], lengths)
+
+
 def test_third_inputs_keep_the_length_if_only_the_last_position_counts(make_model) -> None:
     model, rng = make_model(1.0, 1.0, 1.0), np.random.default_rng(0)
     last, rows = rng.integers(0, 3, 50), rng.integers(0, 5, (50, 3))

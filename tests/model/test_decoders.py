@@ -175,6 +175,18 @@ def test_tokens_that_do_not_exist(network, params):
         network.run(params, jnp.array([[7, 0]]))
     with pytest.raises(ValueError, match="sequence of 6 positions; the model takes at most 5"):
         network.run(params, jnp.zeros((1, 6), int))
+    clean = jnp.array([[1, 0], [2, 0]])
+    for most_held in (0, 2**20):  # outputs of writers are computed in chunks, or held
+        for name, rows in (("clean", (clean + 5, clean)), ("corrupted", (clean, clean + 5))):
+            with pytest.raises(ValueError, match=f"{name} has token 7, expected one of the 7"):
+                contrast_batch(
+                    params,
+                    network,
+                    *rows,
+                    target=jnp.zeros_like(clean),
+                    positions=jnp.ones(clean.shape),
+                    most_held=most_held,
+                )
 
 
 @pytest.mark.slow

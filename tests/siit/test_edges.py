@@ -140,6 +140,27 @@ def test_targets_are_the_algorithm_under_the_same_patch() -> None:
         assert int(sets.source_target[row, -1]) == (source[0] + source[-1]) % 2
 
 
+def test_the_answer_on_the_source_counts_where_it_is_in_the_source() -> None:
+    """The answer is at a position that depends on the tokens."""
+    task = dataclasses.replace(
+        PARITY,
+        positions=lambda tokens: np.arange(3) == 1 + tokens[:, :1] % 2,
+        beside=lambda tokens: (tokens % 2, np.ones_like(tokens)),
+    )
+    base, source = some_pairs()[:2]
+    pairs = Pairs(base, source, task.positions_of(base))
+    for variant in (task, dataclasses.replace(task, beside=None)):
+        sets = draw_edge_sets(variant, ALIGNMENT, pairs, jax.random.key(1), n_rows=512, **KINDS)
+        tokens = np.asarray(sets.source)
+        counted = np.arange(3) == 1 + tokens[:, :1] % 2
+        parity = (tokens[:, :1] + tokens[:, -1:]) % 2
+        if variant.beside is None:
+            np.testing.assert_array_equal(sets.source_positions, counted)
+        else:
+            expected = np.where(counted, parity, tokens % 2)
+            np.testing.assert_array_equal(sets.source_target, expected)
+
+
 def test_sets_have_rows_in_proportion_to_how_often_they_are_drawn() -> None:
     sets = draw_edge_sets(PARITY, ALIGNMENT, some_pairs(), jax.random.key(1), n_rows=6_400, **KINDS)
     n_rows = np.asarray(sets.n_rows)
@@ -470,7 +491,9 @@ def test_positions_are_checked_too_if_they_are_trained() -> None:
     checks, agreed = jax.tree.map(np.asarray, (checks, agreed))
     for check in at_positions:
         at = np.broadcast_to(checks.at[check], pairs.base.shape)
-        logits, _ = run(params, pairs.base, EdgePatch(checks.masks[check], written, at))
+        logits, _ = run(
+            params, pairs.base, EdgePatch(checks.masks[check], written, jnp.asarray(at))
+        )
         close = abs(np.asarray(logits)[..., 0] - checks.targets[checks.which[check]]) <= 0.05
         share = (close * pairs.positions).sum() / pairs.positions.sum()
         assert agreed[check] == pytest.approx(share, abs=1e-6)

@@ -12,9 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 
+from interpbench_jax.model import init_params
+from interpbench_jax.model.network import as_network
 from interpbench_jax.siit import cores_as_devices, device_mesh, members, train_siit, train_together
-from interpbench_jax.siit.mesh import DATA, mean_over_devices
+from interpbench_jax.siit.losses import interchange_losses
+from interpbench_jax.siit.mesh import DATA, sum_over_devices
+from interpbench_jax.siit.step import SiitBatch, draw_batch, share_of_device
 from tests.siit import test_edges
 from tests.siit.test_together import LARGER, larger_problem
 from tests.siit.test_train import MODEL, QUICK, copy_problem
@@ -160,13 +165,35 @@ def test_two_processes() -> None:
     assert second.returncode == 0
 
 
-def test_a_device_without_counted_positions_has_no_effect() -> None:
-    """Its own mean is over nothing, NaN."""
-    found, weights = jnp.array([[jnp.nan, jnp.nan], [2.0, 4.0]]), jnp.array([0.0, 3.0])
-    mean = jax.vmap(mean_over_devices, axis_name=DATA)(found, weights)
-    assert mean.tolist() == [[2.0, 4.0], [2.0, 4.0]]
-    broken = jax.vmap(mean_over_devices, axis_name=DATA)(found, jnp.array([1.0, 3.0]))
-    assert jnp.isnan(broken).all()
+@pytest.mark.parametrize("for_each", [False, True])
+def test_losses_of_devices_add_up_to_that_of_one(for_each: bool) -> None:
+    """Devices have other weights; one has none, for all losses or for one of them."""
+    model, problem = as_network(MODEL), copy_problem(32)
+    batch = draw_batch(problem, jax.random.key(0), batch_size=32, strict_sampling="all")
+    rng = np.random.default_rng(0)
+    positions = jnp.asarray(rng.random((3, 32, 3)) if for_each else rng.random((32, 3)))
+    empty = (1, slice(16)) if for_each else slice(16)
+    masks = jnp.broadcast_to(batch.masks, (3, 32, batch.masks.shape[-1]))
+    batch = batch._replace(masks=masks, positions=positions.at[empty].set(0))
+    params = init_params(MODEL, jax.random.key(1))
+
+    def losses(batch: SiitBatch) -> Array:
+        return interchange_losses(
+            params, model, batch.base, batch.source, batch.masks, batch.targets, batch.positions
+        )
+
+    def on_a_device(part: SiitBatch) -> Array:
+        part, share = share_of_device(part)
+        return sum_over_devices(losses(part) * share)
+
+    axes = (0, 0, 1, 1, 1 if for_each else 0)  # over pairs
+
+    def halves(array: Array, axis: int) -> Array:
+        return jnp.stack(jnp.split(array, 2, axis))
+
+    parts = SiitBatch(*map(halves, batch, axes))
+    found = jax.jit(jax.vmap(on_a_device, axis_name=DATA))(parts)
+    np.testing.assert_allclose(found, np.stack([jax.jit(losses)(batch)] * 2), rtol=1e-5)
 
 
 def test_one_device_needs_no_mesh() -> None:

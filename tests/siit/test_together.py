@@ -18,6 +18,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit import together as module
 from interpbench_jax.siit.optimizer import Optimizer
+from interpbench_jax.tasks.task import Behaviour
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 LARGER = dataclasses.replace(MODEL, d_vocab=5, d_vocab_out=4, init_std=0.4)
@@ -162,6 +163,23 @@ def test_models_with_other_padding_tokens_are_not_trained_together() -> None:
     larger = dataclasses.replace(padded[2], d_vocab=MODEL.d_vocab + 1)
     assert same_shape([*padded, larger], [True] * 5) == [[0], [1], [2, 3, 4]]
     assert common_shape([padded[2], larger]) == dataclasses.replace(larger, init_std=1.0)
+
+
+def test_inputs_of_other_widths_are_not_trained_together() -> None:
+    wide = copy_problem()
+    narrow = wide._replace(base=wide.base[:, :2])
+    with pytest.raises(ValueError, match="must have equally many positions, got 2 and 3"):
+        train_together([wide, narrow], [MODEL] * 2, POPULATION)
+
+
+def test_tasks_with_and_without_other_targets_of_behaviour_train_together() -> None:
+    plain = copy_problem()
+    other = plain._replace(behaviour=Behaviour(plain.base_target, 2 * plain.positions))
+    assert module._stacked([plain, plain]).behaviour is None
+    stacked = module._stacked([plain, other]).behaviour
+    assert stacked is not None
+    np.testing.assert_array_equal(stacked.target[0], stacked.target[1])
+    np.testing.assert_array_equal(2 * stacked.positions[0], stacked.positions[1])
 
 
 def test_labels_and_values_are_not_trained_together() -> None:

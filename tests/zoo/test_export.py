@@ -12,9 +12,10 @@ from flax.traverse_util import unflatten_dict
 
 from interpbench_jax.benchmark import make_contrast
 from interpbench_jax.benchmark.keys import key_of
+from interpbench_jax.cli import main
 from interpbench_jax.files import write_json
 from interpbench_jax.model import forward
-from interpbench_jax.zoo import load_model
+from interpbench_jax.zoo import export, load_model
 from interpbench_jax.zoo.export import (
     Tool,
     check_export,
@@ -166,3 +167,39 @@ def test_results_on_an_earlier_export_are_moved_aside(tmp_path: Path, case_3: An
     write_export(model, batch, tmp_path / "3", "auto-circuit", FACTS | {"seed": 1})
     assert not (tmp_path / "3" / "scores").exists()
     assert (tmp_path / "3" / "older" / "scores-1" / "eap.json").read_text() == "{}"
+
+
+def test_an_interrupted_export_has_no_manifest(
+    tmp_path: Path, case_3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of an earlier export would describe other inputs."""
+    model, batch = case_3
+    write_export(model, batch, tmp_path / "3", "eap-ig", FACTS)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "_readme", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_export(model, batch, tmp_path / "3", "eap-ig", FACTS | {"seed": 1})
+    assert read_manifest(tmp_path / "3") is None
+
+
+def test_of_all_models_those_that_a_tool_cannot_use_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(model: Any, *_: object) -> None:
+        if model.case == "8":
+            raise ValueError("counts others")
+
+    monkeypatch.setattr(export, "check_export", refuse)
+    monkeypatch.setattr("interpbench_jax.zoo.bundled_names", lambda: ("3", "8"))
+    call = ["export", "--for", "auto-circuit", "--n-inputs", "10", "--out", str(tmp_path)]
+    main(call)
+    printed = capsys.readouterr().out
+    assert "left out 8: counts others" in printed and "1 model for auto-circuit" in printed
+    assert (tmp_path / "3" / "export.json").exists()
+    assert not (tmp_path / "8").exists()
+    with pytest.raises(SystemExit):
+        main([*call, "8"])
+    assert "counts others" in capsys.readouterr().err
