@@ -15,8 +15,9 @@ def position_shares(
     """Equal weights of all positions that can affect the loss.
 
     These are all positions up to the last one of the row that the loss counts, including BOS:
-    information at that position may come from any of them. Padding has no weight: the end of a row,
-    and the padding token of transformers that have one.
+    information at that position may come from any of them. In transformers whose attention is not
+    causal, it may also come from later ones. Padding has no weight: the end of a row, and the
+    padding token of transformers that have one.
 
     Args:
       network: a transformer's shape, or another network.
@@ -25,6 +26,9 @@ def position_shares(
     counted = jnp.asarray(batch.positions != 0, jnp.float32)
     seen = jax.lax.cummax(counted, axis=1, reverse=True)
     whole = as_network(network)
-    if isinstance(whole, TransformerNetwork) and whole.config.pad is not None:
-        seen = seen * (batch.clean != whole.config.pad)
+    if isinstance(whole, TransformerNetwork):
+        if not whole.config.causal:
+            seen = jnp.broadcast_to(seen.max(1, keepdims=True), seen.shape)
+        if whole.config.pad is not None:
+            seen = seen * (batch.clean != whole.config.pad)
     return seen / seen.sum()

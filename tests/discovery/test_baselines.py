@@ -116,7 +116,7 @@ COUNTED = {
 def test_positions_up_to_the_last_that_counts(task, kind):
     """All with equal weight: changes at one of them change the score, changes at others do not."""
     tokens, counted, expected = COUNTED[kind]
-    config = dataclasses.replace(task[1], pad=3)
+    config = dataclasses.replace(task[1], pad=3, causal=True)
     graph, expected = Graph.of(config), np.array(expected)
     writer, reader = graph.writer_index("m0"), graph.reader_index("logits")
     written = jnp.ones((*expected.shape, graph.n_writers, config.d_model)).at[:, :, writer].set(0)
@@ -135,6 +135,17 @@ def test_positions_up_to_the_last_that_counts(task, kind):
         ):
             scores = METHODS[name]({}, config, batch._replace(**{field: changed}), cross_entropy)
             assert (scores[writer, reader] > 0) == expected[row, pos], (name, row, pos)
+
+
+def test_later_positions_count_if_attention_is_not_causal(task):
+    config = dataclasses.replace(task[1], pad=3, causal=False)
+    tokens = jnp.array([[0, 1, 2], [0, 1, 3], [0, 1, 2]])
+    counted = jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    batch = ContrastBatch(
+        *(tokens, tokens, tokens, jnp.zeros((3, 3, 3)), counted), written=None, source=None
+    )
+    expected = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]]) / 5
+    np.testing.assert_allclose(position_shares(config, batch), expected, rtol=1e-6)
 
 
 def test_random_scores_depend_only_on_the_key(task):
