@@ -175,7 +175,7 @@ def test_a_run_of_one_case_is_resumed_alone(tmp_path: Path, monkeypatch) -> None
 def test_an_interrupted_group_is_resumed_if_others_were_done_before(
     tmp_path: Path, monkeypatch
 ) -> None:
-    """Case 8 was done before 20 and 15 were begun together; 20 was done when they stopped."""
+    """Case 8 was done before 20 and 33 were begun together; 20 was done when they stopped."""
     trained: list[tuple[list[str], list[str]]] = []
 
     def remember(group, *_: object, skip=(), **__: object) -> None:
@@ -185,12 +185,12 @@ def test_an_interrupted_group_is_resumed_if_others_were_done_before(
     monkeypatch.setattr(train_module, "is_done", lambda name, *_: name in ("8", "20"))
     state = tmp_path / "together-20-and-1-more.training" / "checkpoints"
     state.mkdir(parents=True)
-    (state / "settings.json").write_text(json.dumps({"case": "20 15"}))
-    call = ["train", "8", "20", "15", "--together", *TINY, "--out", str(tmp_path)]
+    (state / "settings.json").write_text(json.dumps({"case": "20 33"}))
+    call = ["train", "8", "20", "33", "--together", *TINY, "--out", str(tmp_path)]
     main([*call, "--resume"])
-    assert trained == [(["20", "15"], ["20"])]
+    assert trained == [(["20", "33"], ["20"])]
     main(call)
-    assert trained[1:] == [(["8", "20", "15"], [])]
+    assert trained[1:] == [(["8", "20", "33"], [])]
 
 
 def test_older_models_and_runs_are_moved_aside(tmp_path: Path, monkeypatch, capsys) -> None:
