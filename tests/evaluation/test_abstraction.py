@@ -1,5 +1,7 @@
 """Interchanges of sets of variables, with free nodes patched from a third input."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,9 @@ from interpbench_jax.evaluation import (
 )
 from interpbench_jax.evaluation.subsets import every_subset
 from interpbench_jax.siit import make_problem
+from interpbench_jax.siit.problem import problem_of_pairs
 from interpbench_jax.zoo import load_model
+from tests.siit.test_edges import PARITY, some_pairs
 
 KEY = jax.random.key(0)
 
@@ -105,6 +109,15 @@ def test_sets_of_other_variables_are_refused(no_shape_checks) -> None:
     problem = make_problem(compiled, align(compiled), KEY, n_pairs=2)
     with pytest.raises(ValueError, match="sets of 3 variables, but the task has 2"):
         abstraction_targets(compiled, problem, np.zeros((1, 3), bool))
+
+
+def test_variables_at_the_input_are_not_interchanged() -> None:
+    task = dataclasses.replace(PARITY, nodes={**PARITY.nodes, "first": "input"})
+    problem = problem_of_pairs(task, align(task), some_pairs(20))
+    each = np.eye(2, dtype=bool)  # of `last` and `parity`
+    found = abstraction_targets(task, problem, each)
+    np.testing.assert_array_equal(found, problem.variable_targets)
+    assert (found[0] != problem.base_target).any()
 
 
 def test_third_inputs_have_the_length_of_the_sources(make_model) -> None:
