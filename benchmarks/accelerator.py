@@ -107,6 +107,10 @@ class Record:
         """Whether a result exists and is finished."""
         return name in self.found and "unfinished" not in self.found[name]
 
+    def lacks(self, *names: str) -> bool:
+        """Whether one of these is missing, and there is time to measure it."""
+        return time.perf_counter() <= self.until and not all(map(self.has, names))
+
     def add(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
         """Runs `work` unless its result exists; an error is only printed, and retried later."""
         if self.has(name):
@@ -184,7 +188,7 @@ def _of_cpu() -> dict[str, str]:
 
 def parity(record: Record, sizes: Sizes) -> None:
     """Largest differences from the CPU."""
-    if all(record.has(f"parity {model}") for model in sizes.models):
+    if not record.lacks(*(f"parity {model}" for model in sizes.models)):
         return
     reference = on_the_cpu(sizes)
 
@@ -205,8 +209,9 @@ def parity(record: Record, sizes: Sizes) -> None:
 def rates(record: Record, sizes: Sizes) -> None:
     """Batches per second of each member on case 13, without compilation."""
     names = {name: preset(name, "13") for name in ("edge-siit", "siit")}
-    missing = [n for n in names if not all(record.has(f"rate {n} {m}") for m in sizes.members)]
-    for name in missing:
+    for name in names:
+        if not record.lacks(*(f"rate {name} {n}" for n in sizes.members)):
+            continue
         config = replace(
             names[name],
             n_pairs=sizes.pairs,
