@@ -85,6 +85,17 @@ def test_few_tied_differences_are_tested_by_all_signs(differences):
     assert found == pytest.approx(expected)
 
 
+@given(st.lists(st.integers(-4, 4).filter(bool), min_size=2, max_size=9))
+def test_few_cases_get_the_p_value_of_scipy_s_permutation_test(differences):
+    """Also beside many cases that do not differ."""
+    values = np.array(differences, float)
+    every = stats.PermutationMethod(n_resamples=2 ** len(values))
+    expected = stats.wilcoxon(values, method=every).pvalue
+    assert signed_rank(values, np.zeros(len(values))) == pytest.approx(expected)
+    among_equal = np.concatenate([values, np.zeros(50)])
+    assert signed_rank(among_equal, np.zeros(len(among_equal))) == pytest.approx(expected)
+
+
 def test_signed_rank_by_hand():
     """Ranks 1, 2, 3, all for the first: 1 of 8 sign choices is as extreme on each side."""
     assert signed_rank(np.array([0.5, 0.7, 0.9]), np.array([0.4, 0.5, 0.6])) == pytest.approx(2 / 8)
