@@ -1,4 +1,4 @@
-"""Reads the PyTorch original's outputs in `tests/golden`, with our names."""
+"""Reads arrays, and the PyTorch original's outputs in `tests/golden`, with our names."""
 
 import json
 import re
@@ -15,6 +15,12 @@ from interpbench_jax.model.config import Activation
 from interpbench_jax.zoo import from_transformer_lens
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def arrays_of(file: Path) -> dict[str, np.ndarray]:
+    """The arrays in an `.npz` file, which is closed."""
+    with np.load(file) as arrays:
+        return dict(arrays)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class GoldenCase:
         return json.loads((self.directory / name).read_text())
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        return dict(np.load(self.directory / name))
+        return arrays_of(self.directory / name)
 
     def weights(self, name: str) -> tuple[Params, TransformerConfig]:
         activation: Activation = "relu" if name.startswith("hl") else "gelu"

@@ -19,6 +19,7 @@ from interpbench_jax.benchmark.results_store import SCORES
 from interpbench_jax.cli import main
 from interpbench_jax.zoo.store import BUNDLED
 from tests.benchmark.made_up import fill
+from tests.golden_files import arrays_of
 
 FEW = ["--cases", "3", "--methods", "eap", "--n-inputs", "40"]
 
@@ -50,7 +51,7 @@ def test_one_seed_gives_the_same_result_in_both_commands(tmp_path: Path) -> None
     main(["discover", "3", *common, str(tmp_path / "discover"), "--seed", "5"])
     main(["benchmark", "--cases", "3", *common, str(tmp_path), "--seeds", "5"])
     rows = {row["method"]: row for row in Store(tmp_path).read().iter_rows(named=True)}
-    scores = np.load(tmp_path / "discover" / "3" / "scores.npz")
+    scores = arrays_of(tmp_path / "discover" / "3" / "scores.npz")
     findings = json.loads((tmp_path / "discover" / "3" / "findings.json").read_text())
     for found in findings:
         row = rows[found["method"]]
@@ -68,6 +69,20 @@ def test_report_prints_the_path_of_the_page(
     main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
     assert "page/index.html" in capsys.readouterr().out.replace("\n", "")
     assert (tmp_path / "page" / "index.html").is_file()
+
+
+def test_results_are_packed_and_reported_from_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(Store(tmp_path / "store"), ["3"], ["good", "fair"])
+    packed = tmp_path / "all.parquet"
+    main(["report", str(tmp_path / "store"), "--pack", str(packed)])
+    main(["report", str(packed)])
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert "store/report/index.html" in printed and "all/report/index.html" in printed
+    boards = [tmp_path / place / "report" / "tables" / "board.md" for place in ("store", "all")]
+    assert boards[0].read_text() == boards[1].read_text()
+    assert "`good`" in boards[0].read_text()
 
 
 @pytest.mark.slow
@@ -127,6 +142,9 @@ def test_failures_are_shown_and_can_be_retried(
         (["benchmark", "--models", ".", "--compiled"], "exclude each other"),
         (["benchmark", "--models", ".", "--at-bar"], "--models and --at-bar exclude each other"),
         (["report", "nowhere"], "no results in nowhere"),
+        (["report"], "give RESULTS"),
+        (["report", "--leaderboard", "--pack", "x"], "give RESULTS"),
+        (["report", "pyproject.toml"], "pyproject.toml cannot be read"),
         (["benchmark", *FEW, "--out", __file__], f"cannot write to {__file__}: "),
         (["benchmark", *FEW, "--out", "/proc/x"], "cannot write to /proc/x: "),
         (["benchmark", *FEW, "--seeds", "4294967296"], "below 2**32, got 4294967296"),

@@ -25,6 +25,7 @@ from interpbench_jax.model import NodePatch, forward
 from interpbench_jax.scoring import found_circuit
 from interpbench_jax.zoo import load_model
 from interpbench_jax.zoo.formats import read_discovered
+from tests.golden_files import arrays_of
 
 # Their scores do not depend on patched runs.
 RUN_NOTHING_PATCHED = {
@@ -56,7 +57,7 @@ def test_methods_find_the_circuit_of_case_3(tmp_path: Path) -> None:
     write_findings(model, findings, tmp_path / "new" / "3", {"seed": 0})
     written = {f.name for f in (tmp_path / "new" / "3").iterdir()}
     assert written == {"scores.npz", "findings.json", "circuits", "circuits.png"}
-    scores = np.load(tmp_path / "new" / "3" / "scores.npz")
+    scores = arrays_of(tmp_path / "new" / "3" / "scores.npz")
     np.testing.assert_array_equal(scores["edge_patching"], findings[0].scores)
     figures = json.loads((tmp_path / "new" / "3" / "findings.json").read_text())
     assert figures[1]["edge_auroc"] == findings[1].edge_auroc and figures[1]["seed"] == 0

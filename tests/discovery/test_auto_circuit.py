@@ -12,7 +12,7 @@ from interpbench_jax.discovery import METHODS, acdc_circuits, contrast_batch
 from interpbench_jax.discovery.losses import loss_to_clean, loss_to_target, squared_error
 from interpbench_jax.model import Graph
 from interpbench_jax.zoo import from_transformer_lens
-from tests.golden_files import GOLDEN
+from tests.golden_files import GOLDEN, arrays_of
 
 STEPS = 5
 
@@ -21,7 +21,7 @@ STEPS = 5
 def golden(request: pytest.FixtureRequest) -> Any:
     """Network, inputs, and auto-circuit's scores of every edge for each method."""
     place = GOLDEN / "auto_circuit"
-    arrays = dict(np.load(place / f"{request.param}.npz"))
+    arrays = arrays_of(place / f"{request.param}.npz")
     prefix = "model.weights."
     state = {name.removeprefix(prefix): w for name, w in arrays.items() if name.startswith(prefix)}
     shape = json.loads(str(arrays["model.config"]))
@@ -80,7 +80,7 @@ def test_acdc_in_the_same_order(golden) -> None:
 
 def test_the_one_way_network_by_hand() -> None:
     """The output is the MLP's copy, so patching either of the two edges is patching both."""
-    arrays = np.load(GOLDEN / "auto_circuit" / "one_way.npz")
+    arrays = arrays_of(GOLDEN / "auto_circuit" / "one_way.npz")
     theirs = json.loads((GOLDEN / "auto_circuit" / "one_way.json").read_text())
     here = slice(1, None)  # position 0 is not counted
     clean, corrupted, target = (arrays[x][:, here] for x in ("clean", "corrupted", "target"))

@@ -26,6 +26,7 @@ from interpbench_jax.zoo.export import (
 )
 from interpbench_jax.zoo.formats import read_discovered
 from interpbench_jax.zoo.mib import mib_name, shortcomings, submission_folder
+from tests.golden_files import arrays_of
 from tests.model import numpy_reference
 
 FACTS = {"model": "3", "model_id": "abc", "ablation": "resample", "seed": 0, "n_inputs": 20}
@@ -70,7 +71,7 @@ def test_weights_config_and_inputs_are_complete(tmp_path: Path, case_3: Any) -> 
     model, batch = case_3
     write_export(model, batch, tmp_path, "transformer-lens", FACTS)
     given = json.loads((tmp_path / "config.json").read_text())
-    weights, inputs = np.load(tmp_path / "weights.npz"), np.load(tmp_path / "inputs.npz")
+    weights, inputs = arrays_of(tmp_path / "weights.npz"), arrays_of(tmp_path / "inputs.npz")
     nested = {tuple(n.replace("blocks.", "blocks_").split(".")): w for n, w in weights.items()}
     sizes = {name: given[name] for name in ("n_layers", "n_heads", "d_model", "d_head")}
     config = SimpleNamespace(

@@ -15,7 +15,7 @@ from interpbench_jax.zoo import load_model, read_published, read_torch, save_mod
 from interpbench_jax.zoo.hooked_config import decoder_options, read_hooked_config
 from interpbench_jax.zoo.published import CONFIG, EDGES, META, WEIGHTS
 from interpbench_jax.zoo.published_edges import edges_in, read_published_edges
-from tests.golden_files import GOLDEN
+from tests.golden_files import GOLDEN, arrays_of
 from tests.zoo.torch_bytes import archive, program, record, storage, tensor
 from tests.zoo.watching import refused
 
@@ -46,7 +46,7 @@ def fields_of(case: str) -> dict[str, Any]:
 def test_logits_are_those_of_the_original(case: str, run) -> None:
     """Case 13's logits reach 176, with a float32 error of 1e-3."""
     model = read_published(PUBLISHED / case).model
-    expected = np.load(PUBLISHED / case / "expected.npz")
+    expected = arrays_of(PUBLISHED / case / "expected.npz")
     logits, _ = run(model.params, model.config, expected["tokens"])
     np.testing.assert_allclose(logits, expected["logits"], rtol=1e-4, atol=1e-4)
 
