@@ -1,10 +1,12 @@
-"""Pages generated from the repository: READMEs, notebooks, API reference and linked files.
+"""Pages generated from the repository: READMEs, notebooks, API reference, linked files, report.
 
 MkDocs calls `on_config`, `on_files` and `on_page_markdown`. A name that ends with `/` in the
 navigation of `mkdocs.yml` stands for all generated pages of that folder.
 """
 
-from pathlib import PurePosixPath
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from links import (
@@ -55,6 +57,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         sources[path] = pages[page_of(path)] = page
         for name, picture in pictures.items():
             files.append(File.generated(config, f"tutorials/{name}", content=picture))
+    for uri, content in _leaderboard():
+        files.append(File.generated(config, uri, content=content))
     for file in files.documentation_pages():
         sources[f"docs/{file.src_uri}"] = file.content_string
     for uri, page in (pages | _linked_files(sources) | _reference()).items():
@@ -69,6 +73,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     uri = page.file.src_uri
     made = {page_of(path): path for path in (*_COPIED, *readmes(), *notebooks())}
     return with_links_to_pages(markdown, made.get(uri, f"docs/{uri}"), uri)
+
+
+def _leaderboard() -> Iterator[tuple[str, bytes]]:
+    """The report of the results that come with the package: paths and contents of its files."""
+    from interpbench_jax.benchmark import PackedResults, write_report
+    from interpbench_jax.benchmark.packed_results import LEADERBOARD
+
+    with tempfile.TemporaryDirectory() as place:
+        write_report(PackedResults(LEADERBOARD), Path(place))
+        for file in sorted(Path(place).rglob("*.*")):
+            yield f"board/{file.relative_to(place).as_posix()}", file.read_bytes()
 
 
 def _expanded(entry: Any, made: dict[str, list[Any]]) -> Any:

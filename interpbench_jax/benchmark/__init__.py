@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         write_findings,
     )
     from interpbench_jax.benchmark.measure import measure
+    from interpbench_jax.benchmark.packed_results import PackedResults, pack_results
     from interpbench_jax.benchmark.plan import ModelSource, Run, make_plan, share_of
     from interpbench_jax.benchmark.report import write_report
     from interpbench_jax.benchmark.results_store import Store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Finding": "findings",
     "ModelSource": "plan",
+    "PackedResults": "packed_results",
     "Run": "plan",
     "Store": "results_store",
     "draw_comparison": "draw",
@@ -32,6 +34,7 @@ _HOME = {
     "make_contrast": "findings",
     "make_plan": "plan",
     "measure": "measure",
+    "pack_results": "packed_results",
     "run_methods": "findings",
     "share_of": "plan",
     "verify_edges": "verify",
@@ -43,6 +46,7 @@ _HOME = {
 __all__ = [  # noqa: F822 (loaded on first use)
     "Finding",
     "ModelSource",
+    "PackedResults",
     "Run",
     "Store",
     "draw_comparison",
@@ -50,6 +54,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "make_contrast",
     "make_plan",
     "measure",
+    "pack_results",
     "plot",
     "run_methods",
     "share_of",

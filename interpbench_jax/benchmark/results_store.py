@@ -51,6 +51,16 @@ class Store:
         """Opens a directory, which need not exist yet."""
         self.directory = directory
 
+    @property
+    def place(self) -> Path:
+        """Where the results are."""
+        return self.directory
+
+    @property
+    def rows_at(self) -> str:
+        """Where a reader of a report finds the row of a run."""
+        return f"{self.directory.name}/runs/ID.parquet"
+
     def status(self) -> dict[str, str]:
         """`done` or `failed`, by the id of every run that has a result.
 
@@ -140,17 +150,7 @@ class Store:
             facts = read_json(file)
         except FileNotFoundError as error:
             raise ValueError(f"{file} is missing") from error
-        if not isinstance(facts, dict):
-            raise ValueError(f"{file} does not describe a model")
-        for name, kind in _FACTS.items():
-            if not isinstance(facts.get(name), kind):
-                raise ValueError(f"{file} does not describe a model: no {kind.__name__} {name!r}")
-        for name in _SIZES:
-            if not isinstance(facts["config"].get(name), int):
-                raise ValueError(f"{file} does not describe a model: no int {name!r} in 'config'")
-        if not all(isinstance(line, str) for line in facts["program"]):
-            raise ValueError(f"{file} does not describe a model: 'program' is not lines of text")
-        return facts
+        return checked_facts(facts, str(file))
 
     def _files(self) -> list[Path]:
         return sorted((self.directory / "runs").glob("[!.]*.parquet"))
@@ -174,6 +174,36 @@ def schema() -> "dict[str, Any]":
     }
 
 
+def checked_facts(facts: Any, source: str) -> dict[str, Any]:
+    """The facts about a model, after a check of all that a report uses.
+
+    Args:
+      facts: what was read.
+      source: where it was read, for the error.
+
+    Raises:
+      ValueError: they are not facts about a model.
+    """
+    if not isinstance(facts, dict):
+        raise ValueError(f"{source} does not describe a model")
+    for name, kind in _FACTS.items():
+        if not isinstance(facts.get(name), kind):
+            raise ValueError(f"{source} does not describe a model: no {kind.__name__} {name!r}")
+    for name in _SIZES:
+        if not isinstance(facts["config"].get(name), int):
+            raise ValueError(f"{source} does not describe a model: no int {name!r} in 'config'")
+    if not all(isinstance(line, str) for line in facts["program"]):
+        raise ValueError(f"{source} does not describe a model: 'program' is not lines of text")
+    return facts
+
+
+def are_described(rows: "pl.DataFrame") -> bool:
+    """Whether each row says which run it is of."""
+    import polars as pl
+
+    return bool(rows.select(pl.all_horizontal(pl.col(_REQUIRED).is_not_null()).all()).item())
+
+
 def _scan(files: list[Path]) -> "pl.LazyFrame":
     """Results in files, with the file of each; files of older versions may lack columns."""
     import polars as pl
@@ -195,8 +225,7 @@ def _are_results(rows: "pl.DataFrame") -> bool:
     import polars as pl
 
     named = pl.col("file").str.extract(_STEM, 1) == pl.col("id")
-    known = pl.all_horizontal(pl.col(_REQUIRED).is_not_null())
-    return bool(rows.select((named & known).fill_null(False).all()).item())
+    return are_described(rows) and bool(rows.select(named.fill_null(False).all()).item())
 
 
 def _fault(file: Path) -> str | None:

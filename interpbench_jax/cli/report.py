@@ -5,28 +5,50 @@ from typing import Annotated
 
 import tyro
 
-from interpbench_jax.cli.output import console
+from interpbench_jax.cli.output import OUT, console
 
-Directory = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS")]
+Source = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RESULTS]")]
 
 
-def report(results: Directory, *, out: Path | None = None) -> None:
+def report(
+    results: Source = None,
+    *,
+    leaderboard: bool = False,
+    pack: Path | None = None,
+    out: Path | None = None,
+) -> None:
     """Write a page (HTML, needs no network), plots (PNG, SVG) and tables (CSV, Markdown).
 
     Results that are not comparable, such as those of two ablations or of two versions of the code,
     are separate. If there are runs on several numbers of inputs, those with the most inputs count;
     the others show how many a method needs. Failed runs and invalid files are listed.
 
+    With --leaderboard, the results that come with the package are shown too: those of every method
+    on the models that RESULTS are on, or on all models that meet the bar if there are no RESULTS.
+    They are on 200 inputs, with resample ablation and seed 0.
+
     Args:
-      results: directory that `interpbench benchmark` wrote.
-      out: where to write; by default RESULTS/report.
+      results: directory that `interpbench benchmark` wrote, or file that --pack wrote.
+      leaderboard: add the results that come with the package.
+      pack: also write all results of the directory into this one file, to be passed on.
+      out: where to write; by default RESULTS/report; without RESULTS, out/leaderboard.
     """
+    from interpbench_jax.benchmark.packed_results import LEADERBOARD, PackedResults, pack_results
     from interpbench_jax.benchmark.report.results import Results
     from interpbench_jax.benchmark.report.write import write_results
     from interpbench_jax.benchmark.results_store import Store
 
-    found = Results(Store(results))
-    page = write_results(found, out or results / "report")
+    if results is None:
+        if not leaderboard or pack:
+            raise ValueError("give RESULTS, a directory or file, or --leaderboard and no --pack")
+        found, place = Results(PackedResults(LEADERBOARD)), OUT / "leaderboard"
+    else:
+        source = PackedResults(results) if results.is_file() else Store(results)
+        beside = PackedResults(LEADERBOARD) if leaderboard else None
+        found, place = Results(source, beside), results.with_suffix("") / "report"
+        if pack:
+            pack_results(Store(results), pack)
+    page = write_results(found, out or place)
     for fault in found.unreadable:
         console.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)

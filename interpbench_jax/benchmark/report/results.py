@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from interpbench_jax.benchmark.packed_results import PackedResults
 from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit
@@ -36,6 +37,8 @@ class Results:
     If an entrant has runs on several numbers of inputs, its results are those with the most inputs;
     `of_inputs` also has the others, which show how many inputs it needs.
 
+    Results that are added from elsewhere are entrants of their own, such as `eap, leaderboard`.
+
     Attributes:
       rows: the results, with the `entrant` of each.
       done: results with scores.
@@ -47,20 +50,26 @@ class Results:
       models: names of the models with scores.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Reads a store.
+    def __init__(self, store: Store | PackedResults, beside: PackedResults | None = None) -> None:
+        """Reads results.
+
+        Args:
+          store: the results.
+          beside: other results, of which those on the same models are added.
 
         Raises:
-          ValueError: it has no results.
+          ValueError: there are no results.
         """
-        self.store = store
+        self.store, self.beside = store, beside
         self.unreadable = list(store.unreadable().values())
-        every = store.read().sort("started", nulls_last=False)
-        every = every.with_columns(pl.col("selection").fill_null("not recorded"))
+        every = store.read()
         if every.is_empty() and not self.unreadable:
-            raise ValueError(f"no results in {store.directory}")
+            raise ValueError(f"no results in {store.place}")
         rows = _newest(every)
         self.n_superseded = len(every) - len(rows)
+        rows = rows.with_columns(beside=False)
+        if beside is not None:
+            rows = pl.concat([rows, _on_same_models(beside.read(), rows).with_columns(beside=True)])
         rows = rows.with_columns(entrant=_entrant(rows)).sort("model", "entrant", "seed")
         fits = [self._fits(row) for row in rows.select(_SHAPED).iter_rows(named=True)]
         self.of_inputs = rows.filter(pl.Series(fits, dtype=pl.Boolean))
@@ -162,10 +171,19 @@ def _newest(rows: pl.DataFrame) -> pl.DataFrame:
 
     If one model was run under several names, such as paths, it gets the last of them.
     """
+    rows = rows.sort("started", nulls_last=False)
+    rows = rows.with_columns(pl.col("selection").fill_null("not recorded"))
     rows = rows.with_columns(pl.col("model").last().over("model_id"))
     rows = rows.filter(pl.col("model_id") == pl.col("model_id").last().over("model"))
     run = ["model", "method", "ablation", "selection", "n_inputs", "seed"]
     return rows.unique(run, keep="last", maintain_order=True)
+
+
+def _on_same_models(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """The rows on the models of others, with the names that these models have there."""
+    names = dict(others.select("model_id", "model").iter_rows())
+    rows = rows.filter(pl.col("model_id").is_in(list(names)))
+    return _newest(rows.with_columns(pl.col("model_id").replace_strict(names).alias("model")))
 
 
 def _entrant(rows: pl.DataFrame) -> pl.Expr:
@@ -175,11 +193,12 @@ def _entrant(rows: pl.DataFrame) -> pl.Expr:
         parts.append(pl.col("ablation"))
     several = pl.col("selection").n_unique().over("method") > 1
     parts.append(pl.when(several).then(pl.col("selection")))
+    parts.append(pl.when(pl.col("beside")).then(pl.lit("leaderboard")))
     for column, label in (("environment", "code"), ("method_version", "file")):
         version = pl.col(column).fill_null("unknown").str.slice(0, 7)
-        several = version.n_unique().over("method") > 1
+        several = version.n_unique().over("method", "beside") > 1
         if column == "environment":
-            several = version.n_unique() > 1
+            several = version.n_unique().over("beside") > 1
         parts.append(pl.when(several).then(pl.format(f"{label} {{}}", version)))
     return pl.concat_str(parts, separator=", ", ignore_nulls=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from interpbench_jax.benchmark.packed_results import PackedResults
 from interpbench_jax.benchmark.report import tables
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.plots import PLOTS, render
@@ -20,12 +21,15 @@ from interpbench_jax.model.circuit_svg import MARKERS, nodes
 _HERE = Path(__file__).parent
 
 
-def write_report(store: Store, out: Path) -> Path:
+def write_report(
+    store: Store | PackedResults, out: Path, *, beside: PackedResults | None = None
+) -> Path:
     """Writes a page that needs no network, and plots, circuits and tables as separate files.
 
     Args:
       store: the results.
       out: the directory; created if missing. Files of an older report are replaced.
+      beside: other results, of which those on the same models are shown too.
 
     Returns:
       The page, `out/index.html`. The other files are `plots/NAME.png` and `.svg`, for cases with
@@ -37,7 +41,7 @@ def write_report(store: Store, out: Path) -> Path:
     Raises:
       ValueError: there are no results, or `out` cannot be written to.
     """
-    return write_results(Results(store), out)
+    return write_results(Results(store, beside), out)
 
 
 def write_results(results: Results, out: Path) -> Path:

@@ -1,0 +1,117 @@
+"""A store in one file: the same results, and nothing else is read as results."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from interpbench_jax.benchmark import Store, write_report
+from interpbench_jax.benchmark.packed_results import PackedResults, pack_results
+from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.benchmark.report.tables import leaderboard, runs
+from tests.benchmark.made_up import fill
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("results"))
+    fill(store, ["3", "13", "7"], ["good", "fair"], seeds=(0, 1), fail="fair")
+    return store
+
+
+@pytest.fixture(scope="module")
+def file(store: Store) -> Path:
+    pack_results(store, store.directory / "all.parquet")
+    return store.directory / "all.parquet"
+
+
+def test_everything_comes_back(store: Store, file: Path) -> None:
+    packed = PackedResults(file)
+    assert packed.read().equals(store.read())
+    assert packed.read(("id", "seed")).equals(store.read(("id", "seed")))
+    for case in ("3", "13", "7"):
+        assert packed.read_model(f"model{case}") == store.read_model(f"model{case}")
+    with pytest.raises(ValueError, match=r"all\.parquet, model other: there are no facts"):
+        packed.read_model("other")
+    assert not packed.unreadable()
+
+
+def test_the_report_is_the_same_except_for_the_source(store: Store, file: Path) -> None:
+    ours, theirs = Results(store), Results(PackedResults(file))
+    assert leaderboard(ours) == leaderboard(theirs)
+    assert runs(ours) == runs(theirs)
+    page = write_report(PackedResults(file), store.directory / "report").read_text()
+    assert "a row of <code>all.parquet</code>, or a mean" in page
+
+
+def test_other_results_are_added_for_the_same_models(file: Path, tmp_path: Path) -> None:
+    mine = Store(tmp_path)
+    fill(mine, ["3", "13", "100"], ["mine:best"])
+    results = Results(mine, PackedResults(file))
+    assert results.models == ("3", "13", "100")  # not 7
+    assert sorted(results.entrants) == ["fair, leaderboard", "good, leaderboard", "mine:best"]
+    rows = {row["entrant"]: row for row in leaderboard(results) if row["kind"] == "attention"}
+    assert (
+        rows["good, leaderboard"]["cases"] == rows["mine:best"]["cases"] == 1
+    )  # of 13 there are all results
+    page = write_report(mine, tmp_path / "report", beside=PackedResults(file)).read_text()
+    assert "or of <code>all.parquet</code>, which comes with the package, or a mean" in page
+
+
+def test_results_that_were_added_are_not_mixed_with_own_ones(store: Store, file: Path) -> None:
+    """Not even if they are the same runs, on models of other names."""
+    renamed = Store(store.directory / "renamed")
+    for row in store.read().iter_rows(named=True):
+        renamed.write(row | {"model": f"models/{row['model']}"})
+    for case in ("3", "13", "7"):
+        renamed.write_model(f"model{case}", store.read_model(f"model{case}"))
+    results = Results(renamed, PackedResults(file))
+    assert results.models == ("models/3", "models/7", "models/13")
+    assert set(results.entrants) == {"good", "fair", "good, leaderboard", "fair, leaderboard"}
+    table = results.table("edge_auroc", results.models)
+    by_name = dict(zip(results.entrants, table.T, strict=True))
+    np.testing.assert_array_equal(by_name["good"], by_name["good, leaderboard"])
+    assert results.n_superseded == 0
+
+
+def test_a_run_without_a_model_is_packed(tmp_path: Path) -> None:
+    """It failed before the facts about its model were known."""
+    store = Store(tmp_path)
+    fill(store, ["3"], ["good"])
+    failed = {"id": "x", "status": "failed", "model_id": "unknown", "error": "ValueError: no"}
+    described = {"model": "4", "method": "good", "ablation": "zero", "seed": 0, "n_inputs": 1}
+    store.write(failed | described)
+    pack_results(store, tmp_path / "all.parquet")
+    assert Results(PackedResults(tmp_path / "all.parquet")).failed["id"].to_list() == ["x"]
+
+
+def test_what_cannot_be_packed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(ValueError, match="no results in .*store"):
+        pack_results(store, tmp_path / "x.parquet")
+    fill(store, ["3"], ["good"])
+    (store.directory / "models" / "model3.json").unlink()
+    with pytest.raises(ValueError, match="model3.json is missing"):
+        pack_results(store, tmp_path / "x.parquet")
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_other_files_are_refused(store: Store, file: Path, tmp_path: Path) -> None:
+    rows = pl.read_parquet(file)
+    for name, wrong, message in (
+        ("twice", pl.concat([rows, rows]), "does not hold results of runs"),
+        ("empty", rows.clear(), "does not hold results of runs"),
+        ("unnamed", rows.with_columns(method=pl.lit(None, pl.String())), "does not hold results"),
+        ("text", rows.with_columns(pl.col("seed").cast(pl.String())), "cannot be read"),
+    ):
+        wrong.write_parquet(tmp_path / f"{name}.parquet")
+        with pytest.raises(ValueError, match=rf"{name}\.parquet {message}"):
+            PackedResults(tmp_path / f"{name}.parquet")
+    (tmp_path / "noise.parquet").write_bytes(b"PAR1 broken")
+    for missing in ("noise", "nowhere"):
+        with pytest.raises(ValueError, match=rf"{missing}\.parquet cannot be read"):
+            PackedResults(tmp_path / f"{missing}.parquet")
+    rows.with_columns(facts=pl.lit("{}")).write_parquet(tmp_path / "facts.parquet")
+    with pytest.raises(ValueError, match="model3 does not describe a model: no str 'title'"):
+        PackedResults(tmp_path / "facts.parquet").read_model("model3")
