@@ -17,6 +17,7 @@ import pytest
 from interpbench_jax.benchmark import Store
 from interpbench_jax.benchmark.results_store import SCORES
 from interpbench_jax.cli import main
+from interpbench_jax.discovery import METHODS
 from interpbench_jax.zoo.store import BUNDLED
 from tests.benchmark.made_up import fill
 from tests.golden_files import arrays_of
@@ -69,6 +70,17 @@ def test_report_prints_the_path_of_the_page(
     main(["report", str(tmp_path), "--out", str(tmp_path / "page")])
     assert "page/index.html" in capsys.readouterr().out.replace("\n", "")
     assert (tmp_path / "page" / "index.html").is_file()
+
+
+def test_all_methods_are_those_of_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dry = ["benchmark", "--cases", "3", "--dry-run", "--out", str(tmp_path), "--methods"]
+    main([*dry, "all"])
+    assert f"x {len(METHODS)} methods (eap, " in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main([*dry, "all", "eap"])
+    assert "method given twice: eap" in capsys.readouterr().err
 
 
 def test_results_are_packed_and_reported_from_the_file(

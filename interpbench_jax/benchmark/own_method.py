@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +44,15 @@ def find_method(name: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError(f"method {name!r}: {module!r} has no function {function!r}")
     return found
+
+
+def named_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with `all` replaced by the names of every method of the package."""
+    if "all" not in names:
+        return tuple(names)
+    from interpbench_jax.discovery import METHODS
+
+    return tuple(name for given in names for name in (METHODS if given == "all" else (given,)))
 
 
 def method_label(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from interpbench_jax.benchmark.own_method import named_methods
 from interpbench_jax.benchmark.plan import (
     ModelSource,
     Run,
@@ -67,8 +68,9 @@ def benchmark(
       models: directories of models, or directories that contain them, instead of bundled models.
       at_bar: of the bundled models, use only those that meet the bar of the suite.
       compiled: use the models that Tracr compiles from the cases instead of trained ones.
-      methods: names of methods, or your own: `module:function` with the module in the working
-        directory or installed, or `file.py:function`.
+      methods: names of methods, `all` for every method of the package, or your own:
+        `module:function` with the module in the working directory or installed, or
+        `file.py:function`.
       ablations: replacement of the values of patched edges: resample, mean, mean_per_position,
         zero, optimal.
       seeds: seeds of the inputs and of a method's own randomness.
@@ -85,7 +87,7 @@ def benchmark(
       out: directory of the results.
     """
     sources = _sources(cases, models, at_bar, compiled)
-    plan = make_plan(sources, methods, ablations, seeds, n_inputs, selection)
+    plan = make_plan(sources, named_methods(methods), ablations, seeds, n_inputs, selection)
     mine = share_of(plan, share)
     _print_plan(plan, mine, share)
     if dry_run:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from interpbench_jax.benchmark.own_method import method_label
+from interpbench_jax.benchmark.own_method import method_label, named_methods
 from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import OUT, console, make_directories, need_some, print_findings
@@ -32,8 +32,9 @@ def discover(
 
     Args:
       models: bundled models by name, or directories.
-      methods: names of methods, or your own: `module:function` with the module in the working
-        directory or installed, or `file.py:function`.
+      methods: names of methods, `all` for every method of the package, or your own:
+        `module:function` with the module in the working directory or installed, or
+        `file.py:function`.
       ablation: source of patches: resample, mean, mean_per_position, zero or optimal (the constants
         with the lowest loss: the given one, or by default the loss against the right answer).
       loss: kl, cross_entropy or logit_difference for labels, mse_to_clean, mse or mae for values;
@@ -54,6 +55,7 @@ def discover(
 
     # Checks all settings before any work.
     need_some(methods, "method")
+    methods = named_methods(methods)
     methods_by_name(methods)
     selection_of("", selection)
     check_inputs(n_inputs=n_inputs, ablation=ablation)
