@@ -1,11 +1,9 @@
 """Pages generated from the repository: READMEs, notebooks, API reference, linked files, report.
 
-MkDocs calls `on_config`, `on_files` and `on_page_markdown`. A name that ends with `/` in the
-navigation of `mkdocs.yml` stands for all generated pages of that folder.
+MkDocs calls `on_config`, `on_files`, `on_page_markdown` and `on_post_build`. A name that ends with
+`/` in the navigation of `mkdocs.yml` stands for all generated pages of that folder.
 """
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +32,9 @@ from public_names import (
 _COPIED = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")
 # Pages whose tables need the width of the table of contents.
 _WIDE = ("suite.md",)
+# The report of the results that come with the package. It is written after the build, since MkDocs
+# would turn its Markdown tables into pages.
+_REPORT = "board"
 _LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown"}
 
 
@@ -57,8 +58,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         sources[path] = pages[page_of(path)] = page
         for name, picture in pictures.items():
             files.append(File.generated(config, f"tutorials/{name}", content=picture))
-    for uri, content in _leaderboard():
-        files.append(File.generated(config, uri, content=content))
+    files.append(File.generated(config, f"{_REPORT}/index.html", content=""))  # for the navigation
     for file in files.documentation_pages():
         sources[f"docs/{file.src_uri}"] = file.content_string
     for uri, page in (pages | _linked_files(sources) | _reference()).items():
@@ -75,15 +75,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return with_links_to_pages(markdown, made.get(uri, f"docs/{uri}"), uri)
 
 
-def _leaderboard() -> Iterator[tuple[str, bytes]]:
-    """The report of the results that come with the package: paths and contents of its files."""
+def on_post_build(config: MkDocsConfig) -> None:
+    """Writes the report of the leaderboard."""
     from interpbench_jax.benchmark import PackedResults, write_report
     from interpbench_jax.benchmark.packed_results import LEADERBOARD
 
-    with tempfile.TemporaryDirectory() as place:
-        write_report(PackedResults(LEADERBOARD), Path(place))
-        for file in sorted(Path(place).rglob("*.*")):
-            yield f"board/{file.relative_to(place).as_posix()}", file.read_bytes()
+    write_report(PackedResults(LEADERBOARD), Path(config.site_dir) / _REPORT)
 
 
 def _expanded(entry: Any, made: dict[str, list[Any]]) -> Any:
