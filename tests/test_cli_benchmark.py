@@ -86,13 +86,13 @@ def test_all_methods_are_those_of_the_package(
 def test_results_are_packed_and_reported_from_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fill(Store(tmp_path / "store"), ["3"], ["good", "fair"])
+    fill(Store(tmp_path / "v1.2"), ["3"], ["good", "fair"])
     packed = tmp_path / "all.parquet"
-    main(["report", str(tmp_path / "store"), "--pack", str(packed)])
+    main(["report", str(tmp_path / "v1.2"), "--pack", str(packed)])
     main(["report", str(packed)])
     printed = capsys.readouterr().out.replace("\n", "")
-    assert "store/report/index.html" in printed and "all/report/index.html" in printed
-    boards = [tmp_path / place / "report" / "tables" / "board.md" for place in ("store", "all")]
+    assert "v1.2/report/index.html" in printed and "all/report/index.html" in printed
+    boards = [tmp_path / place / "report" / "tables" / "board.md" for place in ("v1.2", "all")]
     assert boards[0].read_text() == boards[1].read_text()
     assert "`good`" in boards[0].read_text()
 
@@ -155,7 +155,8 @@ def test_failures_are_shown_and_can_be_retried(
         (["benchmark", "--models", ".", "--at-bar"], "--models and --at-bar exclude each other"),
         (["report", "nowhere"], "no results in nowhere"),
         (["report"], "give RESULTS"),
-        (["report", "--leaderboard", "--pack", "x"], "give RESULTS"),
+        (["report", "--leaderboard", "--pack", "x"], "--pack x needs a directory"),
+        (["report", "pyproject.toml", "--pack", "x"], "--pack x needs a directory"),
         (["report", "pyproject.toml"], "pyproject.toml cannot be read"),
         (["benchmark", *FEW, "--out", __file__], f"cannot write to {__file__}: "),
         (["benchmark", *FEW, "--out", "/proc/x"], "cannot write to /proc/x: "),

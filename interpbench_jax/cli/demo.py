@@ -34,7 +34,7 @@ def demo(
     methods on a few models, and writes a report.
 
     Args:
-      every: run the methods on all models of the suite, which takes most of an hour.
+      every: run the methods on all models of the suite, which takes half an hour on two cores.
       out: directory for results and report; existing results are not computed again.
     """
     import jax
@@ -66,5 +66,9 @@ def demo(
     )
     report(results, out=out / "report")
     if not every:
-        console.print("interpbench demo --all does the same on all models", highlight=False)
+        console.print(
+            "Next: interpbench report --leaderboard shows all methods on all models that meet the "
+            "bar (stored results); interpbench demo --all runs these six on all models.",
+            highlight=False,
+        )
     return status

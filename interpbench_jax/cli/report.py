@@ -38,16 +38,19 @@ def report(
     from interpbench_jax.benchmark.report.write import write_results
     from interpbench_jax.benchmark.results_store import Store
 
+    if results is None and not leaderboard:
+        raise ValueError("give RESULTS, a directory or file, or --leaderboard")
+    if pack and (results is None or results.is_file()):
+        raise ValueError(f"--pack {pack} needs a directory of results as RESULTS")
     if results is None:
-        if not leaderboard or pack:
-            raise ValueError("give RESULTS, a directory or file, or --leaderboard and no --pack")
         found, place = Results(PackedResults(LEADERBOARD)), OUT / "leaderboard"
     else:
-        source = PackedResults(results) if results.is_file() else Store(results)
-        beside = PackedResults(LEADERBOARD) if leaderboard else None
-        found, place = Results(source, beside), results.with_suffix("") / "report"
-        if pack:
-            pack_results(Store(results), pack)
+        is_packed = results.is_file()
+        source = PackedResults(results) if is_packed else Store(results)
+        found = Results(source, PackedResults(LEADERBOARD) if leaderboard else None)
+        place = (results.with_suffix("") if is_packed else results) / "report"
+    if pack and results:
+        pack_results(Store(results), pack)
     page = write_results(found, out or place)
     for fault in found.unreadable:
         console.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)
