@@ -3,10 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case
 from interpbench_jax.compiler import case_fingerprint, compile_case, program_text
+from interpbench_jax.compiler.program_graph import program_graph
 
 EQ = rasp.Comparison.EQ
 same_token = rasp.Select(rasp.tokens, rasp.tokens, EQ)
@@ -148,3 +150,14 @@ def test_names_are_those_of_the_program_numbered_where_several_share_one() -> No
         "m2": ("flag_5_1",),  # `flag_5` is a flag already
     }
     assert "n_same = SelectorWidth(select)" in program_text(made(program))
+
+
+def test_advice_of_tracr_is_not_printed_but_other_warnings_are(caplog):
+    def program():
+        logging.warning("mine")
+        return rasp.SequenceMap(lambda x, y: x, rasp.tokens, rasp.tokens)
+
+    program_graph(made(program))
+    assert [record.getMessage() for record in caplog.records] == ["mine"]
+    program()
+    assert "both inputs being the same SOp" in caplog.records[-1].getMessage()
