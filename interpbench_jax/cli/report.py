@@ -49,8 +49,8 @@ def report(
         source = PackedResults(results) if is_packed else Store(results)
         found = Results(source, PackedResults(LEADERBOARD) if leaderboard else None)
         place = (results.with_suffix("") if is_packed else results) / "report"
-    if pack and results:
-        pack_results(Store(results), pack)
+        if pack:
+            pack_results(Store(results), pack)
     page = write_results(found, out or place)
     for fault in found.unreadable:
         console.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)

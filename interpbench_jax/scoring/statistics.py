@@ -83,7 +83,7 @@ def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " c
         return 1.0
     if len(differences) > _FEW_CASES:
         return float(stats.wilcoxon(differences).pvalue)
-    # scipy's permutation test gives the same, a thousand times as slowly if differences tie.
+    # scipy's permutation test gives the same, but calls its statistic once per pattern.
     ranks = stats.rankdata(np.abs(differences))
     found, possible = ranks @ (differences > 0), _sign_patterns(len(ranks)) @ ranks
     return float(min(1.0, 2 * min((possible <= found).mean(), (possible >= found).mean())))
