@@ -34,7 +34,8 @@ def demo(
     methods on a few models, and writes a report.
 
     Args:
-      every: run the methods on all models of the suite, which takes half an hour or more on two cores.
+      every: run the methods on all models of the suite, which takes at least half an hour on two
+        cores.
       out: directory for results and report; existing results are not computed again.
     """
     import jax
