@@ -30,17 +30,19 @@ def eap_gp(
     """EAP with gradients averaged along a path on which the output approaches the corrupted one.
 
     The path starts at the clean input. Row by row, it descends the gradient of the squared distance
-    between the logits and those of the source's input, at positions that count. Every step has the
-    same length: the distance between the two inputs divided by `steps`. So the path need not end at
-    the other input, but makes progress even where the output hardly changes. The mean includes the
-    clean input and excludes the point after the last step.
+    between the logits and those of the source's input, at positions that count. Every step has
+    length 1, so the path need not end at the other input, but makes progress even where the output
+    hardly changes. The mean is over the points after each step.
+
+    The paper defines a path for every writer. Here one path of inputs serves all edges, as in
+    `eap_ig_inputs`; the cost that the paper reports fits this.
 
     Args:
       params: weights.
       network: a transformer's shape, or another network.
       batch: inputs and the source of patches.
       loss: `(logits, batch) -> scalar`.
-      steps: number of points.
+      steps: number of steps.
 
     Returns:
       Scores as in `eap`: positive where patching hurts.
@@ -48,7 +50,7 @@ def eap_gp(
     Raises:
       ValueError: `steps` is smaller than 1.
 
-    Source: Zhang et al. 2025, EAP-GP, which uses a different step length.
+    Source: Zhang et al. 2025, EAP-GP.
     """
     path_shares(steps)
     network, inputs = as_network(network), input_writers(network)
@@ -66,25 +68,23 @@ def eap_gp(
         return run_rows(run, params, network, batch)
 
     clean = run_rows(lambda part, _: part.written[:, :, inputs], params, network, batch)
-    other = run_rows(lambda part, _: part.source[:, :, inputs], params, network, batch)
-    goal = logits_at(other)
-    length = _norm(other - clean) / steps
+    goal = logits_at(run_rows(lambda part, _: part.source[:, :, inputs], params, network, batch))
 
     def distance(value: Array) -> Float[Array, ""]:
         return ((logits_at(value) - goal) ** 2 * batch.positions[:, :, None]).sum() / 2
 
     def add(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         value, total = state
+        value -= _unit_rows(jax.grad(distance)(value))
         scores = attribution(params, network, batch, loss, with_input(value))
-        direction = jax.grad(distance)(value)
-        norm = _norm(direction)
-        step = jnp.where(norm > 0, direction / jnp.where(norm > 0, norm, 1.0), 0.0)
-        return (value - length * step, total + scores), None
+        return (value, total + scores), None
 
     zero = jnp.zeros(network.graph.valid.shape)
     (_, total), _ = jax.lax.scan(add, (clean, zero), None, steps)
     return total / steps
 
 
-def _norm(rows: Float[Array, "batch pos input d_model"]) -> Float[Array, "batch 1 1 1"]:
-    return jnp.sqrt((rows**2).sum((1, 2, 3), keepdims=True))
+def _unit_rows(rows: Float[Array, "batch pos input d_model"]) -> Array:
+    """Rows of length 1 in the same directions; zero stays zero."""
+    norm = jnp.sqrt((rows**2).sum((1, 2, 3), keepdims=True))
+    return jnp.where(norm > 0, rows / jnp.where(norm > 0, norm, 1.0), 0.0)
