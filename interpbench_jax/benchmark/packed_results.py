@@ -4,7 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interpbench_jax.benchmark.results_store import Store, are_described, checked_facts, schema
+from interpbench_jax.benchmark.results_store import (
+    Store,
+    are_described,
+    checked_facts,
+    newest_runs,
+    schema,
+)
 from interpbench_jax.files import from_json, replacing, to_json
 
 if TYPE_CHECKING:
@@ -14,12 +20,14 @@ LEADERBOARD = Path(__file__).parent / "leaderboard.parquet"
 """All methods on all bundled models that meet the bar, with 200 inputs and resample ablation."""
 
 
-def pack_results(store: Store, file: Path) -> None:
+def pack_results(store: Store, file: Path, renewed: "PackedResults | None" = None) -> None:
     """Writes all results of a store, with the facts about their models, into one file.
 
     Args:
       store: the results.
       file: the file; an older one is replaced.
+      renewed: results to which those of the store are added. Only the newest of a run is kept, and
+        a model in the store replaces another one of the same name.
 
     Raises:
       ValueError: there are no results, or the facts about a model with scores are missing.
@@ -30,10 +38,18 @@ def pack_results(store: Store, file: Path) -> None:
     rows = store.read()
     if rows.is_empty():
         raise ValueError(f"no results in {store.directory}")
-    scored = rows.filter(pl.col("status") == "done")["model_id"].unique()
-    facts = {model_id: to_json(store.read_model(model_id)) for model_id in scored}
+    done = rows.filter(pl.col("status") == "done")
+    facts = {model_id: store.read_model(model_id) for model_id in done["model_id"].unique()}
+    if renewed is not None:
+        rows = newest_runs(pl.concat([renewed.read(), rows]))
+        kept = rows.filter(pl.col("status") == "done")["model_id"].unique()
+        facts |= {one: renewed.read_model(one) for one in kept if one not in facts}
     rows = rows.with_columns(
-        facts=pl.col("model_id").replace_strict(facts, default=None, return_dtype=pl.String())
+        facts=pl.col("model_id").replace_strict(
+            {model_id: to_json(one) for model_id, one in facts.items()},
+            default=None,
+            return_dtype=pl.String(),
+        )
     )
     try:
         with replacing(file) as partial:

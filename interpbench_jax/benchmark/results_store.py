@@ -204,6 +204,25 @@ def are_described(rows: "pl.DataFrame") -> bool:
     return bool(rows.select(pl.all_horizontal(pl.col(_REQUIRED).is_not_null()).all()).item())
 
 
+def newest_runs(rows: "pl.DataFrame") -> "pl.DataFrame":
+    """The last row of each run, for the last model of each name, in order of time.
+
+    If one model was run under several names, such as paths, it gets the last of them. A run is a
+    model, method, ablation, selection, number of inputs and seed.
+
+    Args:
+      rows: rows of one store or several.
+    """
+    import polars as pl
+
+    rows = rows.sort("started", nulls_last=False)
+    rows = rows.with_columns(pl.col("selection").fill_null("not recorded"))
+    rows = rows.with_columns(pl.col("model").last().over("model_id"))
+    rows = rows.filter(pl.col("model_id") == pl.col("model_id").last().over("model"))
+    run = ["model", "method", "ablation", "selection", "n_inputs", "seed"]
+    return rows.unique(run, keep="last", maintain_order=True)
+
+
 def _scan(files: list[Path]) -> "pl.LazyFrame":
     """Results in files, with the file of each; files of older versions may lack columns."""
     import polars as pl

@@ -30,7 +30,8 @@ def report(
     Args:
       results: directory that `interpbench benchmark` wrote, or file that --pack wrote.
       leaderboard: add the results that come with the package.
-      pack: also write all results of the directory into this one file, to be passed on.
+      pack: also write all results of the directory into this one file, to be passed on; with
+        --leaderboard, those that come with the package too, where the directory has no newer ones.
       out: where to write; by default RESULTS/report; without RESULTS, out/leaderboard.
     """
     from interpbench_jax.benchmark.packed_results import LEADERBOARD, PackedResults, pack_results
@@ -50,7 +51,8 @@ def report(
         found = Results(source, PackedResults(LEADERBOARD) if leaderboard else None)
         place = (results.with_suffix("") if is_packed else results) / "report"
         if pack:
-            pack_results(Store(results), pack)
+            renewed = PackedResults(LEADERBOARD) if leaderboard else None
+            pack_results(Store(results), pack, renewed)
     page = write_results(found, out or place)
     for fault in found.unreadable:
         console.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)

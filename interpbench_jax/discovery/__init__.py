@@ -13,6 +13,7 @@ from interpbench_jax.discovery.eap_ig_masks import eap_ig_masks
 from interpbench_jax.discovery.edge_patching import edge_patching
 from interpbench_jax.discovery.edge_probing import edge_probing, probe_edges
 from interpbench_jax.discovery.edge_pruning import edge_pruning, prune_edges
+from interpbench_jax.discovery.gim import gim
 from interpbench_jax.discovery.information_flow_routes import information_flow_routes
 from interpbench_jax.discovery.losses import named_loss
 from interpbench_jax.discovery.mask_learning import Learning, LearntMasks
@@ -32,6 +33,7 @@ from interpbench_jax.discovery.registry import (
     usual_loss,
     usual_selection,
 )
+from interpbench_jax.discovery.relp import relp
 from interpbench_jax.discovery.structural_prior import structural_prior
 from interpbench_jax.discovery.uniform_gradient_sampling import (
     sample_gradients,
@@ -64,6 +66,7 @@ __all__ = [
     "edge_probing",
     "edge_pruning",
     "get_method",
+    "gim",
     "information_flow_routes",
     "knobs",
     "named_loss",
@@ -77,6 +80,7 @@ __all__ = [
     "probe_nodes",
     "prune_edges",
     "random_scores",
+    "relp",
     "removal_order",
     "sample_gradients",
     "structural_prior",

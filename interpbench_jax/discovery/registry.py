@@ -20,6 +20,7 @@ from interpbench_jax.discovery.eap_ig_masks import eap_ig_masks
 from interpbench_jax.discovery.edge_patching import edge_patching
 from interpbench_jax.discovery.edge_probing import edge_probing
 from interpbench_jax.discovery.edge_pruning import edge_pruning
+from interpbench_jax.discovery.gim import gim
 from interpbench_jax.discovery.information_flow_routes import information_flow_routes
 from interpbench_jax.discovery.nap import nap
 from interpbench_jax.discovery.nap_ig import nap_ig
@@ -28,6 +29,7 @@ from interpbench_jax.discovery.node_probing import node_probing
 from interpbench_jax.discovery.objective import Loss
 from interpbench_jax.discovery.oracle import oracle
 from interpbench_jax.discovery.random_scores import random_scores
+from interpbench_jax.discovery.relp import relp
 from interpbench_jax.discovery.structural_prior import structural_prior
 from interpbench_jax.discovery.uniform_gradient_sampling import uniform_gradient_sampling
 from interpbench_jax.discovery.weight_magnitude import weight_magnitude
@@ -43,6 +45,8 @@ METHODS: dict[str, Method] = {
     "eap_ig_inputs": eap_ig_inputs,
     "eap_ig_activations": eap_ig_activations,
     "eap_gp": eap_gp,
+    "gim": gim,
+    "relp": relp,
     "nap": nap,
     "nap_ig": nap_ig,
     "edge_patching": edge_patching,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.bilinear import spelled_out_product
 
 # Beyond this many multiply-adds per attention entry the unrolled form compiles too slowly.
@@ -22,13 +23,16 @@ Qkv = Float[Array, "3 head d_head pos batch"]
 Padding = Bool[Array, "pos batch"] | None
 
 
-def attend(qkv: Qkv, *, causal: bool, padding: Padding = None) -> Heads:
+def attend(
+    qkv: Qkv, *, causal: bool, padding: Padding = None, backward: Backward = DERIVATIVE
+) -> Heads:
     """Softmax attention of every head.
 
     Args:
       qkv: queries, keys and values.
       causal: whether position p attends only to keys up to p.
       padding: true at keys that are masked out.
+      backward: the backward pass.
 
     Returns:
       The attention-weighted values, before the output projection.
@@ -36,20 +40,25 @@ def attend(qkv: Qkv, *, causal: bool, padding: Padding = None) -> Heads:
     d_head, pos = qkv.shape[2:4]
     small = max(d_head, pos) <= _UNROLL_LIMIT
     if small and jax.default_backend() == "cpu":
-        return _unrolled(causal, qkv, padding)
-    return _matmul(causal, qkv, padding)
+        return _unrolled(causal, qkv, padding, backward)
+    return _matmul(causal, qkv, padding, backward)
 
 
-def _matmul(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
-    q, k, v = qkv
+def _matmul(
+    causal: bool, qkv: Qkv, padding: Padding = None, backward: Backward = DERIVATIVE
+) -> Heads:
+    q, k, v = backward.qkv(*qkv)
     d_head = q.shape[1]
     scores = jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") / math.sqrt(d_head)
-    weights = attention_softmax(scores, causal, padding)
+    weights = attention_softmax(scores, causal, padding, backward)
     return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")
 
 
 def attention_softmax(
-    scores: Float[Array, "head pos key batch"], causal: bool, padding: Padding
+    scores: Float[Array, "head pos key batch"],
+    causal: bool,
+    padding: Padding,
+    backward: Backward = DERIVATIVE,
 ) -> Float[Array, "head pos key batch"]:
     """Softmax of attention scores over keys; masked keys get no weight."""
     if causal:
@@ -57,11 +66,14 @@ def attention_softmax(
         scores = jnp.where(seen, scores, -jnp.inf)
     if padding is not None:
         scores = jnp.where(padding[None, None], -jnp.inf, scores)
-    return jax.nn.softmax(scores, axis=2)
+    return backward.softmax(scores, axis=2)
 
 
-def _unrolled(causal: bool, qkv: Qkv, padding: Padding = None) -> Heads:
-    q, k, v = (part[0] for part in jnp.split(qkv, 3))  # slices have costlier gradients
+def _unrolled(
+    causal: bool, qkv: Qkv, padding: Padding = None, backward: Backward = DERIVATIVE
+) -> Heads:
+    parts = (part[0] for part in jnp.split(qkv, 3))  # slices have costlier gradients
+    q, k, v = backward.qkv(*parts)
     scores = spelled_out_product("hepb,hekb->hpkb", q, k, "e") / math.sqrt(q.shape[1])
-    weights = attention_softmax(scores, causal, padding)
+    weights = attention_softmax(scores, causal, padding, backward)
     return spelled_out_product("hpkb,hekb->hepb", weights, v, "e")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.decoders.config import DecoderConfig
 from interpbench_jax.model.decoders.run import run_decoder
@@ -29,6 +30,7 @@ def forward(
     patch: Patch | None = None,
     *,
     nudge: Nudge | Sequence[Nudge] | None = None,
+    backward: Backward = DERIVATIVE,
 ) -> tuple[Float[Array, "batch pos d_vocab_out"], Float[Array, "batch pos writer d_model"]]:
     """Runs the model, under an intervention if one is given.
 
@@ -38,6 +40,7 @@ def forward(
       tokens: token ids, BOS first; at most `config.n_ctx` positions.
       patch: which nodes or edges to replace, and by what; `None` is the model itself.
       nudge: one or several additions to what readers see, for attribution by gradients.
+      backward: what gradients take for the derivative; static.
 
     Returns:
       The logits, and what every writer wrote to the residual stream (after the patch).
@@ -49,7 +52,7 @@ def forward(
     nudges = (nudge,) if isinstance(nudge, Nudge) else tuple(nudge or ())
     _check_inputs(config, tokens, patch, nudges)
     stream = ResidualStream(Graph.of(config), len(tokens), patch, nudges)
-    logits = _run(params, config, tokens, stream)
+    logits = _run(params, config, tokens, stream, backward=backward)
     return logits.transpose(2, 1, 0), stream.writers().transpose(3, 2, 0, 1)
 
 
@@ -182,11 +185,12 @@ def _run(
     tokens: Array | np.ndarray,
     stream: Stream,
     start: int | None = None,
+    backward: Backward = DERIVATIVE,
 ) -> Float[Array, "d_vocab_out pos batch"]:
     """Logits of the network that a config describes."""
     if isinstance(config, DecoderConfig):
-        return run_decoder(params, config, jnp.asarray(tokens), stream, start)
-    return apply_transformer(Transformer(config, start), params, tokens, stream)
+        return run_decoder(params, config, jnp.asarray(tokens), stream, start, backward)
+    return apply_transformer(Transformer(config, start, backward), params, tokens, stream)
 
 
 def _check_pairs(

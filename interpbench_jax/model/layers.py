@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.activations import ACTIVATIONS
 from interpbench_jax.model.attention import Heads, Padding, attend
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.norms import layer_norm
@@ -50,6 +51,7 @@ class Attention(nn.Module):
     """Multi-head attention up to the heads' output maps, which the stream applies."""
 
     config: TransformerConfig
+    backward: Backward = DERIVATIVE
 
     @nn.compact
     def __call__(
@@ -75,7 +77,8 @@ class Attention(nn.Module):
         else:
             each = seen.reshape(3, c.n_heads, *seen.shape[1:])
             projected = columnwise("rhde,rhdn->rhen", weights, each)
-        z = attend(projected + biases[..., None, None], causal=c.causal, padding=padding)
+        qkv = projected + biases[..., None, None]
+        z = attend(qkv, causal=c.causal, padding=padding, backward=self.backward)
         weight = self.param("W_O", _BLANK, (c.n_heads, c.d_head, c.d_model))
         return z, weight, self.param("b_O", _BLANK, (c.d_model,))
 
@@ -84,6 +87,7 @@ class Mlp(nn.Module):
     """A linear map and an activation; the stream applies the second map."""
 
     config: TransformerConfig
+    backward: Backward = DERIVATIVE
 
     @nn.compact
     def __call__(
@@ -98,13 +102,14 @@ class Mlp(nn.Module):
         hidden = columnwise("dm,dn->mn", w_in, x) + b_in[:, None, None]
         w_out = self.param("W_out", _BLANK, (c.d_mlp, c.d_model))
         b_out = self.param("b_out", _BLANK, (c.d_model,))
-        return ACTIVATIONS[c.activation](hidden), w_out, b_out
+        return self.backward.activation(ACTIVATIONS[c.activation], hidden), w_out, b_out
 
 
 class LayerNorm(nn.Module):
     """Normalises every vector to mean 0 and variance 1, then scales and shifts it."""
 
     config: TransformerConfig
+    backward: Backward = DERIVATIVE
 
     @nn.compact
     def __call__(self, x: Float[Array, "*reader d_model pos batch"]) -> Array:
@@ -112,7 +117,7 @@ class LayerNorm(nn.Module):
         c = self.config
         scale = self.param("w", _BLANK, (c.d_model,))
         shift = self.param("b", _BLANK, (c.d_model,))
-        return layer_norm(x, scale, shift, c.layer_norm_eps)
+        return layer_norm(x, scale, shift, c.layer_norm_eps, self.backward)
 
 
 class Unembed(nn.Module):

@@ -1,7 +1,7 @@
 """The interface of a model to training, evaluation, discovery and scoring."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.decoders.config import DecoderConfig
 from interpbench_jax.model.decoders.shapes import init_decoder
@@ -155,9 +156,15 @@ def as_network(model: TransformerConfig | Network) -> Network:
 
 @dataclass(frozen=True)
 class TransformerNetwork(Network):
-    """The transformer of a config."""
+    """The transformer of a config.
+
+    Attributes:
+      config: its shape.
+      backward: what gradients of `run` take for the derivative.
+    """
 
     config: TransformerConfig
+    backward: Backward = DERIVATIVE
 
     @property
     def graph(self) -> Graph:
@@ -176,7 +183,7 @@ class TransformerNetwork(Network):
         nudge: Nudge | None = None,
     ) -> tuple[Logits, Written]:
         """See `forward`."""
-        return forward(params, self.config, tokens, patch, nudge=nudge)
+        return forward(params, self.config, tokens, patch, nudge=nudge, backward=self.backward)
 
     def run_interchanges(
         self,
@@ -226,6 +233,23 @@ class TransformerNetwork(Network):
         )
 
 
+def with_backward(model: TransformerConfig | Network, backward: Backward) -> Network:
+    """The same network, with gradients that take something else for the derivative.
+
+    Args:
+      model: a transformer's shape, or a network that is a transformer.
+      backward: the backward pass.
+
+    Raises:
+      ValueError: the network is not a transformer.
+    """
+    network = as_network(model)
+    if not isinstance(network, TransformerNetwork):
+        kind = type(network).__name__
+        raise ValueError(f"{kind} is not a transformer, so its backward pass cannot be changed")
+    return replace(network, backward=backward)
+
+
 @dataclass(frozen=True)
 class DecoderNetwork(TransformerNetwork):
     """The decoder of a config. Runs are compiled, once for each shape of their arguments."""
@@ -245,7 +269,7 @@ class DecoderNetwork(TransformerNetwork):
     ) -> tuple[Logits, Written]:
         """See `forward`."""
         check_indices("the input has token", tokens, self.config.d_vocab)  # not possible in `jit`
-        return _forward(params, self.config, tokens, patch, nudge=nudge)
+        return _forward(params, self.config, tokens, patch, nudge=nudge, backward=self.backward)
 
 
-_forward = functools.partial(jax.jit, static_argnames="config")(forward)
+_forward = functools.partial(jax.jit, static_argnames=("config", "backward"))(forward)

@@ -17,6 +17,7 @@ from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.attention import Padding
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.layers import Attention, Embed, LayerNorm, Mlp, PositionEmbed, Unembed
 from interpbench_jax.model.shapes import weight_shapes
@@ -56,10 +57,12 @@ class Transformer(nn.Module):
       config: the shape.
       start: the stage to start at, if the stream already holds what earlier stages wrote; `None`
         starts by embedding the tokens.
+      backward: the backward pass.
     """
 
     config: TransformerConfig
     start: int | None = None
+    backward: Backward = DERIVATIVE
 
     @nn.compact
     def __call__(
@@ -79,11 +82,11 @@ class Transformer(nn.Module):
             stream.write_input(embedded + position[:, :, None])
         start = self.start or 0
         for layer in range(start // 2, config.n_layers):
-            block = Block(config, name=f"blocks_{layer}")
+            block = Block(config, self.backward, name=f"blocks_{layer}")
             block(stream, layer, padding, attention=2 * layer >= start)
         final = stream.read_last()
         if config.layer_norm:
-            final = LayerNorm(config, name="ln_final")(final)
+            final = LayerNorm(config, self.backward, name="ln_final")(final)
         return Unembed(config, name="unembed")(final)
 
 
@@ -91,6 +94,7 @@ class Block(nn.Module):
     """One layer: attention reads and writes the stream, then the MLP does."""
 
     config: TransformerConfig
+    backward: Backward = DERIVATIVE
 
     @nn.compact
     def __call__(self, stream: Stream, layer: int, padding: Padding, *, attention: bool) -> None:
@@ -99,13 +103,13 @@ class Block(nn.Module):
         if attention:
             seen = stream.read(graph.attention_readers(layer))
             if config.layer_norm:
-                seen = LayerNorm(config, name="ln1")(seen)
-            stream.write_heads(*Attention(config, name="attn")(seen, padding))
+                seen = LayerNorm(config, self.backward, name="ln1")(seen)
+            stream.write_heads(*Attention(config, self.backward, name="attn")(seen, padding))
         reader = graph.mlp_reader(layer)
         seen = stream.read(slice(reader, reader + 1))[0]
         if config.layer_norm:
-            seen = LayerNorm(config, name="ln2")(seen)
-        stream.write_mlp(*Mlp(config, name="mlp")(seen))
+            seen = LayerNorm(config, self.backward, name="ln2")(seen)
+        stream.write_mlp(*Mlp(config, self.backward, name="mlp")(seen))
 
 
 def apply_transformer(

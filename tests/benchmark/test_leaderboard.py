@@ -1,20 +1,24 @@
 """The results that come with the package: complete, on its models, and the same in the docs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from interpbench_jax.benchmark import PackedResults
+from interpbench_jax.benchmark import PackedResults, Store
 from interpbench_jax.benchmark.packed_results import LEADERBOARD
 from interpbench_jax.benchmark.plan import bundled_models
 from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.tables import short_board
+from interpbench_jax.cli import main
 from interpbench_jax.discovery import METHODS
 from interpbench_jax.zoo import below_bar, bundled_names
 from interpbench_jax.zoo.store import BUNDLED
 
 ROOT = Path(__file__).parent.parent.parent
+QUICK = ("eap", "eap_gp", "edge_patching", "information_flow_routes", "weight_magnitude")
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +53,30 @@ def test_the_docs_have_its_tables(results: Results) -> None:
         assert f"## {table.strip()}\n" in page
     with_attention = tables[0].partition("\n\n")[2].strip()
     assert with_attention + "\n" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "methods"),
+    [
+        ("3", QUICK),
+        pytest.param("3", ("all",), marks=pytest.mark.slow),
+        pytest.param("13", ("all",), marks=pytest.mark.slow),
+    ],
+)
+def test_this_version_of_the_code_gets_the_same_results(
+    results: Results, model: str, methods: Sequence[str], tmp_path: Path
+) -> None:
+    """Results of an older version stay in the file only as long as they do not change."""
+    run = ["benchmark", "--cases", model, "--methods", *methods, "--n-inputs", "200"]
+    main([*run, "--out", str(tmp_path)])
+    found = list(Store(tmp_path).read().iter_rows(named=True))
+    assert len(found) == len(METHODS if "all" in methods else methods)
+    for row in found:
+        shipped = results.done.filter(model=model, method=row["method"]).row(0, named=True)
+        assert row["model_id"] == shipped["model_id"]
+        largest = np.abs(shipped["scores"]).max()
+        np.testing.assert_allclose(
+            row["scores"], shipped["scores"], atol=1e-3 * largest, err_msg=row["method"]
+        )
+        for score in ("edge_auroc", "edge_ap", "node_auroc", "cpr"):
+            assert row[score] == pytest.approx(shipped[score], abs=1e-3), (row["method"], score)

@@ -74,6 +74,34 @@ def test_results_that_were_added_are_not_mixed_with_own_ones(store: Store, file:
     assert results.n_superseded == 0
 
 
+def test_newer_results_renew_a_file(file: Path, tmp_path: Path) -> None:
+    """A method that changed, a new method, and a model that was trained again."""
+    older = PackedResults(file)
+    changed = Store(tmp_path)
+    for row in older.read().filter(method="good", model="13").iter_rows(named=True):
+        later = {"id": f"{row['id']}-later", "started": "2027-01-01T00:00:00+00:00"}
+        changed.write(row | later | {"edge_auroc": 0.5})
+    changed.write_model("model13", older.read_model("model13"))
+    fill(changed, ["3"], ["new"])
+    (retrained,) = older.read().filter(method="good", model="7", seed=0).iter_rows(named=True)
+    later = {"id": "again", "model_id": "again", "started": "2027-01-01T00:00:00+00:00"}
+    changed.write(retrained | later)
+    changed.write_model("again", older.read_model("model7"))
+    pack_results(changed, tmp_path / "new.parquet", older)
+    renewed = PackedResults(tmp_path / "new.parquet")
+    rows = renewed.read()
+    assert rows.filter(method="good", model="13")["edge_auroc"].to_list() == [0.5, 0.5]
+    assert rows.filter(model="7")["id"].to_list() == ["again"]
+    kept = older.read().filter(pl.col("model").is_in(["3", "13"]))
+    kept = kept.filter((pl.col("method") != "good") | (pl.col("model") != "13"))
+    same = rows.filter(pl.col("id").is_in(kept["id"].implode()))
+    assert same.equals(kept)
+    assert set(rows["method"]) == {"good", "fair", "new"}
+    assert len(rows) == len(kept) + 4
+    for model in ("model3", "model13", "again"):
+        assert renewed.read_model(model)["title"]
+
+
 def test_a_run_without_a_model_is_packed(tmp_path: Path) -> None:
     """It failed before the facts about its model were known."""
     store = Store(tmp_path)

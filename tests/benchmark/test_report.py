@@ -215,7 +215,7 @@ def test_files_without_a_result_do_not_stop_the_report(tmp_path: Path) -> None:
 
 
 def test_results_that_are_not_comparable_are_separate(tmp_path: Path) -> None:
-    """Other numbers of inputs, code or methods are separate; two names of a model are not."""
+    """Other code for a model, or other methods, are separate; two names of a model are not."""
     store = Store(tmp_path)
     fill(store, ["3", "13"], ["good"])
     row = store.read().filter(store.read()["model"] == "3").row(0, named=True)
@@ -227,12 +227,30 @@ def test_results_that_are_not_comparable_are_separate(tmp_path: Path) -> None:
         assert results.models == (("3", "13") if changed["model"] == "3" else ("13", "elsewhere/3"))
         return sorted(results.entrants)
 
-    assert entrants(environment="abcdefghi") == ["good, code abcdefg", "good, code unknown"]
+    of_code = ["good, code abcdefg", "good, code unknown"]
+    assert entrants(environment="abcdefghi", seed=1) == of_code
     assert entrants(method_version="12345678") == [
         "good, file 1234567",
         "good, file unknown",
     ]
     assert entrants(model="elsewhere/3", model_id=row["model_id"]) == ["good"]
+
+
+def test_a_report_says_if_several_versions_of_the_code_computed_it(tmp_path: Path) -> None:
+    """The newest results of two models and methods, each by one version, are compared."""
+    store = Store(tmp_path)
+    fill(store, ["3", "13"], ["good", "fair"])
+    page = write_report(store, tmp_path / "report").read_text()
+    assert "versions of the code" not in page
+    for row in store.read().filter(method="fair").iter_rows(named=True):
+        later = {"id": f"later {row['id']}", "started": "2027-01-01T00:00:00+00:00"}
+        store.write(row | later | {"environment": "abcdefghi"})
+    results = Results(store)
+    assert sorted(results.entrants) == ["fair", "good"] and len(results.done) == 4
+    assert (results.n_environments, results.n_superseded) == (2, 2)
+    page = write_report(store, tmp_path / "report").read_text()
+    assert "2 versions of the code" in page
+    assert "<code>abcdefg</code> <small>2 runs</small>" in page
 
 
 def test_results_by_number_of_inputs(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from interpbench_jax.benchmark.packed_results import PackedResults
-from interpbench_jax.benchmark.results_store import Store
+from interpbench_jax.benchmark.results_store import Store, newest_runs
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit
 
@@ -28,11 +28,12 @@ class Results:
     """The newest result of every model, method, ablation, selection, number of inputs and seed.
 
     An *entrant* is a method together with everything that makes its results incomparable, if a
-    store has several values of it: ablation, selection, the code and packages that computed them,
-    and the version of a user's own method. Older results are thus kept separate and never averaged
-    with newer ones. A model that was trained again under the same name replaces the older model.
-    Results of old versions that recorded no selection (circuits were the best edges, including dead
-    ends) are a separate entrant.
+    store has several values of it: ablation, selection, and the version of a user's own method. So
+    are the code and packages that computed the results, if there are several for one model, such as
+    other ones for other seeds: older results are never averaged with newer ones of the same model.
+    A model that was trained again under the same name replaces the older model. Results of old
+    versions that recorded no selection (circuits were the best edges, including dead ends) are a
+    separate entrant.
 
     If an entrant has runs on several numbers of inputs, its results are those with the most inputs;
     `of_inputs` also has the others, which show how many inputs it needs.
@@ -45,6 +46,8 @@ class Results:
       of_inputs: results with scores, including those with fewer inputs.
       failed: results with an error.
       n_superseded: number of older results that are left out.
+      n_environments: number of versions of code and packages that computed the results; the added
+        results are counted apart.
       unreadable: for each file that is left out, one line about its error.
       entrants: names of the entrants.
       models: names of the models with scores.
@@ -65,11 +68,13 @@ class Results:
         every = store.read()
         if every.is_empty() and not self.unreadable:
             raise ValueError(f"no results in {store.place}")
-        rows = _newest(every)
+        rows = newest_runs(every)
         self.n_superseded = len(every) - len(rows)
         rows = rows.with_columns(beside=False)
         if beside is not None:
             rows = pl.concat([rows, _on_same_models(beside.read(), rows).with_columns(beside=True)])
+        environments = rows.group_by("beside").agg(pl.col("environment").n_unique())["environment"]
+        self.n_environments: int = max(environments, default=0)
         rows = rows.with_columns(entrant=_entrant(rows)).sort("model", "entrant", "seed")
         fits = [self._fits(row) for row in rows.select(_SHAPED).iter_rows(named=True)]
         self.of_inputs = rows.filter(pl.Series(fits, dtype=pl.Boolean))
@@ -166,24 +171,11 @@ class Results:
             raise ValueError(f"the circuit in {model_id}.json cannot be read: {error}") from error
 
 
-def _newest(rows: pl.DataFrame) -> pl.DataFrame:
-    """The last row of each run, for the last model of each name, in order of time.
-
-    If one model was run under several names, such as paths, it gets the last of them.
-    """
-    rows = rows.sort("started", nulls_last=False)
-    rows = rows.with_columns(pl.col("selection").fill_null("not recorded"))
-    rows = rows.with_columns(pl.col("model").last().over("model_id"))
-    rows = rows.filter(pl.col("model_id") == pl.col("model_id").last().over("model"))
-    run = ["model", "method", "ablation", "selection", "n_inputs", "seed"]
-    return rows.unique(run, keep="last", maintain_order=True)
-
-
 def _on_same_models(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     """The rows on the models of others, with the names that these models have there."""
     names = dict(others.select("model_id", "model").iter_rows())
     rows = rows.filter(pl.col("model_id").is_in(list(names)))
-    return _newest(rows.with_columns(pl.col("model_id").replace_strict(names).alias("model")))
+    return newest_runs(rows.with_columns(pl.col("model_id").replace_strict(names).alias("model")))
 
 
 def _entrant(rows: pl.DataFrame) -> pl.Expr:
@@ -198,7 +190,8 @@ def _entrant(rows: pl.DataFrame) -> pl.Expr:
         version = pl.col(column).fill_null("unknown").str.slice(0, 7)
         several = version.n_unique().over("method", "beside") > 1
         if column == "environment":
-            several = version.n_unique().over("beside") > 1
+            of_model = version.n_unique().over("method", "beside", "ablation", "selection", "model")
+            several = of_model.max().over("method", "beside") > 1
         parts.append(pl.when(several).then(pl.format(f"{label} {{}}", version)))
     return pl.concat_str(parts, separator=", ", ignore_nulls=True)
 

@@ -95,6 +95,7 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
             "commands": _counted(everything["command"].to_list()),
             "devices": _counted(everything["device"].to_list()),
             "versions": _counted(map(_versions, everything["versions"].to_list())),
+            "code": _counted(everything["environment"].str.slice(0, 7).to_list()),
             "first": everything["started"].min(),
             "last": everything["started"].max(),
             "n_inputs": sorted(results.of_inputs["n_inputs"].unique()),

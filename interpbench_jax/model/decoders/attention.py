@@ -3,17 +3,24 @@
 Axes are ordered as everywhere inside the model: features first, the batch last.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.decoders.config import Attention, DecoderConfig
 
 Heads = Float[Array, "head d_head pos batch"]
 
 
-def attend_back(q: Heads, k: Heads, v: Heads, attention: Attention, config: DecoderConfig) -> Heads:
+def attend_back(
+    q: Heads,
+    k: Heads,
+    v: Heads,
+    attention: Attention,
+    config: DecoderConfig,
+    backward: Backward = DERIVATIVE,
+) -> Heads:
     """Softmax attention of every head over the current and earlier positions.
 
     Args:
@@ -22,16 +29,18 @@ def attend_back(q: Heads, k: Heads, v: Heads, attention: Attention, config: Deco
       v: values.
       attention: the layer's attention options.
       config: gives the scale and the cap of scores.
+      backward: the backward pass.
 
     Returns:
       The attention-weighted values, before the output projection.
     """
+    q, k, v = backward.qkv(q, k, v)
     scale = config.attention_scale or config.d_head**-0.5
     scores = capped(
         jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") * scale, config.attention_cap
     )
     seen = _seen(q.shape[2], attention.window)[None, :, :, None]
-    weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=2)
+    weights = backward.softmax(jnp.where(seen, scores, -jnp.inf), axis=2)
     return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from interpbench_jax.model.activations import ACTIVATIONS
+from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.decoders.attention import attend_back, capped, for_every_head, turn
 from interpbench_jax.model.decoders.config import DecoderConfig
@@ -27,6 +28,7 @@ def run_decoder(
     tokens: Int[Array, "batch pos"],
     stream: Stream,
     start: int | None = None,
+    backward: Backward = DERIVATIVE,
 ) -> Float[Array, "d_vocab pos batch"]:
     """Logits.
 
@@ -37,6 +39,7 @@ def run_decoder(
       stream: receives everything that is written.
       start: the stage to start at, if the stream already holds what earlier stages wrote; `None`
         starts by embedding the tokens.
+      backward: the backward pass.
     """
     params, graph = jax.tree.map(jnp.asarray, params), stream.graph
     if start is None:
@@ -48,14 +51,14 @@ def run_decoder(
         with_heads = begins[heads.start] >= (start or 0)
         if config.parallel and with_heads:
             seen = stream.read(slice(heads.start, mlp + 1))
-            _write_heads(seen[: heads.stop - heads.start], block, config, layer, stream)
-            _write_mlp(seen[-1], block, config, stream)
+            _write_heads(seen[: heads.stop - heads.start], block, config, layer, stream, backward)
+            _write_mlp(seen[-1], block, config, stream, backward)
             continue
         if with_heads:
-            _write_heads(stream.read(heads), block, config, layer, stream)
+            _write_heads(stream.read(heads), block, config, layer, stream, backward)
         if begins[mlp] >= (start or 0):
-            _write_mlp(stream.read(slice(mlp, mlp + 1))[0], block, config, stream)
-    final = _norm(stream.read_last(), params["ln_final"], config)
+            _write_mlp(stream.read(slice(mlp, mlp + 1))[0], block, config, stream, backward)
+    final = _norm(stream.read_last(), params["ln_final"], config, backward)
     unembed = params["unembed"]
     if config.tied:
         logits = columnwise("vd,dn->vn", params["embed"]["W_E"], final)
@@ -74,48 +77,57 @@ def _embed(
 
 
 def _write_heads(
-    seen: Seen, block: Params, config: DecoderConfig, layer: int, stream: Stream
+    seen: Seen,
+    block: Params,
+    config: DecoderConfig,
+    layer: int,
+    stream: Stream,
+    backward: Backward,
 ) -> None:
     """Writes the outputs of a layer's heads, given what their q, k and v readers see."""
     weights, attention = block["attn"], config.attention[layer]
-    seen = _norm(seen, block["ln1"], config)
+    seen = _norm(seen, block["ln1"], config, backward)
     own = jnp.split(seen, 3) if len(seen) > 1 else [seen] * 3
     projected = {}
     for x, sees in zip("QKV", own, strict=True):
         each = _project(weights[f"W_{x}"], weights[f"b_{x}"], sees, config.n_heads)
         if x != "V":
             if config.query_norm:
-                each = rms_norm(each, weights[f"{x.lower()}_norm"]["w"], config.norm_eps)
+                each = rms_norm(each, weights[f"{x.lower()}_norm"]["w"], config.norm_eps, backward)
             each = turn(each, attention.rotary)
         projected[x] = for_every_head(each, config.n_heads)
     q, k, v = (projected[x] for x in "QKV")
-    z, output = attend_back(q, k, v, attention, config), weights["W_O"]
+    z, output = attend_back(q, k, v, attention, config, backward), weights["W_O"]
     if config.post_norm:
         maps = output.reshape(-1, config.d_model)
         whole = columnwise("fd,fn->dn", maps, z.reshape(len(maps), *z.shape[2:]))
-        z, output = _shares(z, output, whole, block["ln1_post"], config)
+        z, output = _shares(z, output, whole, block["ln1_post"], config, backward)
         stream.write_heads(z, output, jnp.zeros(config.d_model))
     else:
         stream.write_heads(z, output, weights["b_O"])
 
 
 def _write_mlp(
-    seen: Float[Array, "d_model pos batch"], block: Params, config: DecoderConfig, stream: Stream
+    seen: Float[Array, "d_model pos batch"],
+    block: Params,
+    config: DecoderConfig,
+    stream: Stream,
+    backward: Backward,
 ) -> None:
     """Writes the output of a layer's MLP, given what it sees."""
     weights = block["mlp"]
-    seen = _norm(seen, block["ln2"], config)
+    seen = _norm(seen, block["ln2"], config, backward)
     hidden = columnwise("dm,dn->mn", weights["W_in"], seen) + weights["b_in"][:, None, None]
     activation = ACTIVATIONS[config.activation]
     if config.gated:
         gate = columnwise("dm,dn->mn", weights["W_gate"], seen) + weights["b_gate"][:, None, None]
-        hidden = hidden * activation(gate)
+        hidden = backward.gated(hidden, backward.activation(activation, gate))
     else:
-        hidden = activation(hidden)
+        hidden = backward.activation(activation, hidden)
     output = weights["W_out"]
     if config.post_norm:
         whole = columnwise("md,mn->dn", output, hidden)
-        hidden, output = _shares(hidden, output, whole, block["ln2_post"], config)
+        hidden, output = _shares(hidden, output, whole, block["ln2_post"], config, backward)
         stream.write_mlp(hidden, output, jnp.zeros(config.d_model))
     else:
         stream.write_mlp(hidden, output, weights["b_out"])
@@ -138,10 +150,15 @@ def _project(
     return projected + bias[..., None, None]
 
 
-def _norm(x: Float[Array, "*reader d_model pos batch"], weights: Params, c: DecoderConfig) -> Array:
+def _norm(
+    x: Float[Array, "*reader d_model pos batch"],
+    weights: Params,
+    c: DecoderConfig,
+    backward: Backward,
+) -> Array:
     if c.norm == "rms_norm":
-        return rms_norm(x, weights["w"], c.norm_eps)
-    return layer_norm(x, weights["w"], weights["b"], c.norm_eps)
+        return rms_norm(x, weights["w"], c.norm_eps, backward)
+    return layer_norm(x, weights["w"], weights["b"], c.norm_eps, backward)
 
 
 def _shares(
@@ -150,11 +167,12 @@ def _shares(
     whole: Float[Array, "d_model pos batch"],
     weights: Params,
     config: DecoderConfig,
+    backward: Backward,
 ) -> tuple[Array, Array]:
     """Features and output maps of writers whose outputs sum to the normalised total.
 
     The features are divided by the root mean square; the scales are multiplied into the maps.
     """
-    size = root_mean_square(whole, config.norm_eps)
+    size = backward.norm(root_mean_square(whole, config.norm_eps))
     fit = (1,) * (hidden.ndim - 3)
     return hidden / size.reshape(fit + size.shape), output * weights["w"].reshape(*fit, 1, -1)
