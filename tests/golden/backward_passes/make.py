@@ -5,6 +5,7 @@ pass: that of `gim`, and that of RelP as hooks.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def main() -> None:
         gradients = at_readers(model, clean, weights)
         return torch.einsum("bpwd,bprd->wr", source - written, gradients).numpy()
 
-    found = {"eap": scores()}
+    found: dict[str, Any] = {"eap": scores()}
     with GIM(model):
         found["gim"] = scores()
     with model.hooks(fwd_hooks=relp_hooks(model)):
