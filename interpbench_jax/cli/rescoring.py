@@ -32,8 +32,8 @@ def rescore(recipe: str, names: Sequence[str], *, as_json: bool) -> int:
     models = {name: load_model(name) for name in recipes}
     scores: dict[str, dict[str, float]] = {}
     differences: dict[str, dict[str, tuple[float, float]]] = {}
-    for name, model in models.items():
-        with Console(stderr=True).status(f"scoring {name}"):
+    for place, (name, model) in enumerate(models.items(), 1):
+        with Console(stderr=True).status(f"scoring {name} ({place} of {len(models)})"):
             scores[name] = score_again(model, recipes[name].members()[0].config).metrics
         differences[name] = differing(model.card["metrics"], scores[name])
         if not as_json:
