@@ -7,9 +7,8 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.discovery.attribution import attribution
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
-from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.model.backward import Backward
-from interpbench_jax.model.network import Network, with_backward
+from interpbench_jax.model import Backward, Params, TransformerConfig, with_backward
+from interpbench_jax.model.network import Network
 
 _BACKWARD = Backward(
     constant_norms=True,
