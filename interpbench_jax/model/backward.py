@@ -26,6 +26,9 @@ class Backward:
         f(x) / x.
       gate_share: the share of the gradient that reaches each of two hidden values that are
         multiplied, in MLPs with gates.
+
+    Raises:
+      ValueError: the temperature is not positive.
     """
 
     constant_norms: bool = False
@@ -34,6 +37,12 @@ class Backward:
     qkv_shares: tuple[float, float, float] = (1.0, 1.0, 1.0)
     proportional_activations: bool = False
     gate_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.softmax_temperature > 0:
+            raise ValueError(
+                f"softmax_temperature must be positive, got {self.softmax_temperature}"
+            )
 
     def norm(self, divisor: Array) -> Array:
         """The divisor of a normalisation."""
@@ -75,6 +84,13 @@ def _with_share(value: Array, share: float) -> Array:
     return value if share == 1 else _with_gradient(value, share * value)
 
 
+@jax.custom_jvp
 def _with_gradient(value: Array, other: Array) -> Array:
-    """The value, exactly, with the gradient of something else."""
-    return stop_gradient(value) + (other - stop_gradient(other))
+    """The value, with the gradient of something else."""
+    del other
+    return value
+
+
+@_with_gradient.defjvp
+def _gradient_of_other(at: tuple[Array, Array], along: tuple[Array, Array]) -> tuple[Array, Array]:
+    return at[0], along[1]

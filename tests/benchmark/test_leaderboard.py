@@ -18,7 +18,7 @@ from interpbench_jax.zoo import below_bar, bundled_names
 from interpbench_jax.zoo.store import BUNDLED
 
 ROOT = Path(__file__).parent.parent.parent
-QUICK = ("eap", "eap_gp", "edge_patching", "information_flow_routes", "weight_magnitude")
+QUICK = ("gim", "information_flow_routes", "weight_magnitude")
 
 
 @pytest.fixture(scope="module")

@@ -188,6 +188,7 @@ def test_the_guided_path_takes_steps_of_length_one_down_the_distance(task):
     def patch(value):
         return NodePatch(only_input, batch.source.at[:, :, 0].set(value))
 
+    @jax.jit
     @jax.value_and_grad
     def distance(value):
         logits = forward(params, config, batch.clean, patch(value))[0]
@@ -199,7 +200,8 @@ def test_the_guided_path_takes_steps_of_length_one_down_the_distance(task):
         length = np.sqrt((slope**2).sum((1, 2), keepdims=True))
         points.append(points[-1] - jnp.asarray(slope / length))
     assert distance(points[1])[0] < distance(points[0])[0]
-    gradients = [gradients_at(params, config, batch, patch(value))[0] for value in points[1:]]
+    at = jax.jit(lambda value: gradients_at(params, config, batch, patch(value))[0])
+    gradients = [at(value) for value in points[1:]]
     expected = np.einsum("bpwd,bprd->wr", difference, sum(gradients) / 2) * Graph.of(config).valid
     scores = METHODS["eap_gp"](params, config, batch, cross_entropy, steps=2)
     np.testing.assert_allclose(scores, expected, atol=1e-5)

@@ -1,5 +1,6 @@
 """Methods that change the backward pass: the same scores as in torch, and unchanged outputs."""
 
+import functools
 from typing import Any
 
 import jax
@@ -100,6 +101,7 @@ def test_only_the_gradient_changes(network: Network, change: str) -> None:
     params = network.init(jax.random.key(0))
     changed = with_backward(network, CHANGES[change])
 
+    @functools.partial(jax.jit, static_argnums=0)
     def run(network: Network) -> Any:
         def total(params):
             logits, _ = network.run(params, tokens)
@@ -132,6 +134,11 @@ def test_an_activation_may_be_zero() -> None:
 
     x = jnp.array([-1.0, 0.0, 2.0])
     np.testing.assert_array_equal(jax.grad(total)(x), [0.0, 0.0, 1.0])
+
+
+def test_a_temperature_is_positive() -> None:
+    with pytest.raises(ValueError, match="softmax_temperature must be positive, got 0"):
+        Backward(softmax_temperature=0.0)
 
 
 def test_other_networks_are_refused() -> None:
