@@ -38,7 +38,8 @@ class Backward:
     proportional_activations: bool = False
     gate_share: float = 1.0
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
+        """Checks the temperature."""
         if not self.softmax_temperature > 0:
             raise ValueError(
                 f"softmax_temperature must be positive, got {self.softmax_temperature}"
