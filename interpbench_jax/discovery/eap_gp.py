@@ -35,7 +35,7 @@ def eap_gp(
     hardly changes. The mean is over the points after each step.
 
     The paper defines a path for every writer. Here one path of inputs serves all edges, as in
-    `eap_ig_inputs`; the cost that the paper reports fits this.
+    `eap_ig_inputs`.
 
     Args:
       params: weights.
