@@ -26,9 +26,10 @@ def position_shares(
     counted = jnp.asarray(batch.positions != 0, jnp.float32)
     seen = jax.lax.cummax(counted, axis=1, reverse=True)
     whole = as_network(network)
-    if isinstance(whole, TransformerNetwork):
-        if not whole.config.causal:
+    config = whole.config if isinstance(whole, TransformerNetwork) else None
+    if isinstance(config, TransformerConfig):  # decoders are causal, and have no padding token
+        if not config.causal:
             seen = jnp.broadcast_to(seen.max(1, keepdims=True), seen.shape)
-        if whole.config.pad is not None:
-            seen = seen * (batch.clean != whole.config.pad)
+        if config.pad is not None:
+            seen = seen * (batch.clean != config.pad)
     return seen / seen.sum()

@@ -189,8 +189,15 @@ def test_tokens_that_do_not_exist(network, params):
                 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"oracle"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("eap", "activation_magnitude") else pytest.mark.slow
+        )
+        for name in sorted(set(METHODS) - {"oracle"})
+    ],
+)
 def test_every_method_runs(name, network, params, tokens):
     clean, corrupted = tokens
     target = jnp.zeros(clean.shape, int)
