@@ -79,9 +79,10 @@ def test_this_version_of_the_code_gets_the_same_results(
         shipped = results.done.filter(model=model, method=row["method"]).row(0, named=True)
         assert row["model_id"] == shipped["model_id"]
         if "learning" not in inspect.signature(METHODS[row["method"]]).parameters:
-            largest = np.abs(shipped["scores"]).max()
+            theirs = np.array(shipped["scores"])
+            largest = np.abs(theirs[np.isfinite(theirs)]).max()
             np.testing.assert_allclose(
-                row["scores"], shipped["scores"], atol=1e-3 * largest, err_msg=row["method"]
+                row["scores"], theirs, atol=1e-3 * largest, err_msg=row["method"]
             )
         for score in ("edge_auroc", "edge_ap", "node_auroc", "cpr"):
             assert row[score] == pytest.approx(shipped[score], abs=1e-3), (row["method"], score)
