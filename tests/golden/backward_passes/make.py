@@ -54,7 +54,7 @@ def main() -> None:
     found: dict[str, Any] = {"eap": scores()}
     with GIM(model):
         found["gim"] = scores()
-    with model.hooks(fwd_hooks=relp_hooks(model)):
+    with model.hooks(fwd_hooks=relp_hooks()):
         found["relp"] = scores()
     state = {
         k: v.numpy() for k, v in model.state_dict().items() if not k.endswith(("mask", "IGNORE"))
@@ -99,7 +99,7 @@ def at_readers(
     return torch.cat([*parts, found[last][:, :, None]], 2)
 
 
-def relp_hooks(model: HookedTransformer) -> list:
+def relp_hooks() -> list:
     """Constant attention weights and divisors; activations are products with constants."""
     before = {}
 
