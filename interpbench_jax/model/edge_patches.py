@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from interpbench_jax.model.bilinear import product, spelled_out_product
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.graph import TransformerGraph
-from interpbench_jax.model.stream import Stream
+from interpbench_jax.model.stream import Blocks, Stream, in_one_block
 
 
 class EdgePatchStream(Stream):
@@ -62,18 +62,17 @@ class EdgePatchStream(Stream):
         """Takes what an MLP writes."""
         self._write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
 
-    def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
+    def read(self, readers: slice) -> Blocks:
         """What these readers see: the same on the sources, depending on the masks on the bases."""
         differences = jnp.concatenate(self._differences)
         masks = self._masks[: len(differences), readers]
         patched = spelled_out_product("wrn,wdpn->rdpn", masks, differences)
         sources, bases = jnp.split(self._sum, 2, axis=-1)
-        same = jnp.broadcast_to(sources[None], patched.shape)
-        return jnp.concatenate([same, bases[None] + patched], -1)
+        return sources[None], bases[None] + patched
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
         """What the unembedding sees."""
-        return self.read(slice(self.graph.n_readers - 1, self.graph.n_readers))[0]
+        return in_one_block(self.read(slice(self.graph.n_readers - 1, self.graph.n_readers)))[0]
 
     def _write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
         sources, bases = jnp.split(outputs, 2, axis=-1)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.graph import TransformerGraph
-from interpbench_jax.model.stream import Stream
+from interpbench_jax.model.stream import Blocks, Stream
 
 Values = Float[Array, "_ _ _ _"]
 """Writers' values, `[writer, feature, pos, pair]`: `d_head` features for heads, else `d_model`."""
@@ -55,10 +55,10 @@ class SourceStream(Stream):
         outputs = columnwise("md,mn->dn", weight, lax.stop_gradient(hidden)) + bias[:, None, None]
         self._sum += self._keep(outputs[None])[0]
 
-    def read(self, readers: slice) -> Float[Array, "1 d_model pos batch"]:
+    def read(self, readers: slice) -> Blocks:
         """What all readers see."""
         del readers
-        return self._sum[None]
+        return (self._sum[None],)
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
         """What the unembedding sees."""
@@ -122,10 +122,10 @@ class InterchangeStream(Stream):
         """Takes what an MLP writes."""
         self._write_outputs(columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])
 
-    def read(self, readers: slice) -> Float[Array, "1 d_model pos batch"]:
+    def read(self, readers: slice) -> Blocks:
         """What all readers see."""
         del readers
-        return self._sum[None]
+        return (self._sum[None],)
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
         """What the unembedding sees, including the sources if they are run."""

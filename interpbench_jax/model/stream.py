@@ -13,6 +13,17 @@ from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.graph import TransformerGraph
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 
+Blocks = tuple[Float[Array, "_ d_model pos _"], ...]
+"""What readers see, `[reader, d_model, pos, row]`, in blocks of rows that follow each other; the
+leading axis is 1 in a block in which all readers see the same."""
+
+
+def in_one_block(blocks: Blocks) -> Float[Array, "reader d_model pos batch"]:
+    """What readers see, as one array."""
+    n_readers = max(len(block) for block in blocks)
+    wide = [jnp.broadcast_to(block, (n_readers, *block.shape[1:])) for block in blocks]
+    return jnp.concatenate(wide, -1)
+
 
 @runtime_checkable
 class Stream(Protocol):
@@ -47,8 +58,8 @@ class Stream(Protocol):
         """Takes what an MLP writes."""
         ...
 
-    def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
-        """What these readers see; the leading axis is 1 if all of them see the same."""
+    def read(self, readers: slice) -> Blocks:
+        """What these readers see."""
         ...
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
@@ -137,8 +148,8 @@ class ResidualStream(Stream):
         """Adds a bias that belongs to no writer and is never patched."""
         self._sum += bias[:, None, None]
 
-    def read(self, readers: slice) -> Float[Array, "reader d_model pos batch"]:
-        """What these readers see; the leading axis is 1 if all of them see the same."""
+    def read(self, readers: slice) -> Blocks:
+        """What these readers see."""
         seen = self._sum[None]
         n_written = sum(len(w) for w in self._written)
         mixed = []
@@ -152,11 +163,11 @@ class ResidualStream(Stream):
             seen += functools.reduce(jnp.add, [_mixture(*terms) for terms in mixed])
         if self._once:
             self._patch = None
-        return seen
+        return (seen,)
 
     def read_last(self) -> Float[Array, "d_model pos batch"]:
         """What the unembedding sees."""
-        return self.read(slice(self.graph.n_readers - 1, self.graph.n_readers))[0]
+        return in_one_block(self.read(slice(self.graph.n_readers - 1, self.graph.n_readers)))[0]
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:
         """The outputs of all writers, after the patch."""

@@ -21,7 +21,7 @@ from interpbench_jax.model.backward import DERIVATIVE, Backward
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.layers import Attention, Embed, LayerNorm, Mlp, PositionEmbed, Unembed
 from interpbench_jax.model.shapes import weight_shapes
-from interpbench_jax.model.stream import Stream
+from interpbench_jax.model.stream import Stream, in_one_block
 
 Params = Mapping[str, Any]
 """Weights as nested dicts, in TransformerLens names and shapes: `params["blocks_0"]["attn"]["W_Q"]`
@@ -101,12 +101,13 @@ class Block(nn.Module):
         """Runs the layer on the stream; only its MLP if `attention` is false."""
         config, graph = self.config, stream.graph
         if attention:
-            seen = stream.read(graph.attention_readers(layer))
+            blocks = stream.read(graph.attention_readers(layer))
             if config.layer_norm:
-                seen = LayerNorm(config, self.backward, name="ln1")(seen)
+                blocks = tuple(map(LayerNorm(config, self.backward, name="ln1"), blocks))
+            seen = in_one_block(blocks)
             stream.write_heads(*Attention(config, self.backward, name="attn")(seen, padding))
         reader = graph.mlp_reader(layer)
-        seen = stream.read(slice(reader, reader + 1))[0]
+        seen = in_one_block(stream.read(slice(reader, reader + 1)))[0]
         if config.layer_norm:
             seen = LayerNorm(config, self.backward, name="ln2")(seen)
         stream.write_mlp(*Mlp(config, self.backward, name="mlp")(seen))

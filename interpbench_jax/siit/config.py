@@ -29,7 +29,7 @@ _CHOICES = {
 }
 _COUNTS = (
     *("batch_size", "max_batches", "round_batches", "n_pairs", "validation_pairs"),
-    *("plateau_patience", "edge_rows", "checked_sets", "checked_pairs"),
+    *("plateau_patience", "edge_rows", "checked_sets", "checked_pairs", "refine_stages"),
 )
 # Settings that apply only when whole nodes are patched.
 _OF_NODES = (*("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps"),)
@@ -88,9 +88,9 @@ class SiitConfig:
       beta2: Adam's decay of the mean squared gradient.
       clip_norm: global norm to which gradients are clipped.
       max_batches: the largest number of batches.
-      refine_batches: how many of these are the last stage, which starts again at a third of the
-        learning rate and falls linearly to the final rate, as the first stage does; 0 is a single
-        stage.
+      refine_batches: how many of these refine: the learning rate starts again at a third, and falls
+        linearly to the final rate, as it does before; 0 is a single stage.
+      refine_stages: number of equally long stages of refining, each with the rates above.
       round_batches: batches between validations; the last round may be shorter.
       threshold: stop when accuracy, the IIA of every variable and the SIIA of every free node
         reach it.
@@ -127,6 +127,7 @@ class SiitConfig:
     clip_norm: float = 0.1
     max_batches: int = 20_000
     refine_batches: int = 0
+    refine_stages: int = 1
     round_batches: int = 250
     threshold: float = 0.995
     min_length: int | None = None
@@ -172,6 +173,11 @@ class SiitConfig:
             raise ValueError(
                 f"refine_batches must be at least 0 and below max_batches={self.max_batches}, "
                 f"got {self.refine_batches}"
+            )
+        if self.refine_batches % self.refine_stages:
+            raise ValueError(
+                f"refine_batches must be a multiple of refine_stages={self.refine_stages}, got "
+                f"{self.refine_batches}"
             )
         if self.refine_batches and self.schedule != "linear":
             raise ValueError(

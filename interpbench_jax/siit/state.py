@@ -98,6 +98,7 @@ class Loop(NamedTuple):
     round_batches: int
     max_batches: int
     refine_batches: int
+    refine_stages: int
     n_rounds: int
     optimizer: Optimizer
     clip_norm: float

@@ -449,5 +449,6 @@ def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, 
     if loop.refine_batches:
         refining = batch >= first
         start = jnp.where(refining, _REFINING_RATE * start, start)
-        share = jnp.where(refining, (batch - first) / max(loop.refine_batches - 1, 1), share)
+        length = loop.refine_batches // loop.refine_stages
+        share = jnp.where(refining, (batch - first) % length / max(length - 1, 1), share)
     return start + share * (end - start)

@@ -291,27 +291,41 @@ def test_schedules(schedule: Schedule, expected: float) -> None:
     assert float(rate) == pytest.approx(expected)
 
 
+def rates(config: SiitConfig) -> np.ndarray:
+    """The learning rate of every batch."""
+    state = jax.tree.map(lambda x: x[0], init_states(members(config), copy_problem(), MODEL))
+    found = []
+    for batch in range(config.max_batches):
+        at = state._replace(round=jnp.array(batch // config.round_batches))
+        index = jnp.array(batch % config.round_batches)
+        found.append(float(loop._learning_rate(at, index, loop.Loop.of(config))))
+    return np.array(found)
+
+
 def test_a_run_starts_again_for_refining() -> None:
     """30 batches from 1.0 to 0.1, the last 10 of them from a third to 0.1."""
     config = dataclasses.replace(
         QUICK, refine_batches=10, learning_rate=1.0, final_learning_rate=0.1
     )
-    state = jax.tree.map(lambda x: x[0], init_states(members(config), copy_problem(), MODEL))
-
-    def rate(batch: int) -> float:
-        at = state._replace(round=jnp.array(batch // config.round_batches))
-        index = jnp.array(batch % config.round_batches)
-        return float(loop._learning_rate(at, index, loop.Loop.of(config)))
-
-    found = [rate(batch) for batch in (0, 19, 20, 29)]
-    np.testing.assert_allclose(found, [1.0, 0.1, 1 / 3, 0.1], rtol=1e-6)
-    steps = np.diff([rate(batch) for batch in range(20)])
+    found = rates(config)
+    np.testing.assert_allclose(found[[0, 19, 20, 29]], [1.0, 0.1, 1 / 3, 0.1], rtol=1e-6)
+    steps = np.diff(found[:20])
     np.testing.assert_allclose(steps, -0.9 / 19, rtol=1e-5)
+
+
+def test_refining_starts_again_at_every_stage() -> None:
+    """30 batches from 1.0 to 0.1, the last 20 of them in two stages from a third to 0.1."""
+    config = dataclasses.replace(
+        QUICK, refine_batches=20, refine_stages=2, learning_rate=1.0, final_learning_rate=0.1
+    )
+    found = rates(config)[[0, 9, 10, 19, 20, 29]]
+    np.testing.assert_allclose(found, [1.0, 0.1, 1 / 3, 0.1, 1 / 3, 0.1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"refine_batches": 10, "refine_stages": 3}, "multiple of refine_stages=3, got 10"),
         ({"refine_batches": 30}, "below max_batches=30, got 30"),
         ({"refine_batches": -1}, "at least 0"),
         (

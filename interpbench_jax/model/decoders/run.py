@@ -15,7 +15,7 @@ from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.decoders.attention import attend_back, capped, for_every_head, turn
 from interpbench_jax.model.decoders.config import DecoderConfig
 from interpbench_jax.model.norms import layer_norm, rms_norm, root_mean_square
-from interpbench_jax.model.stream import Stream
+from interpbench_jax.model.stream import Stream, in_one_block
 from interpbench_jax.model.transformer import Params
 
 Seen = Float[Array, "reader d_model pos batch"]
@@ -50,14 +50,16 @@ def run_decoder(
         mlp = graph.mlp_reader(layer)
         with_heads = begins[heads.start] >= (start or 0)
         if config.parallel and with_heads:
-            seen = stream.read(slice(heads.start, mlp + 1))
+            seen = in_one_block(stream.read(slice(heads.start, mlp + 1)))
             _write_heads(seen[: heads.stop - heads.start], block, config, layer, stream, backward)
             _write_mlp(seen[-1], block, config, stream, backward)
             continue
         if with_heads:
-            _write_heads(stream.read(heads), block, config, layer, stream, backward)
+            seen = in_one_block(stream.read(heads))
+            _write_heads(seen, block, config, layer, stream, backward)
         if begins[mlp] >= (start or 0):
-            _write_mlp(stream.read(slice(mlp, mlp + 1))[0], block, config, stream, backward)
+            seen = in_one_block(stream.read(slice(mlp, mlp + 1)))
+            _write_mlp(seen[0], block, config, stream, backward)
     final = _norm(stream.read_last(), params["ln_final"], config, backward)
     unembed = params["unembed"]
     if config.tied:
