@@ -53,12 +53,14 @@ class SiitConfig:
       outside_rows: share of the rows of a batch in which only edges outside are patched.
       single_rows: share of the rows in which one edge of the circuit is patched, along with some
         outside; in the remaining rows it is any set. This setting, the previous one and the next
-        five apply to `edges`.
+        six apply to `edges`.
       position_rows: share of the rows of training in which edges are patched at random positions
         only; if above 0, random sets at random positions also decide when to stop.
       single_focus: while refining, share of these single edges that are drawn in proportion to the
         errors that the model made under a patch of each after the last round; the others, and all
         before, are drawn uniformly.
+      set_focus: the same for the rows of any set: this share of them are of sets that were checked,
+        in proportion to the errors; the edges outside are drawn anew.
       edge_rows: approximate number of rows (a pair and a set of edges) that are drawn for training.
       checked_sets: random sets of edges that decide when to stop, in addition to every single edge
         and all edges outside at once.
@@ -135,6 +137,7 @@ class SiitConfig:
     single_rows: float = 0.4
     position_rows: float = 0.0
     single_focus: float = 0.0
+    set_focus: float = 0.0
     edge_rows: int = 131_072
     checked_sets: int = 100
     checked_pairs: int = 256
@@ -183,14 +186,16 @@ class SiitConfig:
             raise ValueError(
                 f"refine_batches needs the linear schedule, got schedule={self.schedule!r}"
             )
-        if self.single_focus and not self.refine_batches:
-            raise ValueError(
-                f"single_focus={self.single_focus} applies while refining: set refine_batches"
-            )
+        for name in ("single_focus", "set_focus"):
+            if getattr(self, name) and not self.refine_batches:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} applies while refining: set refine_batches"
+                )
         for name in ("held_out", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        for name in ("outside_rows", "single_rows", "position_rows", "single_focus"):
+        shares = ("outside_rows", "single_rows", "position_rows", "single_focus", "set_focus")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.outside_rows + self.single_rows > 1:

@@ -86,6 +86,7 @@ class Loop(NamedTuple):
     outside_rows: float
     single_rows: float
     single_focus: float
+    set_focus: float
     steps: Steps
     strict_sampling: StrictSampling
     variable_sampling: VariableSampling

@@ -312,11 +312,12 @@ def _round(
 ) -> TrainState:
     rates = state.rates
     take = _edge_step if loop.patches == "edges" else _node_step
-    if loop.single_focus and training.edges is not None and validation.checks is not None:
+    focused = loop.single_focus or loop.set_focus
+    if focused and training.edges is not None and validation.checks is not None:
         agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
         refining = state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
-        focus = jnp.where(refining, loop.single_focus, 0.0)
-        edges = focus_on_wrong(training.edges, validation.checks, agreement, focus)
+        shares = [jnp.where(refining, share, 0.0) for share in (loop.single_focus, loop.set_focus)]
+        edges = focus_on_wrong(training.edges, validation.checks, agreement, *shares)
         training = training._replace(edges=edges)
     step = take(training, rates.weights, model, loop, divided)
 

@@ -253,7 +253,7 @@ def test_checks_are_all_edges_outside_then_groups_then_random_sets_then_edges_ou
 
 def test_training_by_edges_is_deterministic_and_can_be_resumed() -> None:
     given = problem()
-    focused = dataclasses.replace(CONFIG, refine_batches=20, single_focus=0.5)
+    focused = dataclasses.replace(CONFIG, refine_batches=20, single_focus=0.5, set_focus=0.5)
     whole = train_siit(given, MODEL, focused, validation=given)
     state = init_states(members(focused), given, MODEL)
     for _ in range(2):
@@ -279,6 +279,30 @@ def test_single_edges_are_drawn_more_often_where_the_model_was_wrong() -> None:
     for same in (np.ones_like(agreement), np.full_like(agreement, np.nan)):
         even = focus_on_wrong(given.edges, given.checks, jnp.asarray(same), 0.5).single
         np.testing.assert_allclose(even[1 : N_GROUPS + 1], 0.2, atol=1e-6)
+
+
+def test_sets_are_drawn_more_often_where_their_checks_went_wrong() -> None:
+    given = problem()
+    masks, inside = np.asarray(given.checks.masks), 1 - np.asarray(given.edges.outside)
+    own = np.asarray(given.edges.masks)
+    before = np.asarray(given.edges.several) / np.asarray(given.edges.several).sum()
+    random = 1 + N_GROUPS + np.arange(10)
+    of_checks = [int((own == masks[check] * inside).all((1, 2)).argmax()) for check in random]
+    first, second = [k for k in range(10) if of_checks[k] and of_checks.count(of_checks[k]) == 1][
+        :2
+    ]
+    agreement = np.ones(len(given.checks.which))
+    agreement[random[first]], agreement[random[second]] = 0.9, 0.7
+    agreement[0] = 0.1  # all edges outside: no edge of the circuit, so no set
+    found = focus_on_wrong(given.edges, given.checks, jnp.asarray(agreement), 0.0, 0.4)
+    expected = 0.6 * before
+    expected[of_checks[first]] += 0.4 * 0.25
+    expected[of_checks[second]] += 0.4 * 0.75
+    np.testing.assert_allclose(found.several, expected, atol=1e-6)
+    single = np.asarray(given.edges.single)
+    np.testing.assert_allclose(found.single, single / single.sum(), atol=1e-6)
+    never = focus_on_wrong(given.edges, given.checks, jnp.full(len(agreement), jnp.nan), 0.5, 0.5)
+    np.testing.assert_allclose(never.several, before, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
