@@ -59,8 +59,8 @@ class SiitConfig:
       single_focus: while refining, share of these single edges that are drawn in proportion to the
         errors that the model made under a patch of each after the last round; the others, and all
         before, are drawn uniformly.
-      set_focus: the same for the rows of any set: this share of them are of sets that were checked,
-        in proportion to the errors; the edges outside are drawn anew.
+      set_focus: the same for the rows of any set: this share of them are of sets in proportion to
+        the errors under each, on four rows of training or more after every round.
       edge_rows: approximate number of rows (a pair and a set of edges) that are drawn for training.
       checked_sets: random sets of edges that decide when to stop, in addition to every single edge
         and all edges outside at once.

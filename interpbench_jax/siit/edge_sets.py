@@ -221,40 +221,32 @@ def focus_on_wrong(
     sets: EdgeSets,
     checks: EdgeChecks,
     agreement: Float[Array, " check"],
-    single_share: Float[Array, ""] | float,
-    set_share: Float[Array, ""] | float = 0.0,
+    share: Float[Array, ""] | float,
 ) -> EdgeSets:
-    """Draws sets of the circuit's edges more often where the model was wrong under their patches.
-
-    A single group counts as wrong by the check of this group alone. Another set does so by all
-    checks that patch it, whatever they patch outside the circuit.
+    """Draws single groups of edges more often where the model was wrong under their patches.
 
     Args:
       sets: to draw from; set 1 is the first group alone, and so on.
       checks: by which the model was judged.
       agreement: what came of each check; NaN where nothing has been judged yet.
-      single_share: of the draws of a single group that go by errors; the others are as before, and
-        so are all of them where there is no error.
-      set_share: the same of the draws of any set.
+      share: of the draws that go by errors; the others are as before, and so are all of them where
+        there is no error.
     """
-    wrong = 1 - jnp.nan_to_num(agreement, nan=1.0)
-    alone = jnp.where(checks.alone < 0, 0, wrong[checks.alone])
-    places = 1 + jnp.arange(len(alone))
-    of_group = jnp.zeros_like(sets.single).at[places].set(alone, mode="drop")
-    # Masks are equal where neither has an edge that the other lacks.
-    inside = checks.masks * (1 - sets.outside)[None]
-    differences = jnp.einsum("cwr,swr->cs", inside, 1 - sets.masks)
-    differences += jnp.einsum("cwr,swr->cs", 1 - inside, sets.masks)
-    of_set = wrong @ (differences < 0.5)
-    return sets._replace(
-        single=_by_errors(sets.single, of_group, single_share),
-        several=_by_errors(sets.several, of_set, set_share),
-    )
+    wrong = jnp.where(checks.alone < 0, 0, 1 - jnp.nan_to_num(agreement[checks.alone], nan=1.0))
+    of_set = jnp.zeros_like(sets.single).at[1 + jnp.arange(len(wrong))].set(wrong, mode="drop")
+    return sets._replace(single=by_errors(sets.single, of_set, share))
 
 
-def _by_errors(
+def by_errors(
     chances: Float[Array, " set"], wrong: Float[Array, " set"], share: Float[Array, ""] | float
 ) -> Float[Array, " set"]:
+    """Probabilities of sets of which a share goes by errors.
+
+    Args:
+      chances: probabilities without errors; they need not sum to 1.
+      wrong: share of wrong answers under each set.
+      share: of the draws that are in proportion to both. Where there is no error, there are none.
+    """
     by_error = chances * wrong
     even = chances / jnp.maximum(chances.sum(), 1e-9)
     focus = jnp.where(by_error.sum() > 0, share, 0.0)

@@ -5,18 +5,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.edge_sets import EdgeSets, draw_outside
-from interpbench_jax.siit.losses import position_losses
+from interpbench_jax.siit.losses import is_right, position_losses
 from interpbench_jax.siit.mesh import own_pairs, sum_over_devices
 from interpbench_jax.siit.step import take_step
 
 # Share of the rows with only outside edges that patch all of these; share of the other rows that
 # patch none.
 _ALL_OUTSIDE, _NONE_OUTSIDE = 0.1, 0.3
+# The fewest rows of each set on which `wrong_by_set` judges a model.
+_SURVEYED = 4
 
 
 class EdgeBatch(NamedTuple):
@@ -66,9 +68,17 @@ def draw_edge_batch(
     drawn = jax.random.uniform(keys[0], n)
     one, several = (_pick(chances, drawn) for chances in (sets.single, sets.several))
     chosen = jnp.where(only_outside, 0, jnp.where(single, one, several))
-    rows = sets.first[chosen] + jax.random.randint(keys[1], n, 0, sets.n_rows[chosen])
-    extreme = jax.random.uniform(keys[2], n)
-    share = jax.random.uniform(keys[3], n)
+    return _rows_of(sets, keys[1:], chosen, only_outside)
+
+
+def _rows_of(
+    sets: EdgeSets, keys: Array, chosen: Int[Array, " row"], only_outside: Bool[Array, " row"]
+) -> EdgeBatch:
+    """Draws a row of each chosen set, and edges outside for it; `keys` are four."""
+    n = chosen.shape
+    rows = sets.first[chosen] + jax.random.randint(keys[0], n, 0, sets.n_rows[chosen])
+    extreme = jax.random.uniform(keys[1], n)
+    share = jax.random.uniform(keys[2], n)
     share = jnp.where(only_outside & (extreme < _ALL_OUTSIDE), 1, share)
     share = jnp.where(~only_outside & (extreme < _NONE_OUTSIDE), 0, share)
     positions = sets.positions[rows]
@@ -82,12 +92,48 @@ def draw_edge_batch(
     return EdgeBatch(
         base=sets.base[rows],
         source=sets.source[rows],
-        masks=sets.masks[chosen] + draw_outside(keys[4], sets.outside, share),
+        masks=sets.masks[chosen] + draw_outside(keys[3], sets.outside, share),
         base_target=sets.target[rows],
         source_target=sets.source_target[rows],
         weights=weights / jnp.maximum(weights.sum((1, 2), keepdims=True), 1e-9),
         at=None if sets.at is None else sets.at[rows],
     )
+
+
+def wrong_by_set(
+    params: Params,
+    model: TransformerConfig | Network,
+    sets: EdgeSets,
+    key: Array,
+    *,
+    rows_at_once: int,
+) -> Float[Array, " set"]:
+    """Share of the positions with a wrong answer under each set, on a few rows of training.
+
+    Args:
+      params: weights.
+      model: a transformer's shape, or another network.
+      sets: sets and pairs to draw from; edges outside are drawn as in training.
+      key: a JAX random key.
+      rows_at_once: number of rows that are run together.
+    """
+    n_sets = len(sets.first)
+    n_blocks = -(-n_sets * _SURVEYED // rows_at_once)
+    network = as_network(model)
+
+    def survey(given: tuple[Array, Array]) -> tuple[Array, Array]:
+        key, chosen = given
+        batch = _rows_of(sets, jax.random.split(key, 4), chosen, chosen == 0)
+        _, logits = network.run_edge_patches(
+            params, batch.base, batch.source, batch.masks, batch.at
+        )
+        counts = (batch.weights[1] + batch.weights[2]) > 0
+        return (~is_right(logits, batch.base_target) & counts).sum(1), counts.sum(1)
+
+    chosen = jnp.arange(n_blocks * rows_at_once).reshape(n_blocks, rows_at_once) % n_sets
+    found = jax.lax.map(survey, (jax.random.split(key, n_blocks), chosen))
+    wrong, counted = (jnp.bincount(chosen.reshape(-1), x.reshape(-1), length=n_sets) for x in found)
+    return wrong / jnp.maximum(counted, 1)
 
 
 def _pick(chances: Float[Array, " set"], drawn: Float[Array, " row"]) -> Int[Array, " row"]:

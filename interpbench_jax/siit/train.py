@@ -19,8 +19,13 @@ from jaxtyping import Array, Bool, Float, Int
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.edge_sets import focus_on_wrong
-from interpbench_jax.siit.edge_step import draw_edge_batch, own_rows, update_by_edges
+from interpbench_jax.siit.edge_sets import by_errors, focus_on_wrong
+from interpbench_jax.siit.edge_step import (
+    draw_edge_batch,
+    own_rows,
+    update_by_edges,
+    wrong_by_set,
+)
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import (
     DATA,
@@ -312,13 +317,21 @@ def _round(
 ) -> TrainState:
     rates = state.rates
     take = _edge_step if loop.patches == "edges" else _node_step
-    focused = loop.single_focus or loop.set_focus
-    if focused and training.edges is not None and validation.checks is not None:
+    key, edges, checks = state.key, training.edges, validation.checks
+    refining = state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
+    if loop.single_focus and edges is not None and checks is not None:
         agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
-        refining = state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
-        shares = [jnp.where(refining, share, 0.0) for share in (loop.single_focus, loop.set_focus)]
-        edges = focus_on_wrong(training.edges, validation.checks, agreement, *shares)
-        training = training._replace(edges=edges)
+        edges = focus_on_wrong(
+            edges, checks, agreement, jnp.where(refining, loop.single_focus, 0.0)
+        )
+    if loop.set_focus and edges is not None:
+        key, survey_key = jax.random.split(key)
+        wrong = wrong_by_set(state.params, model, edges, survey_key, rows_at_once=loop.batch_size)
+        if divided:  # all replicas must draw the same sets
+            wrong = jax.lax.pmean(wrong, DATA)
+        share = jnp.where(refining, loop.set_focus, 0.0)
+        edges = edges._replace(several=by_errors(edges.several, wrong, share))
+    training = training._replace(edges=edges)
     step = take(training, rates.weights, model, loop, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:
@@ -334,7 +347,7 @@ def _round(
     ):  # otherwise the number is static, and `vmap` needs no select
         left = loop.max_batches - state.round * loop.round_batches
         n_batches = jnp.minimum(left, loop.round_batches)
-    carry = (state.params, state.optimizer_state, state.key, jnp.zeros(3))
+    carry = (state.params, state.optimizer_state, key, jnp.zeros(3))
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
     # Losses are computed before each step, so only this sees the weights after the last step.

@@ -31,7 +31,8 @@ from interpbench_jax.siit import (
     usual_checks,
 )
 from interpbench_jax.siit import train as loop
-from interpbench_jax.siit.edge_sets import focus_on_wrong, sets_of_groups
+from interpbench_jax.siit.edge_sets import by_errors, focus_on_wrong, sets_of_groups
+from interpbench_jax.siit.edge_step import wrong_by_set
 from interpbench_jax.siit.problem import problem_of_pairs
 from interpbench_jax.siit.validation import scores_and_finiteness
 from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
@@ -281,28 +282,11 @@ def test_single_edges_are_drawn_more_often_where_the_model_was_wrong() -> None:
         np.testing.assert_allclose(even[1 : N_GROUPS + 1], 0.2, atol=1e-6)
 
 
-def test_sets_are_drawn_more_often_where_their_checks_went_wrong() -> None:
-    given = problem()
-    masks, inside = np.asarray(given.checks.masks), 1 - np.asarray(given.edges.outside)
-    own = np.asarray(given.edges.masks)
-    before = np.asarray(given.edges.several) / np.asarray(given.edges.several).sum()
-    random = 1 + N_GROUPS + np.arange(10)
-    of_checks = [int((own == masks[check] * inside).all((1, 2)).argmax()) for check in random]
-    first, second = [k for k in range(10) if of_checks[k] and of_checks.count(of_checks[k]) == 1][
-        :2
-    ]
-    agreement = np.ones(len(given.checks.which))
-    agreement[random[first]], agreement[random[second]] = 0.9, 0.7
-    agreement[0] = 0.1  # all edges outside: no edge of the circuit, so no set
-    found = focus_on_wrong(given.edges, given.checks, jnp.asarray(agreement), 0.0, 0.4)
-    expected = 0.6 * before
-    expected[of_checks[first]] += 0.4 * 0.25
-    expected[of_checks[second]] += 0.4 * 0.75
-    np.testing.assert_allclose(found.several, expected, atol=1e-6)
-    single = np.asarray(given.edges.single)
-    np.testing.assert_allclose(found.single, single / single.sum(), atol=1e-6)
-    never = focus_on_wrong(given.edges, given.checks, jnp.full(len(agreement), jnp.nan), 0.5, 0.5)
-    np.testing.assert_allclose(never.several, before, atol=1e-6)
+def test_a_share_of_the_draws_goes_by_errors() -> None:
+    chances, wrong = jnp.array([0.0, 1.0, 3.0, 0.0]), jnp.array([1.0, 0.6, 0.1, 0.5])
+    found = by_errors(chances, wrong, 0.5)
+    np.testing.assert_allclose(found, [0, 0.125 + 0.5 * 2 / 3, 0.375 + 0.5 / 3, 0], rtol=1e-6)
+    np.testing.assert_allclose(by_errors(chances, 0 * wrong, 0.5), [0, 0.25, 0.75, 0])
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +302,18 @@ def trained():
         validation_pairs=60,
     )
     return train_siit(given, MODEL, config, validation=given)
+
+
+def test_wrong_answers_are_found_under_the_set_that_has_them(trained) -> None:
+    params, edges = jax.tree.map(lambda leaf: leaf[0], trained.params), problem().edges
+    key = jax.random.key(3)
+    right = wrong_by_set(params, MODEL, edges, key, rows_at_once=10)
+    np.testing.assert_array_equal(right, np.zeros(len(edges.first)))
+    for chosen in (0, 7):  # only edges outside; a set of several groups
+        rows = edges.first[chosen] + np.arange(edges.n_rows[chosen])
+        other = edges._replace(target=edges.target.at[rows].set(1 - edges.target[rows]))
+        found = wrong_by_set(params, MODEL, other, key, rows_at_once=10)
+        np.testing.assert_array_equal(found, np.arange(len(edges.first)) == chosen)
 
 
 def test_a_trained_model_agrees_under_every_set_of_edges(trained) -> None:
