@@ -317,21 +317,22 @@ def _round(
 ) -> TrainState:
     rates = state.rates
     take = _edge_step if loop.patches == "edges" else _node_step
-    key, edges, checks = state.key, training.edges, validation.checks
-    refining = state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
-    if loop.single_focus and edges is not None and checks is not None:
-        agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
-        edges = focus_on_wrong(
-            edges, checks, agreement, jnp.where(refining, loop.single_focus, 0.0)
-        )
-    if loop.set_focus and edges is not None:
+    key = state.key
+    if loop.set_focus and training.edges is not None:
         key, survey_key = jax.random.split(key)
-        wrong = wrong_by_set(state.params, model, edges, survey_key, rows_at_once=loop.batch_size)
+        wrong = wrong_by_set(
+            state.params, model, training.edges, survey_key, rows_at_once=loop.batch_size
+        )
         if divided:  # all replicas must draw the same sets
             wrong = jax.lax.pmean(wrong, DATA)
-        share = jnp.where(refining, loop.set_focus, 0.0)
-        edges = edges._replace(several=by_errors(edges.several, wrong, share))
-    training = training._replace(edges=edges)
+        share = jnp.where(_refines(state, loop), loop.set_focus, 0.0)
+        several = by_errors(training.edges.several, wrong, share)
+        training = training._replace(edges=training.edges._replace(several=several))
+    if loop.single_focus and training.edges is not None and validation.checks is not None:
+        agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
+        share = jnp.where(_refines(state, loop), loop.single_focus, 0.0)
+        edges = focus_on_wrong(training.edges, validation.checks, agreement, share)
+        training = training._replace(edges=edges)
     step = take(training, rates.weights, model, loop, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:
@@ -377,6 +378,11 @@ def _round(
         best_score=jnp.where(better, worst, state.best_score),
         history=history,
     )
+
+
+def _refines(state: TrainState, loop: Loop) -> Bool[Array, ""]:
+    """Whether a round is one of refining."""
+    return state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
 
 
 Step = Callable[[Params, optax.OptState, Array, Array], tuple[Params, optax.OptState, Array]]
