@@ -196,22 +196,28 @@ def _with_rare_answers(
 
     Under some sets it has one for a pair in a hundred: most of their rows would teach nothing. Of
     `_TRIES` times as many pairs, those with an answer take the place of all rows of the set, each
-    about equally often. A set without any stays as it is. Changes `drawn`.
+    about equally often. A set without any stays as it is. Rows patched everywhere and rows patched
+    at some positions take the place of their own kind, as the latter have answers more often.
+    Changes `drawn`.
     """
-    found = (drawn.positions > 0).any(2)
-    share = np.bincount(set_of_chunk, found.mean(1)) / np.maximum(np.bincount(set_of_chunk), 1)
-    rare = np.flatnonzero(share[set_of_chunk] < _RARE)  # places of chunks
-    if not len(rare):
+
+    def kinds(rows: _Answered, sets: Int[np.ndarray, " chunk"]) -> Int[np.ndarray, "chunk row"]:
+        return 2 * sets[:, None] + rows.at.all(2)
+
+    kind, answered = kinds(drawn, set_of_chunk), (drawn.positions > 0).any(2)
+    share = np.bincount(kind.ravel(), answered.ravel()) / np.maximum(np.bincount(kind.ravel()), 1)
+    rare = share[kind] < _RARE
+    if not rare.any():
         return drawn
-    tries = np.repeat(set_of_chunk[rare], _TRIES)
+    tries = np.repeat(set_of_chunk[rare.any(1)], _TRIES)
     tried = answer(rng.integers(0, n_pairs, (len(tries), drawn.rows.shape[1])), tries)
-    answered = (tried.positions > 0).any(2)
-    for one in np.unique(tries):
-        chunk, row = np.nonzero(answered & (tries == one)[:, None])
+    tried_kind, answered = kinds(tried, tries), (tried.positions > 0).any(2)
+    for one in np.unique(kind[rare]):
+        chunk, row = np.nonzero(answered & (tried_kind == one))
         if not len(chunk):
             continue
-        places = np.flatnonzero(set_of_chunk == one)
-        chosen = np.resize(rng.permutation(len(chunk)), drawn.rows[places].shape)
+        places = np.nonzero(kind == one)
+        chosen = np.resize(rng.permutation(len(chunk)), len(places[0]))
         for old, new in zip(drawn, tried, strict=True):
             old[places] = new[chunk[chosen], row[chosen]]
     return drawn

@@ -400,6 +400,24 @@ def test_rows_of_a_set_with_few_answers_are_pairs_with_one() -> None:
     np.testing.assert_array_equal(np.asarray(again)[where], np.asarray(sets.target[rows])[where])
 
 
+def test_rows_patched_everywhere_have_an_answer_beside_rows_patched_at_positions() -> None:
+    """Case 22: a set seldom has an answer when it is patched everywhere, but often at positions."""
+    task = compile_case("22")
+    alignment = align(task)
+    pairs = task.pairs(task.split(0.2), "train", 2_000, jax.random.key(0))
+    settings = {**KINDS, "position_rows": 0.5}
+    sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=8_192, **settings)
+    answered = np.asarray(sets.positions).any(1)
+    everywhere = np.asarray(sets.at).all(1)
+    singles = np.flatnonzero(np.asarray(sets.single))
+    assert len(singles) == len(alignment.groups)
+    for one in singles:
+        rows = slice(int(sets.first[one]), int(sets.first[one] + sets.n_rows[one]))
+        assert everywhere[rows].any() and not everywhere[rows].all()
+        for kind in (everywhere[rows], ~everywhere[rows]):
+            assert answered[rows][kind].mean() > 0.5
+
+
 def test_every_single_edge_is_checked_on_pairs_with_an_answer() -> None:
     """Case 22: without a choice of pairs, two of the 64 pairs have one when a query is patched."""
     task = compile_case("22")
