@@ -408,7 +408,7 @@ def test_rows_patched_everywhere_have_an_answer_beside_rows_patched_at_positions
     settings = {**KINDS, "position_rows": 0.5}
     sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=8_192, **settings)
     answered = np.asarray(sets.positions).any(1)
-    everywhere = np.asarray(sets.at).all(1)
+    everywhere = np.asarray(np.asarray(sets.at).all(1))
     singles = np.flatnonzero(np.asarray(sets.single))
     assert len(singles) == len(alignment.groups)
     for one in singles:
