@@ -407,7 +407,7 @@ def test_rows_patched_everywhere_have_an_answer_beside_rows_patched_at_positions
     pairs = task.pairs(task.split(0.2), "train", 2_000, jax.random.key(0))
     settings = {**KINDS, "position_rows": 0.5}
     sets = draw_edge_sets(task, alignment, pairs, jax.random.key(1), n_rows=8_192, **settings)
-    answered = np.asarray(sets.positions).any(1)
+    answered = np.asarray(np.asarray(sets.positions).any(1))
     everywhere = np.asarray(np.asarray(sets.at).all(1))
     singles = np.flatnonzero(np.asarray(sets.single))
     assert len(singles) == len(alignment.groups)
