@@ -196,9 +196,9 @@ def _with_rare_answers(
 
     Under some sets it has one for a pair in a hundred: most of their rows would teach nothing. Of
     `_TRIES` times as many pairs, those with an answer take the place of all rows of the set, each
-    about equally often. A set without any stays as it is. Rows patched everywhere and rows patched
-    at some positions take the place of their own kind, as the latter have answers more often.
-    Changes `drawn`.
+    about equally often. Rows patched everywhere and rows patched at some positions, which have
+    answers more often, are replaced separately. Where no pair has an answer, the rows stay as they
+    are. Changes `drawn`.
     """
 
     def kinds(rows: _Answered, sets: Int[np.ndarray, " chunk"]) -> Int[np.ndarray, "chunk row"]:
