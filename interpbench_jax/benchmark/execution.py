@@ -49,7 +49,7 @@ def check_setup(runs: Sequence[Run]) -> None:
         find_method(method)
     for directory in dict.fromkeys(run.model.directory for run in runs):
         if directory is not None:
-            load_model(directory)
+            load_model(Path(directory))
 
 
 def execute(runs: Sequence[Run], store: Store, *, command: str = "") -> Iterator[dict[str, Any]]:
@@ -109,7 +109,7 @@ class Inputs:
         if source.directory is None:
             model = compiled_model(source.case)
         else:
-            model = load_model(source.directory)
+            model = load_model(Path(source.directory))
             if stored_model(Path(source.directory), source.name) != source:
                 raise ValueError(f"{source.directory} has changed since the runs were planned")
         self._store.write_model(source.fingerprint, model_facts(model))

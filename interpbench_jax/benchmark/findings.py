@@ -294,7 +294,8 @@ def score_edges(
         with stopwatch() as again:
             run()
         time_taken.total = time_taken.compiling + again.running
-    if np.isnan(scores).any():
+    valid = model.graph.valid
+    if np.isnan(np.where(valid, scores, 0.0) if scores.shape == valid.shape else scores).any():
         raise ValueError(f"{name} gives NaN as a score; its loss was {_loss_name(loss)}")
     return scores, time_taken
 

@@ -167,7 +167,7 @@ def _exported_model(export: Path) -> tuple[ModelSource, dict[str, Any]]:
 @functools.lru_cache(maxsize=4)
 def _loaded(source: ModelSource) -> BenchmarkModel:
     assert source.directory is not None, source
-    return load_model(source.directory)
+    return load_model(Path(source.directory))
 
 
 def _called(handed: HandedIn, method: str) -> str:

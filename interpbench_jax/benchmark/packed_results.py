@@ -41,7 +41,11 @@ def pack_results(store: Store, file: Path, renewed: "PackedResults | None" = Non
     done = rows.filter(pl.col("status") == "done")
     facts = {model_id: store.read_model(model_id) for model_id in done["model_id"].unique()}
     if renewed is not None:
-        rows = newest_runs(pl.concat([renewed.read(), rows]))
+        rows = newest_runs(rows)
+        ids = dict(rows.select("model", "model_id").iter_rows())
+        id_in_store = pl.col("model").replace_strict(ids, default=pl.col("model_id"))
+        older = renewed.read().filter(pl.col("model_id") == id_in_store)
+        rows = newest_runs(pl.concat([older, rows]))
         kept = rows.filter(pl.col("status") == "done")["model_id"].unique()
         facts |= {one: renewed.read_model(one) for one in kept if one not in facts}
     rows = rows.with_columns(

@@ -150,8 +150,11 @@ def make_plan(
     if selection not in _SELECTIONS:
         raise ValueError(f"unknown selection {selection!r}; known: {', '.join(_SELECTIONS)}")
     _check_once("number of inputs", [(str(number), str(number)) for number in n_inputs])
-    if min(n_inputs) < 1:
-        raise ValueError(f"n_inputs must be at least 1, got {min(n_inputs)}")
+    for number in n_inputs:
+        if not isinstance(number, numbers.Integral) or isinstance(number, bool):
+            raise ValueError(f"n_inputs must be whole numbers, got {number!r}")
+        if number < 1:
+            raise ValueError(f"n_inputs must be at least 1, got {number}")
     for seed in seeds:
         check_seed(seed)
     method_versions = {method: method_fingerprint(method) for method in methods}
@@ -163,8 +166,8 @@ def make_plan(
             method_version=method_versions[method],
             environment=environment(),
             ablation=ablation,
-            seed=seed,
-            n_inputs=number,
+            seed=int(seed),  # not NumPy's: the id must not depend on the type
+            n_inputs=int(number),
             selection=selection,
         )
         for model, ablation, number, seed, method in itertools.product(
@@ -311,7 +314,8 @@ def check_seed(seed: int) -> None:
       ValueError: it is not a whole number, is negative, or is so large that it gives the same
         numbers as a smaller seed.
     """
-    if not isinstance(seed, numbers.Integral) or not 0 <= seed < _SEED_LIMIT:
+    is_whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    if not is_whole or not 0 <= seed < _SEED_LIMIT:
         raise ValueError(f"a seed must be at least 0 and below 2**32, got {seed!r}")
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
+import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -100,6 +102,15 @@ def _alone(work: Callable[[Item], Iterable[Row]], item: Item) -> Iterator[Row]:
     jax.clear_caches()
 
 
+def _sendable(error: Exception) -> Exception:
+    """The error, or its text if another process could not read the error itself."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
 def _serve(work: Callable[[Item], Iterable[Row]], connection: Connection) -> None:
     """Works on incoming items until the connection is closed."""
     try:
@@ -109,7 +120,7 @@ def _serve(work: Callable[[Item], Iterable[Row]], connection: Connection) -> Non
                 for row in _alone(work, item):
                     connection.send(("row", row))
             except Exception as error:
-                message = ("failed", error)
+                message = ("failed", _sendable(error))
             connection.send(message)
     except (EOFError, OSError, KeyboardInterrupt):
         return

@@ -205,10 +205,11 @@ def are_described(rows: "pl.DataFrame") -> bool:
 
 
 def newest_runs(rows: "pl.DataFrame") -> "pl.DataFrame":
-    """The last row of each run, for the last model of each name, in order of time.
+    """The last result of each run, for the last model of each name, in order of time.
 
     If one model was run under several names, such as paths, it gets the last of them. A run is a
-    model, method, ablation, selection, number of inputs and seed.
+    model, method, ablation, selection, number of inputs and seed. If it failed after it was done,
+    for example in another environment, the result that was done is kept.
 
     Args:
       rows: rows of one store or several.
@@ -220,6 +221,8 @@ def newest_runs(rows: "pl.DataFrame") -> "pl.DataFrame":
     rows = rows.with_columns(pl.col("model").last().over("model_id"))
     rows = rows.filter(pl.col("model_id") == pl.col("model_id").last().over("model"))
     run = ["model", "method", "ablation", "selection", "n_inputs", "seed"]
+    done = (pl.col("status") == "done").fill_null(False)
+    rows = rows.filter(done | ~done.any().over(run))
     return rows.unique(run, keep="last", maintain_order=True)
 
 

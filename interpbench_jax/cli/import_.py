@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from interpbench_jax.cli.output import OUT, console, need_some
-from interpbench_jax.files import inside
+from interpbench_jax.files import inside, set_aside
 
 _HUB = "hub:"
 
@@ -24,7 +24,7 @@ def import_(
 
     A model is a folder with `ll_model.pth`, `ll_model_cfg.pkl` and `edges.pkl`, or its name on the
     Hugging Face Hub, such as `hub:3`. Nothing in these files is run. The result can be evaluated,
-    audited and benchmarked like any other model.
+    audited and benchmarked like any other model. An older model in its place is moved aside.
 
     Args:
       models: folders, or names such as `hub:3`.
@@ -53,6 +53,7 @@ def import_(
             folder = fetch_published(name.removeprefix(_HUB), revision=revision)
             source = {"from": name, "repository": REPOSITORY, "revision": revision}
         found = read_published(folder, case=case, truth=truth, source=source)
+        aside = set_aside(place) if place.exists() else None
         save_model(found.model, place)
         differences = [
             f"{whose} {', '.join(edges)}"
@@ -69,6 +70,8 @@ def import_(
             markup=False,
             soft_wrap=True,
         )
+        if aside:
+            console.print(f"  the older model is kept in {aside}", highlight=False, soft_wrap=True)
 
 
 def _places(models: Sequence[str], out: Path) -> dict[str, Path]:

@@ -151,6 +151,7 @@ def _edge_values(
     values = np.asarray(scores, np.float64)
     if values.shape != graph.valid.shape:
         raise ValueError(f"scores have shape {values.shape}, expected {graph.valid.shape}")
+    values = np.where(graph.valid, values, 0.0)
     if np.isnan(values).any():
         writer, reader = np.argwhere(np.isnan(values))[0]
         name = f"{graph.writers[writer]}->{graph.readers[reader]}"

@@ -72,9 +72,9 @@ def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " c
     tie. Otherwise it comes from the normal approximation.
 
     Returns:
-      The two-sided p-value; 1 if no case differs, NaN if there is no case.
+      The two-sided p-value; 1 if no case differs, NaN if there is no case or a result is NaN.
     """
-    if not len(first):
+    if not len(first) or np.isnan(first).any() or np.isnan(second).any():
         return float("nan")
     # Without rounding, differences that are equal up to float errors would get different ranks.
     differences = np.round(first - second, 9)

@@ -70,9 +70,9 @@ class Checkpoints:
           resume: continue the run in the directory.
 
         Raises:
-          ValueError: another process uses the directory, which is then unchanged; the stored run
-            has other settings (the message names the first difference); or its settings cannot be
-            read.
+          ValueError: another process uses the directory, which is then unchanged; it holds other
+            files than those of a run; the stored run has other settings (the message names the
+            first difference); or its settings cannot be read.
         """
         self._states = directory / _STATES
         with contextlib.ExitStack() as opened:
@@ -80,6 +80,7 @@ class Checkpoints:
             lock = directory.with_name(f".{directory.name}.lock")
             opened.enter_context(locked(lock, what=directory))
             if not (resume and can_resume(directory, settings)):
+                _check_is_a_run(directory)
                 if aside := clear(directory):
                     warnings.warn(f"the older run in {directory} is kept in {aside}", stacklevel=2)
                 directory.mkdir()
@@ -147,6 +148,19 @@ class Checkpoints:
             partial.write_bytes(_checksum(content) + content)
         for older in _state_files(self._states)[_KEPT:]:
             older.unlink()
+
+
+def _check_is_a_run(directory: Path) -> None:
+    """Checks that a directory, if it exists, has only files of a run, which a new run replaces."""
+    if directory.is_dir():
+        others = {file.name for file in directory.iterdir()} - {_SETTINGS, _STATES}
+        if others := sorted(name for name in others if not name.startswith(".")):
+            raise ValueError(
+                f"{directory} is not a run of training: it holds {others[0]!r}; give an empty or a "
+                "new directory"
+            )
+    elif directory.exists():
+        raise ValueError(f"{directory} is not a directory")
 
 
 def discard(directory: Path) -> None:

@@ -76,7 +76,8 @@ def load_model(name: str | Path, *, on_device: bool = True) -> BenchmarkModel:
     directory has them; directories of earlier versions have none.
 
     Args:
-      name: name or path.
+      name: name or path. A string that names a bundled model means that model; a `Path` is always a
+        directory.
       on_device: put the weights on JAX's default device. Otherwise they are NumPy arrays, which
         every compiled call sends to the device again; then no device is started here.
 
@@ -120,7 +121,7 @@ def inspect_model(name: str | Path) -> Inspection:
 def _read_model(name: str | Path) -> tuple[BenchmarkModel, int, bool]:
     """A model, the version of its format, and whether it has checksums."""
     bundled = every_bundled_name()
-    directory = BUNDLED / str(name) if str(name) in bundled else Path(name)
+    directory = BUNDLED / name if isinstance(name, str) and name in bundled else Path(name)
     if not os.path.isdir(directory):
         known = ", ".join(bundled)
         raise ValueError(f"no model {str(name)!r}: neither bundled ({known}) nor a directory")
@@ -170,7 +171,7 @@ def check_place(directory: Path) -> None:
     Raises:
       ValueError: the directory exists and is something other than a model, or cannot be made.
     """
-    if os.path.lexists(directory) and not os.path.exists(directory / _CONFIG):
+    if os.path.lexists(directory) and not _describes_a_model(directory / _CONFIG):
         raise ValueError(f"{directory} exists and is not a model; will not replace it")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -180,8 +181,18 @@ def check_place(directory: Path) -> None:
         raise ValueError(f"cannot write to {directory.parent}: {error.strerror}") from error
 
 
+def _describes_a_model(file: Path) -> bool:
+    try:
+        read_description(read_json(file, limit=_MOST_JSON))
+    except (OSError, ValueError, TypeError):
+        return False
+    return True
+
+
 def save_model(model: BenchmarkModel, directory: str | Path) -> None:
     """Writes a model to a directory; an older model there is replaced, at the last moment.
+
+    Other files in the directory are kept.
 
     Raises:
       ValueError: as `check_place`; a weight is not finite; or another process writes there now.
@@ -205,6 +216,11 @@ def save_model(model: BenchmarkModel, directory: str | Path) -> None:
         write_checksums(fresh)
         fresh.chmod(0o777 & ~umask())
         with locked(directory.with_name(f".{directory.name}.saving"), what=directory):
+            if directory.exists():
+                ours = {*_CHECKED, _CHECKSUMS}
+                shutil.copytree(
+                    directory, fresh, ignore=lambda *_: ours, symlinks=True, dirs_exist_ok=True
+                )
             _swap(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -239,11 +255,12 @@ def _swap(fresh: Path, directory: Path) -> None:
         os.rename(fresh, directory)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    os.rename(directory, old / "old")
     try:
+        os.rename(directory, old / "old")
         os.rename(fresh, directory)
-    except OSError:
-        os.rename(old / "old", directory)
+    except BaseException:  # also if interrupted from the keyboard
+        if not directory.exists():
+            os.rename(old / "old", directory)
         raise
     finally:
         shutil.rmtree(old)

@@ -102,6 +102,32 @@ def test_newer_results_renew_a_file(file: Path, tmp_path: Path) -> None:
         assert renewed.read_model(model)["title"]
 
 
+def test_a_failure_does_not_displace_a_result(file: Path, tmp_path: Path) -> None:
+    older = PackedResults(file)
+    (done,) = older.read().filter(method="good", model="13", seed=0).iter_rows(named=True)
+    later = {"id": "later", "environment": "another", "started": "2027-01-01T00:00:00+00:00"}
+    failed = {"status": "failed", "error": "MemoryError", "edge_auroc": None}
+    store = Store(tmp_path)
+    store.write(done | later | failed)
+    pack_results(store, tmp_path / "new.parquet", older)
+    rows = PackedResults(tmp_path / "new.parquet").read()
+    assert rows.filter(id=done["id"]).equals(older.read().filter(id=done["id"]))
+    assert "later" not in rows["id"]
+
+
+def test_a_model_of_the_store_replaces_another_one_of_its_name(file: Path, tmp_path: Path) -> None:
+    """Even if its results look older, as those of another machine may."""
+    older, store = PackedResults(file), Store(tmp_path)
+    (row,) = older.read().filter(method="good", model="7", seed=0).iter_rows(named=True)
+    early = {"id": "again", "model_id": "again", "started": "2001-01-01T00:00:00+00:00"}
+    store.write(row | early)
+    store.write_model("again", older.read_model("model7"))
+    pack_results(store, tmp_path / "new.parquet", older)
+    rows = PackedResults(tmp_path / "new.parquet").read()
+    assert rows.filter(model="7")["id"].to_list() == ["again"]
+    assert set(rows["model"]) == {"3", "7", "13"}
+
+
 def test_a_run_without_a_model_is_packed(tmp_path: Path) -> None:
     """It failed before the facts about its model were known."""
     store = Store(tmp_path)

@@ -1,5 +1,6 @@
 """Plans: their runs, ids and shares."""
 
+import inspect
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from interpbench_jax.benchmark import ModelSource, Run, make_plan, share_of
+from interpbench_jax.benchmark import ModelSource, Run, Store, execute, make_plan, share_of
 from interpbench_jax.benchmark import plan as plan_module
 from interpbench_jax.benchmark.own_method import find_method
 from interpbench_jax.benchmark.plan import (
@@ -97,7 +98,9 @@ def test_bad_plans_are_refused() -> None:
         make_plan([model], ("eap",), ("median",), (0,), (10,))
     with pytest.raises(ValueError, match="n_inputs must be at least 1, got 0"):
         make_plan([model], ("eap",), ("mean",), (0,), (0,))
-    for seed in (-1, 2**32):  # the latter has the same key as 0
+    with pytest.raises(ValueError, match="n_inputs must be whole numbers, got 200.5"):
+        inspect.unwrap(make_plan)([model], ("eap",), ("mean",), (0,), (200.5,))
+    for seed in (-1, 2**32, True):  # the second has the same key as 0
         with pytest.raises(ValueError, match=rf"a seed must be .* below 2\*\*32, got {seed}"):
             make_plan([model], ("eap",), ("mean",), (seed,), (10,))
     with pytest.raises(ValueError, match="methods must be a sequence of names, got 'eap'"):
@@ -279,6 +282,13 @@ def test_a_path_is_not_the_name_of_a_bundled_model(
         found = named_model(path)
         assert (found.case, found.name, found.directory) == ("8", "./3", "3")
         assert load_model(path).case == "8"
+    # A `Path` has no "./", and is a directory all the same; so a run gets the planned model.
+    assert load_model(Path("3")).case == "8"
+    (run,) = make_plan([named_model("./3")], ("weight_magnitude",), ("zero",), (0,), (2,))
+    (row,) = execute([run], Store(tmp_path / "results"))
+    assert row["status"] == "done", row["error"]
+    facts = Store(tmp_path / "results").read_model(run.model.fingerprint)
+    assert facts["case"] == "8"
     with pytest.raises(ValueError, match=r"no model './4'"):
         named_model("./4")
 

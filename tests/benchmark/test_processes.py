@@ -32,6 +32,18 @@ def gives_its_process(item: int) -> Iterator[int]:
     yield os.getpid()
 
 
+class Picky(Exception):
+    """An exception that cannot be copied to another process."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def fails_pickily(item: int) -> Iterator[int]:
+    yield item
+    raise Picky(item, 2)
+
+
 @pytest.mark.parametrize("n_processes", [1, 2, 9])
 def test_every_row_of_every_item_comes_once(n_processes: int) -> None:
     rows = list(in_processes(twice, [10, 20, 30], n_processes))
@@ -45,6 +57,11 @@ def test_every_row_of_every_item_comes_once(n_processes: int) -> None:
 def test_an_error_is_raised(n_processes: int) -> None:
     with pytest.raises(ValueError, match="item 2 is bad"):
         list(in_processes(fails_at_two, [2, 2, 2], n_processes))
+
+
+def test_an_error_that_cannot_be_sent_is_told_by_its_text() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)fails_pickily.*Picky: 1 and 2"):
+        list(in_processes(fails_pickily, [1, 1], 2))
 
 
 def test_a_process_that_dies_is_an_error() -> None:

@@ -140,7 +140,7 @@ def test_no_node_area_without_both_kinds():
         assert np.isnan(roc.auroc)
 
 
-@pytest.mark.parametrize("off_the_graph", [-INF, INF, 7.0])
+@pytest.mark.parametrize("off_the_graph", [-INF, INF, 7.0, np.nan])
 def test_values_off_the_graph_do_not_count(off_the_graph):
     by_edge = dict.fromkeys(Circuit.from_mask(SMALL, SMALL.valid).edges, 0.0)
     by_edge = {f"{writer}->{reader}": score for (writer, reader), score in by_edge.items()}

@@ -101,6 +101,7 @@ def test_signed_rank_by_hand():
     assert signed_rank(np.array([0.5, 0.7, 0.9]), np.array([0.4, 0.5, 0.6])) == pytest.approx(2 / 8)
     assert signed_rank(np.array([0.5, 0.7]), np.array([0.5, 0.7])) == 1.0
     assert np.isnan(signed_rank(np.array([]), np.array([])))
+    assert np.isnan(signed_rank(np.array([np.nan, 0.5, 0.6]), np.array([0.2, 0.3, 0.1])))
 
 
 def test_holm_by_hand():

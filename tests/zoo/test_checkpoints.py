@@ -204,6 +204,15 @@ def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
     assert settings.read_text() == content
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_directory_of_other_files_is_refused(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("...")
+    with pytest.raises(ValueError, match="thesis is not a run of training: it holds 'chapter.tex'"):
+        Checkpoints(tmp_path / "thesis", SETTINGS, resume=resume)
+    assert [file.name for file in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
 def test_an_older_run_is_moved_aside(tmp_path: Path) -> None:
     fresh, _ = stored_run(tmp_path / "run")
     for number in (1, 2):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -57,12 +58,41 @@ def test_saving_again_replaces(stored: Path) -> None:
     assert [f.name for f in stored.parent.iterdir()] == ["model"]
 
 
-def test_a_directory_that_is_not_a_model_is_not_replaced(tmp_path: Path) -> None:
+def test_other_files_are_kept(stored: Path) -> None:
+    (stored / "figures").mkdir()
+    (stored / "figures" / "roc.svg").write_text("<svg/>")
+    save_model(untrained_model("8"), stored)
+    assert load_model(stored).case == "8"
+    assert (stored / "figures" / "roc.svg").read_text() == "<svg/>"
+
+
+@pytest.mark.parametrize("file", ["thesis.tex", "config.json"])
+def test_a_directory_that_is_not_a_model_is_not_replaced(tmp_path: Path, file: str) -> None:
     (tmp_path / "precious").mkdir()
-    (tmp_path / "precious" / "thesis.tex").write_text("...")
+    (tmp_path / "precious" / file).write_text('{"name": "my app"}')
     with pytest.raises(ValueError, match="is not a model; will not replace it"):
         save_model(untrained_model(), tmp_path / "precious")
-    assert (tmp_path / "precious" / "thesis.tex").exists()
+    assert (tmp_path / "precious" / file).exists()
+
+
+@pytest.mark.parametrize("interrupted", ["before", "after"])
+def test_an_interrupted_save_leaves_a_model(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    """Ctrl-C may come before or after the old model is moved away."""
+    rename = os.rename
+
+    def interrupt(old: Path, new: Path) -> None:
+        monkeypatch.undo()
+        if interrupted == "after":
+            rename(old, new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(untrained_model("8"), stored)
+    assert load_model(stored).case == "3"
+    assert [f.name for f in stored.parent.iterdir()] == ["model"]
 
 
 def test_a_save_that_fails_leaves_the_old_model(stored: Path, monkeypatch) -> None:
