@@ -135,7 +135,9 @@ def init_states(
     first, *others = [static_settings(member.config) for member in members]
     for name in (field.name for field in fields(SiitConfig)):
         if len(values := {getattr(config, name) for config in (first, *others)}) > 1:
-            raise ValueError(f"members must have the same {name}, got {sorted(values)}")
+            raise ValueError(
+                f"members must have the same static settings, got {sorted(values)} for {name}"
+            )
     keys = jnp.stack([jax.random.key(member.seed) for member in members])
     each = [_rates(member.config) for member in members]
     rates = jax.tree.map(lambda *values: jnp.stack(values), *each)
