@@ -106,7 +106,9 @@ def _trained(case: str, config: SiitConfig, seed: int) -> dict[str, float]:
     seconds = time.perf_counter() - start
     params = jax.tree.map(lambda leaf: leaf[0], result.params)
     scores = score_on_tests(params, task.task, task.alignment, task.test).metrics
-    pairs = Pairs(*(np.asarray(x) for x in (task.test.base, task.test.source, task.test.positions)))
+    pairs = Pairs(
+        *(np.asarray(x) for x in (task.test.base, task.test.source, task.test.position_weights))
+    )
     found = certify(
         params,
         task.alignment.network,

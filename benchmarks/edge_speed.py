@@ -86,7 +86,7 @@ def main(cases: tuple[str, ...] = ("3", "13"), as_json: bool = False) -> None:
 def _worst_set(task: Prepared, params: Any) -> float:
     """Worst agreement over single edges, all edges outside together, and 200 random sets."""
     test = jax.device_get(task.test.take(slice(_CHECKED)))
-    some = Pairs(test.base, test.source, test.positions)
+    some = Pairs(test.base, test.source, test.position_weights)
     checks = usual_checks(task.task, task.alignment, some, jax.random.key(7), n_random=200)
     trained = jax.tree.map(lambda leaf: jnp.asarray(jax.device_get(leaf[0])), params)
     return float(edge_agreement(trained, task.alignment.network, checks).min())

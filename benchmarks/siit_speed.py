@@ -93,7 +93,7 @@ def write_problem(
         problem.source[pairs],
         jnp.stack([jnp.zeros_like(free), problem.variable_nodes[variable], free])[:, None],
         jnp.stack([target, problem.variable_targets[variable, pairs], target]),
-        problem.positions[pairs],
+        problem.position_weights[pairs],
     )
     return np.asarray(losses)
 

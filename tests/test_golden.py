@@ -10,7 +10,8 @@ from interpbench_jax.discovery import acdc_circuits, eap, eap_ig_masks
 from interpbench_jax.discovery.losses import loss_to_clean, loss_to_target
 from interpbench_jax.evaluation import node_effects
 from interpbench_jax.model import Circuit, Graph, NodePatch, forward
-from interpbench_jax.siit import SiitBatch, SiitProblem, make_optimizer, update
+from interpbench_jax.siit import SiitBatch, SiitProblem, update
+from interpbench_jax.siit.optimizer import make_optimizer
 from interpbench_jax.zoo import to_transformer_lens
 from tests.golden_files import GoldenCase, edge_index, our_name
 
@@ -126,7 +127,7 @@ def test_node_effects(golden: GoldenCase) -> None:
         variable_targets=golden.target("clean")[None],
         variable_nodes=jnp.zeros((1, graph.n_writers)),
         free_nodes=jnp.zeros((1, graph.n_writers)),
-        positions=golden.positions,
+        position_weights=golden.positions,
     )
     effects = node_effects(params, config, problem, reduction="mean_of_ratios")
     for row in golden.json("node_effects_200pairs.json"):
@@ -158,7 +159,8 @@ def test_three_training_steps(golden: GoldenCase) -> None:
     optimizer = make_optimizer(clip_norm=0.1, beta1=0.9, beta2=0.9)
     state = optimizer.init(params)
     weights = jnp.array([1.0, 1.0, 0.4**2])  # behaviour, IIT, strict: applied twice there
-    train_step = jax.jit(update, static_argnames=("model", "optimizer", "steps", "source_gradient"))
+    static = ("model", "optimizer", "steps", "outside", "source_gradient")
+    train_step = jax.jit(update, static_argnames=static)
     for step, expected in enumerate(record["steps"], start=1):
         params, state, losses = train_step(
             params,
@@ -170,6 +172,7 @@ def test_three_training_steps(golden: GoldenCase) -> None:
             model=config,
             optimizer=optimizer,
             steps="separate",
+            outside="train",
             source_gradient=False,
         )
         names = ("behavior", "iit", "strict")

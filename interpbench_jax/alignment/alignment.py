@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.circuit import Edge
@@ -72,7 +71,7 @@ class Alignment(Generic[N]):
         for _, site in self.places:
             for node in site.nodes:
                 self.graph.writer_index(node)
-        self._pairs  # noqa: B018 (raises if an edge has no counterpart)
+        self._check_counterparts()
 
     @cached_property
     def graph(self) -> Graph:
@@ -108,21 +107,21 @@ class Alignment(Generic[N]):
         # A node without separate query, key and value inputs has one input for all of them.
         return tuple(of_kind or (name for name in own if "<" not in name))
 
-    @cached_property
-    def _pairs(self) -> Int[np.ndarray, "pair 4"]:
-        """Indices (writer, reader) in the algorithm and (writer, reader) in the network."""
-        graph, rows = self.algorithm.graph, []
+    def _check_counterparts(self) -> None:
+        """Checks that every edge of the algorithm has counterparts that are edges.
+
+        Raises:
+          ValueError: one is not.
+        """
         for writer, reader in self.algorithm:
-            own = graph.writer_index(writer), graph.reader_index(reader)
             for from_, to in self.edges_of((writer, reader)):
-                place = self.graph.writer_index(from_), self.graph.reader_index(to)
-                if not self.graph.valid[place]:
+                if not self.graph.valid[
+                    self.graph.writer_index(from_), self.graph.reader_index(to)
+                ]:
                     raise ValueError(
                         f"{writer}->{reader} would be {from_}->{to}, but {to} reads before {from_} "
                         "writes"
                     )
-                rows.append((*own, *place))
-        return np.array(rows)
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -179,32 +178,6 @@ class Alignment(Generic[N]):
             found.append((own, theirs))
         return tuple((frozenset(own), frozenset(theirs)) for own, theirs in found)
 
-    def to_network(
-        self, masks: Float[Array | np.ndarray, "*batch _ _"]
-    ) -> Float[Array, "*batch _ _"]:
-        """Masks of the network that patch the counterparts of an algorithm's masks.
-
-        An edge of the network takes the largest value of the edges that it corresponds to; edges
-        outside are not patched.
-        """
-        masks = jnp.asarray(masks)
-        w, r, to_w, to_r = self._pairs.T
-        blank = jnp.zeros((*masks.shape[:-2], *self.graph.valid.shape), masks.dtype)
-        return blank.at[..., to_w, to_r].max(masks[..., w, r])
-
-    def to_algorithm(
-        self, masks: Float[Array | np.ndarray, "*batch _ _"]
-    ) -> Float[Array, "*batch _ _"]:
-        """Masks of the algorithm that patch the counterparts of a network's masks.
-
-        Edges outside are ignored. Exact if the edges of every group have equal masks; otherwise an
-        edge of the algorithm takes the largest value of its counterparts.
-        """
-        masks = jnp.asarray(masks)
-        w, r, to_w, to_r = self._pairs.T
-        blank = jnp.zeros((*masks.shape[:-2], *self.algorithm.graph.valid.shape), masks.dtype)
-        return blank.at[..., w, r].max(masks[..., to_w, to_r])
-
 
 def group_masks(
     alignment: Alignment,
@@ -217,3 +190,16 @@ def group_masks(
         np.array(own, bool).reshape(-1, *own_graph.valid.shape),
         np.array(theirs, bool).reshape(-1, *graph.valid.shape),
     )
+
+
+def group_union(
+    sets: Bool[np.ndarray, "set group"], masks: Bool[np.ndarray, "group _ _"]
+) -> Float[np.ndarray, "set _ _"]:
+    """For each set of groups, 1 at the edges of its groups.
+
+    Args:
+      sets: the groups of each set.
+      masks: the edges of every group; see `group_masks`.
+    """
+    union = np.tensordot(sets.astype(np.float32), masks.astype(np.float32), 1) > 0
+    return union.astype(np.float32)

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Num
 
-from interpbench_jax.alignment.alignment import Alignment, group_masks
+from interpbench_jax.alignment.alignment import Alignment, group_masks, group_union
+from interpbench_jax.alignment.subsets import every_subset
 from interpbench_jax.model import Circuit
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.tasks.splits import HELD_OUT
-from interpbench_jax.tasks.task import NO_LABEL, Pairs, Task
+from interpbench_jax.tasks.task import Pairs, Task, answers_differ
 
 CHANGE = 1e-4
 """Values that differ by at most this are the same answer."""
@@ -60,15 +61,15 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
     Returns:
       True at the groups of `alignment.groups` that are unobservable.
     """
-    members = group_masks(alignment)[0].astype(np.float32)
+    members = group_masks(alignment)[0]
     n_groups = len(members)
     every = 2**n_groups <= _N_SETS
-    sets = _every_set(n_groups) if every else _drawn_sets(n_groups)
+    sets = every_subset(n_groups) if every else _drawn_sets(n_groups)
     hidden = np.ones(n_groups, bool)
     answers, key = task.defined_answers, jax.random.key(0)
     split = dataclasses.replace(task.split(HELD_OUT), divided=False)
     for pairs in _chunks(task.pairs(split, "test", _N_PAIRS, key)):
-        counts = pairs.positions > 0
+        counts = pairs.position_weights > 0
         before = _answers_under(answers, pairs, sets, members)
         for group in np.flatnonzero(hidden):
             if every:
@@ -77,15 +78,10 @@ def unobservable_groups(task: Task, alignment: Alignment) -> Bool[np.ndarray, " 
                 other = sets.copy()
                 other[:, group] ^= True
                 after = _answers_under(answers, pairs, other, members)
-            hidden[group] = not (_differ(before, after) & counts).any()
+            hidden[group] = not (answers_differ(before, after, CHANGE) & counts).any()
         if not hidden.any():
             break
     return hidden
-
-
-def _every_set(n_groups: int) -> Bool[np.ndarray, "set group"]:
-    """All sets of groups; set i has group g if bit g of i is 1."""
-    return (np.arange(2**n_groups)[:, None] >> np.arange(n_groups) & 1).astype(bool)
 
 
 def _drawn_sets(n_groups: int) -> Bool[np.ndarray, "set group"]:
@@ -107,10 +103,10 @@ def _answers_under(
     answers: Any,
     pairs: Pairs,
     sets: Bool[np.ndarray, "set group"],
-    members: Float[np.ndarray, "group writer reader"],
+    members: Bool[np.ndarray, "group writer reader"],
 ) -> Num[np.ndarray, "set pair pos"]:
     """The algorithm's answers with the edges of each set patched."""
-    masks = np.tensordot(sets.astype(np.float32), members, 1)
+    masks = group_union(sets, members)
     at_once = min(_SETS, len(masks))  # their number is a power of two
     blocks = masks.reshape(-1, at_once, *members.shape[1:])
     found = np.asarray(_answer_blocks(answers, pairs.base, pairs.source, blocks))
@@ -122,12 +118,3 @@ def _answer_blocks(
     answers: Any, base: Array, source: Array, blocks: Array
 ) -> Num[Array, "block set pair pos"]:
     return jax.lax.map(lambda masks: answers(base, source, masks), jnp.asarray(blocks))
-
-
-def _differ(
-    before: Num[np.ndarray, "*shape"], after: Num[np.ndarray, "*shape"]
-) -> Bool[np.ndarray, "*shape"]:
-    """Where both have an answer and the answers differ."""
-    if np.issubdtype(before.dtype, np.integer):
-        return (before != after) & (before != NO_LABEL) & (after != NO_LABEL)
-    return np.abs(before - after) > CHANGE  # never true of NaN

@@ -181,7 +181,7 @@ def make_contrast(
         jnp.asarray(drawn.clean),
         jnp.asarray(drawn.corrupted),
         jnp.asarray(answer_in_chunks(task.answers, drawn.clean, drawn.clean, nothing)[0]),
-        jnp.asarray(drawn.positions),
+        jnp.asarray(drawn.position_weights),
         ablation=ablation,
         loss=loss or loss_to_target(task.categorical),
         foil=drawn.foil,
@@ -198,7 +198,7 @@ def _filled(drawn: Contrast, n_rows: int) -> Contrast:
         for rows in (drawn.clean, drawn.corrupted, drawn.foil)
     )
     assert clean is not None and corrupted is not None
-    return Contrast(clean, corrupted, np.pad(drawn.positions, ((0, missing), (0, 0))), foil)
+    return Contrast(clean, corrupted, np.pad(drawn.position_weights, ((0, missing), (0, 0))), foil)
 
 
 def run_methods(

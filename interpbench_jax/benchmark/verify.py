@@ -29,11 +29,10 @@ from interpbench_jax.evaluation import (
     leakage,
     node_effects,
     position_leakage,
-    validate,
 )
 from interpbench_jax.evaluation.ablation import reference_run
 from interpbench_jax.model import Circuit, Params, TransformerConfig
-from interpbench_jax.siit import SiitProblem, problem_of_pairs
+from interpbench_jax.siit import SiitProblem, problem_of_pairs, validate
 from interpbench_jax.tasks import Pairs, Task
 from interpbench_jax.zoo import BenchmarkModel, EvaluationPairs, evaluation_pairs, metrics
 

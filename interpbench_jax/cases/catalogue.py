@@ -1,7 +1,7 @@
 """Sizes of every built-in case, so that listing them needs no compilation.
 
 `catalogue.json` is made from the compiled cases by
-`python -m interpbench_jax.siit.make_catalogue`; a slow test compares the two.
+`python -m interpbench_jax.alignment.make_catalogue`; a slow test compares the two.
 """
 
 import json

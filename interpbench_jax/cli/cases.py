@@ -69,7 +69,7 @@ def _rows(
             continue
         case, entry = get_case(name), catalogue.get(name)
         if entry is None and (attention or max_params is not None):
-            from interpbench_jax.siit.make_catalogue import derive_entry
+            from interpbench_jax.alignment.make_catalogue import derive_entry
 
             entry = derive_entry(name)
         if entry is None:  # sizes of a user's own case are unknown before it is compiled

@@ -6,7 +6,7 @@ from interpbench_jax.compiler.compiled import CompiledCase, compile_case
 from interpbench_jax.compiler.content import case_fingerprint
 from interpbench_jax.compiler.get_task import get_task
 from interpbench_jax.compiler.haiku_to_params import haiku_to_params
-from interpbench_jax.compiler.outputs import algorithm_interchanges, algorithm_outputs
+from interpbench_jax.compiler.outputs import algorithm_outputs
 from interpbench_jax.compiler.params_to_haiku import params_to_haiku
 from interpbench_jax.compiler.program_text import program_text
 from interpbench_jax.compiler.tracr_stages import TracrModel, compile_with_tracr
@@ -20,7 +20,6 @@ __all__ = [
     "TabulatedAnswers",
     "TracrModel",
     "Variable",
-    "algorithm_interchanges",
     "algorithm_outputs",
     "case_fingerprint",
     "compile_case",

@@ -17,7 +17,7 @@ from jaxtyping import Array, Int, Num
 from interpbench_jax.compiler.codec import compiled_labels
 from interpbench_jax.compiler.rasp_on_arrays import Step, Wire, run_program
 from interpbench_jax.model import EdgePatch, Graph, Nudge, Params, TransformerConfig, forward
-from interpbench_jax.tasks.task import NO_LABEL, Masks, Positions, Sources, Tokens
+from interpbench_jax.tasks.task import NO_LABEL, Masks, PatchedAt, Sources, Tokens
 
 
 class CompiledAnswers(struct.PyTreeNode):
@@ -40,24 +40,27 @@ class CompiledAnswers(struct.PyTreeNode):
         return self._answers(base, source, masks, None)
 
     def at_positions(
-        self, base: Tokens, source: Sources, masks: Masks, positions: Positions
+        self, base: Tokens, source: Sources, masks: Masks, patched_at: PatchedAt
     ) -> Num[Array, "intervention pair pos"]:
         """The answers if edges are patched at some positions; see `AnswersAtPositions`."""
-        return self._answers(base, source, masks, jnp.asarray(positions, jnp.float32))
+        return self._answers(base, source, masks, jnp.asarray(patched_at, jnp.float32))
 
-    def _answers(self, base: Tokens, source: Sources, masks: Masks, at: Array | None) -> Array:
+    def _answers(
+        self, base: Tokens, source: Sources, masks: Masks, patched_at: Array | None
+    ) -> Num[Array, "intervention pair pos"]:
         first, *others = [
-            forward(self.params, self.config, tokens)[1] for tokens in _stacked(base, source)
+            forward(self.params, self.config, tokens)[1] for tokens in _source_list(base, source)
         ]
         valid = Graph.of(self.config).valid.shape
 
         def under(mask: Array) -> Array:
-            patch = EdgePatch((mask > 0).astype(jnp.float32), first, at)
+            patch = EdgePatch((mask > 0).astype(jnp.float32), first, patched_at)
             # Edges patched from another source get its difference from the first source.
+            here = 1 if patched_at is None else patched_at[:, :, None, None]
             nudges = [
                 Nudge(
                     jnp.broadcast_to(mask == number, valid).astype(jnp.float32),
-                    other - first if at is None else (other - first) * at[:, :, None, None],
+                    (other - first) * here,
                 )
                 for number, other in enumerate(others, start=2)
             ]
@@ -101,10 +104,10 @@ class TabulatedAnswers(struct.PyTreeNode):
         return self.at_positions(base, source, masks, jnp.ones(base.shape))
 
     def at_positions(
-        self, base: Tokens, source: Sources, masks: Masks, positions: Positions
+        self, base: Tokens, source: Sources, masks: Masks, patched_at: PatchedAt
     ) -> Num[Array, "intervention pair pos"]:
         """The answers if edges are patched at some positions; see `AnswersAtPositions`."""
-        sources = _stacked(base, source)
+        sources = _source_list(base, source)
         tables, masks = jax.tree.map(jnp.asarray, (self.tables, masks))
         masks = jnp.broadcast_to(masks, (*masks.shape[:2], self.n_readers))
         writer_of = {s.label: wire.writer for s, wire in zip(self.steps, self.wires, strict=True)}
@@ -113,11 +116,11 @@ class TabulatedAnswers(struct.PyTreeNode):
             tokens: Array,
             given: tuple[dict[str, Array], ...] = (),
             mask: Any = None,
-            at: Any = None,
+            patched_at: Any = None,
         ) -> Any:
             def view(label: str, reader: int, value: Array) -> Array:
                 for number, values in enumerate(given, start=1):
-                    patched = at & (mask[writer_of[label], reader] == number)
+                    patched = patched_at & (mask[writer_of[label], reader] == number)
                     value = jnp.where(patched, values[label], value)
                 return value
 
@@ -133,16 +136,16 @@ class TabulatedAnswers(struct.PyTreeNode):
             blurred = functools.reduce(jnp.logical_or, averaged.values(), jnp.zeros((), bool))
             return values, jnp.where(blurred, NO_LABEL if self.categorical else jnp.nan, value)
 
-        def answer(tokens: Array, others: Array, at: Array) -> Array:
+        def answer(tokens: Array, others: Array, patched_at: Array) -> Array:
             given = tuple(run(other)[0] for other in others)
-            return jax.lax.map(lambda mask: run(tokens, given, mask, at)[1], masks)
+            return jax.lax.map(lambda mask: run(tokens, given, mask, patched_at)[1], masks)
 
-        at = jnp.asarray(positions) > 0
-        answers = jax.vmap(answer, out_axes=1)(jnp.asarray(base), jnp.stack(sources, 1), at)
+        here = jnp.asarray(patched_at) > 0
+        answers = jax.vmap(answer, out_axes=1)(jnp.asarray(base), jnp.stack(sources, 1), here)
         return _counted(answers, base, self.pad)
 
 
-def _stacked(base: Tokens, source: Sources) -> list[Array]:
+def _source_list(base: Tokens, source: Sources) -> list[Array]:
     """The sources, one by one.
 
     Raises:

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from interpbench_jax.cases import PADDING, Case, CaseInputs, Value, get_case, sequences
 from interpbench_jax.compiler import cache
 from interpbench_jax.compiler.answers import CompiledAnswers, TabulatedAnswers
-from interpbench_jax.compiler.codec import NOTHING, Codec
+from interpbench_jax.compiler.codec import NOTHING, Codec, Output
 from interpbench_jax.compiler.content import case_fingerprint
 from interpbench_jax.compiler.disagreement import find_disagreement
 from interpbench_jax.compiler.ground_truth import ground_truth, written_after_bos
@@ -174,9 +174,11 @@ class CompiledCase:
     ) -> Pairs:
         """Encodes pairs of index sequences; all positions except BOS and padding count."""
         tokens = self.codec.encode_indices(base)
-        return Pairs(tokens, self.codec.encode_indices(source), self.positions_of(tokens))
+        return Pairs(tokens, self.codec.encode_indices(source), self.position_weights_of(tokens))
 
-    def positions_of(self, tokens: Int[np.ndarray, "input pos"]) -> Float[np.ndarray, "input pos"]:
+    def position_weights_of(
+        self, tokens: Int[np.ndarray, "input pos"]
+    ) -> Float[np.ndarray, "input pos"]:
         """The weight of every position of encoded inputs: 1, or 0 at BOS and padding."""
         counted = (tokens != self.codec.pad).astype(np.float32)
         counted[:, 0] = 0
@@ -217,15 +219,13 @@ class CompiledCase:
         unembed["b_U"] = unembed["b_U"].astype(np.float32)
         return {**self.params, "unembed": unembed}
 
-    @property
-    def encode(self):
+    def encode(self, inputs: Sequence[Sequence[Value]]) -> Int[np.ndarray, "batch pos"]:
         """See `Codec.encode`."""
-        return self.codec.encode
+        return self.codec.encode(inputs)
 
-    @property
-    def decode(self):
+    def decode(self, logits: Float[Array, "batch pos d_vocab_out"]) -> list[list[Output | None]]:
         """See `Codec.decode`."""
-        return self.codec.decode
+        return self.codec.decode(logits)
 
 
 def compile_case(

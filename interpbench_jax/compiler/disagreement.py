@@ -73,12 +73,14 @@ def find_disagreement(
         basis = tracr.graph.nodes[label][nodes.OUTPUT_BASIS]
         values = residual[..., [tracr.residual.index(direction) for direction in basis]]
         for row, sequence in enumerate(sequences):
-            by_model = _read(expression, basis, values[row])
-            for position, (said, written) in enumerate(
-                zip(evaluator.on(expression, sequence), by_model, strict=False)
+            of_program = evaluator.on(expression, sequence)
+            of_model = _read(expression, basis, values[row])
+            for position, (by_program, by_model) in enumerate(
+                zip(of_program, of_model, strict=False)
             ):
-                if said is not None and not _same(said, written):
-                    return Disagreement(tracr.names[label], sequence, position, said, written)
+                if by_program is not None and not _same(by_program, by_model):
+                    name = tracr.names[label]
+                    return Disagreement(name, sequence, position, by_program, by_model)
     return None
 
 

@@ -18,7 +18,6 @@ and 0.44 of 8), the most likely value is taken. An average of different values o
 expression is an error.
 """
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
-from jaxtyping import Array, Bool, Int, Num
+from jaxtyping import Array, Bool, Int
 from tracr.compiler import nodes
 from tracr.craft import bases, transformers
 from tracr.rasp import rasp
@@ -38,8 +37,6 @@ from interpbench_jax.compiler.tracr_stages import TracrModel
 from interpbench_jax.compiler.variables import Variable
 from interpbench_jax.model.graph import TransformerGraph
 
-# Rows computed at once; limits the memory for attention.
-_CHUNK = 4_096
 _ONE = bases.BasisDirection("one")
 
 Expressions = dict[str, Array]
@@ -136,50 +133,6 @@ def find_wires(
         readers = [f"{node}{kinds[min(i, len(kinds) - 1)]}" for i in range(len(step.args))]
         wires.append(Wire(graph.writer_index(node), tuple(map(graph.reader_index, readers))))
     return tuple(wires)
-
-
-def evaluate(program: RaspArrays, inputs: Int[Any, "batch length"]) -> Num[Array, "batch length"]:
-    """The program's outputs, by the rules of its compiled model.
-
-    Args:
-      program: the tabulated program.
-      inputs: indices into the case's vocabulary, without BOS.
-
-    Returns:
-      Indices of output values, as `compiled_labels` gives them (0 where the program is undefined),
-      or the numbers themselves.
-
-    Raises:
-      ValueError: an aggregate would average different values of a categorical expression.
-    """
-    rows = jnp.asarray(inputs)
-    answers, averaged = _evaluate(program.steps, program.causal, program.tables, rows)
-    check_averages(averaged)
-    return jnp.maximum(answers, 0) if program.categorical else answers
-
-
-@functools.partial(jax.jit, static_argnames=("steps", "causal"))
-def _evaluate(
-    steps: tuple[Step, ...], causal: bool, tables: Any, rows: Int[Array, "batch length"]
-) -> tuple[Array, dict[str, Array]]:
-    def run_row(row: Array) -> tuple[Array, dict[str, Array]]:
-        values, averaged = run_program(steps, causal, tables, row, jnp.ones(len(row) + 1, bool))
-        return values[steps[-1].label][1:], averaged
-
-    answers, averaged = jax.lax.map(run_row, rows, batch_size=_CHUNK)
-    return answers, jax.tree.map(jnp.any, averaged)
-
-
-def check_averages(averaged: dict[str, Array]) -> None:
-    """Checks that no expression averaged different values.
-
-    Raises:
-      ValueError: an expression did.
-    """
-    if found := [label for label, happened in averaged.items() if happened]:
-        raise ValueError(
-            f"different values would be averaged in {found}; run the compiled model instead"
-        )
 
 
 def run_program(

@@ -8,24 +8,16 @@ from interpbench_jax.evaluation.abstraction import (
     abstraction_targets,
     draw_interventions,
 )
-from interpbench_jax.evaluation.certificate import (
-    N_RANDOM,
-    N_RUNS,
-    Audit,
-    Certificate,
-    EdgeScores,
-    LevelCertificate,
-    audit_circuit,
-    certify,
-    edge_scores,
-)
+from interpbench_jax.evaluation.audit import Audit, audit_circuit
+from interpbench_jax.evaluation.certificate import Certificate, certify
 from interpbench_jax.evaluation.circuit_accuracy import circuit_accuracy
 from interpbench_jax.evaluation.edge_effects import edge_effects
+from interpbench_jax.evaluation.edge_scores import EdgeScores, edge_scores
 from interpbench_jax.evaluation.leakage import N_SUBSETS, Leakage, leakage, subset_agreement
+from interpbench_jax.evaluation.level_certificate import N_RANDOM, N_RUNS, LevelCertificate
 from interpbench_jax.evaluation.node_effects import NodeEffects, node_effects
 from interpbench_jax.evaluation.position_certificate import PositionCertificate
 from interpbench_jax.evaluation.position_leakage import position_leakage
-from interpbench_jax.siit import Scores, agreement, validate
 
 __all__ = [
     "ABLATIONS",
@@ -42,11 +34,9 @@ __all__ = [
     "LevelCertificate",
     "NodeEffects",
     "PositionCertificate",
-    "Scores",
     "ablation_source",
     "abstraction",
     "abstraction_targets",
-    "agreement",
     "audit_circuit",
     "certify",
     "circuit_accuracy",
@@ -57,5 +47,4 @@ __all__ = [
     "position_leakage",
     "node_effects",
     "subset_agreement",
-    "validate",
 ]

@@ -21,7 +21,7 @@ ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 def ablation_source(
     writers: Float[Array, "batch pos writer d_model"],
     kind: Ablation,
-    positions: Float[Array, "batch pos"],
+    position_weights: Float[Array, "batch pos"],
 ) -> Float[Array, "batch pos writer d_model"]:
     """The replacement of each writer.
 
@@ -29,8 +29,8 @@ def ablation_source(
       writers: the writers' outputs on the inputs from which replacements are taken.
       kind: `resample` uses these outputs, `mean` their mean over inputs and positions,
         `mean_per_position` their mean over inputs, `zero` zeros.
-      positions: weights of positions. Means are over positions with a weight other than 0, which
-        excludes BOS and padding. At positions where no input has a weight, such as BOS,
+      position_weights: weight of each position. Means are over positions with a weight other than
+        0, which excludes BOS and padding. At positions where no input has a weight, such as BOS,
         `mean_per_position` averages over all inputs with a weight at some position.
 
     Raises:
@@ -38,7 +38,7 @@ def ablation_source(
     """
     if kind == "resample":
         return writers
-    where = averaged_positions(kind, positions)[:, :, None, None]
+    where = averaged_positions(kind, position_weights)[:, :, None, None]
     if kind == "mean":
         replacement = writers.mean((0, 1), keepdims=True, where=where)
     elif kind == "mean_per_position":
@@ -51,10 +51,10 @@ def ablation_source(
 
 
 def averaged_positions(
-    kind: Ablation, positions: Float[Array, "batch pos"]
+    kind: Ablation, position_weights: Float[Array, "batch pos"]
 ) -> Bool[Array, "batch pos"]:
     """The positions that a mean includes; see `ablation_source`."""
-    counted = positions != 0
+    counted = position_weights != 0
     if kind == "mean_per_position":
         inputs = counted.any(1, keepdims=True)  # other rows only fill the batch
         return counted | (~counted.any(0, keepdims=True) & inputs)

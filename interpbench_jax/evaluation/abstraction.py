@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
+from interpbench_jax.alignment.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
@@ -68,7 +68,7 @@ def draw_interventions(
     if n_interventions < 1:
         raise ValueError(f"n_interventions must be at least 1, got {n_interventions}")
     key_variables, key_free, key_third = jax.random.split(key, 3)
-    counts = problem.positions > 0
+    counts = problem.position_weights > 0
     n_positions = counts.shape[1]
     last = n_positions - counts[:, ::-1].argmax(1)
     lengths = last * (n_positions + 1) + counts.sum(1)  # equal if both are
@@ -152,7 +152,7 @@ def abstraction(
         mask, third, target = case
         patch = NodePatch(mask, jnp.where(outside, written[third], written))
         logits, _ = as_network(network).run(params, problem.base, patch)
-        return agreement(logits, target, problem.positions)
+        return agreement(logits, target, problem.position_weights)
 
     cases = (masks, interventions.third, targets)
     each = map_chunks(judge, cases, chunk=runs_at_once(unpatched, written))

@@ -30,7 +30,7 @@ def circuit_accuracy(
     """
     _, written = reference_run(params, network, problem.source)
     return _accuracy(
-        params, network, problem, ablation_source(written, ablation, problem.positions)
+        params, network, problem, ablation_source(written, ablation, problem.position_weights)
     )
 
 
@@ -43,4 +43,4 @@ def _accuracy(
 ) -> Float[Array, ""]:
     outside = jnp.minimum(problem.free_nodes.sum(0), 1)
     logits, _ = as_network(network).run(params, problem.base, NodePatch(outside, source))
-    return agreement(logits, problem.base_target, problem.positions)
+    return agreement(logits, problem.base_target, problem.position_weights)

@@ -14,12 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from interpbench_jax.alignment import Alignment
+from interpbench_jax.alignment.alignment import group_masks, group_union
 from interpbench_jax.alignment.edge_levels import EdgeLevel
-from interpbench_jax.model import EdgePatch, Params, TransformerConfig
+from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
-from interpbench_jax.siit import is_right
-from interpbench_jax.tasks import Pairs
+from interpbench_jax.siit.set_answers import answers_under
+from interpbench_jax.siit.validation import weight_right
+from interpbench_jax.tasks import Pairs, Task
 from interpbench_jax.tasks.task import Answers, has_answer
 
 ROWS = 128
@@ -34,12 +37,12 @@ class Blocks(NamedTuple):
     Attributes:
       base: token ids of the inputs to run on.
       source: token ids of the inputs from which patched edges take their values.
-      positions: weight of each position; 0 in the rows that pad the last block.
+      position_weights: weight of each position; 0 in the rows that pad the last block.
     """
 
     base: Int[np.ndarray, "block row pos"]
     source: Int[np.ndarray, "block row pos"]
-    positions: Float[np.ndarray, "block row pos"]
+    position_weights: Float[np.ndarray, "block row pos"]
 
     @classmethod
     def of(cls, pairs: Pairs) -> "Blocks":
@@ -47,8 +50,8 @@ class Blocks(NamedTuple):
         missing = -len(pairs.base) % ROWS
         padding = ((0, missing), (0, 0))
         tokens = [np.pad(part, padding, mode="edge") for part in (pairs.base, pairs.source)]
-        positions = np.pad(pairs.positions.astype(np.float32), padding)
-        return cls(*(part.reshape(-1, ROWS, part.shape[1]) for part in (*tokens, positions)))
+        weights = np.pad(pairs.position_weights.astype(np.float32), padding)
+        return cls(*(part.reshape(-1, ROWS, part.shape[1]) for part in (*tokens, weights)))
 
 
 class Judged(NamedTuple):
@@ -87,13 +90,31 @@ class EdgeJudge(NamedTuple):
     answers: Answers
     groups: Bool[np.ndarray, "group _ _"]
 
+    @classmethod
+    def of(
+        cls,
+        params: Params,
+        network: TransformerConfig | Network,
+        task: Task,
+        alignment: Alignment,
+    ) -> "EdgeJudge":
+        """Judges a model by its task's algorithm.
+
+        Args:
+          params: weights.
+          network: a transformer's shape, or another network.
+          task: the task with the algorithm.
+          alignment: its alignment with the network.
+        """
+        return cls(params, network, task.defined_answers, group_masks(alignment)[0])
+
     def judge(
         self,
         level: EdgeLevel,
         blocks: Blocks,
         sets: Bool[np.ndarray, "set unit"],
         *,
-        positions: Bool[np.ndarray, "set pos"] | None = None,
+        patched_at: Bool[np.ndarray, "set pos"] | None = None,
         n_runs: int | None = None,
     ) -> Judged:
         """Patches each set of units, and compares with the algorithm under the same patch.
@@ -102,7 +123,7 @@ class EdgeJudge(NamedTuple):
           level: defines the units.
           blocks: pairs of inputs.
           sets: the units that are patched together.
-          positions: the positions at which each set is patched; all by default.
+          patched_at: the positions at which each set is patched; all by default.
           n_runs: approximate number of runs in total: if the number of sets times pairs is larger,
             each set is evaluated on only some blocks, in turn, but at least one.
         """
@@ -116,8 +137,8 @@ class EdgeJudge(NamedTuple):
             block = Blocks(*(part[place] for part in blocks))
             for some in np.split(mine, range(MOST_SETS, len(mine), MOST_SETS)):
                 if len(some):
-                    at = None if positions is None else positions[some]
-                    found.append((some, *self._judge(level, block, sets[some], at)))
+                    here = None if patched_at is None else patched_at[some]
+                    found.append((some, *self._judge(level, block, sets[some], here)))
         right, total = np.zeros(n), np.zeros(n)
         rows = np.zeros(2)
         for some, counts, unanswered in found:
@@ -131,30 +152,29 @@ class EdgeJudge(NamedTuple):
         self,
         block: Blocks,
         groups: Bool[np.ndarray, "set group"],
-        positions: Bool[np.ndarray, "set pos"] | None = None,
+        patched_at: Bool[np.ndarray, "set pos"] | None = None,
     ) -> Num[np.ndarray, "set row pos"]:
         """The correct answers under patches of groups of the circuit's edges.
 
         Args:
           block: pairs of one block, without the leading axis.
           groups: the groups that are patched together; at most `MOST_SETS` sets.
-          positions: the positions at which each set is patched; all by default. The answers are
+          patched_at: the positions at which each set is patched; all by default. The answers are
             then `AnswersAtPositions`.
         """
-        masks = np.einsum("sg,gwr->swr", groups.astype(np.float32), self.groups)
-        masks = _filled((masks > 0).astype(np.float32))
-        pairs, at = (block.base, block.source), _filled_positions(positions)
-        answers = _answers_under(self.answers, *pairs, masks, at, len(groups))
+        masks = _filled(group_union(groups, self.groups))
+        here = _filled_positions(patched_at)
+        answers = _answers_under(self.answers, block.base, block.source, masks, here, len(groups))
         return np.asarray(answers)[: len(groups)]
 
-    def give(
+    def right_and_total(
         self,
         level: EdgeLevel,
         block: Blocks,
         sets: Bool[np.ndarray, "set unit"],
         targets: Num[np.ndarray, "set row pos"],
         weights: Float[np.ndarray, "set row pos"],
-        positions: Bool[np.ndarray, "set pos"] | None = None,
+        patched_at: Bool[np.ndarray, "set pos"] | None = None,
     ) -> Float[Array, "2 _"]:
         """Weight of the positions where the model gives the target, and of all, for each set.
 
@@ -164,7 +184,7 @@ class EdgeJudge(NamedTuple):
           sets: the units that are patched together; at most `MOST_SETS` sets.
           targets: the correct answers, per set.
           weights: weight of each position, per set.
-          positions: the positions at which each set is patched; all by default.
+          patched_at: the positions at which each set is patched; all by default.
         """
         return _run(
             self.params,
@@ -174,7 +194,7 @@ class EdgeJudge(NamedTuple):
             _filled(level.masks(sets).astype(np.float32)),
             _filled(targets),
             _filled(weights),
-            _filled_positions(positions),
+            _filled_positions(patched_at),
             len(sets),
         )
 
@@ -183,19 +203,19 @@ class EdgeJudge(NamedTuple):
         level: EdgeLevel,
         block: Blocks,
         sets: Bool[np.ndarray, "set unit"],
-        positions: Bool[np.ndarray, "set pos"] | None,
+        patched_at: Bool[np.ndarray, "set pos"] | None,
     ) -> tuple[Float[Array, "2 _"], Float[np.ndarray, " 2"]]:
         # In NumPy: JAX would recompile each of these small steps for every number of sets.
         groups = level.groups_of(sets)
-        cases = groups if positions is None else np.concatenate([groups, positions], 1)
+        cases = groups if patched_at is None else np.concatenate([groups, patched_at], 1)
         _, first, which = np.unique(cases, axis=0, return_index=True, return_inverse=True)
-        at = None if positions is None else positions[first]
-        targets = self.answers_to(block, groups[first], at)[which.reshape(-1)]
+        here = None if patched_at is None else patched_at[first]
+        targets = self.answers_to(block, groups[first], here)[which.reshape(-1)]
         answered = has_answer(targets)
-        weights = (block.positions[None] * answered).astype(np.float32)
-        counts = np.broadcast_to(block.positions[None] > 0, targets.shape)
-        rows = [(counts & ~answered).any(-1).sum(), counts.any(-1).sum()]
-        return self.give(level, block, sets, targets, weights, positions), np.array(rows, float)
+        weights = (block.position_weights[None] * answered).astype(np.float32)
+        counts = np.broadcast_to(block.position_weights[None] > 0, targets.shape)
+        rows = np.array([(counts & ~answered).any(-1).sum(), counts.any(-1).sum()], float)
+        return self.right_and_total(level, block, sets, targets, weights, patched_at), rows
 
 
 def _filled(sets: Num[np.ndarray, "set _ _"]) -> Num[np.ndarray, "_ _ _"]:
@@ -204,11 +224,11 @@ def _filled(sets: Num[np.ndarray, "set _ _"]) -> Num[np.ndarray, "_ _ _"]:
 
 
 def _filled_positions(
-    positions: Bool[np.ndarray, "set pos"] | None,
+    patched_at: Bool[np.ndarray, "set pos"] | None,
 ) -> Float[np.ndarray, "_ pos"] | None:
-    if positions is None:
+    if patched_at is None:
         return None
-    return np.pad(positions.astype(np.float32), ((0, MOST_SETS - len(positions)), (0, 0)))
+    return np.pad(patched_at.astype(np.float32), ((0, MOST_SETS - len(patched_at)), (0, 0)))
 
 
 @jax.jit
@@ -217,20 +237,13 @@ def _answers_under(
     base: Int[Array, "row pos"],
     source: Int[Array, "row pos"],
     masks: Float[Array, "set _ _"],
-    positions: Float[Array, "set pos"] | None,
+    patched_at: Float[Array, "set pos"] | None,
     n: Int[Array, ""] | int,
 ) -> Num[Array, "set row pos"]:
     """The answers under the first `n` masks."""
-
-    def under(case: tuple[Array, Array | None]) -> Num[Array, "row pos"]:
-        mask, at = case
-        if at is None:
-            return answers(base, source, mask[None])[0]
-        return answers.at_positions(
-            base, source, mask[None], jnp.broadcast_to(at[None], base.shape)
-        )[0]
-
-    return _first(under, (masks, positions), n, chunk=1)
+    return _first(
+        lambda case: answers_under(answers, base, source, *case), (masks, patched_at), n, chunk=1
+    )
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -242,20 +255,21 @@ def _run(
     masks: Float[Array, "set writer reader"],
     targets: Num[Array, "set row pos"],
     weights: Float[Array, "set row pos"],
-    positions: Float[Array, "set pos"] | None,
+    patched_at: Float[Array, "set pos"] | None,
     n: Int[Array, ""] | int,
 ) -> Float[Array, "2 set"]:
     """Weights of right positions and of all positions, under the first `n` masks."""
     unpatched, written = as_network(network).run(params, source)
 
     def under(case: tuple[Array, Array, Array, Array | None]) -> Float[Array, " 2"]:
-        mask, target, weight, at = case
-        at = None if at is None else jnp.broadcast_to(at[None], base.shape)
-        logits, _ = as_network(network).run(params, base, EdgePatch(mask, written, at))
-        return jnp.stack([(is_right(logits, target) * weight).sum(), weight.sum()])
+        mask, target, weight, patched_at = case
+        right, _ = weight_right(
+            params, as_network(network), base, written, mask, target, weight, patched_at
+        )
+        return jnp.stack([right, weight.sum()])
 
     chunk = runs_at_once(unpatched, written)
-    return _first(under, (masks, targets, weights, positions), n, chunk=chunk).T
+    return _first(under, (masks, targets, weights, patched_at), n, chunk=chunk).T
 
 
 def _first(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from interpbench_jax.evaluation.subsets import draw_subsets, every_subset
+from interpbench_jax.alignment.subsets import draw_subsets, every_subset
 from interpbench_jax.model import NodePatch, Params, TransformerConfig
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
 from interpbench_jax.model.network import Network, as_network
@@ -103,13 +103,13 @@ def subset_agreement(
       Agreement over all positions, and at each position; 1 where no position counts.
     """
     unpatched, written = as_network(network).run(params, problem.source)
-    at_each = jnp.eye(problem.positions.shape[1])[:, None] * problem.positions[None]
-    counted = problem.positions.any(0)
+    at_each = jnp.eye(problem.position_weights.shape[1])[:, None] * problem.position_weights[None]
+    counted = problem.position_weights.any(0)
 
     def judge(mask: Float[Array, " writer"]) -> tuple[Float[Array, ""], Float[Array, " pos"]]:
         logits, _ = as_network(network).run(params, problem.base, NodePatch(mask, written))
         agreed = functools.partial(agreement, logits, problem.base_target)
-        return agreed(problem.positions), jnp.where(counted, jax.vmap(agreed)(at_each), 1)
+        return agreed(problem.position_weights), jnp.where(counted, jax.vmap(agreed)(at_each), 1)
 
     masks = jnp.dot(subsets.astype(jnp.float32), problem.free_nodes)
     return map_chunks(judge, masks, chunk=runs_at_once(unpatched, written))

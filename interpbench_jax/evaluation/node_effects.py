@@ -62,7 +62,7 @@ def node_effects(
     Source: Gupta et al. 2024, InterpBench, section 4.
     """
     full, written = reference_run(params, network, problem.source)
-    source = ablation_source(written, ablation, problem.positions)
+    source = ablation_source(written, ablation, problem.position_weights)
     return _effects(params, network, problem, full, source, reduction=reduction)
 
 
@@ -79,7 +79,7 @@ def _effects(
     target = problem.base_target
     categorical = problem.categorical
     differs = jnp.abs(target - problem.source_target) > (0 if categorical else TOLERANCE)
-    counted = differs & (problem.positions > 0)
+    counted = differs & (problem.position_weights > 0)
 
     clean, _ = as_network(network).run(params, problem.base)
 

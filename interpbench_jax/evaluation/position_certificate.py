@@ -3,7 +3,6 @@
 A RASP program says at which position each value is, so it has an answer under such a patch as well.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,8 @@ from jaxtyping import Bool, Float
 
 from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_positions, draw_sets
 from interpbench_jax.evaluation.edge_judge import Blocks, EdgeJudge
-from interpbench_jax.evaluation.screening import or_none, place_of_least, screened
+from interpbench_jax.evaluation.screening import place_of_least, screened
+from interpbench_jax.files import finite_or_none
 
 
 class PositionCertificate(NamedTuple):
@@ -42,18 +42,18 @@ class PositionCertificate(NamedTuple):
 
     def describe(self) -> dict[str, Any]:
         """The result as plain data for JSON."""
-        return {
-            "inert": _or_nones(self.inert),
-            "inside": {
-                name: _or_nones(shares)
-                for name, shares in zip(self.names, self.inside, strict=False)
-            },
-            "random_mean": or_none(self.random_mean),
-            "random_pairs": self.random_pairs,
-            "worst": or_none(self.worst),
-            "worst_set": [self.names[place] for place in np.flatnonzero(self.worst_set)],
-            "worst_positions": np.flatnonzero(self.worst_positions).tolist(),
-        }
+        inside = dict(zip(self.names, self.inside.tolist(), strict=False))
+        return finite_or_none(
+            {
+                "inert": self.inert.tolist(),
+                "inside": inside,
+                "random_mean": self.random_mean,
+                "random_pairs": self.random_pairs,
+                "worst": self.worst,
+                "worst_set": [self.names[place] for place in np.flatnonzero(self.worst_set)],
+                "worst_positions": np.flatnonzero(self.worst_positions).tolist(),
+            }
+        )
 
 
 def certify_at_positions(
@@ -80,10 +80,12 @@ def certify_at_positions(
     one = np.eye(n_positions, dtype=bool)[1:]
     inside, outside = level.inside, ~level.inside
     units = np.concatenate([outside[None], np.eye(len(inside), dtype=bool)[inside]])
-    sets, at = np.repeat(units, len(one), axis=0), np.tile(one, (len(units), 1))
-    alone = screened(judge, level, blocks, sets, n_runs, at).agreement.reshape(len(units), -1)
-    sets, at = draw_sets(level, rng, n_random), draw_positions(rng, n_random, n_positions)
-    drawn = screened(judge, level, blocks, sets, n_runs, at)
+    sets, patched_at = np.repeat(units, len(one), axis=0), np.tile(one, (len(units), 1))
+    alone = screened(judge, level, blocks, sets, n_runs, patched_at).agreement.reshape(
+        len(units), -1
+    )
+    sets, patched_at = draw_sets(level, rng, n_random), draw_positions(rng, n_random, n_positions)
+    drawn = screened(judge, level, blocks, sets, n_runs, patched_at)
     worst = place_of_least(drawn.agreement)
     return PositionCertificate(
         names=level.names,
@@ -93,9 +95,5 @@ def certify_at_positions(
         random_pairs=min(drawn.n_pairs, n_pairs),
         worst=float(drawn.agreement[worst]),
         worst_set=sets[worst],
-        worst_positions=at[worst],
+        worst_positions=patched_at[worst],
     )
-
-
-def _or_nones(shares: Sequence[float] | Float[np.ndarray, " pos"]) -> list[float | None]:
-    return [or_none(share) for share in shares]

@@ -37,7 +37,7 @@ def position_leakage(
     def missed(mask: Float[Array, "pos writer"]) -> Float[Array, ""]:
         each = jnp.broadcast_to(mask, (problem.n_pairs, *mask.shape))
         logits, _ = as_network(network).run(params, problem.base, NodePatch(each, written))
-        return 1 - agreement(logits, problem.base_target, problem.positions)
+        return 1 - agreement(logits, problem.base_target, problem.position_weights)
 
     masks = masks.reshape(-1, *masks.shape[2:])
     found = map_chunks(missed, masks, chunk=runs_at_once(unpatched, written))

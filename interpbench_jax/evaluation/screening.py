@@ -37,7 +37,7 @@ def screened(
     blocks: Blocks,
     sets: Bool[np.ndarray, "set unit"],
     n_runs: int,
-    positions: Bool[np.ndarray, "set pos"] | None = None,
+    patched_at: Bool[np.ndarray, "set pos"] | None = None,
 ) -> Screened:
     """Agreement under each set on some pairs, and under the worst sets on all pairs.
 
@@ -49,12 +49,12 @@ def screened(
       blocks: pairs of inputs.
       sets: the units that are patched together.
       n_runs: approximate number of runs at first, and in each further step.
-      positions: the positions at which each set is patched; all by default.
+      patched_at: the positions at which each set is patched; all by default.
     """
 
     def judged(some: slice | np.ndarray, n_runs: int | None) -> Judged:
-        at = None if positions is None else positions[some]
-        return judge.judge(level, blocks, sets[some], positions=at, n_runs=n_runs)
+        here = None if patched_at is None else patched_at[some]
+        return judge.judge(level, blocks, sets[some], patched_at=here, n_runs=n_runs)
 
     found = judged(slice(None), n_runs)
     agreed, n_blocks = found.agreement, found.blocks
@@ -83,8 +83,3 @@ def least(agreed: Float[np.ndarray, "*shape"]) -> float:
 def place_of_least(agreed: Float[np.ndarray, " set"]) -> int:
     """The place of the smallest agreement, ignoring NaN."""
     return int(np.where(np.isnan(agreed), np.inf, agreed).argmin())
-
-
-def or_none(share: float) -> float | None:
-    """None instead of NaN, which JSON does not have."""
-    return None if np.isnan(share) else float(share)

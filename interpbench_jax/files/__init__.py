@@ -9,10 +9,17 @@ from interpbench_jax.files.fingerprint import fingerprint, source_fingerprint
 from interpbench_jax.files.lock import locked
 from interpbench_jax.files.places import inside, set_aside
 from interpbench_jax.files.replacing import replacing
-from interpbench_jax.files.strict_json import from_json, read_json, to_json, write_json
+from interpbench_jax.files.strict_json import (
+    finite_or_none,
+    from_json,
+    read_json,
+    to_json,
+    write_json,
+)
 
 __all__ = [
     "fingerprint",
+    "finite_or_none",
     "from_json",
     "inside",
     "locked",

@@ -20,7 +20,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     Raises:
       TypeError: a value is not plain data.
     """
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return json.dumps(finite_or_none(value), indent=indent, allow_nan=False)
 
 
 def to_python_json(value: Any) -> str:
@@ -98,9 +98,10 @@ def write_json(file: Path, value: Any, *, indent: int | None = 1) -> None:
         partial.write_text(text + "\n", "utf-8")
 
 
-def _finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
+    """The same plain data with None for numbers that are not finite, as `to_json` writes them."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite_or_none(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite_or_none(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -27,7 +27,7 @@ class EdgePatchStream(Stream):
         self,
         graph: TransformerGraph,
         masks: Float[Array, "row writer reader"],
-        positions: Float[Array, "row pos"] | None = None,
+        patched_at: Float[Array, "row pos"] | None = None,
     ) -> None:
         """An empty stream; masks apply to the bases, and entries that are not edges are ignored."""
         self.graph = graph
@@ -35,7 +35,7 @@ class EdgePatchStream(Stream):
         # the drawing of random masks, into every sum over writers: each element would be drawn
         # again for every feature and position.
         self._masks = product("nwr,nm->wrm", masks, jnp.eye(len(masks)))
-        self._positions = None if positions is None else positions.T[None, None]
+        self._patched_at = None if patched_at is None else patched_at.T[None, None]
         self._differences: list[Array] = []  # what is written on the source minus the base
         self._sum = jnp.zeros(())
 
@@ -78,6 +78,6 @@ class EdgePatchStream(Stream):
         sources, bases = jnp.split(outputs, 2, axis=-1)
         difference = sources - bases
         self._differences.append(
-            difference if self._positions is None else difference * self._positions
+            difference if self._patched_at is None else difference * self._patched_at
         )
         self._sum += functools.reduce(jnp.add, list(outputs))

@@ -146,7 +146,7 @@ def forward_edge_patches(
     base: Int[Array | np.ndarray, "pair pos"],
     source: Int[Array | np.ndarray, "_ _"],
     masks: Float[Array, "_ writer reader"],
-    positions: Float[Array, "_ _"] | None = None,
+    patched_at: Float[Array, "_ _"] | None = None,
 ) -> tuple[Float[Array, "pair pos d_vocab_out"], Float[Array, "pair pos d_vocab_out"]]:
     """The logits on the sources, and on the bases with edges patched from them, all in one run.
 
@@ -159,7 +159,7 @@ def forward_edge_patches(
       base: inputs to run on.
       source: inputs from which patched edges take their values; same shape as `base`.
       masks: for each pair, 1 at the edges that are patched.
-      positions: for each pair, 1 at the positions where they are patched; everywhere by default.
+      patched_at: for each pair, 1 at the positions where they are patched; everywhere by default.
 
     Raises:
       ValueError: tokens or masks do not fit the model, or a base and its source differ in length;
@@ -171,10 +171,10 @@ def forward_edge_patches(
     _check_pairs(config, base, source)
     if masks.shape != (expected := (len(base), *graph.valid.shape)):
         raise ValueError(f"masks have shape {masks.shape}, expected {expected}")
-    if positions is not None and positions.shape != base.shape:
-        raise ValueError(f"positions have shape {positions.shape}, expected {base.shape}")
+    if patched_at is not None and patched_at.shape != base.shape:
+        raise ValueError(f"patched_at has shape {patched_at.shape}, expected {base.shape}")
     tokens = jnp.concatenate([jnp.asarray(source), jnp.asarray(base)])
-    stream = EdgePatchStream(graph, masks, positions)
+    stream = EdgePatchStream(graph, masks, patched_at)
     logits = _run(params, config, tokens, stream).transpose(2, 1, 0)
     return logits[: len(base)], logits[len(base) :]
 
@@ -235,8 +235,6 @@ def _check_inputs(
         allowed = [(graph.n_writers, graph.n_readers), (graph.n_writers, 1)]
     if patch.mask.shape not in allowed:
         raise ValueError(f"patch mask has shape {patch.mask.shape}, expected one of {allowed}")
-    if isinstance(patch, EdgePatch) and patch.positions is not None:
-        if patch.positions.shape != rows[:2]:
-            raise ValueError(
-                f"patch positions have shape {patch.positions.shape}, expected {rows[:2]}"
-            )
+    if isinstance(patch, EdgePatch) and patch.patched_at is not None:
+        if patch.patched_at.shape != rows[:2]:
+            raise ValueError(f"patched_at has shape {patch.patched_at.shape}, expected {rows[:2]}")

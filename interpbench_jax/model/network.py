@@ -106,7 +106,7 @@ class Network(Protocol):
         base: Tokens,
         source: Tokens,
         masks: Float[Array, "_ writer reader"],
-        positions: Float[Array, "batch pos"] | None = None,
+        patched_at: Float[Array, "batch pos"] | None = None,
     ) -> tuple[Logits, Logits]:
         """The logits on the sources, and on the bases with each row's own edges patched from them.
 
@@ -115,14 +115,15 @@ class Network(Protocol):
           base: inputs to run on.
           source: inputs from which patched edges take their values.
           masks: for each row, 1 at the edges that are patched.
-          positions: for each row, 1 at the positions where they are patched; everywhere by default.
+          patched_at: for each row, 1 at the positions where they are patched; everywhere by
+            default.
         """
         logits, written = self.run(params, source)
 
         def row(base: Array, mask: Array, written: Array, at: Array) -> Array:
             return self.run(params, base[None], EdgePatch(mask, written[None], at[None]))[0][0]
 
-        at = jnp.ones(base.shape) if positions is None else positions
+        at = jnp.ones(base.shape) if patched_at is None else patched_at
         return logits, jax.vmap(row)(jnp.asarray(base), masks, written, at)
 
     def run_from(
@@ -212,10 +213,10 @@ class TransformerNetwork(Network):
         base: Tokens,
         source: Tokens,
         masks: Float[Array, "_ writer reader"],
-        positions: Float[Array, "batch pos"] | None = None,
+        patched_at: Float[Array, "batch pos"] | None = None,
     ) -> tuple[Logits, Logits]:
         """See `forward_edge_patches`."""
-        return forward_edge_patches(params, self.config, base, source, masks, positions)
+        return forward_edge_patches(params, self.config, base, source, masks, patched_at)
 
     def run_from(
         self,

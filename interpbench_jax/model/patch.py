@@ -34,12 +34,12 @@ class EdgePatch(NamedTuple):
       mask: `[writer, reader]`; entries that are not edges have no effect. `[writer, 1]` is one
         value for all readers, which is cheaper.
       source: the replacement of each writer; same shape as the second result of `forward`.
-      positions: 1 at the positions where readers see replacements; everywhere by default.
+      patched_at: 1 at the positions where readers see replacements; everywhere by default.
     """
 
     mask: Float[Array, "writer _"]
     source: Float[Array, "batch pos writer d_model"]
-    positions: Float[Array, "batch pos"] | None = None
+    patched_at: Float[Array, "batch pos"] | None = None
 
 
 class Nudge(NamedTuple):

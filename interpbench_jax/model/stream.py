@@ -112,8 +112,8 @@ class ResidualStream(Stream):
         self._written.append(outputs)
         if isinstance(self._patch, EdgePatch):
             replacements = self._source[here] - outputs
-            if self._patch.positions is not None:
-                replacements *= self._patch.positions.T[None, None]
+            if self._patch.patched_at is not None:
+                replacements *= self._patch.patched_at.T[None, None]
             if self._alike:
                 outputs = outputs + self._patch.mask[here, :, None, None] * replacements
             else:

@@ -44,8 +44,8 @@ class Wires:
             here = slice(0, written.shape[2])
             mask = jnp.broadcast_to(self._patch.mask, self._graph.valid.shape)[here, place]
             replacement = self._patch.source[:, :, here] - written
-            if self._patch.positions is not None:
-                replacement *= self._patch.positions[:, :, None, None]
+            if self._patch.patched_at is not None:
+                replacement *= self._patch.patched_at[:, :, None, None]
             written = written + mask[None, None, :, None] * replacement
         seen = written.sum(2)
         if self._nudge is not None:

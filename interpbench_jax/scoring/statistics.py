@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from interpbench_jax.alignment.subsets import every_subset
+
 Table = Float[np.ndarray, "case method"]
 # The signed-rank test is computed from all patterns of signs: 8,192 for 13 cases.
 _FEW_CASES = 13
@@ -92,7 +94,7 @@ def signed_rank(first: Float[np.ndarray, " case"], second: Float[np.ndarray, " c
 @functools.cache
 def _sign_patterns(n_cases: int) -> Float[np.ndarray, "pattern case"]:
     """All patterns of positive (1) and negative (0) differences."""
-    return (np.arange(2**n_cases)[:, None] >> np.arange(n_cases) & 1).astype(float)
+    return every_subset(n_cases).astype(float)
 
 
 def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

@@ -2,13 +2,9 @@
 
 from interpbench_jax.siit.causal_model import problem_from_causal_model
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.edge_checks import EdgeChecks, edge_checks, pairs_to_judge, usual_checks
-from interpbench_jax.siit.edge_sets import (
-    EdgeSets,
-    draw_edge_sets,
-    draw_outside,
-)
-from interpbench_jax.siit.edge_step import draw_edge_batch, edge_losses, update_by_edges
+from interpbench_jax.siit.edge_checks import EdgeChecks, pairs_to_judge, usual_checks
+from interpbench_jax.siit.edge_sets import EdgeSets, draw_edge_sets
+from interpbench_jax.siit.edge_step import draw_edge_batch, edge_losses
 from interpbench_jax.siit.losses import (
     TOLERANCE,
     agreement,
@@ -18,7 +14,6 @@ from interpbench_jax.siit.losses import (
 )
 from interpbench_jax.siit.members import VARIED, Member, members
 from interpbench_jax.siit.mesh import cores_as_devices, device_mesh
-from interpbench_jax.siit.optimizer import make_optimizer
 from interpbench_jax.siit.presets import PRESETS, preset
 from interpbench_jax.siit.problem import (
     SiitProblem,
@@ -28,7 +23,6 @@ from interpbench_jax.siit.problem import (
 from interpbench_jax.siit.state import TrainState, init_states
 from interpbench_jax.siit.step import SiitBatch, draw_batch, update
 from interpbench_jax.siit.together import (
-    common_shape,
     init_states_together,
     same_shape,
     states_by_case,
@@ -51,21 +45,17 @@ __all__ = [
     "TrainResult",
     "TrainState",
     "agreement",
-    "common_shape",
     "cores_as_devices",
     "device_mesh",
     "draw_batch",
     "draw_edge_batch",
     "draw_edge_sets",
-    "draw_outside",
     "edge_agreement",
-    "edge_checks",
     "edge_losses",
     "interchange_losses",
     "is_right",
     "init_states",
     "init_states_together",
-    "make_optimizer",
     "make_problem",
     "members",
     "pairs_to_judge",
@@ -78,7 +68,6 @@ __all__ = [
     "train_siit",
     "train_together",
     "update",
-    "update_by_edges",
     "usual_checks",
     "validate",
 ]

@@ -10,8 +10,9 @@ from interpbench_jax.alignment import Alignment, Site
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.indices import check_indices, check_same_lengths
 from interpbench_jax.model.network import Network
-from interpbench_jax.siit.problem import SiitProblem, variable_masks
+from interpbench_jax.siit.problem import SiitProblem, problem_of_answers, variable_masks
 from interpbench_jax.tasks.causal import CausalModel
+from interpbench_jax.tasks.task import Pairs
 
 Tokens = Int[Array | np.ndarray, "pair pos"]
 
@@ -22,7 +23,7 @@ def problem_from_causal_model(
     network: TransformerConfig | Network,
     base: Tokens,
     source: Tokens,
-    positions: Float[Array | np.ndarray, "*pair pos"] | None = None,
+    position_weights: Float[Array | np.ndarray, "*pair pos"] | None = None,
 ) -> SiitProblem:
     """Computes all targets with a causal model; the result is the input of `train_siit`.
 
@@ -34,7 +35,7 @@ def problem_from_causal_model(
       network: shape of the transformer to be trained, or another network.
       base: token ids; pairs in random order, as the last ones are held out from training.
       source: token ids of the inputs from which variables take their values.
-      positions: weight of each position, for all pairs or for each pair; 1 by default.
+      position_weights: weight of each position, for all pairs or for each pair; 1 by default.
 
     Raises:
       ValueError: an unknown variable or node, two variables at one node, a variable whose node
@@ -61,15 +62,6 @@ def problem_from_causal_model(
             raise ValueError(
                 f"a model of values has one output, d_vocab_out is {network.d_vocab_out}"
             )
-    weights = jnp.ones(base.shape) if positions is None else jnp.asarray(positions, jnp.float32)
-    graph = alignment.graph
-    return SiitProblem(
-        base=jnp.asarray(base),
-        source=jnp.asarray(source),
-        base_target=answers[0],
-        source_target=answers[-1],
-        variable_targets=answers[1:-1],
-        variable_nodes=jnp.asarray(graph.one_hot(alignment.nodes)),
-        free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
-        positions=jnp.broadcast_to(weights, base.shape),
-    )
+    weights = np.asarray(1 if position_weights is None else position_weights, np.float32)
+    pairs = Pairs(np.asarray(base), np.asarray(source), np.broadcast_to(weights, base.shape))
+    return problem_of_answers(alignment, pairs, answers)

@@ -32,7 +32,7 @@ _COUNTS = (
     *("plateau_patience", "edge_rows", "checked_sets", "checked_pairs", "refine_stages"),
 )
 # Settings that apply only when whole nodes are patched.
-_OF_NODES = (*("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps"),)
+_OF_NODES = ("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
-from interpbench_jax.alignment.alignment import group_masks
+from interpbench_jax.alignment.alignment import group_masks, group_union
 from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_positions, draw_sets, qkv_level
 from interpbench_jax.siit.set_answers import answer_sets, answered
 from interpbench_jax.tasks.task import Pairs, Task
@@ -24,7 +24,7 @@ class EdgeChecks(NamedTuple):
       masks: masks of the network, 1 at the edges that are patched.
       base: token ids of the inputs to run on.
       source: token ids of the inputs from which patched edges take their values.
-      positions: weight of each position.
+      position_weights: weight of each position.
       targets: the algorithm's answers on the base under some sets of its edges; -1 or NaN where it
         has no answer.
       which: for each check, the index of its target.
@@ -32,18 +32,19 @@ class EdgeChecks(NamedTuple):
         other edge; -1 if there is none.
       n_first: number of checks, from the first, that training evaluates after every round; the
         others only if the model passes all before them.
-      at: for each check, 1 at the positions where its edges are patched; None means everywhere.
+      patched_at: for each check, 1 at the positions where its edges are patched; None means
+        everywhere.
     """
 
     masks: Float[Array, "check writer reader"]
     base: Int[Array, "pair pos"]
     source: Int[Array, "pair pos"]
-    positions: Float[Array, "pair pos"]
+    position_weights: Float[Array, "pair pos"]
     targets: Num[Array, "target pair pos"]
     which: Int[Array, " check"]
     alone: Int[Array, " group"]
     n_first: Int[Array, ""]
-    at: Float[Array, "check pos"] | None = None
+    patched_at: Float[Array, "check pos"] | None = None
 
 
 def usual_checks(
@@ -82,14 +83,14 @@ def usual_checks(
     )
     alone = each[~level.inside]
     chosen = pairs_to_judge(task, alignment, pairs, n_pairs)
-    at = None
+    patched_at = None
     if at_positions:
         drawn = draw_positions(rng, n_random, pairs.base.shape[1])
-        at = np.ones((len(first) + n_random + len(alone), drawn.shape[1]), bool)
-        at[len(first) :][:n_random] = drawn
+        patched_at = np.ones((len(first) + n_random + len(alone), drawn.shape[1]), bool)
+        patched_at[len(first) :][:n_random] = drawn
         first = np.concatenate([first, draw_sets(level, rng, n_random)])
     sets = np.concatenate([first, alone])
-    checks = edge_checks(task, alignment, chosen, level, sets, at)
+    checks = edge_checks(task, alignment, chosen, level, sets, patched_at)
     return checks._replace(n_first=jnp.asarray(len(first)))
 
 
@@ -124,7 +125,7 @@ def pairs_to_judge(
         shape = (len(masks), *some.base.shape)
         rows = [np.broadcast_to(tokens, shape) for tokens in (some.base, some.source)]
         targets = np.asarray(answer_sets(task.defined_answers, *rows, masks))
-        return answered(targets, some.positions)
+        return answered(targets, some.position_weights)
 
     first = Pairs(*(part[:n_pairs] for part in pairs))
     rare = np.flatnonzero(with_answer(first, masks).sum(1) < fewest)
@@ -143,7 +144,7 @@ def edge_checks(
     pairs: Pairs,
     level: EdgeLevel,
     sets: Bool[np.ndarray, "check unit"],
-    at: Bool[np.ndarray, "check pos"] | None = None,
+    patched_at: Bool[np.ndarray, "check pos"] | None = None,
 ) -> EdgeChecks:
     """Computes the algorithm's answers under sets of edges on given pairs.
 
@@ -153,30 +154,31 @@ def edge_checks(
       pairs: pairs to evaluate on.
       level: the units that the sets consist of.
       sets: the units that each check patches.
-      at: the positions at which each check patches them; everywhere by default.
+      patched_at: the positions at which each check patches them; everywhere by default.
 
     Raises:
       ValueError: there are positions, but the algorithm does not say where its values are.
     """
-    own = group_masks(alignment)[0].astype(np.float32)
     patched = level.groups_of(sets)
-    cases = patched if at is None else np.concatenate([patched, at], 1)
+    cases = patched if patched_at is None else np.concatenate([patched, patched_at], 1)
     _, first, which = np.unique(cases, axis=0, return_index=True, return_inverse=True)
     single = patched & ((patched.sum(1) == 1) & ~(sets & ~level.inside).any(1))[:, None]
-    if at is not None:
-        single &= at.all(1, keepdims=True)
-    masks = np.einsum("sg,gwr->swr", patched[first].astype(np.float32), own)
+    if patched_at is not None:
+        single &= patched_at.all(1, keepdims=True)
     shape = (len(first), *pairs.base.shape)
     rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
-    places = None if at is None else np.broadcast_to(at[first].astype(np.float32)[:, None], shape)
+    masks = group_union(patched[first], group_masks(alignment)[0])
+    here = None
+    if patched_at is not None:
+        here = np.broadcast_to(patched_at[first].astype(np.float32)[:, None], shape)
     return EdgeChecks(
         masks=jnp.asarray(level.masks(sets), jnp.float32),
         base=jnp.asarray(pairs.base),
         source=jnp.asarray(pairs.source),
-        positions=jnp.asarray(pairs.positions),
-        targets=answer_sets(task.defined_answers, *rows, masks, places),
+        position_weights=jnp.asarray(pairs.position_weights),
+        targets=answer_sets(task.defined_answers, *rows, masks, here),
         which=jnp.asarray(which.reshape(-1)),
         alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
         n_first=jnp.asarray(len(sets)),
-        at=None if at is None else jnp.asarray(at, jnp.float32),
+        patched_at=None if patched_at is None else jnp.asarray(patched_at, jnp.float32),
     )

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
-from interpbench_jax.alignment.alignment import group_masks
+from interpbench_jax.alignment.alignment import group_masks, group_union
 from interpbench_jax.alignment.edge_levels import draw_positions, draw_sets, qkv_level
+from interpbench_jax.alignment.subsets import every_subset
 from interpbench_jax.siit.edge_checks import EdgeChecks
 from interpbench_jax.siit.set_answers import answer_sets
 from interpbench_jax.tasks.task import Behaviour, Pairs, Task, answer_in_chunks, has_answer
@@ -42,11 +43,11 @@ class EdgeSets(NamedTuple):
       base: token ids of the inputs to run on.
       source: token ids of the inputs from which patched edges take their values.
       target: the algorithm's answers on the base under the row's set.
-      positions: weight of each position; 0 where the algorithm has no answer.
+      position_weights: weight of each position; 0 where the algorithm has no answer.
       source_target: target outputs of the unpatched model on the source.
-      source_positions: weight of each position in `source_target`.
+      source_position_weights: weight of each position in `source_target`.
       outside: 1 at edges of the network without a counterpart in the algorithm.
-      at: for each row, 1 at the positions where edges are patched; None means everywhere.
+      patched_at: for each row, 1 at the positions where edges are patched; None means everywhere.
     """
 
     masks: Float[Array, "set writer reader"]
@@ -57,11 +58,11 @@ class EdgeSets(NamedTuple):
     base: Int[Array, "row pos"]
     source: Int[Array, "row pos"]
     target: Num[Array, "row pos"]
-    positions: Float[Array, "row pos"]
+    position_weights: Float[Array, "row pos"]
     source_target: Num[Array, "row pos"]
-    source_positions: Float[Array, "row pos"]
+    source_position_weights: Float[Array, "row pos"]
     outside: Float[Array, "writer reader"]
-    at: Float[Array, "row pos"] | None = None
+    patched_at: Float[Array, "row pos"] | None = None
 
 
 def sets_of_groups(
@@ -80,7 +81,7 @@ def sets_of_groups(
     n = len(alignment.groups)
     first = np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)])
     if 2**n <= n_sets:
-        every = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
+        every = every_subset(n)
         return np.concatenate([first, every[every.sum(1) > 1]])
     level = qkv_level(alignment)
     drawn = draw_sets(level, rng, max(n_sets - len(first) - 1, 0))[:, level.inside]
@@ -117,110 +118,129 @@ def draw_edge_sets(
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     groups = sets_of_groups(alignment, n_sets, rng)
-    own, theirs = (masks.astype(np.float32) for masks in group_masks(alignment))
+    own, theirs = group_masks(alignment)
     sizes, chunk = groups.sum(1), max(n_rows // (2 * len(groups)), 1)
     kinds = np.stack([sizes == 0, sizes == 1, sizes > 0]).astype(np.float64)
     shares = np.array([outside_rows, single_rows, 1 - outside_rows - single_rows])
-    drawn = shares @ (kinds / np.maximum(kinds.sum(1, keepdims=True), 1))
-    chunks = np.maximum(np.rint(drawn * n_rows / chunk), 1).astype(int)
+    chances = shares @ (kinds / np.maximum(kinds.sum(1, keepdims=True), 1))
+    chunks = np.maximum(np.rint(chances * n_rows / chunk), 1).astype(int)
     set_of_chunk = np.repeat(np.arange(len(groups)), chunks)
-    rows = rng.integers(0, len(pairs.base), (len(set_of_chunk), chunk))
-    masks = groups.astype(np.float32)
-    own_masks = np.einsum("sg,gwr->swr", masks, own)
+    own_masks = group_union(groups, own)
 
-    def answer(rows: Int[np.ndarray, "chunk row"], sets: Int[np.ndarray, " chunk"]) -> _Answered:
-        given = pairs.base[rows], pairs.source[rows]
-        at = np.ones(given[0].shape, np.float32)
-        if position_rows:
-            drawn = draw_positions(rng, rows.size, at.shape[-1]).reshape(at.shape)
-            at = np.where(rng.random((*rows.shape, 1)) < position_rows, drawn, at)
-        places = at if position_rows else None
-        target = np.array(answer_sets(task.defined_answers, *given, own_masks[sets], places))
-        return _Answered(rows, target, pairs.positions[rows] * has_answer(target), at)
+    def draw(sets: Int[np.ndarray, " chunk"]) -> _Rows:
+        shape = (len(sets), chunk)
+        chosen = rng.integers(0, len(pairs.base), shape)
+        patched_at = _draw_patched_at(rng, (*shape, pairs.base.shape[1]), position_rows)
+        target = answer_sets(
+            task.defined_answers,
+            pairs.base[chosen],
+            pairs.source[chosen],
+            own_masks[sets],
+            patched_at if position_rows else None,
+        )
+        weights = pairs.position_weights[chosen] * has_answer(np.asarray(target))
+        return _Rows(chosen, np.asarray(target), np.asarray(weights), patched_at)
 
-    first_drawn = answer(rows, set_of_chunk)
-    rows, target, positions, at = _with_rare_answers(
-        first_drawn, set_of_chunk, answer, len(pairs.base), rng
-    )
+    rows = _with_rare_answers(draw(set_of_chunk), set_of_chunk, draw, rng)
     counts = np.zeros(len(groups), np.float32)
-    np.maximum.at(counts, set_of_chunk, positions.any((1, 2)).astype(np.float32))
-    sources = Pairs(pairs.source, pairs.source, task.positions_of(pairs.source))
+    np.maximum.at(counts, set_of_chunk, rows.position_weights.any((1, 2)).astype(np.float32))
+    sources = Pairs(pairs.source, pairs.source, task.position_weights_of(pairs.source))
     behaviour = task.behaviour(sources)
-    flat = rows.reshape(-1)
     if behaviour is None:
         nothing = np.zeros((1, *own.shape[1:]), np.float32)
         answers = answer_in_chunks(task.answers, pairs.source, pairs.source, nothing)[0]
-        behaviour = Behaviour(answers, sources.positions)
-    source_target, source_positions = (np.asarray(part)[flat] for part in behaviour)
+        behaviour = Behaviour(answers, sources.position_weights)
+    pair = rows.pair.reshape(-1)
+    target, position_weights, patched_at = (
+        part.reshape(len(pair), -1)
+        for part in (rows.target, rows.position_weights, rows.patched_at)
+    )
     return EdgeSets(
-        masks=jnp.asarray(np.einsum("sg,gwr->swr", masks, theirs)),
+        masks=jnp.asarray(group_union(groups, theirs)),
         single=jnp.asarray(counts * (sizes == 1)),
         several=jnp.asarray(counts * (sizes > 0)),
         first=jnp.asarray(chunk * (np.cumsum(chunks) - chunks)),
         n_rows=jnp.asarray(chunk * chunks),
-        base=jnp.asarray(pairs.base[flat]),
-        source=jnp.asarray(pairs.source[flat]),
-        target=jnp.where(has_answer(target), target, 0).reshape(len(flat), -1),
-        positions=jnp.asarray(positions).reshape(len(flat), -1),
-        source_target=jnp.asarray(source_target),
-        source_positions=jnp.asarray(source_positions),
+        base=jnp.asarray(pairs.base[pair]),
+        source=jnp.asarray(pairs.source[pair]),
+        target=jnp.where(has_answer(target), target, 0),
+        position_weights=jnp.asarray(position_weights),
+        source_target=jnp.asarray(np.asarray(behaviour.target)[pair]),
+        source_position_weights=jnp.asarray(np.asarray(behaviour.position_weights)[pair]),
         outside=jnp.asarray(alignment.outside, jnp.float32),
-        at=jnp.asarray(at, jnp.float32).reshape(len(flat), -1) if position_rows else None,
+        patched_at=jnp.asarray(patched_at, jnp.float32) if position_rows else None,
     )
 
 
-class _Answered(NamedTuple):
-    """Chunks of rows, all of one set, with the algorithm's answers.
+def _draw_patched_at(
+    rng: np.random.Generator, shape: tuple[int, int, int], position_rows: float
+) -> Float[np.ndarray, "chunk row pos"]:
+    """For each row, 1 at the positions where edges are patched: random ones in a share of rows."""
+    everywhere = np.ones(shape, np.float32)
+    if not position_rows:
+        return everywhere
+    n_chunks, n_rows, n_positions = shape
+    some = draw_positions(rng, n_chunks * n_rows, n_positions).reshape(shape)
+    return np.where(rng.random((n_chunks, n_rows, 1)) < position_rows, some, everywhere)
+
+
+class _Rows(NamedTuple):
+    """Rows with the algorithm's answers, in chunks of one set each.
 
     Attributes:
-      rows: the rows' pairs.
+      pair: index of the row's pair.
       target: the answers; -1 or NaN where there is none.
-      positions: weight of each position; 0 where there is no answer.
-      at: 1 at the positions where edges are patched.
+      position_weights: weight of each position; 0 where there is no answer.
+      patched_at: 1 at the positions where edges are patched.
     """
 
-    rows: Int[np.ndarray, "chunk row"]
+    pair: Int[np.ndarray, "chunk row"]
     target: Num[np.ndarray, "chunk row pos"]
-    positions: Float[np.ndarray, "chunk row pos"]
-    at: Float[np.ndarray, "chunk row pos"]
+    position_weights: Float[np.ndarray, "chunk row pos"]
+    patched_at: Float[np.ndarray, "chunk row pos"]
 
 
 def _with_rare_answers(
-    drawn: _Answered,
+    rows: _Rows,
     set_of_chunk: Int[np.ndarray, " chunk"],
-    answer: Callable[[Int[np.ndarray, "chunk row"], Int[np.ndarray, " chunk"]], _Answered],
-    n_pairs: int,
+    draw: Callable[[Int[np.ndarray, " chunk"]], _Rows],
     rng: np.random.Generator,
-) -> _Answered:
-    """Draws other pairs for sets under which the algorithm seldom has an answer.
+) -> _Rows:
+    """Replaces rows of sets under which the algorithm seldom has an answer.
 
     Under some sets it has one for a pair in a hundred: most of their rows would teach nothing. Of
-    `_TRIES` times as many pairs, those with an answer take the place of all rows of the set, each
-    about equally often. Rows patched everywhere and rows patched at some positions, which have
-    answers more often, are replaced separately. Where no pair has an answer, the rows stay as they
-    are. Changes `drawn`.
+    `_TRIES` times as many new rows, those with an answer take the place of all rows of the set,
+    each about equally often. Rows patched everywhere and rows patched at some positions, which have
+    answers more often, are replaced separately. Where no new row has an answer, the rows stay.
+
+    Args:
+      rows: rows to start from.
+      set_of_chunk: the set of each chunk of rows.
+      draw: draws a chunk of new rows for each of the given sets.
+      rng: random generator.
     """
 
-    def kinds(rows: _Answered, sets: Int[np.ndarray, " chunk"]) -> Int[np.ndarray, "chunk row"]:
-        return 2 * sets[:, None] + rows.at.all(2)
+    def kinds(rows: _Rows, sets: Int[np.ndarray, " chunk"]) -> Int[np.ndarray, "chunk row"]:
+        return 2 * sets[:, None] + rows.patched_at.all(2)
 
-    kind, answered = kinds(drawn, set_of_chunk), (drawn.positions > 0).any(2)
+    kind, answered = kinds(rows, set_of_chunk), (rows.position_weights > 0).any(2)
     share = np.bincount(kind.ravel(), answered.ravel()) / np.maximum(np.bincount(kind.ravel()), 1)
     rare = share[kind] < _RARE
     if not rare.any():
-        return drawn
-    tries = np.repeat(set_of_chunk[rare.any(1)], _TRIES)
-    tried = answer(rng.integers(0, n_pairs, (len(tries), drawn.rows.shape[1])), tries)
-    tried_kind, answered = kinds(tried, tries), (tried.positions > 0).any(2)
+        return rows
+    tried_sets = np.repeat(set_of_chunk[rare.any(1)], _TRIES)
+    tried = draw(tried_sets)
+    tried_kind, tried_answered = kinds(tried, tried_sets), (tried.position_weights > 0).any(2)
+    replaced = _Rows(*(part.copy() for part in rows))
     for one in np.unique(kind[rare]):
-        chunk, row = np.nonzero(answered & (tried_kind == one))
+        chunk, row = np.nonzero(tried_answered & (tried_kind == one))
         if not len(chunk):
             continue
         places = np.nonzero(kind == one)
         chosen = np.resize(rng.permutation(len(chunk)), len(places[0]))
-        for old, new in zip(drawn, tried, strict=True):
+        for old, new in zip(replaced, tried, strict=True):
             old[places] = new[chunk[chosen], row[chosen]]
-    return drawn
+    return replaced
 
 
 def focus_on_wrong(
@@ -234,9 +254,8 @@ def focus_on_wrong(
     Args:
       sets: to draw from; set 1 is the first group alone, and so on.
       checks: by which the model was judged.
-      agreement: what came of each check; NaN where nothing has been judged yet.
-      share: of the draws that go by errors; the others are as before, and so are all of them where
-        there is no error.
+      agreement: the model's agreement under each check; NaN if it has not been evaluated.
+      share: the share of draws in proportion to errors; see `by_errors`.
     """
     wrong = jnp.where(checks.alone < 0, 0, 1 - jnp.nan_to_num(agreement[checks.alone], nan=1.0))
     of_set = jnp.zeros_like(sets.single).at[1 + jnp.arange(len(wrong))].set(wrong, mode="drop")
@@ -246,12 +265,15 @@ def focus_on_wrong(
 def by_errors(
     chances: Float[Array, " set"], wrong: Float[Array, " set"], share: Float[Array, ""] | float
 ) -> Float[Array, " set"]:
-    """Probabilities of sets of which a share goes by errors.
+    """Probabilities of sets when a share of the draws goes by the errors under each set.
+
+    These draws choose a set in proportion to `chances * wrong`, the others in proportion to
+    `chances`. If no set has an error, all draws are in proportion to `chances`.
 
     Args:
-      chances: probabilities without errors; they need not sum to 1.
+      chances: probabilities of the sets regardless of errors; they need not sum to 1.
       wrong: share of wrong answers under each set.
-      share: of the draws that are in proportion to both. Where there is no error, there are none.
+      share: the share of draws in proportion to errors.
     """
     by_error = chances * wrong
     even = chances / jnp.maximum(chances.sum(), 1e-9)

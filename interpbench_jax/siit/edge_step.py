@@ -12,7 +12,7 @@ from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.siit.edge_sets import EdgeSets, draw_outside
 from interpbench_jax.siit.losses import is_right, position_losses
 from interpbench_jax.siit.mesh import own_pairs, sum_over_devices
-from interpbench_jax.siit.step import take_step
+from interpbench_jax.siit.step import IIT, STRICT, take_step
 
 # Share of the rows with only outside edges that patch all of these; share of the other rows that
 # patch none.
@@ -32,7 +32,7 @@ class EdgeBatch(NamedTuple):
       source_target: target outputs of the unpatched model on the source.
       weights: weight of every position in each loss: behaviour (on the source), IIT and strict (on
         the base). The weights of a loss sum to 1 over the batch.
-      at: 1 at the positions where the edges are patched; None means everywhere.
+      patched_at: 1 at the positions where the edges are patched; None means everywhere.
     """
 
     base: Int[Array, "row pos"]
@@ -41,7 +41,7 @@ class EdgeBatch(NamedTuple):
     base_target: Num[Array, "row pos"]
     source_target: Num[Array, "row pos"]
     weights: Float[Array, "3 row pos"]
-    at: Float[Array, "row pos"] | None = None
+    patched_at: Float[Array, "row pos"] | None = None
 
 
 def draw_edge_batch(
@@ -81,12 +81,12 @@ def _rows_of(
     share = jax.random.uniform(keys[2], n)
     share = jnp.where(only_outside & (extreme < _ALL_OUTSIDE), 1, share)
     share = jnp.where(~only_outside & (extreme < _NONE_OUTSIDE), 0, share)
-    positions = sets.positions[rows]
+    position_weights = sets.position_weights[rows]
     weights = jnp.stack(
         [
-            sets.source_positions[rows],
-            positions * ~only_outside[:, None],
-            positions * only_outside[:, None],
+            sets.source_position_weights[rows],
+            position_weights * ~only_outside[:, None],
+            position_weights * only_outside[:, None],
         ]
     )
     return EdgeBatch(
@@ -96,7 +96,7 @@ def _rows_of(
         base_target=sets.target[rows],
         source_target=sets.source_target[rows],
         weights=weights / jnp.maximum(weights.sum((1, 2), keepdims=True), 1e-9),
-        at=None if sets.at is None else sets.at[rows],
+        patched_at=None if sets.patched_at is None else sets.patched_at[rows],
     )
 
 
@@ -125,9 +125,9 @@ def wrong_by_set(
         key, chosen = given
         batch = _rows_of(sets, jax.random.split(key, 4), chosen, chosen == 0)
         _, logits = network.run_edge_patches(
-            params, batch.base, batch.source, batch.masks, batch.at
+            params, batch.base, batch.source, batch.masks, batch.patched_at
         )
-        counts = (batch.weights[1] + batch.weights[2]) > 0
+        counts = (batch.weights[IIT] + batch.weights[STRICT]) > 0
         return (~is_right(logits, batch.base_target) & counts).sum(1), counts.sum(1)
 
     chosen = jnp.arange(n_blocks * rows_at_once).reshape(n_blocks, rows_at_once) % n_sets
@@ -201,7 +201,7 @@ def edge_losses(
       patched; strict: rows in which only other edges are patched.
     """
     on_source, on_base = as_network(model).run_edge_patches(
-        params, batch.base, batch.source, batch.masks, batch.at
+        params, batch.base, batch.source, batch.masks, batch.patched_at
     )
     behaviour, iit, strict = batch.weights
     patched = position_losses(on_base, batch.base_target)

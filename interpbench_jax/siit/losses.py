@@ -16,19 +16,19 @@ TOLERANCE = 0.05
 def task_loss(
     logits: Float[Array, "pair pos d_vocab_out"],
     target: Num[Array, "pair pos"],
-    positions: Float[Array, "pair pos"],
+    position_weights: Float[Array, "pair pos"],
 ) -> Float[Array, ""]:
     """Cross entropy for integer targets, squared error for float ones; mean over positions.
 
     Args:
       logits: the model's outputs.
       target: labels or values.
-      positions: weight of each position.
+      position_weights: weight of each position.
 
     Raises:
       ValueError: a label is not among the outputs (checked outside of `jit` only).
     """
-    return (position_losses(logits, target) * positions).sum() / positions.sum()
+    return (position_losses(logits, target) * position_weights).sum() / position_weights.sum()
 
 
 def position_losses(
@@ -52,16 +52,16 @@ def position_losses(
 def agreement(
     logits: Float[Array, "pair pos d_vocab_out"],
     target: Num[Array, "pair pos"],
-    positions: Float[Array, "pair pos"],
+    position_weights: Float[Array, "pair pos"],
 ) -> Float[Array, ""]:
     """Share of positions at which the model's output is right; see `is_right`.
 
     Args:
       logits: the model's outputs.
       target: labels or values.
-      positions: weight of each position.
+      position_weights: weight of each position.
     """
-    return (is_right(logits, target) * positions).sum() / positions.sum()
+    return (is_right(logits, target) * position_weights).sum() / position_weights.sum()
 
 
 def is_right(
@@ -88,7 +88,7 @@ def interchange_losses(
     source: Int[Array, "pair pos"],
     masks: Float[Array, "intervention _ writer"],
     targets: Num[Array, "intervention pair pos"],
-    positions: Float[Array, "*intervention pair pos"],
+    position_weights: Float[Array, "*intervention pair pos"],
     *,
     detached: Float[Array, " writer"] | None = None,
     source_gradient: bool = True,
@@ -105,7 +105,7 @@ def interchange_losses(
       source: inputs from which the patched nodes take their values.
       masks: 1 at the nodes that an intervention patches; one mask for all pairs, or one per pair.
       targets: per intervention, the algorithm's answers.
-      positions: weight of each position, for all interventions or for each.
+      position_weights: weight of each position, for all interventions or for each.
       detached: 1 at nodes through which no gradient flows.
       source_gradient: whether gradients flow back into the run on the source; see
         `forward_interchanges` for the gradients that remain if not.
@@ -115,5 +115,5 @@ def interchange_losses(
     logits = as_network(model).run_interchanges(
         params, base, source, masks, detached=detached, source_gradient=source_gradient
     )
-    own = 0 if positions.ndim == 3 else None
-    return jax.vmap(task_loss, (0, 0, own))(logits, targets, positions)
+    own = 0 if position_weights.ndim == 3 else None
+    return jax.vmap(task_loss, (0, 0, own))(logits, targets, position_weights)

@@ -29,7 +29,7 @@ class SiitProblem(NamedTuple):
       variable_targets: its answers on the base when one variable has its value on the source.
       variable_nodes: 1 at the node(s) of the trained model that hold a variable.
       free_nodes: one row per node outside the circuit, 1 at that node.
-      positions: weight of every position in losses and accuracies.
+      position_weights: weight of every position in losses and accuracies.
       behaviour: target outputs of the unpatched model, if the task requires more than the
         algorithm's answers; see `Behaviour`.
       edges: rows for training by edge patches; required if `SiitConfig.patches` is `edges`.
@@ -43,7 +43,7 @@ class SiitProblem(NamedTuple):
     variable_targets: Num[Array, "variable pair pos"]
     variable_nodes: Float[Array, "variable writer"]
     free_nodes: Float[Array, "free writer"]
-    positions: Float[Array, "pair pos"]
+    position_weights: Float[Array, "pair pos"]
     behaviour: Behaviour | None = None
     edges: EdgeSets | None = None
     checks: EdgeChecks | None = None
@@ -66,7 +66,7 @@ class SiitProblem(NamedTuple):
             base_target=self.base_target[pairs],
             source_target=self.source_target[pairs],
             variable_targets=self.variable_targets[:, pairs],
-            positions=self.positions[pairs],
+            position_weights=self.position_weights[pairs],
             behaviour=jax.tree.map(lambda array: array[pairs], self.behaviour),
         )
 
@@ -142,6 +142,23 @@ def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProb
     answers = answer_in_chunks(
         task.answers, pairs.base, pairs.source, variable_masks(alignment)[:, :, None]
     )
+    return problem_of_answers(alignment, pairs, answers, task.behaviour(pairs))
+
+
+def problem_of_answers(
+    alignment: Alignment,
+    pairs: Pairs,
+    answers: Num[Array | np.ndarray, "intervention pair pos"],
+    behaviour: Behaviour | None = None,
+) -> SiitProblem:
+    """A problem whose targets are known.
+
+    Args:
+      alignment: the algorithm's alignment with the model to be trained.
+      pairs: pairs as token ids.
+      answers: the algorithm's answers on the pairs under each of `variable_masks`.
+      behaviour: target outputs of the unpatched model, if they are more than the answers.
+    """
     graph = alignment.graph
     return SiitProblem(
         base=jnp.asarray(pairs.base),
@@ -151,8 +168,8 @@ def problem_of_pairs(task: Task, alignment: Alignment, pairs: Pairs) -> SiitProb
         variable_targets=jnp.asarray(answers[1:-1]),
         variable_nodes=jnp.asarray(graph.one_hot(alignment.nodes)),
         free_nodes=jnp.asarray(graph.one_hot(alignment.free_nodes)),
-        positions=jnp.asarray(pairs.positions),
-        behaviour=jax.tree.map(jnp.asarray, task.behaviour(pairs)),
+        position_weights=jnp.asarray(pairs.position_weights),
+        behaviour=jax.tree.map(jnp.asarray, behaviour),
     )
 
 

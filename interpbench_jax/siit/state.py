@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +12,22 @@ from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
-from interpbench_jax.siit.config import (
-    Outside,
-    Patches,
-    Schedule,
-    SiitConfig,
-    Steps,
-    StrictSampling,
-    VariableSampling,
-)
-from interpbench_jax.siit.members import Member
-from interpbench_jax.siit.optimizer import Optimizer, make_optimizer
+from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.members import VARIED, Member
+from interpbench_jax.siit.optimizer import make_optimizer
 from interpbench_jax.siit.problem import SiitProblem
 from interpbench_jax.siit.validation import Scores
+
+# Settings that the compiled loop does not read.
+_OF_DATA = (
+    *("same_size", "d_model", "min_length", "n_pairs", "held_out", "validation_pairs"),
+    *("position_rows", "edge_rows", "checked_sets", "checked_pairs"),
+)
+_UNUSED: dict[str, Any] = {
+    field.name: field.default
+    for field in fields(SiitConfig)
+    if field.name in (*VARIED, "threshold", *_OF_DATA)
+}
 
 
 class History(NamedTuple):
@@ -39,7 +43,14 @@ class History(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """The settings that are array inputs of the compiled loop: changing them does not recompile."""
+    """The settings that are array inputs of the compiled loop: changing them does not recompile.
+
+    Attributes:
+      weights: weights of the behaviour, IIT and strict loss.
+      learning_rate: the learning rate at the start.
+      final_learning_rate: the learning rate at the last batch in the linear schedule.
+      threshold: the worst score at which training stops.
+    """
 
     weights: Float[Array, "3"]
     learning_rate: Float[Array, ""]
@@ -79,49 +90,27 @@ class TrainState(NamedTuple):
     history: History
 
 
-class Loop(NamedTuple):
-    """The static settings of the compiled loop; the same for all members."""
+def static_settings(config: SiitConfig) -> SiitConfig:
+    """The settings on which the compiled loop depends; all others have their defaults.
 
-    patches: Patches
-    outside_rows: float
-    single_rows: float
-    single_focus: float
-    set_focus: float
-    steps: Steps
-    strict_sampling: StrictSampling
-    variable_sampling: VariableSampling
-    outside: Outside
-    source_gradient: bool
-    schedule: Schedule
-    plateau_factor: float
-    plateau_patience: int
-    batch_size: int
-    round_batches: int
-    max_batches: int
-    refine_batches: int
-    refine_stages: int
-    n_rounds: int
-    optimizer: Optimizer
-    clip_norm: float
-    beta1: float
-    beta2: float
+    The others are array inputs of the loop (`Rates`), or only matter when data are drawn. Runs that
+    differ in nothing else share a compiled program.
+    """
+    return replace(config, **_UNUSED)
 
-    @classmethod
-    def of(cls, config: SiitConfig) -> "Loop":
-        """Selects these settings from all settings."""
-        return cls(**{name: getattr(config, name) for name in cls._fields})
 
-    def directions(self) -> optax.GradientTransformation:
-        """Computes directions; the step scales them by the learning rate."""
-        return make_optimizer(
-            self.optimizer, clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2
-        )
+def directions(config: SiitConfig) -> optax.GradientTransformation:
+    """Computes directions; the step scales them by the learning rate."""
+    return make_optimizer(
+        config.optimizer, clip_norm=config.clip_norm, beta1=config.beta1, beta2=config.beta2
+    )
 
-    def plateau(self) -> optax.GradientTransformationExtraArgs:
-        """Cuts its scale when scores stop rising."""
-        return optax.contrib.reduce_on_plateau(
-            factor=self.plateau_factor, patience=self.plateau_patience
-        )
+
+def plateau(config: SiitConfig) -> optax.GradientTransformationExtraArgs:
+    """Cuts its scale when scores stop rising."""
+    return optax.contrib.reduce_on_plateau(
+        factor=config.plateau_factor, patience=config.plateau_patience
+    )
 
 
 def init_states(
@@ -143,9 +132,12 @@ def init_states(
         raise ValueError(
             f"outside='freeze' works for transformers only, not for {type(model).__name__}"
         )
-    loops = {Loop.of(member.config) for member in members}
-    if len(loops) != 1:
-        raise ValueError(f"members must have the same static settings, got {sorted(loops)}")
+    first, *others = [static_settings(member.config) for member in members]
+    for name in (field.name for field in fields(SiitConfig)):
+        if len(values := {getattr(config, name) for config in (first, *others)}) > 1:
+            raise ValueError(
+                f"members must have the same static settings, got {sorted(values)} for {name}"
+            )
     keys = jnp.stack([jax.random.key(member.seed) for member in members])
     each = [_rates(member.config) for member in members]
     rates = jax.tree.map(lambda *values: jnp.stack(values), *each)
@@ -154,7 +146,7 @@ def init_states(
         len(problem.free_nodes),
         0 if problem.checks is None else len(problem.checks.which),
     )
-    return _init_states(keys, rates, counts, model=model, loop=loops.pop())
+    return _init_states(keys, rates, counts, model=model, settings=first)
 
 
 def _rates(config: SiitConfig) -> Rates:
@@ -163,25 +155,25 @@ def _rates(config: SiitConfig) -> Rates:
     return Rates(*(jnp.array(value, jnp.float32) for value in (weights, *others)))
 
 
-@functools.partial(jax.jit, static_argnames=("n_scores", "model", "loop"))
+@functools.partial(jax.jit, static_argnames=("n_scores", "model", "settings"))
 def _init_states(
     keys: Array,
     rates: Rates,
     n_scores: tuple[int, int, int],
     *,
     model: TransformerConfig | Network,
-    loop: Loop,
+    settings: SiitConfig,
 ) -> TrainState:
     def unseen(*shape: int) -> Array:
-        return jnp.full((loop.n_rounds, *shape), jnp.nan, jnp.float32)
+        return jnp.full((settings.n_rounds, *shape), jnp.nan, jnp.float32)
 
     def member(key: Array, rates: Rates) -> TrainState:
         init_key, loop_key = jax.random.split(key)
         params = as_network(model).init(init_key)
         return TrainState(
             params=params,
-            optimizer_state=loop.directions().init(params),
-            plateau_state=loop.plateau().init({}),
+            optimizer_state=directions(settings).init(params),
+            plateau_state=plateau(settings).init({}),
             key=loop_key,
             rates=rates,
             round=jnp.zeros((), jnp.int32),

@@ -28,14 +28,14 @@ class SiitBatch(NamedTuple):
       source: inputs from which nodes take their values.
       masks: the nodes that each intervention patches in each pair; the first patches none.
       targets: the algorithm's answers under each intervention.
-      positions: weight of each position, for all interventions or for each.
+      position_weights: weight of each position, for all interventions or for each.
     """
 
     base: Int[Array, "pair pos"]
     source: Int[Array, "pair pos"]
     masks: Float[Array, "3 _ writer"]
     targets: Num[Array, "3 pair pos"]
-    positions: Float[Array, "*intervention pair pos"]
+    position_weights: Float[Array, "*intervention pair pos"]
 
 
 def draw_batch(
@@ -44,7 +44,7 @@ def draw_batch(
     *,
     batch_size: int,
     strict_sampling: StrictSampling,
-    variable_sampling: VariableSampling = "per_batch",
+    variable_sampling: VariableSampling,
 ) -> SiitBatch:
     """Draws pairs with replacement, variables uniformly, and nodes outside the circuit.
 
@@ -64,26 +64,28 @@ def draw_batch(
     strict = jnp.broadcast_to(
         _draw_free(problem.free_nodes, free_key, strict_sampling), interchanged.shape
     )
-    target, positions = problem.base_target[pairs], problem.positions[pairs]
-    behaviour, weights = target, positions
+    target, position_weights = problem.base_target[pairs], problem.position_weights[pairs]
+    behaviour, weights = target, position_weights
     if problem.behaviour is not None:
         behaviour = problem.behaviour.target[pairs]
-        weights = jnp.stack([problem.behaviour.positions[pairs], positions, positions])
+        weights = jnp.stack(
+            [problem.behaviour.position_weights[pairs], position_weights, position_weights]
+        )
     return SiitBatch(
         base=problem.base[pairs],
         source=problem.source[pairs],
         masks=jnp.stack([jnp.zeros_like(strict), interchanged, strict]),
         targets=jnp.stack([behaviour, problem.variable_targets[variable, pairs], target]),
-        positions=weights,
+        position_weights=weights,
     )
 
 
 def own_part(batch: SiitBatch) -> SiitBatch:
     """This device's part of a batch, inside a function that runs on every device of a mesh."""
     base, source = map(own_pairs, (batch.base, batch.source))
-    positions = own_pairs(batch.positions, axis=batch.positions.ndim - 2)
+    position_weights = own_pairs(batch.position_weights, axis=batch.position_weights.ndim - 2)
     masks = batch.masks if batch.masks.shape[1] == 1 else own_pairs(batch.masks, axis=1)
-    return SiitBatch(base, source, masks, own_pairs(batch.targets, axis=1), positions)
+    return SiitBatch(base, source, masks, own_pairs(batch.targets, axis=1), position_weights)
 
 
 def _draw_free(
@@ -113,8 +115,8 @@ def update(
     model: TransformerConfig | Network,
     optimizer: optax.GradientTransformation,
     steps: Steps,
-    outside: Outside = "train",
-    source_gradient: bool = True,
+    outside: Outside,
+    source_gradient: bool,
     divided: bool = False,
 ) -> tuple[Params, optax.OptState, Float[Array, "3"]]:
     """Takes one optimizer step on the weighted sum of the three losses, or one per loss.
@@ -153,7 +155,7 @@ def update(
                 batch.source,
                 batch.masks,
                 batch.targets,
-                batch.positions,
+                batch.position_weights,
                 detached=free if outside == "stop_gradient" else None,
                 source_gradient=source_gradient,
             )
@@ -161,8 +163,8 @@ def update(
             return found @ weights[chosen], found
 
         some = batch._replace(masks=batch.masks[chosen], targets=batch.targets[chosen])
-        if batch.positions.ndim == 3:
-            some = some._replace(positions=batch.positions[chosen])
+        if batch.position_weights.ndim == 3:
+            some = some._replace(position_weights=batch.position_weights[chosen])
         share = jnp.ones(())
         if divided:
             some, share = share_of_device(some)
@@ -192,10 +194,10 @@ def share_of_device(batch: SiitBatch) -> tuple[SiitBatch, Float[Array, "*interve
       The batch, with weights of 1 in place of zeros where the share is 0, so that losses are
       finite; and the share.
     """
-    weight = batch.positions.sum((-2, -1))
+    weight = batch.position_weights.sum((-2, -1))
     share = weight / jax.lax.psum(weight, DATA)
     empty = (share == 0)[..., None, None]
-    return batch._replace(positions=jnp.where(empty, 1, batch.positions)), share
+    return batch._replace(position_weights=jnp.where(empty, 1, batch.position_weights)), share
 
 
 def take_step(

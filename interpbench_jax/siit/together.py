@@ -8,14 +8,14 @@ among the variables and free nodes are never drawn, and score the same as the un
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from interpbench_jax.model import TransformerConfig
 from interpbench_jax.model.vocabularies import pad_vocabularies
@@ -23,18 +23,17 @@ from interpbench_jax.siit.config import SiitConfig
 from interpbench_jax.siit.edge_checks import EdgeChecks
 from interpbench_jax.siit.edge_sets import EdgeSets
 from interpbench_jax.siit.members import Member
-from interpbench_jax.siit.mesh import copy_everywhere, gather, spread_members
+from interpbench_jax.siit.mesh import copy_everywhere
 from interpbench_jax.siit.problem import SiitProblem
-from interpbench_jax.siit.state import Loop, TrainState, init_states
+from interpbench_jax.siit.state import TrainState, init_states, static_settings
 from interpbench_jax.siit.train import (
     OnRound,
     TrainResult,
     advance_members,
     are_over,
     confirm,
-    finished,
-    just_reached,
     result_of,
+    run_rounds,
     sides,
 )
 from interpbench_jax.siit.validation import Scores
@@ -79,12 +78,10 @@ def train_together(
     looked_at = _stacked([part.take(slice(config.validation_pairs)) for _, part in both])
     if state is None:
         state = init_states_together([judged for _, judged in both], models, members)
-    seen = state  # readable by every process
     if mesh is not None:
-        state = spread_members(state, mesh, axis=1)
-        seen, training, looked_at, both = copy_everywhere((seen, training, looked_at, both), mesh)
-    loop = Loop.of(config)
-    group, given_to_group = np.arange(len(problems)), (training, looked_at)
+        state, training, looked_at, both = copy_everywhere((state, training, looked_at, both), mesh)
+    settings = static_settings(config)
+    group = _Group(np.arange(len(problems)), training, looked_at)
     judged_last: dict[int, TrainResult] = {}  # the result of a case's last round, if it was judged
     results: dict[int, TrainResult] = {}
 
@@ -106,28 +103,41 @@ def train_together(
             if on_result is not None:
                 on_result(place, found)
 
-    collect(seen)  # those that an interrupted run had finished
-    while not finished(seen, config):
-        ended = seen.done
-        if len(smaller := _group(seen, config)) < len(group):
-            group, given_to_group = smaller, _of_cases((training, looked_at), smaller)
-        state = _advance(state, group, *given_to_group, model=common, loop=loop, mesh=mesh)
-        seen = state if mesh is None else gather(state, mesh)
-        if (reached := just_reached(seen, ended)).any():
-            cases = states_by_case(seen)
-            for place in np.flatnonzero(reached.any(1)).tolist():
-                own, found = cases[place], result(place, cases[place])
-                judged_last[place] = found
-                cases[place] = confirm(own, reached[place], found, until_first=until_first)
-            seen = seen._replace(
-                done=jnp.stack([own.done for own in cases]),
-                best_score=jnp.stack([own.best_score for own in cases]),
-            )
-            state = seen if mesh is None else spread_members(seen, mesh, axis=1)
+    def advance_once(state: TrainState, seen: TrainState) -> TrainState:
+        if len(smaller := _group(seen, config)) < len(group.places):
+            group.places = smaller
+            group.training, group.looked_at = _of_cases((training, looked_at), smaller)
+        given = group.places, group.training, group.looked_at
+        return _advance(state, *given, model=common, settings=settings, mesh=mesh)
+
+    def confirmed(seen: TrainState, reached: Bool[Array, "case member"]) -> TrainState:
+        cases = states_by_case(seen)
+        for place in np.flatnonzero(reached.any(1)).tolist():
+            own, found = cases[place], result(place, cases[place])
+            judged_last[place] = found
+            cases[place] = confirm(own, reached[place], found, until_first=until_first)
+        return seen._replace(
+            done=jnp.stack([own.done for own in cases]),
+            best_score=jnp.stack([own.best_score for own in cases]),
+        )
+
+    def after_round(seen: TrainState) -> None:
         if on_round is not None:
             on_round(seen)
         collect(seen)
+
+    collect(state)  # those that an interrupted run had finished
+    run_rounds(state, config, advance_once, confirmed, mesh=mesh, axis=1, on_round=after_round)
     return [results[place] for place in range(len(models))]
+
+
+@dataclass
+class _Group:
+    """The cases that are trained, with their problems."""
+
+    places: Int[np.ndarray, " place"]
+    training: SiitProblem
+    looked_at: SiitProblem
 
 
 def _group(state: TrainState, config: SiitConfig) -> Int[np.ndarray, " place"]:
@@ -220,7 +230,7 @@ def _common_shape(
     return common_shape(models)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
+@functools.partial(jax.jit, static_argnames=("model", "settings", "mesh"))
 def _advance(
     state: TrainState,
     group: Int[Array | np.ndarray, " place"],
@@ -228,14 +238,14 @@ def _advance(
     validation: SiitProblem,
     *,
     model: TransformerConfig,
-    loop: Loop,
+    settings: SiitConfig,
     mesh: Mesh | None,
 ) -> TrainState:
     """Trains the cases of a group for a round, each on its own problem; the others stay."""
     own = _of_cases(state, group)
-    until = jnp.minimum(own.round.max() + 1, loop.n_rounds)
+    until = jnp.minimum(own.round.max() + 1, settings.n_rounds)
     advance = functools.partial(
-        advance_members, until=until, model=model, loop=loop, mesh=mesh, n_cases=len(group)
+        advance_members, until=until, model=model, settings=settings, mesh=mesh, n_cases=len(group)
     )
     own = jax.vmap(advance)(own, training, validation)
     return jax.tree.map(lambda every, new: every.at[group].set(new), state, own)
@@ -268,7 +278,7 @@ def _with_behaviour(problem: SiitProblem) -> SiitProblem:
     """The same problem with explicit targets of the unpatched model."""
     if problem.behaviour is not None:
         return problem
-    return problem._replace(behaviour=Behaviour(problem.base_target, problem.positions))
+    return problem._replace(behaviour=Behaviour(problem.base_target, problem.position_weights))
 
 
 def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> EdgeSets | None:
@@ -284,12 +294,12 @@ def _padded_sets(sets: EdgeSets | None, of_all: Sequence[EdgeSets | None]) -> Ed
     } | {
         name: _rows(getattr(sets, name), n_rows)
         for name in (
-            *("base", "source", "target", "positions"),
-            *("source_target", "source_positions"),
+            *("base", "source", "target", "position_weights"),
+            *("source_target", "source_position_weights"),
         )
     }
-    at = None if sets.at is None else _rows(sets.at, n_rows)
-    return sets._replace(**padded, at=at)
+    patched_at = None if sets.patched_at is None else _rows(sets.patched_at, n_rows)
+    return sets._replace(**padded, patched_at=patched_at)
 
 
 def _padded_checks(
@@ -305,7 +315,7 @@ def _padded_checks(
         masks=_rows(checks.masks, n_checks),
         base=checks.base[again],
         source=checks.source[again],
-        positions=checks.positions[again],
+        position_weights=checks.position_weights[again],
         targets=_rows(checks.targets, max(len(other.targets) for other in others))[:, again],
         which=_rows(checks.which, n_checks),
         alone=jnp.pad(
@@ -314,7 +324,7 @@ def _padded_checks(
             constant_values=-1,
         ),
         n_first=checks.n_first,
-        at=None if checks.at is None else _rows(checks.at, n_checks),
+        patched_at=None if checks.patched_at is None else _rows(checks.patched_at, n_checks),
     )
 
 

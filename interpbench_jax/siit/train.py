@@ -35,7 +35,14 @@ from interpbench_jax.siit.mesh import (
     spread_members,
 )
 from interpbench_jax.siit.problem import SiitProblem
-from interpbench_jax.siit.state import History, Loop, TrainState, init_states
+from interpbench_jax.siit.state import (
+    History,
+    TrainState,
+    directions,
+    init_states,
+    plateau,
+    static_settings,
+)
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, own_part, update
 from interpbench_jax.siit.validation import Scores, scores_and_finiteness, validate
 
@@ -104,26 +111,63 @@ def train_siit(
     training, validation = sides(problem, validation, settings)
     looked_at = validation.take(slice(settings.validation_pairs))
     state = init_states(members, validation, model) if state is None else state
-    seen = state  # readable by every process
     if mesh is not None:
-        state = spread_members(state, mesh)
-        seen, training, looked_at, validation = copy_everywhere(
-            (seen, training, looked_at, validation), mesh
+        state, training, looked_at, validation = copy_everywhere(
+            (state, training, looked_at, validation), mesh
         )
-    result = None
-    while not finished(seen, settings):
+    judged: list[TrainResult] = []
+
+    def advance_once(state: TrainState, seen: TrainState) -> TrainState:
+        del seen
+        return advance(state, training, looked_at, model=model, config=settings, mesh=mesh)
+
+    def confirmed(seen: TrainState, reached: Bool[Array, " member"]) -> TrainState:
+        judged.append(result_of(seen, model, validation))
+        return confirm(seen, reached, judged[-1], until_first=until_first)
+
+    state = run_rounds(state, settings, advance_once, confirmed, mesh=mesh, on_round=on_round)
+    if judged and (judged[-1].rounds == state.round).all():
+        return judged[-1]
+    return result_of(state, model, validation)
+
+
+def run_rounds(
+    seen: TrainState,
+    config: SiitConfig,
+    advance_once: Callable[[TrainState, TrainState], TrainState],
+    confirmed: Callable[[TrainState, Bool[Array, "*case member"]], TrainState],
+    *,
+    mesh: Mesh | None,
+    axis: int = 0,
+    on_round: OnRound | None,
+) -> TrainState:
+    """Trains round by round until every member is done or has used up its rounds.
+
+    Args:
+      seen: the state, readable by every process.
+      config: the settings.
+      advance_once: trains for a round, given the state distributed over the devices and the same
+        state as every process can read it.
+      confirmed: the state after a round in which the given members reached the threshold on some
+        validation pairs: the same, or with members that go on.
+      mesh: devices over which members and batches are distributed.
+      axis: the axis over members in the arrays of the state.
+      on_round: called with the state after every round.
+
+    Returns:
+      The last state, readable by every process.
+    """
+    state = seen if mesh is None else spread_members(seen, mesh, axis=axis)
+    while not finished(seen, config):
         ended = seen.done
-        state = advance(state, training, looked_at, model=model, config=settings, mesh=mesh)
+        state = advance_once(state, seen)
         seen = state if mesh is None else gather(state, mesh)
         if (reached := just_reached(seen, ended)).any():
-            result = result_of(seen, model, validation)
-            seen = confirm(seen, reached, result, until_first=until_first)
-            state = seen if mesh is None else spread_members(seen, mesh)
+            seen = confirmed(seen, reached)
+            state = seen if mesh is None else spread_members(seen, mesh, axis=axis)
         if on_round is not None:
             on_round(seen)
-    if result is None or (result.rounds != seen.round).any():
-        result = result_of(seen, model, validation)
-    return result
+    return seen
 
 
 def sides(
@@ -226,18 +270,18 @@ def advance(
     """Trains every member for some rounds, or until it is done.
 
     With a mesh, the state is distributed over its devices and the problems copied to all of them.
-    Compiled once per model shape, problem shape and static settings (`Loop`); `rounds` is an array
-    input, and so are the rates, weights and threshold that the state holds for every member.
+    Compiled once per model shape, problem shape and `static_settings`; `rounds` is an array input,
+    and so are the rates, weights and threshold that the state holds for every member.
     """
-    loop = Loop.of(config)
+    settings = static_settings(config)
     if isinstance(model, TransformerConfig):
         model = replace(model, init_std=1.0)  # only initial weights depend on it
-    return _advance(state, training, validation, rounds, model=model, loop=loop, mesh=mesh)
+    return _advance(state, training, validation, rounds, model=model, settings=settings, mesh=mesh)
 
 
 # The state is not donated: `on_round` and resuming keep it, and it is small beside a batch's
 # activations (case 13: weights, moments and the best weights of a member are 0.2 MB).
-@functools.partial(jax.jit, static_argnames=("model", "loop", "mesh"))
+@functools.partial(jax.jit, static_argnames=("model", "settings", "mesh"))
 def _advance(
     state: TrainState,
     training: SiitProblem,
@@ -245,12 +289,12 @@ def _advance(
     rounds: Int[Array, ""] | int,
     *,
     model: TransformerConfig | Network,
-    loop: Loop,
+    settings: SiitConfig,
     mesh: Mesh | None,
 ) -> TrainState:
-    until = jnp.minimum(state.round.max() + rounds, loop.n_rounds)
+    until = jnp.minimum(state.round.max() + rounds, settings.n_rounds)
     return advance_members(
-        state, training, validation, until=until, model=model, loop=loop, mesh=mesh
+        state, training, validation, until=until, model=model, settings=settings, mesh=mesh
     )
 
 
@@ -261,7 +305,7 @@ def advance_members(
     *,
     until: Int[Array, ""],
     model: TransformerConfig | Network,
-    loop: Loop,
+    settings: SiitConfig,
     mesh: Mesh | None,
     n_cases: int = 1,
 ) -> TrainState:
@@ -273,7 +317,7 @@ def advance_members(
       validation: pairs to score each round on.
       until: the round to stop after.
       model: the model's shape.
-      loop: the static settings.
+      settings: the static settings.
       mesh: devices over which members and batches are distributed.
       n_cases: how many cases are trained at the same time, under a `vmap` outside.
     """
@@ -285,7 +329,7 @@ def advance_members(
         training, validation, until = given
         return jax.lax.while_loop(
             lambda s: (s.round < until) & ~s.done,
-            lambda s: _round(s, training, validation, model, loop, divided, parallel),
+            lambda s: _round(s, training, validation, model, settings, divided, parallel),
             state,
         )
 
@@ -311,43 +355,26 @@ def _round(
     training: SiitProblem,
     validation: SiitProblem,
     model: TransformerConfig | Network,
-    loop: Loop,
+    settings: SiitConfig,
     divided: bool,
     parallel: int,
 ) -> TrainState:
     rates = state.rates
-    take = _edge_step if loop.patches == "edges" else _node_step
-    key = state.key
-    if loop.set_focus and training.edges is not None:
-        key, survey_key = jax.random.split(key)
-        wrong = wrong_by_set(
-            state.params, model, training.edges, survey_key, rows_at_once=loop.batch_size
-        )
-        if divided:  # all replicas must draw the same sets
-            wrong = jax.lax.pmean(wrong, DATA)
-        share = jnp.where(_refines(state, loop), loop.set_focus, 0.0)
-        several = by_errors(training.edges.several, wrong, share)
-        training = training._replace(edges=training.edges._replace(several=several))
-    if loop.single_focus and training.edges is not None and validation.checks is not None:
-        agreement = state.history.scores.edges[state.round - 1]  # NaN before the first round
-        share = jnp.where(_refines(state, loop), loop.single_focus, 0.0)
-        edges = focus_on_wrong(training.edges, validation.checks, agreement, share)
-        training = training._replace(edges=edges)
-    step = take(training, rates.weights, model, loop, divided)
+    training, key = _focused(state, training, validation, model, settings, divided)
+    take = _edge_step if settings.patches == "edges" else _node_step
+    step = take(training, rates.weights, model, settings, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:
         params, optimizer_state, key, total = carry
         key, batch_key = jax.random.split(key)
-        learning_rate = _learning_rate(state, index, loop)
+        learning_rate = _learning_rate(state, index, settings)
         params, optimizer_state, losses = step(params, optimizer_state, batch_key, learning_rate)
         return params, optimizer_state, key, total + losses
 
-    n_batches: Array | int = loop.round_batches
-    if (
-        loop.max_batches % loop.round_batches
-    ):  # otherwise the number is static, and `vmap` needs no select
-        left = loop.max_batches - state.round * loop.round_batches
-        n_batches = jnp.minimum(left, loop.round_batches)
+    n_batches: Array | int = settings.round_batches
+    if settings.max_batches % n_batches:  # else the number is static: `vmap` needs no select
+        left = settings.max_batches - state.round * settings.round_batches
+        n_batches = jnp.minimum(left, settings.round_batches)
     carry = (state.params, state.optimizer_state, key, jnp.zeros(3))
     params, optimizer_state, key, total = jax.lax.fori_loop(0, n_batches, batch_step, carry)
     losses = total / n_batches
@@ -362,7 +389,7 @@ def _round(
     history = jax.tree.map(lambda rows, row: rows.at[state.round].set(row), state.history, seen)
     diverged = ~(jnp.isfinite(losses).all() & finite)
     better = (worst >= state.best_score) & ~diverged  # of equal rounds the last: rates fall
-    _, plateau_state = loop.plateau().update({}, state.plateau_state, value=1 - worst)
+    _, plateau_state = plateau(settings).update({}, state.plateau_state, value=1 - worst)
     return TrainState(
         params=params,
         optimizer_state=optimizer_state,
@@ -380,9 +407,37 @@ def _round(
     )
 
 
-def _refines(state: TrainState, loop: Loop) -> Bool[Array, ""]:
-    """Whether a round is one of refining."""
-    return state.round * loop.round_batches >= loop.max_batches - loop.refine_batches
+def _focused(
+    state: TrainState,
+    training: SiitProblem,
+    validation: SiitProblem,
+    model: TransformerConfig | Network,
+    settings: SiitConfig,
+    divided: bool,
+) -> tuple[SiitProblem, Array]:
+    """The problem that a round draws from, and the key for its batches.
+
+    While refining, sets under which the model has errors are drawn more often.
+    """
+    key = state.key
+    if not (settings.set_focus or settings.single_focus) or training.edges is None:
+        return training, key
+    edges = training.edges
+    refines = state.round * settings.round_batches >= settings.max_batches - settings.refine_batches
+    if settings.set_focus:
+        key, survey_key = jax.random.split(key)
+        wrong = wrong_by_set(
+            state.params, model, edges, survey_key, rows_at_once=settings.batch_size
+        )
+        if divided:  # all replicas must draw the same sets
+            wrong = jax.lax.pmean(wrong, DATA)
+        share = jnp.where(refines, settings.set_focus, 0.0)
+        edges = edges._replace(several=by_errors(edges.several, wrong, share))
+    if settings.single_focus and validation.checks is not None:
+        agreed = state.history.scores.edges[state.round - 1]  # NaN before the first round
+        share = jnp.where(refines, settings.single_focus, 0.0)
+        edges = focus_on_wrong(edges, validation.checks, agreed, share)
+    return training._replace(edges=edges), key
 
 
 Step = Callable[[Params, optax.OptState, Array, Array], tuple[Params, optax.OptState, Array]]
@@ -393,18 +448,18 @@ def _node_step(
     training: SiitProblem,
     weights: Float[Array, "3"],
     model: TransformerConfig | Network,
-    loop: Loop,
+    settings: SiitConfig,
     divided: bool,
 ) -> Step:
-    optimizer, free = loop.directions(), training.free_nodes.sum(0)
+    optimizer, free = directions(settings), training.free_nodes.sum(0)
 
     def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
         batch = draw_batch(
             training,
             key,
-            batch_size=loop.batch_size,
-            strict_sampling=loop.strict_sampling,
-            variable_sampling=loop.variable_sampling,
+            batch_size=settings.batch_size,
+            strict_sampling=settings.strict_sampling,
+            variable_sampling=settings.variable_sampling,
         )
         return update(
             params,
@@ -415,9 +470,9 @@ def _node_step(
             rate,
             model=model,
             optimizer=optimizer,
-            steps=loop.steps,
-            outside=loop.outside,
-            source_gradient=loop.source_gradient,
+            steps=settings.steps,
+            outside=settings.outside,
+            source_gradient=settings.source_gradient,
             divided=divided,
         )
 
@@ -428,20 +483,20 @@ def _edge_step(
     training: SiitProblem,
     weights: Float[Array, "3"],
     model: TransformerConfig | Network,
-    loop: Loop,
+    settings: SiitConfig,
     divided: bool,
 ) -> Step:
     if training.edges is None:
         raise ValueError("patches='edges' needs a problem with `edges`: see `draw_edge_sets`")
-    edges, optimizer = training.edges, loop.directions()
+    edges, optimizer = training.edges, directions(settings)
 
     def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
         batch = draw_edge_batch(
             edges,
             key,
-            batch_size=loop.batch_size,
-            outside_rows=loop.outside_rows,
-            single_rows=loop.single_rows,
+            batch_size=settings.batch_size,
+            outside_rows=settings.outside_rows,
+            single_rows=settings.single_rows,
         )
         return update_by_edges(
             params,
@@ -457,18 +512,21 @@ def _edge_step(
     return step
 
 
-def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, ""]:
+def _learning_rate(state: TrainState, index: Array, settings: SiitConfig) -> Float[Array, ""]:
     """The learning rate of one batch of the round, by the schedule."""
     start, end = state.rates.learning_rate, state.rates.final_learning_rate
-    if loop.schedule == "constant":
+    if settings.schedule == "constant":
         return start
-    if loop.schedule == "plateau":
+    if settings.schedule == "plateau":
         return start * state.plateau_state.scale  # type: ignore[union-attr]
-    batch, first = state.round * loop.round_batches + index, loop.max_batches - loop.refine_batches
+    batch, first = (
+        state.round * settings.round_batches + index,
+        settings.max_batches - settings.refine_batches,
+    )
     share = batch / max(first - 1, 1)
-    if loop.refine_batches:
+    if settings.refine_batches:
         refining = batch >= first
         start = jnp.where(refining, _REFINING_RATE * start, start)
-        length = loop.refine_batches // loop.refine_stages
+        length = settings.refine_batches // settings.refine_stages
         share = jnp.where(refining, (batch - first) % length / max(length - 1, 1), share)
     return start + share * (end - start)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.model import EdgePatch, NodePatch, Params, TransformerConfig
 from interpbench_jax.model.chunks import map_chunks, runs_at_once
@@ -35,11 +35,6 @@ class Scores(NamedTuple):
     iia: Float[Array, " variable"]
     siia: Float[Array, " free"]
     edges: Float[Array, " check"]
-
-    def worst(self) -> Float[Array, ""]:
-        """The smallest of all scores."""
-        others = jnp.concatenate([self.iia, self.siia, self.edges])
-        return jnp.minimum(self.accuracy, jnp.nanmin(others, initial=1.0))
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -83,20 +78,20 @@ def scores_and_finiteness(
     network = as_network(model)
 
     def right_answers(pairs: tuple[Array, ...]) -> tuple[Array, Array, Array]:
-        base, source, targets, positions = pairs
+        base, source, targets, position_weights = pairs
         unpatched, written = network.run(params, source)
 
         def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
             mask, target = case
             logits, _ = network.run(params, base, NodePatch(mask, written))
-            right = is_right(logits, targets[:, target]) * positions
+            right = is_right(logits, targets[:, target]) * position_weights
             return right.sum(), jnp.isfinite(logits).all()
 
         chunk = runs_at_once(unpatched, written, parallel=parallel)
         right, finite = map_chunks(score, (masks, which), chunk=chunk)
-        return right, positions.sum(), finite.all()
+        return right, position_weights.sum(), finite.all()
 
-    pairs = problem.base, problem.source, targets.swapaxes(0, 1), problem.positions
+    pairs = problem.base, problem.source, targets.swapaxes(0, 1), problem.position_weights
     right, total, finite = jax.lax.map(right_answers, _blocks(pairs))
     scores = right.sum(0) / total.sum()
     edges, edges_finite = jnp.zeros(0), jnp.array(True)
@@ -145,6 +140,34 @@ def edge_agreement(
     return agreement_and_finiteness(params, as_network(model), checks)[0]
 
 
+def weight_right(
+    params: Params,
+    network: Network,
+    base: Int[Array, "pair pos"],
+    written: Float[Array, "pair pos writer d_model"],
+    mask: Float[Array, "writer reader"],
+    target: Num[Array, "pair pos"],
+    position_weights: Float[Array, "pair pos"],
+    patched_at: Float[Array, " pos"] | None = None,
+) -> tuple[Float[Array, ""], Float[Array, "pair pos d_vocab_out"]]:
+    """Weight of the positions at which a model is right under a patch of edges, and its logits.
+
+    Args:
+      params: weights.
+      network: the network.
+      base: inputs to run on.
+      written: the writers' outputs on the sources.
+      mask: 1 at the edges that are patched.
+      target: the algorithm's answers under the same patch.
+      position_weights: weight of each position.
+      patched_at: 1 at the positions where edges are patched; everywhere by default.
+    """
+    if patched_at is not None:
+        patched_at = jnp.broadcast_to(patched_at, base.shape)
+    logits, _ = network.run(params, base, EdgePatch(mask, written, patched_at))
+    return (is_right(logits, target) * position_weights).sum(), logits
+
+
 def agreement_and_finiteness(
     params: Params,
     network: Network,
@@ -161,17 +184,17 @@ def agreement_and_finiteness(
     chunk = runs_at_once(unpatched, written, parallel=parallel)
 
     def score(case: tuple[Array, Array, Array | None]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        mask, which, at = case
-        at = None if at is None else jnp.broadcast_to(at[None], checks.base.shape)
-        logits, _ = network.run(params, checks.base, EdgePatch(mask, written, at))
+        mask, which, patched_at = case
         target = checks.targets[which]
-        weights = checks.positions * has_answer(target)
-        right = (is_right(logits, target) * weights).sum()
+        weights = checks.position_weights * has_answer(target)
+        right, logits = weight_right(
+            params, network, checks.base, written, mask, target, weights, patched_at
+        )
         total = weights.sum()
         agreed = jnp.where(total > 0, right / jnp.maximum(total, 1e-9), 1.0)
         return agreed, jnp.isfinite(logits).all()
 
-    cases = checks.masks, checks.which, checks.at
+    cases = checks.masks, checks.which, checks.patched_at
     if threshold is None or chunk > 1:
         agreed, finite = map_chunks(score, cases, chunk=chunk)
         return agreed, finite.all()

@@ -13,7 +13,7 @@ from interpbench_jax.tasks.splits import Part, Split
 Tokens = Int[Array | np.ndarray, "pair pos"]
 Sources = Int[Array | np.ndarray, "*sources pair pos"]
 Masks = Num[Array | np.ndarray, "intervention writer _"]
-Positions = Float[Array | np.ndarray, "pair pos"]
+PatchedAt = Float[Array | np.ndarray, "pair pos"]
 
 
 class Pairs(NamedTuple):
@@ -22,12 +22,12 @@ class Pairs(NamedTuple):
     Attributes:
       base: inputs to run on.
       source: inputs from which patches take their values.
-      positions: weight of each position of the base in losses and accuracies.
+      position_weights: weight of each position of the base in losses and accuracies.
     """
 
     base: Int[np.ndarray, "pair pos"]
     source: Int[np.ndarray, "pair pos"]
-    positions: Float[np.ndarray, "pair pos"]
+    position_weights: Float[np.ndarray, "pair pos"]
 
 
 class Behaviour(NamedTuple):
@@ -38,11 +38,11 @@ class Behaviour(NamedTuple):
 
     Attributes:
       target: labels or values.
-      positions: weight of each position in the loss.
+      position_weights: weight of each position in the loss.
     """
 
     target: Num[Array | np.ndarray, "pair pos"]
-    positions: Float[Array | np.ndarray, "pair pos"]
+    position_weights: Float[Array | np.ndarray, "pair pos"]
 
 
 class Contrast(NamedTuple):
@@ -51,13 +51,13 @@ class Contrast(NamedTuple):
     Attributes:
       clean: inputs to run on.
       corrupted: inputs from which patches take their values, row by row.
-      positions: weight of each position in the loss.
+      position_weights: weight of each position in the loss.
       foil: the wrong label that the right one is compared with, if the task has one.
     """
 
     clean: Int[np.ndarray, "input pos"]
     corrupted: Int[np.ndarray, "input pos"]
-    positions: Float[np.ndarray, "input pos"]
+    position_weights: Float[np.ndarray, "input pos"]
     foil: Int[np.ndarray, "input pos"] | None = None
 
 
@@ -89,7 +89,7 @@ class AnswersAtPositions(Answers, Protocol):
     """Answers of an algorithm that says at which position every value is: a RASP program."""
 
     def at_positions(
-        self, base: Tokens, source: Sources, masks: Masks, positions: Positions
+        self, base: Tokens, source: Sources, masks: Masks, patched_at: PatchedAt
     ) -> Num[Array, "intervention pair pos"]:
         """The answers on the base if edges are patched at some positions only; see `Answers`.
 
@@ -97,7 +97,7 @@ class AnswersAtPositions(Answers, Protocol):
           base: token ids.
           source: token ids of the inputs from which patched edges take their values.
           masks: per intervention, 1 at the edges that are patched.
-          positions: 1 at the positions where readers see patched values.
+          patched_at: 1 at the positions where readers see patched values.
         """
         ...
 
@@ -166,7 +166,15 @@ class Task(Protocol):
         """Distinct pairs of inputs from one part."""
         ...
 
-    def positions_of(self, tokens: Int[np.ndarray, "input pos"]) -> Float[np.ndarray, "input pos"]:
+    def encode_pairs(
+        self, base: Int[np.ndarray, "pair length"], source: Int[np.ndarray, "pair length"]
+    ) -> Pairs:
+        """Pairs of sequences as the input source gives them, as token ids with weights."""
+        ...
+
+    def position_weights_of(
+        self, tokens: Int[np.ndarray, "input pos"]
+    ) -> Float[np.ndarray, "input pos"]:
         """The weight of every position of inputs in losses and accuracies."""
         ...
 
@@ -202,6 +210,21 @@ def has_answer(answers: Num[Array | np.ndarray, "*shape"]) -> Bool[Array | np.nd
     if np.issubdtype(answers.dtype, np.integer):
         return answers != NO_LABEL
     return answers == answers  # false for NaN
+
+
+def answers_differ(
+    one: Num[np.ndarray, "*shape"], other: Num[np.ndarray, "*shape"], tolerance: float
+) -> Bool[np.ndarray, "*shape"]:
+    """Where both are answers, and they differ: labels at all, values by more than a tolerance.
+
+    Args:
+      one: labels or values.
+      other: labels or values of the same kind.
+      tolerance: values that differ by at most this are the same answer.
+    """
+    if np.issubdtype(one.dtype, np.integer):
+        return np.asarray(has_answer(one) & has_answer(other) & (one != other))
+    return np.abs(one - other) > tolerance  # never true of NaN
 
 
 def answer_in_chunks(

@@ -5,7 +5,7 @@ import datetime
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from interpbench_jax.alignment import Alignment, observed_circuit
 from interpbench_jax.compiler import CompiledCase
 from interpbench_jax.evaluation import edge_scores
-from interpbench_jax.evaluation.screening import or_none
+from interpbench_jax.files import finite_or_none
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.siit import (
     VARIED,
@@ -82,14 +82,12 @@ def make_model(
     config = members[0].config
     task = case if isinstance(case, Prepared) else prepare(case, members)
     clock = [time.perf_counter()]
-    with contextlib.ExitStack() as opened:
-        state, saved, before = None, None, 0.0
-        if checkpoints is not None:
-            fresh = init_states(members, task.validation, task.alignment.network)
-            run = describe_run([task.task], members)
-            saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
-            if (last := saved.latest(fresh)) is not None:
-                state, before = last
+    with _checkpoints(
+        checkpoints,
+        describe_run([task.task], members),
+        lambda: init_states(members, task.validation, task.alignment.network),
+        resume=resume,
+    ) as (saved, state, before):
         done_before = 0 if state is None else int(state.round.max())
 
         def after_round(state: TrainState) -> None:
@@ -138,18 +136,15 @@ def make_models_together(
     """
     config = members[0].config
     tasks = [case if isinstance(case, Prepared) else prepare(case, members) for case in cases]
-    problems = [task.training for task in tasks]
+    problems, judged = [task.training for task in tasks], [task.validation for task in tasks]
     models = [task.alignment.network for task in tasks]
     clock = [time.perf_counter()]
-    with contextlib.ExitStack() as opened:
-        state, saved, before = None, None, 0.0
-        if checkpoints is not None:
-            judged = [task.validation for task in tasks]
-            fresh = init_states_together(judged, models, members)  # checks the shapes
-            run = describe_run([task.task for task in tasks], members)
-            saved = opened.enter_context(Checkpoints(checkpoints, run, resume=resume))
-            if (last := saved.latest(fresh)) is not None:
-                state, before = last
+    with _checkpoints(
+        checkpoints,
+        describe_run([task.task for task in tasks], members),
+        lambda: init_states_together(judged, models, members),
+        resume=resume,
+    ) as (saved, state, before):
         done_before = [0] * len(tasks) if state is None else state.round.max(1).tolist()
         reported = list(done_before)
         made: dict[int, BenchmarkModel] = {}
@@ -177,7 +172,7 @@ def make_models_together(
             problems,
             models,
             members,
-            validation=[task.validation for task in tasks],
+            validation=judged,
             state=state,
             mesh=device_mesh(len(members), config.batch_size),
             on_round=after_round,
@@ -185,6 +180,34 @@ def make_models_together(
             until_first=True,
         )
     return [made[place] for place in range(len(tasks))]
+
+
+@contextlib.contextmanager
+def _checkpoints(
+    directory: Path | None,
+    run: dict[str, Any],
+    fresh: Callable[[], TrainState],
+    *,
+    resume: bool,
+) -> Iterator[tuple[Checkpoints | None, TrainState | None, float]]:
+    """Opens the checkpoints of a run, if it has a directory for them.
+
+    Args:
+      directory: the directory.
+      run: the definition of the run; see `describe_run`.
+      fresh: makes an initial state of the run.
+      resume: continue from the last checkpoint.
+
+    Yields:
+      The checkpoints; the state to continue from, if there is one; and the seconds it took.
+    """
+    if directory is None:
+        yield None, None, 0.0
+        return
+    like = fresh()  # first: what it raises leaves the directory unchanged
+    with Checkpoints(directory, run, resume=resume) as saved:
+        last = saved.latest(like)
+        yield (saved, None, 0.0) if last is None else (saved, last.state, last.seconds)
 
 
 def _finish(
@@ -327,7 +350,7 @@ def score_on_tests(
       alignment: its alignment with the model.
       test: the test pairs; see `problem_for_tests`.
     """
-    pairs = Pairs(*(np.asarray(part) for part in (test.base, test.source, test.positions)))
+    pairs = Pairs(*(np.asarray(part) for part in (test.base, test.source, test.position_weights)))
     edges = edge_scores(
         params,
         alignment.network,
@@ -342,7 +365,7 @@ def score_on_tests(
     worst = sorted((share, name) for name, share in iia.items() if share < 1)[:_N_WEAKEST]
     weakest = {
         "weakest_edges": edges.weakest,
-        "weakest_edge_by_position": [or_none(share) for share in edges.weakest_at],
+        "weakest_edge_by_position": finite_or_none(edges.weakest_at.tolist()),
         "weakest_variables": {name: share for share, name in worst},
     }
     return CardScores(metrics(nodes) | edges.metrics, weakest)

@@ -7,6 +7,7 @@ import pytest
 from jaxtyping import Array
 
 from interpbench_jax.alignment import Alignment, Site
+from interpbench_jax.alignment.alignment import group_masks, group_union
 from interpbench_jax.model import Circuit, Graph, TransformerConfig, transformer_graph
 from interpbench_jax.model.network import Network
 from interpbench_jax.tasks.causal import CausalModel
@@ -70,21 +71,22 @@ def test_a_reader_without_kinds_is_all_inputs_of_a_head_and_kinds_are_one_input_
     }
 
 
-def test_masks_are_mapped_in_both_directions() -> None:
+def test_groups_have_masks_of_both_graphs() -> None:
     alignment = aligned(earlier="a0.h1", twice="a1.h0")
-    graph = MODEL.graph
-    rng = np.random.default_rng(0)
-    masks = rng.integers(0, 2, (50, *graph.valid.shape)) * MODEL.circuit.mask
-    mapped = np.asarray(alignment.to_network(masks.astype(np.float32)))
-    assert not (mapped * alignment.outside).any()
-    np.testing.assert_array_equal(alignment.to_algorithm(mapped), masks)
+    own, theirs = group_masks(alignment)
+    sets = np.random.default_rng(0).random((50, len(own))) < 0.5
+    for patched, patched_too, chosen in zip(
+        group_union(sets, own), group_union(sets, theirs), sets, strict=True
+    ):
+        groups = [group for group, in_it in zip(alignment.groups, chosen, strict=True) if in_it]
+        edges = frozenset().union(*(edges for edges, _ in groups))
+        assert Circuit.from_mask(MODEL.graph, patched > 0).edges == edges
+        counterparts = {one for edge in edges for one in alignment.edges_of(edge)}
+        assert Circuit.from_mask(NETWORK, patched_too > 0).edges == counterparts
+        assert not (patched_too * alignment.outside).any()
     # By name, for one edge: all inputs of the head that holds `twice`.
-    one = np.zeros(graph.valid.shape)
-    one[graph.writer_index("earlier"), graph.reader_index("twice")] = 1
-    found = Circuit.from_mask(NETWORK, np.asarray(alignment.to_network(one)) > 0)
-    assert found.edges == {("a0.h1", f"a1.h0<{kind}>") for kind in "qkv"}
-    outside = np.asarray(alignment.to_algorithm(alignment.outside.astype(float)))
-    assert not outside.any()
+    found = alignment.edges_of(("earlier", "twice"))
+    assert set(found) == {("a0.h1", f"a1.h0<{kind}>") for kind in "qkv"}
 
 
 def test_variables_that_share_a_node_are_patched_together() -> None:

@@ -37,7 +37,7 @@ def made(
         network=NETWORK,
         nodes={name: f"a0.h{place}" for place, name in enumerate(variables)},
         draw=draw,
-        positions=positions,
+        position_weights=positions,
     )
 
 

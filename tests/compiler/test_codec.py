@@ -58,8 +58,8 @@ def test_a_program_with_one_possible_output_has_labels(monkeypatch, heavy: bool)
     assert problem.categorical
     assert jnp.issubdtype(problem.variable_targets.dtype, jnp.integer)
     logits = jax.random.normal(jax.random.key(1), (problem.n_pairs, 4, 1))
-    assert task_loss(logits, problem.base_target, problem.positions) == 0
-    assert agreement(logits, problem.base_target, problem.positions) == 1
+    assert task_loss(logits, problem.base_target, problem.position_weights) == 0
+    assert agreement(logits, problem.base_target, problem.position_weights) == 1
 
 
 def test_effects_of_one_possible_output_are_those_on_labels() -> None:

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 
 from interpbench_jax.cases import PADDING, get_case, sample_pairs
-from interpbench_jax.compiler import (
-    algorithm_interchanges,
-    algorithm_outputs,
-    compile_case,
-)
+from interpbench_jax.compiler import algorithm_outputs, compile_case
+from tests.compiler.interchanges import algorithm_interchanges
 
 
 @pytest.mark.parametrize("min_length", [None, 1])
@@ -41,14 +38,6 @@ def test_shorter_sequences_have_their_own_outputs() -> None:
     outputs = compiled.codec.outputs or ()
     labels = [outputs[label] for label in np.asarray(alone)[0, 1:]]
     assert labels[:-1] == expected[:-1]  # the last position has no next token
-
-
-def test_a_base_and_its_source_have_one_length(no_shape_checks) -> None:
-    compiled = compile_case("3")
-    longer, shorter = np.array([[0, 1, 2]]), np.array([[0, 1, PADDING]])
-    for base, source in [(longer, shorter), (longer, longer[:, :2])]:
-        with pytest.raises(ValueError, match="same length"):
-            algorithm_interchanges(compiled, base, source)
 
 
 def test_encoding_pads_to_the_longest() -> None:

@@ -7,14 +7,10 @@ import pytest
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case, case_names, get_case, sample_sequences, sequences
-from interpbench_jax.compiler import (
-    algorithm_interchanges,
-    algorithm_outputs,
-    compile_case,
-)
+from interpbench_jax.compiler import algorithm_outputs, compile_case
 from interpbench_jax.compiler.codec import compiled_labels
-from interpbench_jax.compiler.rasp_on_arrays import evaluate
 from interpbench_jax.tasks.task import NO_LABEL
+from tests.compiler.interchanges import algorithm_interchanges
 
 # Cases whose compiled model gives other outputs than the program.
 DEFECTS = {
@@ -125,7 +121,8 @@ def test_equals_the_compiled_model(faithful: Case, inputs, outputs) -> None:
     compiled_outputs = (
         compiled_labels(jnp.asarray(logits)) if compiled.categorical else logits[..., 0]
     )
-    check_equal(faithful, evaluate(compiled.tabulated, inputs), compiled_outputs[:, 1:])
+    ours = algorithm_outputs(compiled, inputs, tabulated=True)
+    check_equal(faithful, ours[:, 1:], compiled_outputs[:, 1:])
 
 
 def test_interchanges_equal_those_of_the_compiled_model(faithful: Case, inputs) -> None:
@@ -178,7 +175,7 @@ def test_edge_patches_equal_those_of_the_compiled_model(name: str, request) -> N
 def test_equals_the_interpreter_if_that_is_defined(each_case: Case, inputs) -> None:
     program, compiled = each_case.program(), compile_case(each_case)
     outputs = compiled.codec.outputs
-    evaluated = np.asarray(evaluate(compiled.tabulated, inputs)).tolist()
+    evaluated = np.asarray(algorithm_outputs(compiled, inputs, tabulated=True))[:, 1:].tolist()
     for row, ours in zip(inputs, evaluated, strict=True):
         expected = program([each_case.vocab[token] for token in row])
         for label, value in zip(ours, expected, strict=True):
@@ -197,10 +194,9 @@ def test_where_the_interpreter_differs() -> None:
     long, _, causal, at_bos = HAND_MADE
 
     def says(case: Case, word: str) -> list:
-        (row,) = evaluate(
-            compile_case(case).tabulated, np.array([[case.vocab.index(token) for token in word]])
-        )
-        outputs = compile_case(case).codec.outputs or ()
+        compiled, inputs = compile_case(case), np.array([[case.vocab.index(t) for t in word]])
+        (row,) = algorithm_outputs(compiled, inputs, tabulated=True)[:, 1:]
+        outputs = compiled.codec.outputs or ()
         return [outputs[label] for label in row]
 
     # The first position reads `True` at BOS; if `no_x` holds, only BOS is selected.
@@ -216,9 +212,7 @@ def test_where_the_interpreter_differs() -> None:
 @pytest.mark.filterwarnings("ignore:case 'average'. expression")
 def test_averaging_different_values_is_an_error() -> None:
     compiled = compile_case(made(average, n_ctx=4))
-    program = compiled.tabulated
-    assert evaluate(program, np.array([[1, 1, 1]])).tolist() == [[1, 1, 1]]
-    with pytest.raises(ValueError, match="averaged in .'average_1'."):
-        evaluate(program, np.array([[1, 1, 1], [0, 1, 1]]))
+    same = algorithm_outputs(compiled, np.array([[1, 1, 1]]), tabulated=True)
+    assert same[:, 1:].tolist() == [[1, 1, 1]]
     with pytest.raises(ValueError, match="different values of an expression would be averaged"):
         algorithm_outputs(compiled, np.array([[1, 1, 1], [0, 1, 1]]), tabulated=True)

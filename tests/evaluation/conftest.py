@@ -33,7 +33,9 @@ class HandMade(NamedTuple):
             variable_targets=jnp.zeros((0, *base.shape), int),
             variable_nodes=jnp.zeros((0, graph.n_writers)),
             free_nodes=jnp.asarray(graph.one_hot(graph.writers[1:])),
-            positions=jnp.ones(base.shape).at[:, 0].set(0) if positions is None else positions,
+            position_weights=jnp.ones(base.shape).at[:, 0].set(0)
+            if positions is None
+            else positions,
         )
 
 
@@ -96,13 +98,13 @@ def of_compiled_model(compiled: CompiledCase, problem: SiitProblem) -> SiitProbl
     graph = compiled.graph
     variables = [variable.node for variable in compiled.variables]
     free = [node for node in graph.writers[1:] if node not in variables]
-    defined = problem.positions
+    defined = problem.position_weights
     if compiled.case.name == "13":  # undefined at the last position
         defined = defined.at[:, -1].set(0)
     return problem._replace(
         variable_nodes=jnp.asarray(graph.one_hot(variables)),
         free_nodes=jnp.asarray(graph.one_hot(free)),
-        positions=defined,
+        position_weights=defined,
     )
 
 

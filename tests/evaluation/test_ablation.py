@@ -12,11 +12,11 @@ from interpbench_jax.evaluation import (
     ablation_source,
     circuit_accuracy,
     node_effects,
-    validate,
 )
 from interpbench_jax.evaluation.ablation import Ablation
 from interpbench_jax.evaluation.circuit_accuracy import _accuracy
 from interpbench_jax.evaluation.node_effects import _effects
+from interpbench_jax.siit import validate
 
 WRITERS = jnp.array([[[[1.0, 0.0]], [[2.0, 4.0]]], [[[5.0, 0.0]], [[0.0, 8.0]]]])
 EXPECTED = {

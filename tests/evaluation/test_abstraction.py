@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.alignment import align
+from interpbench_jax.alignment.subsets import every_subset
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.compiler import compiled as compiled_module
 from interpbench_jax.evaluation import (
@@ -15,10 +16,8 @@ from interpbench_jax.evaluation import (
     abstraction,
     abstraction_targets,
     draw_interventions,
-    validate,
 )
-from interpbench_jax.evaluation.subsets import every_subset
-from interpbench_jax.siit import make_problem
+from interpbench_jax.siit import make_problem, validate
 from interpbench_jax.siit.problem import problem_of_pairs
 from interpbench_jax.zoo import load_model
 from tests.siit.test_edges import PARITY, some_pairs

@@ -14,14 +14,15 @@ from interpbench_jax.alignment import Alignment, Site, align
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
-from interpbench_jax.evaluation.certificate import EdgeScores, _differ
 from interpbench_jax.evaluation.edge_judge import ROWS, Blocks, EdgeJudge, Judged
+from interpbench_jax.evaluation.edge_scores import EdgeScores
+from interpbench_jax.evaluation.necessity import _CHANGED
 from interpbench_jax.evaluation.screening import screened
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.model.wiring import Wires
 from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
-from interpbench_jax.tasks.task import Answers
+from interpbench_jax.tasks.task import Answers, answers_differ
 
 KEY = jax.random.key(0)
 SHAPE = TransformerConfig(
@@ -77,8 +78,8 @@ class Digits(Toy):
 class Counted(EdgeJudge):
     """A judge with a given number of errors in each block of 256 positions."""
 
-    def judge(self, level, blocks, sets, *, positions=None, n_runs=None) -> Judged:
-        del level, positions
+    def judge(self, level, blocks, sets, *, patched_at=None, n_runs=None) -> Judged:
+        del level, patched_at
         n, n_blocks = len(sets), len(blocks.base)
         each = n_blocks if n_runs is None else min(n_runs // (n * ROWS), n_blocks)
         wrong = self.params["errors"][sets.argmax(1), :each].sum(1)
@@ -136,7 +137,7 @@ def make_task(model: CausalModel, kind: type[CausalTask] = CausalTask) -> Causal
         network=SHAPE,
         nodes=nodes,
         draw=draw,
-        positions=(1,),
+        position_weights=(1,),
     )
 
 
@@ -344,8 +345,12 @@ def test_the_agreement_at_each_position_is_that_of_pairs_with_this_position_alon
 def test_values_that_hardly_differ_are_no_other_answer() -> None:
     """Within twice the tolerance one output could be right for both."""
     one, other = np.array([1.0, 1.0, np.nan]), np.array([1.09, 1.11, 2.0])
-    assert _differ(one, other).tolist() == [False, True, False]
-    assert _differ(np.array([1, 2, -1]), np.array([1, 3, 2])).tolist() == [False, True, False]
+    assert answers_differ(one, other, _CHANGED).tolist() == [False, True, False]
+    assert answers_differ(np.array([1, 2, -1]), np.array([1, 3, 2]), _CHANGED).tolist() == [
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("at_once", [5, 1000])

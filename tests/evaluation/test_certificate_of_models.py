@@ -14,7 +14,7 @@ from interpbench_jax.benchmark.verify import verify_claim, verify_edges
 from interpbench_jax.cases import case_names
 from interpbench_jax.cli import main
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.evaluation import certificate, edge_judge
+from interpbench_jax.evaluation import edge_judge
 from interpbench_jax.model import Circuit
 from interpbench_jax.zoo import BAR, below_bar, bundled_names, evaluation_pairs, load_model
 from interpbench_jax.zoo.formats import Discovered, to_eap_ig, write_edge_lines
@@ -51,7 +51,7 @@ def by_loops(model, compiled, pairs, edges, *, clear_only=False):
     rows = pairs.base, pairs.source
     found = says(model.params, model.config, *rows, edges)
     right = says(compiled.params, compiled.config, *rows, own)
-    weights = pairs.positions
+    weights = pairs.position_weights
     if compiled.categorical:
         undefined = np.abs(right).max(-1) < 0.1  # Tracr represents the first label by a zero vector
         agreed = found.argmax(-1) == np.where(undefined, 0, right.argmax(-1))
@@ -74,7 +74,7 @@ def test_agreement_is_that_of_plain_loops(name: str) -> None:
     model, compiled = load_model(f"siit/{name}"), compile_case(name)
     alignment = model.alignment
     pairs = evaluation_pairs(model, 24, 0).pairs
-    judge = certificate._judge_of(model.params, model.config, model.task, alignment)
+    judge = edge_judge.EdgeJudge.of(model.params, model.config, model.task, alignment)
     for level in (qkv_level(alignment), head_level(alignment)):
         sets = np.concatenate(
             [
@@ -118,7 +118,7 @@ def test_leaks_of_a_model_trained_by_nodes_are_detected() -> None:
 def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
     model = load_model("siit/21")
     blocks = edge_judge.Blocks.of(evaluation_pairs(model, 500, 0).pairs)
-    judge = certificate._judge_of(model.params, model.config, model.task, model.alignment)
+    judge = edge_judge.EdgeJudge.of(model.params, model.config, model.task, model.alignment)
     for level, most in ((qkv_level(model.alignment), 0.8), (head_level(model.alignment), 0.7)):
         assert judge.judge(level, blocks, ~level.inside[None]).agreement < most
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from interpbench_jax.alignment import align
+from interpbench_jax.alignment.subsets import every_subset
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.evaluation import leakage, subset_agreement, validate
-from interpbench_jax.evaluation.subsets import every_subset
-from interpbench_jax.siit import make_problem
+from interpbench_jax.evaluation import leakage, subset_agreement
+from interpbench_jax.siit import make_problem, validate
 from interpbench_jax.zoo import load_model
 
 KEY = jax.random.key(0)

@@ -10,13 +10,12 @@ from interpbench_jax.benchmark.verify import verify_jointly, verify_model
 from interpbench_jax.cli import main
 from interpbench_jax.evaluation import (
     ABLATIONS,
-    agreement,
     circuit_accuracy,
     edge_effects,
     node_effects,
-    validate,
 )
-from interpbench_jax.siit import is_right
+from interpbench_jax.siit import agreement, is_right, validate
+from interpbench_jax.siit.train import worst_that_counts
 from tests.models import untrained_model
 
 NAN = float("nan")
@@ -52,7 +51,7 @@ def test_ablating_nodes_of_a_broken_model_has_an_effect(make_model, categorical:
             source_target=problem.source_target.astype(float),
         )
     params = with_nan(model.params, "unembed", "W_U")
-    assert validate(params, model.config, problem).worst() == 0
+    assert worst_that_counts(validate(params, model.config, problem), jnp.ones(3)) == 0
     for kind in ABLATIONS:
         assert circuit_accuracy(params, model.config, problem, kind) == 0
         found = node_effects(params, model.config, problem, ablation=kind)

@@ -44,7 +44,7 @@ def test_pairs_with_equal_targets_do_not_count() -> None:
         base_target=join(problem.base_target, same.base_target),
         source_target=join(problem.source_target, same.source_target),
         variable_targets=join(problem.variable_targets, same.variable_targets, 1),
-        positions=join(problem.positions, same.positions),
+        position_weights=join(problem.position_weights, same.position_weights),
     )
     found = node_effects(compiled.params, compiled.config, doubled)
     expected = node_effects(compiled.params, compiled.config, problem)

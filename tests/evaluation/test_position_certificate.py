@@ -51,7 +51,7 @@ def by_loop(model, pairs: Pairs, units: np.ndarray, positions: np.ndarray) -> fl
     algorithm = compile_case("3").answers_by(tabulated=False)
     answers = answer(algorithm, pairs.base, pairs.source, own[None].astype(np.float32), at)
     right = np.abs(logits[..., 0] - np.asarray(answers)[0]) < TOLERANCE
-    return float((right * pairs.positions).sum() / pairs.positions.sum())
+    return float((right * pairs.position_weights).sum() / pairs.position_weights.sum())
 
 
 def test_agreement_at_positions_equals_a_loop_over_runs(model, pairs) -> None:

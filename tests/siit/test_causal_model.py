@@ -72,7 +72,7 @@ def test_a_causal_model_of_a_rasp_case_gives_the_targets_of_the_compiled_one() -
     )
     places = dict(zip(("is_x", "share"), alignment.nodes, strict=True))
     ours = problem_from_causal_model(
-        shares, places, alignment.network, problem.base, problem.source, problem.positions
+        shares, places, alignment.network, problem.base, problem.source, problem.position_weights
     )
     optional = {"behaviour", "edges", "checks"}
     assert all(getattr(given, name) is None for given in (ours, problem) for name in optional)
@@ -98,10 +98,10 @@ def test_the_problem_says_which_nodes_hold_what(pairs: Array) -> None:
     # input, a0.h0, a0.h1, m0, a1.h0, a1.h1, m1
     assert problem.variable_nodes.argmax(1).tolist() == [2, 6]
     assert problem.free_nodes.argmax(1).tolist() == [1, 3, 4, 5]
-    assert (problem.positions == 1).all() and problem.positions.shape == (20, 3)
+    assert (problem.position_weights == 1).all() and problem.position_weights.shape == (20, 3)
     last_only = jnp.array([0.0, 0.0, 1.0])
-    last = problem_from_causal_model(ODD, places, shape, *pairs, positions=last_only)
-    assert last.positions.sum(0).tolist() == [0, 0, 20]
+    last = problem_from_causal_model(ODD, places, shape, *pairs, position_weights=last_only)
+    assert last.position_weights.sum(0).tolist() == [0, 0, 20]
 
 
 @pytest.mark.parametrize(

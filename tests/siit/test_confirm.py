@@ -14,11 +14,11 @@ from jaxtyping import Array
 from interpbench_jax.siit import SiitConfig
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.mesh import DATA
-from interpbench_jax.siit.state import History, Loop, Rates, TrainState
+from interpbench_jax.siit.state import History, Rates, TrainState, plateau
 from interpbench_jax.siit.train import TrainResult, confirm
 from interpbench_jax.siit.validation import Scores
 
-STATIC = Loop.of(SiitConfig(max_batches=4, round_batches=1))
+STATIC = SiitConfig(max_batches=4, round_batches=1)
 
 
 def scores(accuracy: Array) -> Scores:
@@ -35,7 +35,7 @@ def state_of(n_members: int, **known: Any) -> TrainState:
         params={"round": zeros},
         optimizer_state=(),
         plateau_state=jax.tree.map(
-            lambda x: jnp.broadcast_to(x, (n_members, *jnp.shape(x))), STATIC.plateau().init({})
+            lambda x: jnp.broadcast_to(x, (n_members, *jnp.shape(x))), plateau(STATIC).init({})
         ),
         key=jnp.stack([jax.random.key(0)] * n_members),
         rates=Rates(jnp.ones((n_members, 3)), zeros, zeros, jnp.full(shape, 0.99)),
@@ -96,7 +96,7 @@ def test_of_equally_good_rounds_the_last_is_kept(
     monkeypatch.setattr(loop, "scores_and_finiteness", score)
     unused: Any = None
     state = loop.advance_members(
-        state_of(1), unused, unused, until=jnp.array(4), model=unused, loop=STATIC, mesh=None
+        state_of(1), unused, unused, until=jnp.array(4), model=unused, settings=STATIC, mesh=None
     )
     assert state.best_params["round"].tolist() == [best]
     np.testing.assert_allclose(state.best_score, [by_round[best - 1]])

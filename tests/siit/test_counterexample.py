@@ -18,6 +18,7 @@ from interpbench_jax.model import EdgePatch, NodePatch, forward, init_params
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.model.wiring import patch_nodes
 from interpbench_jax.siit import Scores, SiitProblem, agreement, interchange_losses, validate
+from interpbench_jax.siit.train import worst_that_counts
 
 README = (Path(interpbench_jax.siit.__file__).parent / "README.md").read_text()
 OWN_NETWORK = README.split("## Your own network")[1].split("\n## ")[0]
@@ -56,7 +57,7 @@ def losses(
         problem.source,
         jnp.stack([nothing, variable, strict])[:, None],
         jnp.stack([problem.base_target, problem.variable_targets[0], problem.base_target]),
-        problem.positions,
+        problem.position_weights,
     )
 
 
@@ -65,7 +66,7 @@ def right(
 ) -> float:
     _, written = network.run(params, problem.source)
     logits, _ = network.run(params, problem.base, NodePatch(jnp.array(mask), written))
-    return float(agreement(logits, target, problem.positions))
+    return float(agreement(logits, target, problem.position_weights))
 
 
 def table(header: str) -> list[list[str]]:
@@ -176,14 +177,14 @@ def test_a_hard_intervention_is_outside_all_three_losses(readme: dict) -> None:
         "b_out": jnp.array(-0.5),
     }
     scores = validate(params, network, problem)
-    assert scores.worst() == 1
+    assert worst_that_counts(scores, jnp.ones(3)) == 1
     found = losses(params, network, problem, [1.0])
     np.testing.assert_array_equal(found[2], found[0])
     _, written = network.run(params, problem.base)
     patch = NodePatch(jnp.array([0.0, 1.0]), jnp.ones_like(written))
     logits, _ = network.run(params, problem.base, patch)
     assert (logits.argmax(-1) == 1).all()
-    assert agreement(logits, problem.base_target, problem.positions) == 0.5
+    assert agreement(logits, problem.base_target, problem.position_weights) == 0.5
 
 
 def test_gradients_flow_into_the_source_only_if_requested(
@@ -197,7 +198,7 @@ def test_gradients_flow_into_the_source_only_if_requested(
             problem.source,
             jnp.ones((1, 1, 3)),
             problem.source_target[None],
-            problem.positions,
+            problem.position_weights,
             detached=detached,
             source_gradient=source_gradient,
         )[0]

@@ -34,6 +34,7 @@ from interpbench_jax.siit import (
     train_siit,
     validate,
 )
+from interpbench_jax.siit.train import worst_that_counts
 
 README = (Path(interpbench_jax.siit.__file__).parent / "README.md").read_text()
 SECTION = README.split("## Why edges: a counterexample to SIIT")[1].split("\n## ")[0]
@@ -83,7 +84,7 @@ PROBLEM = SiitProblem(
     variable_targets=OTHER[None],
     variable_nodes=jnp.array([[0.0, 1.0]]),
     free_nodes=jnp.array([[1.0, 0.0]]),
-    positions=jnp.ones(BASE.shape),
+    position_weights=jnp.ones(BASE.shape),
 )
 NODE_SETS = jnp.array(list(itertools.product([0.0, 1.0], repeat=2)))
 
@@ -120,7 +121,7 @@ def right(params: dict, patch_of: type, masks: Array) -> Float[Array, " set"]:
 
     def share(mask: Array) -> Array:
         y = outputs(params, patch_of, mask)
-        return agreement(y, target_under(mask), PROBLEM.positions)
+        return agreement(y, target_under(mask), PROBLEM.position_weights)
 
     return jax.vmap(share)(jnp.asarray(masks))
 
@@ -130,7 +131,7 @@ def edge_loss(params: dict) -> Float[Array, ""]:
 
     def loss(mask: Array) -> Array:
         y = outputs(params, EdgePatch, mask)
-        return task_loss(y, target_under(mask), PROBLEM.positions)
+        return task_loss(y, target_under(mask), PROBLEM.position_weights)
 
     return jax.vmap(loss)(EDGE_SETS).mean()
 
@@ -144,7 +145,7 @@ def siit_losses(params: dict, source_gradient: bool = True) -> Float[Array, "4"]
         PROBLEM.source,
         NODE_SETS[:, None],
         jax.vmap(target_under)(NODE_SETS),
-        PROBLEM.positions,
+        PROBLEM.position_weights,
         source_gradient=source_gradient,
     )
 
@@ -168,7 +169,7 @@ def test_the_units_are_those_of_the_text() -> None:
 
 @pytest.mark.parametrize("params", NETWORKS.values(), ids=NETWORKS)
 def test_all_scores_are_1_and_all_losses_0(params: dict) -> None:
-    assert validate(params, NETWORK, PROBLEM).worst() == 1
+    assert worst_that_counts(validate(params, NETWORK, PROBLEM), jnp.ones(3)) == 1
     assert right(params, NodePatch, NODE_SETS).tolist() == [1, 1, 1, 1]
     assert (siit_losses(params) == 0).all()
 
@@ -226,7 +227,7 @@ def test_500_batches_of_siit_change_no_weight() -> None:
 def test_exact_patching_cannot_distinguish_an_edge_outside_from_the_circuits() -> None:
     y, written = NETWORK.run(WRONG, BASE)
     _, source = NETWORK.run(WRONG, SOURCE)
-    batch = ContrastBatch(BASE, SOURCE, X, y, PROBLEM.positions, written, source)
+    batch = ContrastBatch(BASE, SOURCE, X, y, PROBLEM.position_weights, written, source)
     effects = edge_patching(WRONG, NETWORK, batch, squared_error)
     outside, inside = edge_mask("h1->h2"), edge_mask("h2->y")
     np.testing.assert_array_equal(effects, 0.5 * (outside + inside))

@@ -171,17 +171,29 @@ def test_two_processes() -> None:
 def test_losses_of_devices_add_up_to_that_of_one(for_each: bool) -> None:
     """Devices have other weights; one has none, for all losses or for one of them."""
     model, problem = as_network(MODEL), copy_problem(32)
-    batch = draw_batch(problem, jax.random.key(0), batch_size=32, strict_sampling="all")
+    batch = draw_batch(
+        problem,
+        jax.random.key(0),
+        batch_size=32,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
     rng = np.random.default_rng(0)
     positions = jnp.asarray(rng.random((3, 32, 3)) if for_each else rng.random((32, 3)))
     empty = (1, slice(16)) if for_each else slice(16)
     masks = jnp.broadcast_to(batch.masks, (3, 32, batch.masks.shape[-1]))
-    batch = batch._replace(masks=masks, positions=positions.at[empty].set(0))
+    batch = batch._replace(masks=masks, position_weights=positions.at[empty].set(0))
     params = init_params(MODEL, jax.random.key(1))
 
     def losses(batch: SiitBatch) -> Array:
         return interchange_losses(
-            params, model, batch.base, batch.source, batch.masks, batch.targets, batch.positions
+            params,
+            model,
+            batch.base,
+            batch.source,
+            batch.masks,
+            batch.targets,
+            batch.position_weights,
         )
 
     def on_a_device(part: SiitBatch) -> Array:

@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from interpbench_jax.model import init_params
-from interpbench_jax.siit import init_states, make_optimizer, members, train_siit
+from interpbench_jax.siit import init_states, members, train_siit
 from interpbench_jax.siit import train as loop
+from interpbench_jax.siit.optimizer import make_optimizer
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 pytestmark = pytest.mark.xdist_group("training")  # as `test_train`

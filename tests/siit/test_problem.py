@@ -68,7 +68,7 @@ def test_shorter_sequences_are_padded_and_padding_does_not_count() -> None:
     assert set(padded.sum(1).tolist()) == {0, 1, 2}
     counted = ~padded
     counted[:, 0] = False
-    assert (np.asarray(problem.positions) == counted).all()
+    assert (np.asarray(problem.position_weights) == counted).all()
     x = compiled.codec.token_ids[compiled.case.vocab.index("x")]
 
     expected = np.cumsum(np.asarray(problem.base)[:, 1:] == x, 1) / np.arange(1, 5)[None]

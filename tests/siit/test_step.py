@@ -12,15 +12,17 @@ from interpbench_jax.model import init_params
 from interpbench_jax.siit import (
     TrainState,
     draw_batch,
-    make_optimizer,
     train_siit,
     update,
 )
+from interpbench_jax.siit.optimizer import make_optimizer
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 pytestmark = pytest.mark.xdist_group("training")  # as `test_train`
 FREE = copy_problem().free_nodes.sum(0)
-TRAIN_STEP = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
+TRAIN_STEP = jax.jit(
+    update, static_argnames=("model", "optimizer", "steps", "outside", "source_gradient")
+)
 
 
 def test_a_loss_without_weight_takes_no_step() -> None:
@@ -37,7 +39,13 @@ def test_a_loss_without_weight_takes_no_step() -> None:
 
 def test_separate_steps_are_iit_then_strict_then_behaviour() -> None:
     params = init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(copy_problem(), jax.random.key(2), batch_size=8, strict_sampling="all")
+    batch = draw_batch(
+        copy_problem(),
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
     optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
     step = functools.partial(
         TRAIN_STEP,
@@ -46,6 +54,8 @@ def test_separate_steps_are_iit_then_strict_then_behaviour() -> None:
         learning_rate=jnp.array(1e-2),
         model=MODEL,
         optimizer=optimizer,
+        outside="train",
+        source_gradient=True,
     )
     weights = jnp.array([0.5, 2.0, 1.5])
     state = optimizer.init(params)

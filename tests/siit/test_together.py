@@ -9,7 +9,6 @@ import pytest
 
 from interpbench_jax.model.vocabularies import NEVER
 from interpbench_jax.siit import (
-    common_shape,
     init_states,
     members,
     same_shape,
@@ -18,6 +17,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit import together as module
 from interpbench_jax.siit.optimizer import Optimizer
+from interpbench_jax.siit.together import common_shape
 from interpbench_jax.tasks.task import Behaviour
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
@@ -143,8 +143,9 @@ def test_padding_is_not_trained(optimizer: Optimizer) -> None:
     fresh = module._pad_state(init_states(population, copy_problem(), MODEL), common, (2, 2, 0))
     first = jax.tree.map(lambda leaf: leaf[:1], stacked)
     state = jax.tree.map(lambda leaf: leaf[None], fresh)
-    loop = module.Loop.of(config)
-    after = module._advance(state, np.arange(1), first, first, model=common, loop=loop, mesh=None)
+    after = module._advance(
+        state, np.arange(1), first, first, model=common, settings=config, mesh=None
+    )
     unembed = after.params["unembed"]
     assert (unembed["b_U"][..., 3:] == NEVER).all()
     assert (unembed["W_U"][..., 3:] == 0).all()
@@ -174,12 +175,12 @@ def test_inputs_of_other_widths_are_not_trained_together() -> None:
 
 def test_tasks_with_and_without_other_targets_of_behaviour_train_together() -> None:
     plain = copy_problem()
-    other = plain._replace(behaviour=Behaviour(plain.base_target, 2 * plain.positions))
+    other = plain._replace(behaviour=Behaviour(plain.base_target, 2 * plain.position_weights))
     assert module._stacked([plain, plain]).behaviour is None
     stacked = module._stacked([plain, other]).behaviour
     assert stacked is not None
     np.testing.assert_array_equal(stacked.target[0], stacked.target[1])
-    np.testing.assert_array_equal(2 * stacked.positions[0], stacked.positions[1])
+    np.testing.assert_array_equal(2 * stacked.position_weights[0], stacked.position_weights[1])
 
 
 def test_labels_and_values_are_not_trained_together() -> None:

@@ -16,7 +16,6 @@ from interpbench_jax.siit import (
     draw_batch,
     init_states,
     interchange_losses,
-    make_optimizer,
     members,
     task_loss,
     train_siit,
@@ -25,6 +24,8 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.config import StrictSampling
+from interpbench_jax.siit.optimizer import make_optimizer
+from interpbench_jax.siit.train import worst_that_counts
 from interpbench_jax.siit.validation import scores_and_finiteness
 
 # Files that train the same model share its compiled rounds.
@@ -59,7 +60,7 @@ def copy_problem(n_pairs: int = 64) -> SiitProblem:
         variable_targets=source[None],
         variable_nodes=one_hot[graph.writer_index("m0")][None],
         free_nodes=one_hot[jnp.array([1, 2])],
-        positions=jnp.tile(jnp.array([0.0, 1.0, 1.0]), (n_pairs, 1)),
+        position_weights=jnp.tile(jnp.array([0.0, 1.0, 1.0]), (n_pairs, 1)),
     )
 
 
@@ -108,8 +109,8 @@ def test_a_run_ends_when_all_validation_pairs_reach_the_threshold() -> None:
 
 def test_validation_in_blocks_of_pairs_counts_every_pair_once() -> None:
     problem = copy_problem(701)  # two blocks on a CPU, the last one filled up
-    weights = jax.random.uniform(jax.random.key(3), problem.positions.shape)
-    problem = problem._replace(positions=weights)
+    weights = jax.random.uniform(jax.random.key(3), problem.position_weights.shape)
+    problem = problem._replace(position_weights=weights)
     params = init_params(MODEL, jax.random.key(1))
     _, written = forward(params, MODEL, problem.source)
 
@@ -222,20 +223,28 @@ def test_the_best_weights_are_returned() -> None:
     )
     for place in range(2):
         params = jax.tree.map(lambda x, place=place: x[place], result.params)
-        best = validate(params, MODEL, held_out).worst()
+        best = worst_that_counts(validate(params, MODEL, held_out), jnp.ones(3))
         np.testing.assert_allclose(best, np.nanmax(worst[place]), atol=1e-6)
 
 
 def test_one_run_of_three_interventions_equals_three_runs() -> None:
     problem = copy_problem()
     params = init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="sample_all")
+    batch = draw_batch(
+        problem,
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="sample_all",
+        variable_sampling="per_batch",
+    )
     rest = (batch.base, batch.source)
     losses = jax.jit(interchange_losses, static_argnums=1)
-    together = losses(params, MODEL, *rest, batch.masks, batch.targets, batch.positions)
+    together = losses(params, MODEL, *rest, batch.masks, batch.targets, batch.position_weights)
     for i in range(3):
         one = slice(i, i + 1)
-        alone = losses(params, MODEL, *rest, batch.masks[one], batch.targets[one], batch.positions)
+        alone = losses(
+            params, MODEL, *rest, batch.masks[one], batch.targets[one], batch.position_weights
+        )
         np.testing.assert_allclose(together[i], alone[0], rtol=1e-5)
 
 
@@ -243,9 +252,16 @@ def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
     """Separate steps on losses of weight 0 have no gradient, so they change nothing."""
     problem = copy_problem()
     params = init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
+    batch = draw_batch(
+        problem,
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
     optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
-    step = jax.jit(update, static_argnames=("model", "optimizer", "steps"))
+    static = ("model", "optimizer", "steps", "outside", "source_gradient")
+    step = jax.jit(update, static_argnames=static)
     rates = (jnp.array([0.0, 1.0, 0.0]), jnp.array(1e-3))  # only IIT, the first separate step
     (joint, _, losses), (separate, _, later) = (
         step(
@@ -257,6 +273,8 @@ def test_one_joint_step_on_one_loss_equals_the_separate_step_on_it() -> None:
             model=MODEL,
             optimizer=optimizer,
             steps=steps,
+            outside="train",
+            source_gradient=True,
         )
         for steps in ("joint", "separate")
     )
@@ -274,7 +292,13 @@ def test_strict_sampling(sampling: StrictSampling, sizes: set[int]) -> None:
     problem = copy_problem()
     seen = set()
     for seed in range(30):
-        batch = draw_batch(problem, jax.random.key(seed), batch_size=2, strict_sampling=sampling)
+        batch = draw_batch(
+            problem,
+            jax.random.key(seed),
+            batch_size=2,
+            strict_sampling=sampling,
+            variable_sampling="per_batch",
+        )
         assert not batch.masks[0].any()
         np.testing.assert_array_equal(batch.masks[1], problem.variable_nodes[:1])
         outside = np.asarray(batch.masks[2])[..., np.asarray(problem.free_nodes).sum(0) == 0]

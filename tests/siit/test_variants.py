@@ -19,7 +19,6 @@ from interpbench_jax.siit import (
     draw_batch,
     init_states,
     interchange_losses,
-    make_optimizer,
     members,
     preset,
     train_siit,
@@ -27,6 +26,7 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit import train as loop
 from interpbench_jax.siit.config import Schedule
+from interpbench_jax.siit.optimizer import make_optimizer
 from interpbench_jax.zoo.progress import progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
@@ -40,7 +40,13 @@ TRAIN_STEP = jax.jit(
 def one_step(**variant):
     """Weights before and after a step on all three losses."""
     params = init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(copy_problem(), jax.random.key(2), batch_size=8, strict_sampling="all")
+    batch = draw_batch(
+        copy_problem(),
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
     optimizer = make_optimizer(clip_norm=1.0, beta1=0.9, beta2=0.9)
     after, _, losses = TRAIN_STEP(
         params,
@@ -52,7 +58,7 @@ def one_step(**variant):
         model=MODEL,
         optimizer=optimizer,
         steps="joint",
-        **variant,
+        **{"outside": "train", "source_gradient": True} | variant,
     )
     return params, after, losses
 
@@ -81,9 +87,15 @@ def test_frozen_nodes_keep_their_weights() -> None:
 @pytest.mark.slow
 def test_no_gradient_passes_through_detached_nodes() -> None:
     problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
+    batch = draw_batch(
+        problem,
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
 
-    arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.positions)
+    arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.position_weights)
 
     @functools.partial(jax.jit, static_argnames=("which", "source_gradient"))
     def value_and_gradient(params, detached, which, source_gradient):
@@ -118,10 +130,16 @@ def test_stop_grad_trains_no_free_node() -> None:
 def test_gradients_flow_into_the_source_run_unless_it_is_fixed() -> None:
     """If the MLP is interchanged, its hidden weights matter only on the source."""
     problem, params = copy_problem(), init_params(MODEL, jax.random.key(1))
-    batch = draw_batch(problem, jax.random.key(2), batch_size=8, strict_sampling="all")
+    batch = draw_batch(
+        problem,
+        jax.random.key(2),
+        batch_size=8,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
 
     def loss(params, source_gradient):
-        arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.positions)
+        arrays = (batch.base, batch.source, batch.masks, batch.targets, batch.position_weights)
         return interchange_losses(params, MODEL, *arrays, source_gradient=source_gradient)[1]
 
     gradient_of = jax.jit(jax.grad(loss), static_argnums=1)
@@ -281,13 +299,13 @@ def test_schedules(schedule: Schedule, expected: float) -> None:
     state = init_states(members(config), copy_problem(), MODEL)
     state = jax.tree.map(lambda x: x[0], state)
     state = state._replace(round=jnp.array(config.n_rounds - 1))
-    plateau = loop.Loop.of(config).plateau()
+    plateau = loop.plateau(config)
     scale = state.plateau_state
     for _ in range(1 + 2 * config.plateau_patience):
         _, scale = plateau.update({}, scale, value=jnp.array(0.5))
     state = state._replace(plateau_state=scale)
     last = jnp.array(config.round_batches - 1)
-    rate = loop._learning_rate(state, last, loop.Loop.of(config))
+    rate = loop._learning_rate(state, last, config)
     assert float(rate) == pytest.approx(expected)
 
 
@@ -298,7 +316,7 @@ def rates(config: SiitConfig) -> np.ndarray:
     for batch in range(config.max_batches):
         at = state._replace(round=jnp.array(batch // config.round_batches))
         index = jnp.array(batch % config.round_batches)
-        found.append(float(loop._learning_rate(at, index, loop.Loop.of(config))))
+        found.append(float(loop._learning_rate(at, index, config)))
     return np.array(found)
 
 

@@ -286,7 +286,7 @@ def test_a_model_without_a_padding_token_is_imported(
     np.testing.assert_allclose(ib.forward(back.params, back.config, tokens)[0], expected, atol=1e-5)
     # The causal model does not read what follows, so that masking it changes no answer.
     masked, _ = ib.forward(params, ioi.network, tokens)
-    here = np.asarray(ioi.positions_of(tokens)) > 0
+    here = np.asarray(ioi.position_weights_of(tokens)) > 0
     np.testing.assert_allclose(masked[here], expected[here], atol=1e-5)
 
 
@@ -309,8 +309,8 @@ def test_files_that_are_not_tokenizers(tmp_path: Path) -> None:
 def test_ioi_is_a_task() -> None:
     task = get_task("ioi")
     contrast = task.contrast(50, jax.random.key(4))
-    ends = contrast.positions.argmax(1)
-    assert (contrast.positions.sum(1) == 1).all()
+    ends = contrast.position_weights.argmax(1)
+    assert (contrast.position_weights.sum(1) == 1).all()
     rows = np.arange(50)
     nothing = np.zeros((1, 5, 1))
     answers = np.asarray(task.answers(contrast.clean, contrast.clean, nothing))[0][rows, ends]
@@ -352,14 +352,22 @@ def test_next_tokens_are_trained_next_to_the_algorithm() -> None:
     for row, length in enumerate(lengths):
         weights = np.zeros(pairs.base.shape[1])
         weights[: length - 1], weights[length - 1] = 1, 10
-        np.testing.assert_array_equal(behaviour.positions[row], weights)
+        np.testing.assert_array_equal(behaviour.position_weights[row], weights)
         target = behaviour.target[row]
         np.testing.assert_array_equal(target[: length - 1], pairs.base[row, 1:length])
         assert SENTENCES.is_name[target[length - 1]] and target[length - 1] in pairs.base[row]
     problem = problem_of_pairs(both, align(both), pairs)
     assert problem.behaviour is not None and problem.take(slice(5)).behaviour.target.shape[0] == 5  # type: ignore[union-attr]
     # Interventions only compare the last word.
-    assert problem.positions.sum() == 20
-    batch = draw_batch(problem, jax.random.key(1), batch_size=4, strict_sampling="all")
-    assert batch.positions.shape == (3, 4, 18)
-    assert (batch.positions[1:].sum((1, 2)) == 4).all() and batch.positions[0].sum() > 60
+    assert problem.position_weights.sum() == 20
+    batch = draw_batch(
+        problem,
+        jax.random.key(1),
+        batch_size=4,
+        strict_sampling="all",
+        variable_sampling="per_batch",
+    )
+    assert batch.position_weights.shape == (3, 4, 18)
+    assert (batch.position_weights[1:].sum((1, 2)) == 4).all() and batch.position_weights[
+        0
+    ].sum() > 60

@@ -9,7 +9,7 @@ import pytest
 from interpbench_jax.alignment.edge_levels import qkv_level
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.verify import verify_edges_quickly
-from interpbench_jax.siit import edge_checks
+from interpbench_jax.siit.edge_checks import edge_checks
 from interpbench_jax.tasks.task import has_answer
 from interpbench_jax.zoo import bundled_names, load_model
 from interpbench_jax.zoo.bar import below_bar
@@ -48,7 +48,7 @@ def test_single_edges_change_the_algorithm_s_answers_on_drawn_inputs(name: str) 
     none = np.zeros((1, len(level.names)), bool)
     checks = edge_checks(task, alignment, pairs, level, np.concatenate([none, inside]))
     answers = np.asarray(checks.targets)[np.asarray(checks.which)]
-    counted = np.logical_and(has_answer(answers), pairs.positions > 0)
+    counted = np.logical_and(has_answer(answers), pairs.position_weights > 0)
     changed = np.logical_and(answers != answers[:1], counted)
     assert (changed.sum((1, 2)) / np.maximum(counted.sum((1, 2)), 1)).max() > 0.03
 

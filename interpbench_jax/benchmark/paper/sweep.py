@@ -6,8 +6,8 @@ import jax
 
 from interpbench_jax.alignment import align
 from interpbench_jax.compiler import compile_case
-from interpbench_jax.evaluation import leakage, validate
-from interpbench_jax.siit import SiitConfig, make_problem, members, train_siit
+from interpbench_jax.evaluation import leakage
+from interpbench_jax.siit import SiitConfig, make_problem, members, train_siit, validate
 from interpbench_jax.tasks import pairs_per_part
 
 STRICT_WEIGHTS = (0.0, 0.1, 0.4, 1.0, 4.0)

@@ -30,8 +30,6 @@ _DRAWN, _INTERVENTIONS = 64, 8
 
 Draw = Callable[[jax.Array, int], Array | np.ndarray]
 """`(key, n) -> tokens [n, pos]`."""
-Corrupt = Callable[[jax.Array, np.ndarray], Array | np.ndarray]
-"""`(key, clean tokens) -> corrupted tokens`."""
 
 
 class CausalAnswers(struct.PyTreeNode):
@@ -58,13 +56,13 @@ class CausalTask:
       nodes: for each variable, the head or MLP that holds it; variables left out are computed by
         the variables that read them.
       draw: draws inputs, `(key, n) -> tokens [n, pos]`, independently of each other.
-      positions: weight of each position: `[pos]` for all inputs, or a function of tokens.
+      position_weights: weight of each position: `[pos]` for all inputs, or a function of tokens.
       corrupt: draws a corrupted input for each clean one, `(key, clean) -> tokens`; by default
         another input of the same length.
       foil: the wrong label that the right one is compared with, as a function of clean tokens.
       beside: what the unpatched model should output besides the algorithm's answers, as a function
         of tokens: labels (or values), and the weight of every position in the behaviour loss. At
-        positions with a weight in `positions`, the algorithm's answer replaces it.
+        positions with a weight in `position_weights`, the algorithm's answer replaces it.
       vocabulary: text of every token and label, by id; by default the ids.
 
     Raises:
@@ -77,7 +75,7 @@ class CausalTask:
     network: TransformerConfig
     nodes: Mapping[str, str]
     draw: Draw = field(repr=False)
-    positions: Sequence[int | float] | Callable[[np.ndarray], np.ndarray]
+    position_weights: Sequence[int | float] | Callable[[np.ndarray], np.ndarray]
     corrupt: Callable[[jax.Array, np.ndarray], Array | np.ndarray] | None = field(
         default=None, repr=False
     )
@@ -148,7 +146,7 @@ class CausalTask:
             base,
             source,
             decimals,
-            self.positions_of(base),
+            self.position_weights_of(base),
             self._corrupted(key_corrupt, base),
             *(() if self.foil is None else (self.foil(base),)),
             *(() if self.beside is None else self.beside(base)),
@@ -214,12 +212,23 @@ class CausalTask:
 
     def pairs(self, split: Split, part: Part, at_most: int, key: jax.Array) -> Pairs:
         """Distinct pairs of inputs from one part."""
-        base, source = split.pairs(part, at_most, key)
-        return Pairs(base, source, self.positions_of(base))
+        return self.encode_pairs(*split.pairs(part, at_most, key))
 
-    def positions_of(self, tokens: Int[np.ndarray, "input pos"]) -> Float[np.ndarray, "input pos"]:
+    def encode_pairs(
+        self, base: Int[np.ndarray, "pair pos"], source: Int[np.ndarray, "pair pos"]
+    ) -> Pairs:
+        """Pairs of inputs, which already are token ids, with the weights of positions."""
+        return Pairs(base, source, self.position_weights_of(base))
+
+    def position_weights_of(
+        self, tokens: Int[np.ndarray, "input pos"]
+    ) -> Float[np.ndarray, "input pos"]:
         """The weight of every position of inputs."""
-        found = self.positions(tokens) if callable(self.positions) else self.positions
+        found = (
+            self.position_weights(tokens)
+            if callable(self.position_weights)
+            else self.position_weights
+        )
         return np.broadcast_to(np.asarray(found, np.float32), tokens.shape)
 
     def behaviour(self, pairs: Pairs) -> Behaviour | None:
@@ -229,7 +238,7 @@ class CausalTask:
         target, weights = self.beside(pairs.base)
         nothing = np.zeros((1, self.circuit.graph.n_writers, 1), np.float32)
         answers = answer_in_chunks(self.answers, pairs.base, pairs.base, nothing)[0]
-        counts = pairs.positions > 0
+        counts = pairs.position_weights > 0
         return Behaviour(
             np.where(counts, answers, target).astype(answers.dtype),
             np.asarray(weights, np.float32),
@@ -244,7 +253,7 @@ class CausalTask:
             clean = self.sample_sequences(n, key_clean)
             corrupted = self._corrupted(key_corrupt, clean)
         foil = None if self.foil is None else self.foil(clean)
-        return Contrast(clean, corrupted, self.positions_of(clean), foil)
+        return Contrast(clean, corrupted, self.position_weights_of(clean), foil)
 
     def _corrupted(self, key: jax.Array, clean: np.ndarray) -> np.ndarray:
         if self.corrupt is None:

@@ -124,7 +124,7 @@ def ioi_task(
         network=network,
         nodes=_NODES,
         draw=reader.draw,
-        positions=reader.last,
+        position_weights=reader.last,
         corrupt=reader.corrupt,
         foil=reader.subject,
         beside=reader.next_token if next_token else None,

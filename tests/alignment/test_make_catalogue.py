@@ -2,9 +2,9 @@
 
 import pytest
 
+from interpbench_jax.alignment.make_catalogue import derive_entry
 from interpbench_jax.cases import case_names
 from interpbench_jax.cases.catalogue import read_catalogue
-from interpbench_jax.siit.make_catalogue import derive_entry
 
 
 def test_it_has_every_case() -> None:

@@ -6,8 +6,8 @@ from jaxtyping import Array, Bool
 
 
 def every_subset(n: int) -> Bool[np.ndarray, "subset element"]:
-    """All subsets of n elements; row i holds the binary digits of i, so the empty set is first."""
-    return (np.arange(2**n)[:, None] >> np.arange(n)[None]) % 2 == 1
+    """All subsets of n elements; element e is in subset i if bit e of i is 1."""
+    return (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
 
 
 def draw_subsets(key: Array, n_subsets: int, n: int) -> Bool[Array, "subset element"]:

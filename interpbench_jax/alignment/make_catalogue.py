@@ -1,7 +1,7 @@
 """Makes the catalogue of cases: compiles every built-in case and records its sizes.
 
-Run `python -m interpbench_jax.siit.make_catalogue`. It takes minutes the first time, and seconds
-when all cases are cached.
+Run `python -m interpbench_jax.alignment.make_catalogue`. It takes minutes the first time, and
+seconds when all cases are cached.
 """
 
 import json
