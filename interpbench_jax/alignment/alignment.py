@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.circuit import Edge
-from interpbench_jax.model.graph import node_of
+from interpbench_jax.model.graph import edge_name, node_of
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -118,8 +118,8 @@ class Alignment(Generic[N]):
                 place = self.graph.writer_index(from_), self.graph.reader_index(to)
                 if not self.graph.valid[place]:
                     raise ValueError(
-                        f"{writer}->{reader} would be {from_}->{to}, but {to} reads before {from_} "
-                        "writes"
+                        f"{edge_name(writer, reader)} would be {edge_name(from_, to)}, but {to} "
+                        f"reads before {from_} writes"
                     )
                 rows.append((*own, *place))
         return np.array(rows)
