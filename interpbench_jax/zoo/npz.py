@@ -2,8 +2,8 @@
 
 import math
 import zipfile
+from io import BytesIO, FileIO
 from reprlib import repr as short  # a bad value may be as long as a file
-from typing import IO
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _HEADERS = {
 }
 
 
-def read_npz(stream: IO[bytes], *, limit: int, kinds: str = "fiub") -> dict[str, np.ndarray]:
+def read_npz(stream: FileIO | BytesIO, *, limit: int, kinds: str = "fiub") -> dict[str, np.ndarray]:
     """The arrays of an archive by name.
 
     Args:
