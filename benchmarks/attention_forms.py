@@ -15,6 +15,7 @@ import numpy as np
 
 from interpbench_jax.files import to_json
 from interpbench_jax.model import attention
+from interpbench_jax.model.backward import DERIVATIVE
 
 HEADS, D_HEAD, POS, ROWS = 4, 5, 10, 768
 
@@ -35,7 +36,7 @@ def main() -> None:
     qkv = jax.random.normal(jax.random.key(0), (3, HEADS, D_HEAD, POS, ROWS))
     results = {}
     for name, form in (("matmul", attention._matmul), ("unrolled", attention._unrolled)):
-        run = functools.partial(form, False)
+        run = functools.partial(form, False, padding=None, backward=DERIVATIVE)
 
         def loss(qkv: jax.Array, run=run) -> jax.Array:
             return jnp.sum(run(qkv) ** 2)

@@ -39,19 +39,7 @@ if TYPE_CHECKING:
     from interpbench_jax.tasks import CausalModel, CausalTask, Task, task
     from interpbench_jax.zoo import BenchmarkModel, load_model
 
-_MODULES = {
-    "alignment",
-    "benchmark",
-    "cases",
-    "compiler",
-    "discovery",
-    "evaluation",
-    "model",
-    "scoring",
-    "siit",
-    "tasks",
-    "zoo",
-}
+# The package that a name is from; other public names are packages.
 _HOME = {
     **dict.fromkeys(("Alignment", "Site", "align"), "alignment"),
     "plot": "benchmark",
@@ -124,8 +112,8 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.metadata.version("interpbench-jax")
-    if name in _MODULES:
-        return importlib.import_module(f"interpbench_jax.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(f"interpbench_jax.{_HOME[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"interpbench_jax.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from interpbench_jax.model import Circuit, Graph, TransformerConfig
 from interpbench_jax.model.circuit import Edge
-from interpbench_jax.model.graph import node_of
+from interpbench_jax.model.graph import edge_name, node_of
 from interpbench_jax.model.network import Network, as_network
 
 
@@ -119,8 +119,8 @@ class Alignment(Generic[N]):
                     self.graph.writer_index(from_), self.graph.reader_index(to)
                 ]:
                     raise ValueError(
-                        f"{writer}->{reader} would be {from_}->{to}, but {to} reads before {from_} "
-                        "writes"
+                        f"{edge_name(writer, reader)} would be {edge_name(from_, to)}, but {to} "
+                        f"reads before {from_} writes"
                     )
 
     @cached_property

@@ -126,6 +126,7 @@ def _facts(name: str, out: Path) -> dict[str, Any]:
     from interpbench_jax.alignment import align, observed_circuit
     from interpbench_jax.benchmark import draw_comparison
     from interpbench_jax.compiler import get_task
+    from interpbench_jax.model.graph import edge_name
 
     task = get_task(name)
     alignment = align(task)
@@ -146,15 +147,11 @@ def _facts(name: str, out: Path) -> dict[str, Any]:
         "causal": task.network.causal,
         "program": list(task.describe()),
         "variables": {
-            node: task.contents[writer].split("+")
+            node: list(task.contents[writer])
             for writer, node in zip(alignment.variables, alignment.nodes, strict=True)
         },
-        "circuit": [f"{writer}->{reader}" for writer, reader in circuit],
-        "unobservable": [
-            f"{writer}->{reader}"
-            for writer, reader in circuit
-            if (writer, reader) in circuit.unobservable
-        ],
+        "circuit": [edge_name(*edge) for edge in circuit],
+        "unobservable": [edge_name(*edge) for edge in circuit if edge in circuit.unobservable],
         "drawings": [str(file) for file in drawings],
     }
 

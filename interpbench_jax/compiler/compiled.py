@@ -93,9 +93,9 @@ class CompiledCase:
         )
 
     @property
-    def contents(self) -> Mapping[str, str]:
+    def contents(self) -> Mapping[str, tuple[str, ...]]:
         """Names of the expressions that each node of the compiled model writes."""
-        return {variable.node: variable.name for variable in self.variables}
+        return {variable.node: variable.values for variable in self.variables}
 
     @property
     def vocabulary(self) -> tuple[Value, ...]:

@@ -15,7 +15,15 @@ from interpbench_jax.discovery.edge_probing import edge_probing, probe_edges
 from interpbench_jax.discovery.edge_pruning import edge_pruning, prune_edges
 from interpbench_jax.discovery.gim import gim
 from interpbench_jax.discovery.information_flow_routes import information_flow_routes
-from interpbench_jax.discovery.losses import named_loss
+from interpbench_jax.discovery.losses import (
+    absolute_error,
+    cross_entropy,
+    kl_to_clean,
+    logit_difference,
+    named_loss,
+    squared_error,
+    squared_error_to_clean,
+)
 from interpbench_jax.discovery.mask_learning import Learning, LearntMasks
 from interpbench_jax.discovery.nap import nap
 from interpbench_jax.discovery.nap_ig import nap_ig
@@ -51,10 +59,12 @@ __all__ = [
     "LearntMasks",
     "Loss",
     "Selection",
+    "absolute_error",
     "acdc",
     "acdc_circuits",
     "activation_magnitude",
     "contrast_batch",
+    "cross_entropy",
     "eap",
     "eap_clean_corrupted",
     "eap_gp",
@@ -68,7 +78,9 @@ __all__ = [
     "get_method",
     "gim",
     "information_flow_routes",
+    "kl_to_clean",
     "knobs",
+    "logit_difference",
     "named_loss",
     "nap",
     "nap_ig",
@@ -83,6 +95,8 @@ __all__ = [
     "relp",
     "removal_order",
     "sample_gradients",
+    "squared_error",
+    "squared_error_to_clean",
     "structural_prior",
     "uniform_gradient_sampling",
     "usual_loss",

@@ -71,7 +71,7 @@ def mask_gradient(
     network = as_network(network)
 
     def run(weights: Weights | None, part: Part, _: Rows) -> Array:
-        mask = jnp.full((len(network.graph.valid), 1), share)
+        mask = jnp.full((network.graph.n_writers, 1), share)
         patch = EdgePatch(mask if weights is None else mask + weights, part.source)
         return network.run(params, part.clean, patch)[0]
 
@@ -162,6 +162,15 @@ def path_shares(steps: int) -> Float[Array, " step"]:
     Raises:
       ValueError: `steps` is smaller than 1.
     """
+    check_steps(steps)
+    return jnp.arange(steps) / steps
+
+
+def check_steps(steps: int) -> None:
+    """Checks the number of steps of a path.
+
+    Raises:
+      ValueError: it is smaller than 1.
+    """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    return jnp.arange(steps) / steps

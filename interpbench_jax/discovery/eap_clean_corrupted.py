@@ -31,6 +31,6 @@ def eap_clean_corrupted(
 
     Source: Hanna et al. 2024, Have Faith in Faithfulness, appendix.
     """
-    n_writers = len(as_network(network).graph.valid)
+    n_writers = as_network(network).graph.n_writers
     masks = jnp.zeros((2, n_writers)).at[1, input_writers(network)].set(1.0)
     return attribution_along(params, network, batch, loss, masks)

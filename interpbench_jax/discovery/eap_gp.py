@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from interpbench_jax.discovery.attribution import (
     PatchOf,
     attribution,
+    check_steps,
     input_writers,
-    path_shares,
 )
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import Part, Rows, run_rows
@@ -52,9 +52,9 @@ def eap_gp(
 
     Source: Zhang et al. 2025, EAP-GP.
     """
-    path_shares(steps)
+    check_steps(steps)
     network, inputs = as_network(network), input_writers(network)
-    only_inputs = jnp.zeros(len(network.graph.valid)).at[inputs].set(1.0)
+    only_inputs = jnp.zeros(network.graph.n_writers).at[inputs].set(1.0)
 
     def with_input(value: Array) -> PatchOf:
         return lambda part, rows: NodePatch(

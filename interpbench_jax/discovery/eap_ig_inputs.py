@@ -42,6 +42,6 @@ def eap_ig_inputs(
     Source: Hanna et al. 2024, Have Faith in Faithfulness; "EAP-IG-inputs" in MIB.
     """
     shares = path_shares(steps)
-    inputs = jnp.zeros(len(as_network(network).graph.valid)).at[input_writers(network)].set(1.0)
+    inputs = jnp.zeros(as_network(network).graph.n_writers).at[input_writers(network)].set(1.0)
     masks = shares[:, None] * inputs[None]
     return attribution_along(params, network, batch, loss, masks)

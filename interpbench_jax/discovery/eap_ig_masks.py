@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from interpbench_jax.discovery.attribution import mask_gradient
+from interpbench_jax.discovery.attribution import check_steps, mask_gradient
 from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
@@ -40,8 +40,7 @@ def eap_ig_masks(
 
     Source: Gupta et al. 2024, InterpBench; the path rule is Sundararajan et al. 2017.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_steps(steps)
     valid = as_network(network).graph.valid
 
     def add(total: Array, share: Array) -> tuple[Array, None]:

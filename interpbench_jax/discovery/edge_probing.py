@@ -16,8 +16,8 @@ from interpbench_jax.discovery.mask_learning import (
     LEARNING,
     Learning,
     LearntMasks,
-    ascending,
     learn_masks,
+    mean_kept,
 )
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
@@ -56,11 +56,7 @@ def edge_probing(
     Source: Cao et al. 2021, Low-Complexity Probing via Finding Subnetworks; on edges as in
     auto-circuit (Miller et al. 2024).
     """
-    key = jax.random.key(0) if key is None else key
-    learnt = probe_edges(
-        params, network, batch, loss, ascending("penalties", penalties), key, learning
-    )
-    return learnt.kept.mean(0)
+    return mean_kept(probe_edges, params, network, batch, loss, penalties, learning, key)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from interpbench_jax.discovery.batch import ContrastBatch
+from interpbench_jax.discovery.batch import ContrastBatch, Loss
 from interpbench_jax.discovery.rows import take_rows
+from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model.network import Network
 
 
 class Learning(NamedTuple):
@@ -103,6 +105,36 @@ def learn_masks(
     if jax.default_backend() == "cpu":  # a loop is fastest there
         return jax.lax.map(learn, settings)
     return jax.vmap(learn)(settings)
+
+
+def mean_kept(
+    learn: Callable[..., LearntMasks],
+    params: Params,
+    network: TransformerConfig | Network,
+    batch: ContrastBatch,
+    loss: Loss,
+    penalties: tuple[float, ...],
+    learning: Learning,
+    key: Array | None,
+) -> Float[Array, "writer ..."]:
+    """The probability that each edge or writer is kept, averaged over weights of the penalty.
+
+    Args:
+      learn: learns a mask for every weight, as `probe_edges` does.
+      params: weights.
+      network: a transformer's shape, or another network.
+      batch: inputs and the source of patches.
+      loss: `(logits, batch) -> scalar`.
+      penalties: weights of the penalty.
+      learning: steps, rate, rows per step.
+      key: a JAX random key; by default the key of seed 0.
+
+    Raises:
+      ValueError: as `ascending` and `learn`.
+    """
+    key = jax.random.key(0) if key is None else key
+    weights = ascending("penalties", penalties)
+    return learn(params, network, batch, loss, weights, key, learning).kept.mean(0)
 
 
 def ascending(name: str, values: tuple[float, ...]) -> Float[Array, " setting"]:

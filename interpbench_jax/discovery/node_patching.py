@@ -31,7 +31,7 @@ def node_patching(
     Source: Vig et al. 2020, Causal Mediation Analysis; Meng et al. 2022.
     """
     masked = node_masked_loss(params, network, batch, loss)
-    alone = jnp.eye(len(as_network(network).graph.valid))
+    alone = jnp.eye(as_network(network).graph.n_writers)
     chunk = runs_at_once(batch.clean_logits, batch.written)
     values = map_chunks(masked, alone, chunk=chunk)
     return values - loss(batch.clean_logits, batch)

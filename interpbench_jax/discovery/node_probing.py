@@ -17,8 +17,8 @@ from interpbench_jax.discovery.mask_learning import (
     LEARNING,
     Learning,
     LearntMasks,
-    ascending,
     learn_masks,
+    mean_kept,
 )
 from interpbench_jax.discovery.objective import node_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
@@ -54,11 +54,7 @@ def node_probing(
 
     Source: Cao et al. 2021, Low-Complexity Probing via Finding Subnetworks.
     """
-    key = jax.random.key(0) if key is None else key
-    learnt = probe_nodes(
-        params, network, batch, loss, ascending("penalties", penalties), key, learning
-    )
-    return learnt.kept.mean(0)
+    return mean_kept(probe_nodes, params, network, batch, loss, penalties, learning, key)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))
@@ -91,6 +87,6 @@ def probe_nodes(
         size = keep_probability(logits).mean()
         return value + penalty * size, (value, size)
 
-    start = jnp.full(len(as_network(network).graph.valid), INITIAL_LOGIT)
+    start = jnp.full(as_network(network).graph.n_writers, INITIAL_LOGIT)
     logits, losses, sizes = learn_masks(objective, start, penalties, batch, key, learning)
     return LearntMasks(keep_probability(logits), losses, sizes)

@@ -38,6 +38,9 @@ def optimal_source(
       One vector per writer, the same for all inputs and positions, as a source of patches; NaN if
       any loss during learning is NaN.
 
+    Raises:
+      ValueError: the batch has no source.
+
     Source: Li and Janson 2024, Optimal ablation for interpretability.
     """
     network = as_network(network)

@@ -57,7 +57,11 @@ def take_rows(batch: ContrastBatch, rows: Rows) -> ContrastBatch:
 def part_of(
     params: Params, network: TransformerConfig | Network, batch: ContrastBatch, rows: Rows = ALL
 ) -> Part:
-    """Some rows of a batch with their writers' outputs, which are computed if necessary."""
+    """Some rows of a batch with their writers' outputs, which are computed if necessary.
+
+    Raises:
+      ValueError: the batch has neither a source nor corrupted inputs for one.
+    """
     network, some = as_network(network), batch if rows is ALL else take_rows(batch, rows)
     written, source = some.written, some.source
     if written is None:

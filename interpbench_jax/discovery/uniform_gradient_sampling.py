@@ -13,8 +13,8 @@ from interpbench_jax.discovery.mask_learning import (
     LEARNING,
     Learning,
     LearntMasks,
-    ascending,
     learn_masks,
+    mean_kept,
 )
 from interpbench_jax.discovery.objective import edge_masked_loss
 from interpbench_jax.model import Params, TransformerConfig
@@ -50,11 +50,7 @@ def uniform_gradient_sampling(
 
     Source: Li and Janson 2024, Optimal ablation for interpretability.
     """
-    key = jax.random.key(0) if key is None else key
-    learnt = sample_gradients(
-        params, network, batch, loss, ascending("penalties", penalties), key, learning
-    )
-    return learnt.kept.mean(0)
+    return mean_kept(sample_gradients, params, network, batch, loss, penalties, learning, key)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "loss", "learning"))

@@ -86,14 +86,14 @@ def read_json(file: Path, *, limit: int = 16 * MEBIBYTE) -> Any:
     return from_json(read_text(file, limit=limit), source=file)
 
 
-def write_json(file: Path, value: Any, *, indent: int | None = 1) -> None:
+def write_json(file: Path, value: Any) -> None:
     """Writes `to_json` of a value to a file atomically.
 
     Raises:
       TypeError: a value is not plain data.
       OSError: the file cannot be written.
     """
-    text = to_json(value, indent=indent)
+    text = to_json(value, indent=1)
     with replacing(file) as partial:
         partial.write_text(text + "\n", "utf-8")
 

@@ -44,14 +44,16 @@ def attend(
     return _matmul(causal, qkv, padding, backward)
 
 
-def _matmul(
-    causal: bool, qkv: Qkv, padding: Padding = None, backward: Backward = DERIVATIVE
-) -> Heads:
+def _matmul(causal: bool, qkv: Qkv, padding: Padding, backward: Backward) -> Heads:
     q, k, v = backward.qkv(*qkv)
-    d_head = q.shape[1]
-    scores = jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") / math.sqrt(d_head)
+    scores = attention_scores(q, k) / math.sqrt(q.shape[1])
     weights = attention_softmax(scores, causal, padding, backward)
     return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")
+
+
+def attention_scores(q: Heads, k: Heads) -> Float[Array, "head pos key batch"]:
+    """The products of all queries with all keys, not yet scaled."""
+    return jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest")
 
 
 def attention_softmax(
@@ -69,9 +71,7 @@ def attention_softmax(
     return backward.softmax(scores, axis=2)
 
 
-def _unrolled(
-    causal: bool, qkv: Qkv, padding: Padding = None, backward: Backward = DERIVATIVE
-) -> Heads:
+def _unrolled(causal: bool, qkv: Qkv, padding: Padding, backward: Backward) -> Heads:
     parts = (part[0] for part in jnp.split(qkv, 3))  # slices have costlier gradients
     q, k, v = backward.qkv(*parts)
     scores = spelled_out_product("hepb,hekb->hpkb", q, k, "e") / math.sqrt(q.shape[1])

@@ -6,7 +6,7 @@ from typing import cast
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from interpbench_jax.model.attention import attention_softmax
+from interpbench_jax.model.attention import attention_scores, attention_softmax
 from interpbench_jax.model.config import TransformerConfig
 from interpbench_jax.model.forward import forward
 from interpbench_jax.model.graph import Graph
@@ -48,7 +48,7 @@ def attention_weights(
             + jnp.asarray(attn[f"b_{name}"])[:, :, None, None]
             for name in "QK"
         )
-        scores = jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") / math.sqrt(config.d_head)
+        scores = attention_scores(q, k) / math.sqrt(config.d_head)
         found.append(attention_softmax(scores, config.causal, padding).transpose(3, 0, 1, 2))
         constant = constant + attn["b_O"]  # belongs to no head
     return jnp.stack(found, axis=1)

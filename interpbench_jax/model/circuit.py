@@ -17,6 +17,7 @@ from interpbench_jax.model.graph import (
     TransformerGraph,
     edge_name,
     node_of,
+    split_edge,
     transformer_graph,
 )
 
@@ -57,10 +58,9 @@ class Circuit:
 
     def __post_init__(self) -> None:
         """Checks that every edge is in the graph and every unobservable edge in the circuit."""
-        stages = self.graph.stages.tolist()
         for writer, reader in self.edges:
             w, r = self.graph.writer_index(writer), self.graph.reader_index(reader)
-            if w >= self.graph.writers_before(stages[r]):
+            if w >= self.graph.n_before[r]:
                 name = edge_name(writer, reader)
                 raise ValueError(f"{name} is not an edge: the reader comes first")
         if strange := self.unobservable - self.edges:
@@ -189,13 +189,7 @@ def _read_edges(names: Any, fault: str) -> frozenset[Edge]:
     """Splits edge names into (writer, reader); does not check that the edges exist."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"not a circuit: {fault}")
-    edges = set()
-    for name in names:
-        writer, *readers = name.split("->")
-        if len(readers) != 1:
-            raise ValueError(f"edge {short(name)} is not of the form 'writer->reader'")
-        edges.add((writer, readers[0]))
-    return frozenset(edges)
+    return frozenset(map(split_edge, names))
 
 
 def _read_graph(data: dict[str, Any], start: str) -> Graph:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from reprlib import repr as short  # a bad value may be as long as a file
-from typing import Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
@@ -55,28 +55,38 @@ class TransformerConfig:
         Raises:
           ValueError: a field has a wrong type or an impossible value.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (type(value) is not int or value < 1):
-                raise ValueError(f"{field.name} must be a positive integer, got {short(value)}")
-            if field.type is int and value > _LARGEST:
-                raise ValueError(f"{field.name} must be at most {_LARGEST}, got {short(value)}")
-            if field.type is bool and type(value) is not bool:
-                raise ValueError(f"{field.name} must be true or false, got {short(value)}")
+        check_fields(self)
         check_graph_size(self.n_layers, self.n_heads)
         if self.pad is not None and (type(self.pad) is not int or not 0 <= self.pad < self.d_vocab):
             raise ValueError(f"pad must be one of the {self.d_vocab} tokens, got {short(self.pad)}")
-        if self.activation not in get_args(Activation):
-            raise ValueError(
-                f"activation must be one of {get_args(Activation)}, got {short(self.activation)}"
-            )
-        for scale in (self.init_std, self.layer_norm_eps):
-            is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
-            if not is_number or not 0 < scale < _LARGEST_SCALE:
+
+
+def check_fields(config: Any) -> None:
+    """Checks the fields of a frozen dataclass by their types.
+
+    Integers are sizes, from 1 to 2^24. Floats are positive and finite in float32; an integer is
+    accepted for one. Booleans and choices (`Literal`) are checked too, and other fields are not.
+
+    Raises:
+      ValueError: a field has another type or is out of range; the message names it.
+    """
+    for field in fields(config):
+        name, kind, value = field.name, field.type, getattr(config, field.name)
+        if kind is int:
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {short(value)}")
+            if value > _LARGEST:
+                raise ValueError(f"{name} must be at most {_LARGEST}, got {short(value)}")
+        elif kind is bool and type(value) is not bool:
+            raise ValueError(f"{name} must be true or false, got {short(value)}")
+        elif kind is float or (kind == float | None and value is not None):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not 0 < value < _LARGEST_SCALE:
                 raise ValueError(
-                    f"init_std and layer_norm_eps must be positive and below {_LARGEST_SCALE}, got "
-                    f"{short(self.init_std)} and {short(self.layer_norm_eps)}"
+                    f"{name} must be positive and below {_LARGEST_SCALE}, got {short(value)}"
                 )
+        elif get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{name} must be one of {get_args(kind)}, got {short(value)}")
 
 
 def check_graph_size(n_layers: int, n_heads: int) -> None:

@@ -12,12 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from interpbench_jax.model.bilinear import product, spelled_out_product
-from interpbench_jax.model.columns import columnwise
 from interpbench_jax.model.graph import TransformerGraph
-from interpbench_jax.model.stream import Blocks, Stream, in_one_block
+from interpbench_jax.model.stream import Blocks, OutputStream
 
 
-class EdgePatchStream(Stream):
+class EdgePatchStream(OutputStream):
     """Runs sources unpatched, and bases with edges patched from them; exists only during tracing.
 
     The rows are the sources, followed by the bases.
@@ -39,28 +38,14 @@ class EdgePatchStream(Stream):
         self._differences: list[Array] = []  # what is written on the source minus the base
         self._sum = jnp.zeros(())
 
-    def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
-        """Takes the embedded tokens."""
-        self._write(embedded[None])
-
-    def write_heads(
-        self,
-        z: Float[Array, "head d_head pos batch"],
-        weight: Float[Array, "head d_head d_model"],
-        bias: Float[Array, " d_model"],
-    ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to no head."""
-        self._write(columnwise("hed,hen->hdn", weight, z))
-        self._sum += bias[:, None, None]
-
-    def write_mlp(
-        self,
-        hidden: Float[Array, "d_mlp pos batch"],
-        weight: Float[Array, "d_mlp d_model"],
-        bias: Float[Array, " d_model"],
-    ) -> None:
-        """Takes what an MLP writes."""
-        self._write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
+    def write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
+        """Takes what the next writers put into the stream."""
+        sources, bases = jnp.split(outputs, 2, axis=-1)
+        difference = sources - bases
+        self._differences.append(
+            difference if self._patched_at is None else difference * self._patched_at
+        )
+        self._sum += functools.reduce(jnp.add, list(outputs))
 
     def read(self, readers: slice) -> Blocks:
         """What these readers see: the same on the sources, depending on the masks on the bases."""
@@ -69,15 +54,3 @@ class EdgePatchStream(Stream):
         patched = spelled_out_product("wrn,wdpn->rdpn", masks, differences)
         sources, bases = jnp.split(self._sum, 2, axis=-1)
         return sources[None], bases[None] + patched
-
-    def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the unembedding sees."""
-        return in_one_block(self.read(slice(self.graph.n_readers - 1, self.graph.n_readers)))[0]
-
-    def _write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
-        sources, bases = jnp.split(outputs, 2, axis=-1)
-        difference = sources - bases
-        self._differences.append(
-            difference if self._patched_at is None else difference * self._patched_at
-        )
-        self._sum += functools.reduce(jnp.add, list(outputs))

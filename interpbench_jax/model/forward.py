@@ -76,6 +76,9 @@ def forward_from(
       written: what every writer writes without a patch.
       patch: a patch whose mask is zero at all readers of earlier stages.
       only_there: whether the mask is also zero at all readers of later stages, which is cheaper.
+
+    Raises:
+      ValueError: as `forward`.
     """
     _check_inputs(config, tokens, patch)
     graph = Graph.of(config)

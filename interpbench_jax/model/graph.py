@@ -275,3 +275,15 @@ def _look_up(places: dict[str, int], name: str, kind: str) -> int:
 def edge_name(writer: str, reader: str) -> str:
     """The written form of an edge, as in `a0.h1->a1.h0<q>`."""
     return f"{writer}->{reader}"
+
+
+def split_edge(name: str) -> Edge:
+    """The writer and the reader of an edge by its written form; undone by `edge_name`.
+
+    Raises:
+      ValueError: the name has another form.
+    """
+    writer, *readers = name.split("->")
+    if len(readers) != 1:
+        raise ValueError(f"edge {name!r:.200} is not of the form 'writer->reader'")
+    return writer.strip(), readers[0].strip()

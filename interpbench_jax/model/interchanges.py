@@ -18,7 +18,22 @@ Values = Float[Array, "_ _ _ _"]
 """Writers' values, `[writer, feature, pos, pair]`: `d_head` features for heads, else `d_model`."""
 
 
-class SourceStream(Stream):
+class SumStream(Stream):
+    """A stream in which all readers see the same sum."""
+
+    _sum: Array  # everything written so far; subclasses start it at zero
+
+    def read(self, readers: slice) -> Blocks:
+        """What all readers see."""
+        del readers
+        return (self._sum[None],)
+
+    def read_last(self) -> Float[Array, "d_model pos batch"]:
+        """What the unembedding sees, like all readers."""
+        return self._sum
+
+
+class SourceStream(SumStream):
     """Collects the values of nodes on the source, to be patched into runs on the base.
 
     No gradient flows back, except into the output maps of MLPs: the original patches MLPs between
@@ -55,21 +70,12 @@ class SourceStream(Stream):
         outputs = columnwise("md,mn->dn", weight, lax.stop_gradient(hidden)) + bias[:, None, None]
         self._sum += self._keep(outputs[None])[0]
 
-    def read(self, readers: slice) -> Blocks:
-        """What all readers see."""
-        del readers
-        return (self._sum[None],)
-
-    def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the unembedding sees."""
-        return self._sum
-
     def _keep(self, values: Values) -> Values:
         self.values.append(values)
         return values
 
 
-class InterchangeStream(Stream):
+class InterchangeStream(SumStream):
     """Runs several interventions on the base as one; exists only during tracing.
 
     Rows come in blocks of one row per pair, one block for each intervention. If the values to patch
@@ -121,15 +127,6 @@ class InterchangeStream(Stream):
     ) -> None:
         """Takes what an MLP writes."""
         self._write_outputs(columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])
-
-    def read(self, readers: slice) -> Blocks:
-        """What all readers see."""
-        del readers
-        return (self._sum[None],)
-
-    def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the unembedding sees, including the sources if they are run."""
-        return self._sum
 
     def _write_outputs(self, outputs: Float[Array, "d_model pos batch"]) -> None:
         own, sources, masks = self._parts(outputs[None])

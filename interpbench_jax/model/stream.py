@@ -67,7 +67,48 @@ class Stream(Protocol):
         ...
 
 
-class ResidualStream(Stream):
+class OutputStream(Stream):
+    """A stream whose interventions take what writers write, after their output maps."""
+
+    _sum: Array  # everything written so far; subclasses start it at zero
+
+    def write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
+        """Takes what the next writers put into the stream."""
+        raise NotImplementedError
+
+    def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
+        """Takes the embedded tokens."""
+        self.write(embedded[None])
+
+    def write_heads(
+        self,
+        z: Float[Array, "head d_head pos batch"],
+        weight: Float[Array, "head d_head d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what a layer's heads write, and a bias that belongs to no head."""
+        self.write(columnwise("hed,hen->hdn", weight, z))
+        self.add_constant(bias)
+
+    def write_mlp(
+        self,
+        hidden: Float[Array, "d_mlp pos batch"],
+        weight: Float[Array, "d_mlp d_model"],
+        bias: Float[Array, " d_model"],
+    ) -> None:
+        """Takes what an MLP writes."""
+        self.write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
+
+    def add_constant(self, bias: Float[Array, " d_model"]) -> None:
+        """Adds a bias that belongs to no writer and is never patched."""
+        self._sum += bias[:, None, None]
+
+    def read_last(self) -> Float[Array, "d_model pos batch"]:
+        """What the unembedding sees."""
+        return in_one_block(self.read(slice(self.graph.n_readers - 1, self.graph.n_readers)))[0]
+
+
+class ResidualStream(OutputStream):
     """Collects what is written and applies the patch; exists only while a run is traced."""
 
     def __init__(
@@ -121,33 +162,6 @@ class ResidualStream(Stream):
         # XLA fuses an unrolled sum with the patch; it would not fuse a reduction.
         self._sum += functools.reduce(jnp.add, list(outputs))
 
-    def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
-        """Takes the embedded tokens."""
-        self.write(embedded[None])
-
-    def write_heads(
-        self,
-        z: Float[Array, "head d_head pos batch"],
-        weight: Float[Array, "head d_head d_model"],
-        bias: Float[Array, " d_model"],
-    ) -> None:
-        """Takes what a layer's heads write, and a bias that belongs to no head."""
-        self.write(columnwise("hed,hen->hdn", weight, z))
-        self.add_constant(bias)
-
-    def write_mlp(
-        self,
-        hidden: Float[Array, "d_mlp pos batch"],
-        weight: Float[Array, "d_mlp d_model"],
-        bias: Float[Array, " d_model"],
-    ) -> None:
-        """Takes what an MLP writes."""
-        self.write((columnwise("md,mn->dn", weight, hidden) + bias[:, None, None])[None])
-
-    def add_constant(self, bias: Float[Array, " d_model"]) -> None:
-        """Adds a bias that belongs to no writer and is never patched."""
-        self._sum += bias[:, None, None]
-
     def read(self, readers: slice) -> Blocks:
         """What these readers see."""
         seen = self._sum[None]
@@ -164,10 +178,6 @@ class ResidualStream(Stream):
         if self._once:
             self._patch = None
         return (seen,)
-
-    def read_last(self) -> Float[Array, "d_model pos batch"]:
-        """What the unembedding sees."""
-        return in_one_block(self.read(slice(self.graph.n_readers - 1, self.graph.n_readers)))[0]
 
     def writers(self) -> Float[Array, "writer d_model pos batch"]:
         """The outputs of all writers, after the patch."""

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit, Graph
+from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring.greedy import greedy_places
 from interpbench_jax.scoring.node_scores import By, edge_scores_of_nodes
 
@@ -154,7 +155,7 @@ def _edge_values(
     values = np.where(graph.valid, values, 0.0)
     if np.isnan(values).any():
         writer, reader = np.argwhere(np.isnan(values))[0]
-        name = f"{graph.writers[writer]}->{graph.readers[reader]}"
+        name = edge_name(graph.writers[writer], graph.readers[reader])
         raise ValueError(f"the score of {name} is NaN")
     values = _without_rounding(values, scored_edges(graph, "qkv"))
     return values if by == "signed" else np.abs(values)

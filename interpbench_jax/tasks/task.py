@@ -112,7 +112,7 @@ class Task(Protocol):
       fingerprint: a digest of everything that decides inputs, answers and circuit.
       categorical: whether answers are labels rather than values.
       circuit: the edges of the algorithm, in the algorithm's own graph.
-      contents: what each writer of the algorithm holds, in words.
+      contents: the names of the values that each writer of the algorithm holds.
       vocabulary: the tokens of inputs, in readable form.
       network: the shape of the transformer that is trained on the task.
       places: for each writer of the algorithm, the nodes of that transformer that hold it.
@@ -134,7 +134,7 @@ class Task(Protocol):
     def circuit(self) -> Circuit: ...  # noqa: D102
 
     @property
-    def contents(self) -> Mapping[str, str]: ...  # noqa: D102
+    def contents(self) -> Mapping[str, tuple[str, ...]]: ...  # noqa: D102
 
     @property
     def vocabulary(self) -> Sequence[Any]: ...  # noqa: D102

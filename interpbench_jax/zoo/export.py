@@ -21,6 +21,7 @@ from interpbench_jax.zoo.formats.discovered import Discovered
 from interpbench_jax.zoo.formats.eap_ig import to_eap_ig
 from interpbench_jax.zoo.formats.edge_list import to_edge_list
 from interpbench_jax.zoo.formats.edge_names import Naming
+from interpbench_jax.zoo.hooked_config import ACTIVATION_NAMES, SIZES
 from interpbench_jax.zoo.mib import mib_name
 from interpbench_jax.zoo.model import BenchmarkModel
 from interpbench_jax.zoo.transformer_lens import to_transformer_lens
@@ -40,9 +41,7 @@ _SCRIPTS_FOR: dict[Tool, dict[str, str]] = {
     },
     "mib": {"adapter.py": "adapter_eap_ig.py", "loss.py": "loss_mib.py", "run.py": "run_mib.py"},
 }
-_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 _HOOKS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in")
-_SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
 # The required entries of a manifest and their types.
 _FACTS = {
     "version": int, "tool": str, "model": str, "model_id": str, "case": str, "ablation": str,
@@ -64,10 +63,10 @@ def transformer_lens_config(config: TransformerConfig) -> dict[str, Any]:
             f"pad is {config.pad} and attention is not causal: TransformerLens cannot mask padding "
             "in such attention; expected a model whose inputs all have one length"
         )
-    sizes = {name: size for name, size in asdict(config).items() if name in _SIZES}
+    sizes = {name: size for name, size in asdict(config).items() if name in SIZES}
     return {
         **sizes,
-        "act_fn": _ACTIVATIONS[config.activation],
+        "act_fn": ACTIVATION_NAMES[config.activation],
         "attention_dir": "causal" if config.causal else "bidirectional",
         "normalization_type": "LN" if config.layer_norm else None,
         "eps": config.layer_norm_eps,

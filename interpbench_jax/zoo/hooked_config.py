@@ -15,12 +15,10 @@ from interpbench_jax.zoo.plain_pickle import read_pickle
 from interpbench_jax.zoo.torch_files import TORCH_VALUES
 from interpbench_jax.zoo.transformer_lens import Normalization
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-}
+ACTIVATION_NAMES: dict[Activation, str] = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+"""TransformerLens's names of activations."""
+_ACTIVATIONS = {name: activation for activation, name in ACTIVATION_NAMES.items()}
+_ACTIVATIONS["gelu_pytorch_tanh"] = "gelu_tanh"
 SIZES = ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out")
 # Values that our network supports; a missing field has TransformerLens's default.
 _FIXED: dict[str, tuple[Any, ...]] = {
@@ -88,7 +86,14 @@ def read_hooked_config(content: bytes) -> dict[str, Any]:
 
 
 class DecoderOptions(NamedTuple):
-    """Settings that the weights do not show; arguments of `from_transformer_lens`."""
+    """Settings that the weights do not show; arguments of `from_transformer_lens`.
+
+    Attributes:
+      causal: whether a position sees only itself and earlier ones.
+      normalization: `LN`, `LNPre` (scales and shifts are folded into the readers), or None.
+      activation: the activation of MLPs.
+      layer_norm_eps: added to the variance in LayerNorm.
+    """
 
     causal: bool
     normalization: Normalization | None

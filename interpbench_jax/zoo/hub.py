@@ -21,7 +21,7 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256, _GIT_SHA1 = 64, 40  # hexadecimal digits
 
 
-def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None = None) -> Path:
+def fetch_published(case: str, *, revision: str = REVISION) -> Path:
     """The folder with the files of a published model, downloaded if the cache lacks them.
 
     Every file is compared with its checksum on the Hub, whether it was downloaded now or earlier.
@@ -31,7 +31,6 @@ def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None =
     Args:
       case: folder of the model in the repository, such as `3` or `ioi`.
       revision: a commit, or a branch or tag, which may change.
-      cache: the cache directory; by default the Hub's usual one.
 
     Raises:
       ValueError: the package is not installed, the Hub cannot be reached, it has no such model, or
@@ -39,7 +38,7 @@ def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None =
     """
     if not re.fullmatch(r"[A-Za-z0-9_]{1,100}", case):
         raise ValueError(f"hub:{short(case)} names no folder of {REPOSITORY}, such as hub:3")
-    places = {name: _fetch(case, name, revision, cache) for name in (WEIGHTS, CONFIG, EDGES, META)}
+    places = {name: _fetch(case, name, revision) for name in (WEIGHTS, CONFIG, EDGES, META)}
     for name, place in places.items():
         if place is not None:
             _check(place)
@@ -50,7 +49,7 @@ def fetch_published(case: str, *, revision: str = REVISION, cache: Path | None =
     return weights.parent
 
 
-def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | None:
+def _fetch(case: str, name: str, revision: str) -> Path | None:
     """The path of a file in the cache; None if the repository does not have the file."""
     try:
         import huggingface_hub as hub
@@ -61,14 +60,14 @@ def _fetch(case: str, name: str, revision: str, cache: Path | None) -> Path | No
             "give a folder with the files"
         ) from error
     file = f"{case}/{name}"
-    cached = hub.try_to_load_from_cache(REPOSITORY, file, cache_dir=cache, revision=revision)
+    cached = hub.try_to_load_from_cache(REPOSITORY, file, revision=revision)
     if cached is not None and _COMMIT.fullmatch(revision):
         return Path(cached) if isinstance(cached, str) else None  # known to be missing
     try:
         # Contacts the Hub once before the download, which would retry many times.
         with contextlib.suppress(EntryNotFoundError):  # the download records that in the cache
             hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, file, revision=revision))
-        return Path(hub.hf_hub_download(REPOSITORY, file, cache_dir=cache, revision=revision))
+        return Path(hub.hf_hub_download(REPOSITORY, file, revision=revision))
     except Exception as error:  # depends on the HTTP library
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             return None

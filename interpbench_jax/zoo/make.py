@@ -298,9 +298,7 @@ def assemble_model(
 ) -> BenchmarkModel:
     """Combines weights with the facts about them."""
     variables = tuple(
-        AlignedVariable(
-            values=tuple(task.contents[writer].split("+")), compiled_node=writer, node=node
-        )
+        AlignedVariable(values=task.contents[writer], compiled_node=writer, node=node)
         for writer, node in zip(alignment.variables, alignment.nodes, strict=True)
     )
     return BenchmarkModel(

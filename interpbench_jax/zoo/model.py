@@ -69,8 +69,8 @@ class BenchmarkModel:
       variables: what its aligned nodes hold.
       circuit: the ground truth, with edges marked that no patch can reveal; older models have no
         marks.
-      card: settings, results, date and versions of the training, for readers; nothing is computed
-        from it. Values in `card["metrics"]` are fractions.
+      card: settings, results, date and versions of the training. Not needed to run the model, but
+        `suite`, `--at-bar` and `evaluate` read it. Values in `card["metrics"]` are fractions.
       data: the data that it was trained on.
     """
 

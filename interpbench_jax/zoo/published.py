@@ -18,7 +18,7 @@ import numpy as np
 
 from interpbench_jax.alignment import Alignment, place
 from interpbench_jax.compiler import get_task
-from interpbench_jax.files import from_json, opened, read_bytes
+from interpbench_jax.files import opened, read_bytes
 from interpbench_jax.files.bounded import MEBIBYTE
 from interpbench_jax.model import Circuit, Graph, Params, TransformerConfig
 from interpbench_jax.model.circuit import Edge
@@ -33,7 +33,7 @@ from interpbench_jax.zoo.hooked_config import (
 from interpbench_jax.zoo.make import assemble_model, provenance
 from interpbench_jax.zoo.model import BenchmarkModel
 from interpbench_jax.zoo.published_edges import edges_in, read_published_edges
-from interpbench_jax.zoo.store import largest_weights, naming
+from interpbench_jax.zoo.store import errors_prefixed_by, largest_weights, plain_json
 from interpbench_jax.zoo.torch_files import LARGEST, read_torch
 from interpbench_jax.zoo.transformer_lens import from_transformer_lens
 
@@ -84,13 +84,13 @@ def read_published(
     folder = _Folder(Path(directory))
     fields = folder.read(CONFIG, read_hooked_config)
     hooks = folder.read(EDGES, read_published_edges)
-    meta = folder.read(META, _meta) if (folder.place / META).exists() else None
-    with naming(folder.place / CONFIG):
+    meta = folder.read(META, plain_json) if (folder.place / META).exists() else None
+    with errors_prefixed_by(folder.place / CONFIG):
         config = _config(fields)
         task = _task(case or folder.place.resolve().name, config)
     params = folder.read_weights(config, decoder_options(fields))
     alignment = place(task, config, task.places)
-    with naming(folder.place / EDGES):
+    with errors_prefixed_by(folder.place / EDGES):
         published, read_in = _published_circuit(task, alignment, hooks)
     model = assemble_model(task, alignment, params, card={})
     theirs, ours = published.head_edges, model.circuit.head_edges
@@ -136,13 +136,13 @@ class _Folder:
         except FileNotFoundError:
             raise ValueError(f"{self.place / name} is missing") from None
         self.checksums[name] = hashlib.sha256(content).hexdigest()
-        with naming(self.place / name):
+        with errors_prefixed_by(self.place / name):
             return parse(content)
 
     def read_weights(self, expected: TransformerConfig, options: DecoderOptions) -> Params:
         """The weights, checked for the expected shape; a file that is too large is not read."""
         file = self.place / WEIGHTS
-        with naming(file):
+        with errors_prefixed_by(file):
             limit = largest_weights(expected) + expected.n_layers * expected.n_ctx**2  # the masks
         try:
             state = read_torch(file, limit=min(limit, LARGEST))
@@ -150,7 +150,7 @@ class _Folder:
             raise ValueError(f"{file} is missing") from None
         with opened(file, limit=LARGEST) as (stream, _):
             self.checksums[WEIGHTS] = hashlib.file_digest(stream, "sha256").hexdigest()
-        with naming(file):
+        with errors_prefixed_by(file):
             if not isinstance(state, dict) or not all(map(_is_weight, state.items())):
                 raise ValueError("it holds something other than weights by name")
             params, config = from_transformer_lens(state, **options._asdict())
@@ -163,10 +163,6 @@ class _Folder:
 
 def _is_weight(item: tuple[Any, Any]) -> bool:
     return type(item[0]) is str and isinstance(item[1], np.ndarray)
-
-
-def _meta(content: bytes) -> Any:
-    return from_json(content, source="its text")
 
 
 def _config(fields: Mapping[str, Any]) -> TransformerConfig:

@@ -137,19 +137,19 @@ def _read_model(name: str | Path) -> tuple[BenchmarkModel, int, bool]:
                 f"{directory / file} does not match its checksum: it was damaged, or changed by "
                 f"hand (then delete {_CHECKSUMS})"
             )
-        with naming(directory / file):
+        with errors_prefixed_by(directory / file):
             return parse(content)
 
-    described = read(_CONFIG, lambda text: read_description(_json(text)))
+    described = read(_CONFIG, lambda text: read_description(plain_json(text)))
     config = described.config
-    with naming(directory / _CONFIG):
+    with errors_prefixed_by(directory / _CONFIG):
         limit = largest_weights(config)
     circuit = read(_CIRCUIT, Circuit.from_json)
     if circuit.graph != Graph.of(config):
         raise ValueError(
             f"{directory / _CIRCUIT} is for {circuit.graph}, the model has {Graph.of(config)}"
         )
-    card = read(_CARD, lambda text: read_card(_json(text), config))
+    card = read(_CARD, lambda text: read_card(plain_json(text), config))
     params = read(_WEIGHTS, lambda data: nested_params(_arrays(data), config), limit)
     model = BenchmarkModel(
         case=described.case,
@@ -267,7 +267,7 @@ def _swap(fresh: Path, directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
+def errors_prefixed_by(file: Path) -> Iterator[None]:
     """Prefixes errors about a file's content with its name."""
     try:
         yield
@@ -275,7 +275,8 @@ def naming(file: Path) -> Iterator[None]:
         raise ValueError(f"{file}: {str(error)[:_LONGEST_MESSAGE]}") from error
 
 
-def _json(text: bytes) -> Any:
+def plain_json(text: bytes) -> Any:
+    """The plain data of a JSON file, whose name `errors_prefixed_by` puts before errors."""
     return from_json(text, source="its text")
 
 

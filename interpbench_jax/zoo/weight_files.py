@@ -1,7 +1,5 @@
 """State dicts in files: NumPy's `.npz`, `.safetensors`, and files of `torch.save`."""
 
-import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as short  # a bad value may be as long as a file
@@ -10,16 +8,15 @@ import numpy as np
 import safetensors.numpy
 
 from interpbench_jax.files import opened, replacing
-from interpbench_jax.files.archives import DAMAGED
 from interpbench_jax.files.bounded import MEBIBYTE
 from interpbench_jax.zoo.mapped_safetensors import map_safetensors
+from interpbench_jax.zoo.npz import read_npz
 from interpbench_jax.zoo.torch_files import LARGEST, read_torch
 from interpbench_jax.zoo.torch_writing import write_torch
 
 TORCH = (".pt", ".pth", ".bin")
 _SUFFIXES = (".npz", ".safetensors", *TORCH)
 _MOST_COMPRESSED = 200  # largest ratio; weights hardly compress unless most of them are zero
-_MOST_AXES = 16
 
 
 def read_weights(file: str | Path) -> dict[str, np.ndarray]:
@@ -75,36 +72,8 @@ def _check_suffix(file: Path) -> None:
 
 
 def _read_npz(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive; checks first that their sizes are consistent and not too large."""
     with opened(file, limit=LARGEST) as (stream, size):
         try:
-            with zipfile.ZipFile(stream) as archive:
-                entries = archive.infolist()
-                if sum(e.file_size for e in entries) > _MOST_COMPRESSED * size + MEBIBYTE:
-                    raise ValueError("it would be too large, uncompressed")
-                return {
-                    entry.filename.removesuffix(".npy"): _read_npy(archive, entry)
-                    for entry in entries
-                }
-        except (ValueError, *DAMAGED) as e:
-            raise ValueError(f"{file} cannot be read: {str(e)[:500]}") from e
-
-
-def _read_npy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    name = short(entry.filename)
-    with archive.open(entry) as stream:
-        version = np.lib.format.read_magic(stream)
-        readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        if version not in readers:
-            raise ValueError(f"{name} has version {version}")
-        shape, by_columns, dtype = readers[version](stream)
-        if dtype.kind not in "fiub" or len(shape) > _MOST_AXES or min(shape, default=0) < 0:
-            raise ValueError(f"{name} holds {dtype} of shape {short(shape)}")
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if n_bytes != entry.file_size - stream.tell():
-            raise ValueError(f"{name} is not as long as its shape {short(shape)} says")
-        flat = np.frombuffer(stream.read(n_bytes), dtype)
-    return flat.reshape(shape, order="F" if by_columns else "C")
+            return read_npz(stream, limit=_MOST_COMPRESSED * size + MEBIBYTE)
+        except ValueError as error:
+            raise ValueError(f"{file} cannot be read: {str(error)[:500]}") from error

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import interpbench_jax.discovery
-from interpbench_jax.discovery import METHODS
-from interpbench_jax.discovery.losses import cross_entropy
-from interpbench_jax.model.wiring import Wires
+from interpbench_jax.discovery import METHODS, cross_entropy
+from interpbench_jax.model import Wires
 
 README = (Path(interpbench_jax.discovery.__file__).parent / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", README, re.DOTALL)

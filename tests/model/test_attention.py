@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from interpbench_jax.model.attention import _matmul, _unrolled, attend
+from interpbench_jax.model.backward import DERIVATIVE
 from tests.model import numpy_reference
 
 forms = pytest.mark.parametrize("form", [_matmul, _unrolled])
@@ -37,7 +38,7 @@ def by_the_reference(q, k, v, causal, padding=None):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def value_and_gradients(form, causal, inputs, cotangent, padding=None):
     """The output, and the gradients of queries, keys and values for a given cotangent."""
-    out, pullback = jax.vjp(lambda x: form(causal, x, padding), inputs)
+    out, pullback = jax.vjp(lambda x: form(causal, x, padding, DERIVATIVE), inputs)
     return out, pullback(cotangent)[0]
 
 
@@ -92,7 +93,7 @@ def test_derivatives_agree_with_differences(causal):
     """In float64, against finite differences of the function itself."""
     with jax.enable_x64(True):
         inputs = draw((2, 2, 3, 2), seed=4).astype(jnp.float64)
-        unrolled = jax.jit(lambda x: _unrolled(causal, x))
+        unrolled = jax.jit(lambda x: _unrolled(causal, x, None, DERIVATIVE))
         check_grads(unrolled, (inputs,), order=1, modes=["fwd", "rev"], atol=1e-6, rtol=1e-6)
 
 

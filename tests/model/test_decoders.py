@@ -237,8 +237,8 @@ def test_attribution_is_the_derivative_of_exact_patching(network, params, tokens
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_heads": 0}, "n_heads must be an integer from 1"),
-        ({"d_model": 2**40}, "d_model must be an integer from 1"),
+        ({"n_heads": 0}, "n_heads must be a positive integer, got 0"),
+        ({"d_model": 2**40}, "d_model must be at most 16777216, got 1099511627776"),
         ({"tied": 1}, "tied must be true or false, got 1"),
         ({"norm_eps": 0.0}, "norm_eps must be positive"),
         ({"logit_cap": -1.0}, "logit_cap must be positive"),

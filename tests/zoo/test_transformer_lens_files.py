@@ -173,5 +173,5 @@ def test_a_bomb_is_not_unpacked(tmp_path):
 def test_objects_are_not_unpickled(tmp_path):
     file = tmp_path / "objects.npz"
     np.savez(file, a=np.array([{}], object))
-    with pytest.raises(ValueError, match="holds object of shape"):
+    with pytest.raises(ValueError, match="array 'a' of object and shape"):
         read_weights(file)

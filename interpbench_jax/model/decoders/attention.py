@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from interpbench_jax.model.backward import DERIVATIVE, Backward
+from interpbench_jax.model.attention import Heads, attention_scores
+from interpbench_jax.model.backward import Backward
 from interpbench_jax.model.decoders.config import Attention, DecoderConfig
-
-Heads = Float[Array, "head d_head pos batch"]
 
 
 def attend_back(
@@ -19,7 +18,7 @@ def attend_back(
     v: Heads,
     attention: Attention,
     config: DecoderConfig,
-    backward: Backward = DERIVATIVE,
+    backward: Backward,
 ) -> Heads:
     """Softmax attention of every head over the current and earlier positions.
 
@@ -36,9 +35,7 @@ def attend_back(
     """
     q, k, v = backward.qkv(q, k, v)
     scale = config.attention_scale or config.d_head**-0.5
-    scores = capped(
-        jnp.einsum("hepb,hekb->hpkb", q, k, precision="highest") * scale, config.attention_cap
-    )
+    scores = capped(attention_scores(q, k) * scale, config.attention_cap)
     seen = _seen(q.shape[2], attention.window)[None, :, :, None]
     weights = backward.softmax(jnp.where(seen, scores, -jnp.inf), axis=2)
     return jnp.einsum("hpkb,hekb->hepb", weights, v, precision="highest")

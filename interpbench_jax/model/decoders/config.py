@@ -1,17 +1,14 @@
 """The shape and kind of a decoder: the options in which GPT-2, Pythia, Llama and others differ."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from reprlib import repr as short  # a bad value may be as long as a file
-from typing import Literal, get_args
+from typing import Literal
 
-from interpbench_jax.model.config import check_graph_size
+from interpbench_jax.model.config import check_fields, check_graph_size
 
 Norm = Literal["layer_norm", "rms_norm"]
 DecoderActivation = Literal["gelu", "gelu_tanh", "relu", "silu"]
-
-_LARGEST = 2**24  # the largest number of positions or tokens, and the largest width
-_LARGEST_SCALE = 1e30  # finite in float32
 
 
 @dataclass(frozen=True)
@@ -105,25 +102,7 @@ class DecoderConfig:
           ValueError: a field has a wrong type, an impossible value, or one that contradicts
             another field.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (type(value) is not int or not 1 <= value <= _LARGEST):
-                raise ValueError(
-                    f"{field.name} must be an integer from 1 to {_LARGEST}, got {short(value)}"
-                )
-            if field.type is bool and type(value) is not bool:
-                raise ValueError(f"{field.name} must be true or false, got {short(value)}")
-            may_be_scale = field.type is float or (field.type == float | None and value is not None)
-            if may_be_scale and not (type(value) is float and 0 < value < _LARGEST_SCALE):
-                raise ValueError(
-                    f"{field.name} must be positive and below {_LARGEST_SCALE}, got {short(value)}"
-                )
-        for name, value, known in (
-            ("norm", self.norm, get_args(Norm)),
-            ("activation", self.activation, get_args(DecoderActivation)),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}, got {short(value)}")
+        check_fields(self)
         check_graph_size(self.n_layers, self.n_heads)
         if self.post_norm and self.norm != "rms_norm":
             raise ValueError("post_norm needs norm 'rms_norm': a shift would belong to no writer")

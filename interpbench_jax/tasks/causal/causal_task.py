@@ -103,9 +103,9 @@ class CausalTask:
         return self.algorithm.circuit
 
     @property
-    def contents(self) -> Mapping[str, str]:
-        """The name of each variable describes what it holds."""
-        return {name: name for name in self.algorithm.variables}
+    def contents(self) -> Mapping[str, tuple[str, ...]]:
+        """Each variable holds itself."""
+        return {name: (name,) for name in self.algorithm.variables}
 
     @property
     def places(self) -> Mapping[str, tuple[str, ...]]:

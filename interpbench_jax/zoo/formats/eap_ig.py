@@ -13,14 +13,13 @@ from jaxtyping import Bool
 from interpbench_jax.files import from_json
 from interpbench_jax.files.strict_json import to_python_json
 from interpbench_jax.model import Circuit, Graph
-from interpbench_jax.model.graph import TransformerGraph, edge_name
+from interpbench_jax.model.graph import TransformerGraph, edge_name, split_edge
 from interpbench_jax.zoo.formats.discovered import Discovered, marked
 from interpbench_jax.zoo.formats.edge_names import (
     quoted,
     read_edges,
     read_number,
     read_scores,
-    split_edge,
 )
 
 _SIZES = ("n_layers", "n_heads")

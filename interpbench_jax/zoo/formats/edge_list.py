@@ -9,9 +9,9 @@ from typing import Any
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
-from interpbench_jax.model.graph import edge_name
+from interpbench_jax.model.graph import edge_name, split_edge
 from interpbench_jax.zoo.formats.discovered import Discovered
-from interpbench_jax.zoo.formats.edge_names import Naming, named_circuit, read_circuit, split_edge
+from interpbench_jax.zoo.formats.edge_names import Naming, named_circuit, read_circuit
 
 
 def from_edge_list(data: Any, graph: Graph) -> Discovered:

@@ -84,18 +84,6 @@ def read_edges(edges: Iterable[Edge], graph: Graph) -> tuple[list[list[tuple[int
     return found, merged
 
 
-def split_edge(name: str) -> Edge:
-    """Writer and reader of a name such as `m0->a1.h0<q>`.
-
-    Raises:
-      ValueError: the name has another form.
-    """
-    writer, *readers = name.split("->")
-    if len(readers) != 1:
-        raise ValueError(f"edge {quoted(name)} is not of the form 'writer->reader'")
-    return writer.strip(), readers[0].strip()
-
-
 def read_scores(
     scores: Iterable[tuple[Edge, float]], graph: Graph
 ) -> tuple[Float[np.ndarray, "writer reader"], bool]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from interpbench_jax.files.strict_json import to_python_json
 from interpbench_jax.model import Graph
-from interpbench_jax.model.graph import edge_name
+from interpbench_jax.model.graph import edge_name, split_edge
 from interpbench_jax.zoo.formats.discovered import Discovered
 from interpbench_jax.zoo.formats.edge_names import (
     Naming,
@@ -21,7 +21,6 @@ from interpbench_jax.zoo.formats.edge_names import (
     read_circuit,
     read_number,
     read_scores,
-    split_edge,
 )
 
 

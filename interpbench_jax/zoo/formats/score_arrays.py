@@ -1,8 +1,6 @@
 """Our own `scores.npz`: one array of scores per method, and the names of writers and readers."""
 
 import io
-import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from interpbench_jax.files import replacing
-from interpbench_jax.files.archives import DAMAGED
 from interpbench_jax.model import Graph
 from interpbench_jax.zoo.formats.discovered import Discovered, Scores
 from interpbench_jax.zoo.formats.edge_names import quoted
+from interpbench_jax.zoo.npz import read_npz
 
 _NAMES = ("writers", "readers")
-_MOST_ARRAYS = 1_000
-_MOST_NUMBERS = 2**27
+_LARGEST = 2**30  # bytes of all arrays
 
 
 def write_score_arrays(file: Path, scores: Mapping[str, Scores], graph: Graph) -> None:
@@ -54,11 +51,7 @@ def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
       ValueError: it is not such a file, it belongs to another graph, or scores have another shape,
         another type or NaN.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            arrays = _arrays(archive)
-    except (OSError, *DAMAGED) as error:
-        raise ValueError(f"not an npz file: {str(error)[:500]}") from error
+    arrays = read_npz(io.BytesIO(content), limit=_LARGEST, kinds="fiubU")
     for kind in _NAMES:
         if kind not in arrays:
             raise ValueError(f"no array {kind!r}; expected scores as `interpbench discover` writes")
@@ -75,30 +68,3 @@ def read_score_arrays(content: bytes, graph: Graph) -> dict[str, Discovered]:
         except ValueError as error:
             raise ValueError(f"{quoted(name)}: {error}") from error
     return found
-
-
-def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-    """The arrays of an npz file; checks their sizes before reading."""
-    members = archive.infolist()
-    if len(members) > _MOST_ARRAYS:
-        raise ValueError(f"{len(members)} arrays, expected at most {_MOST_ARRAYS}")
-    arrays: dict[str, np.ndarray] = {}
-    for member in members:
-        name = member.filename.removesuffix(".npy")
-        if name in arrays:
-            raise ValueError(f"array {quoted(name)} occurs twice")
-        with archive.open(member) as stream:
-            try:
-                version = np.lib.format.read_magic(stream)
-                reader = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = reader(stream)
-            except (ValueError, KeyError) as error:
-                raise ValueError(f"{quoted(name)} is not an array: {error}") from error
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize > 8 * _MOST_NUMBERS:
-            raise ValueError(f"array {quoted(name)} of {dtype} and shape {shape} is not of scores")
-        with archive.open(member) as stream:
-            arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    return arrays
