@@ -10,7 +10,6 @@ from interpbench_jax.benchmark.execution import (
     described,
     device,
     judge,
-    judge_circuit,
     now,
 )
 from interpbench_jax.benchmark.plan import ModelSource, Run, environment, versions
@@ -98,10 +97,9 @@ def enter(entries: Iterable[Entry], store: Store, *, command: str = "") -> Itera
     for entry in entries:
         run, found = entry.run, entry.discovered
         row = {**known, **described(run), "started": now(), "status": "done"}
-        if found.scores is not None:
-            row |= judge(run, found.scores, inputs)
-        elif found.circuit is not None:
-            row |= judge_circuit(run, found.circuit, inputs)
+        result = found.circuit if found.scores is None else found.scores
+        if result is not None:
+            row |= judge(run, result, inputs)
         # An entrant has a separate file for every model, which is not another version of it.
         row["method_version"] = ""
         row["knobs"] = to_json({"file": entry.file.name, "heads_merged": found.heads_merged})

@@ -149,64 +149,39 @@ def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def judge(run: Run, scores: EdgeScores | NodeScores, inputs: Inputs) -> dict[str, Any]:
+def judge(run: Run, result: EdgeScores | NodeScores | Circuit, inputs: Inputs) -> dict[str, Any]:
     """Every score of a method's result, from this package or another tool.
 
     Args:
       run: the run.
-      scores: the method's result.
+      result: scores, or a circuit without a ranking of edges, with q, k and v separate.
       inputs: provides models and inputs.
 
     Returns:
-      Values by the names of the columns of `Store`, except the run's description and duration.
+      Values by the names of the columns of `Store`, except the run's description and duration. The
+      `scores` of a circuit are 1 at its edges and 0 elsewhere.
 
     Raises:
-      ValueError: the scores do not fit the model's graph, or contain NaN.
+      ValueError: the scores or the circuit do not fit the model's graph, or scores contain NaN.
     """
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     with stopwatch() as scoring:
         others = inputs.of(run, "scoring inputs")
         key = key_of(run.seed, "circuits", model.case, method_label(run.method))
-        found = measure(
-            model, others, scores, key, selection=selection_of(run.method, run.selection)
-        )
-        importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
-    return {
-        **found,
-        **_counts(model),
-        "scores": np.reshape(scores, -1).tolist(),
-        "scores_shape": list(np.shape(scores)),
-        "node_importance": importance,
-        "seen_inputs": _share_seen(others, batch),
-        "scoring_seconds": scoring.total,
-    }
-
-
-def judge_circuit(run: Run, found: Circuit, inputs: Inputs) -> dict[str, Any]:
-    """Every score of a circuit without a ranking of edges.
-
-    Args:
-      run: the run.
-      found: the circuit, with q, k and v separate.
-      inputs: provides models and inputs.
-
-    Returns:
-      As `judge`; `scores` are 1 at the edges of the circuit and 0 elsewhere.
-
-    Raises:
-      ValueError: the circuit has another graph.
-    """
-    model, batch = inputs.model(run.model), inputs.of(run, "inputs")
-    with stopwatch() as scoring:
-        others = inputs.of(run, "scoring inputs")
-        key = key_of(run.seed, "circuits", model.case, method_label(run.method))
-        measured = measure_circuit(model, others, found, key)
+        if isinstance(result, Circuit):
+            measured, scores = (
+                measure_circuit(model, others, result, key),
+                result.mask.astype(float),
+            )
+        else:
+            selection = selection_of(run.method, run.selection)
+            measured, scores = measure(model, others, result, key, selection=selection), result
         importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
     return {
         **measured,
         **_counts(model),
-        "scores": found.mask.astype(float).reshape(-1).tolist(),
-        "scores_shape": list(found.mask.shape),
+        "scores": np.reshape(scores, -1).tolist(),
+        "scores_shape": list(np.shape(scores)),
         "node_importance": importance,
         "seen_inputs": _share_seen(others, batch),
         "scoring_seconds": scoring.total,
