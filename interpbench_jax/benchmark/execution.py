@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from interpbench_jax.alignment import observed_circuit, place
-from interpbench_jax.benchmark.findings import make_contrast, score_edges, selection_of
+from interpbench_jax.benchmark.findings import make_contrast, run_method, selection_of
 from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure, measure_circuit
 from interpbench_jax.benchmark.own_method import find_method, method_label
@@ -34,7 +34,7 @@ from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring import node_importance
-from interpbench_jax.scoring.items import EdgeScores, NodeScores, judged_edges, true_edges
+from interpbench_jax.scoring.items import MethodScores, judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
 
 
@@ -140,7 +140,7 @@ class Inputs:
 def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     loss = usual_loss(run.method, _categorical(batch))
-    scores, finding = score_edges(model, method_label(run.method), method, batch, loss, run.seed)
+    scores, finding = run_method(model, method_label(run.method), method, batch, loss, run.seed)
     return {
         **judge(run, np.asarray(scores, np.float64), inputs),
         "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
@@ -149,7 +149,7 @@ def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def judge(run: Run, result: EdgeScores | NodeScores | Circuit, inputs: Inputs) -> dict[str, Any]:
+def judge(run: Run, result: MethodScores | Circuit, inputs: Inputs) -> dict[str, Any]:
     """Every score of a method's result, from this package or another tool.
 
     Args:

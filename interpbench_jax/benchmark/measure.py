@@ -26,7 +26,7 @@ from interpbench_jax.scoring import (
     share_auroc,
     staircase_auroc,
 )
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, judged_edges
+from interpbench_jax.scoring.items import Level, MethodScores, judged_edges
 from interpbench_jax.zoo import BenchmarkModel
 
 # An edge whose difference is below this is superfluous: a hundredth of the model's performance.
@@ -38,7 +38,7 @@ _TESTED_EDGES = 100
 def measure(
     model: BenchmarkModel,
     batch: ContrastBatch,
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     key: Array,
     *,
     selection: Selection = "top_n",
@@ -123,7 +123,7 @@ def _of_set(edges: FoundEdges, model: BenchmarkModel) -> dict[str, float]:
 def _of_shares(
     model: BenchmarkModel,
     batch: ContrastBatch,
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     selection: Selection,
 ) -> dict[str, Any]:
     """CPR and CMD, with edges ordered by absolute and by signed score."""

@@ -68,7 +68,7 @@ def score(
       as_json: print JSON instead of tables.
       out: directory of the results.
     """
-    from interpbench_jax.benchmark.entrants import enter
+    from interpbench_jax.benchmark.entries import enter
     from interpbench_jax.benchmark.findings import check_inputs, selection_of
     from interpbench_jax.benchmark.handed_in import entries_of, find_files, without_scores
     from interpbench_jax.benchmark.results_store import SCORES, Store

@@ -10,7 +10,7 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.scoring.circuit_losses import circuit_losses
 from interpbench_jax.scoring.circuits import circuits_of_size
-from interpbench_jax.scoring.items import EdgeScores, NodeScores
+from interpbench_jax.scoring.items import MethodScores
 from interpbench_jax.scoring.node_scores import By
 from interpbench_jax.scoring.shares import SHARES, n_of_share
 
@@ -72,7 +72,7 @@ def faithfulness_curve(
     network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     *,
     selection: Selection = "top_n",
     by: By = "absolute",

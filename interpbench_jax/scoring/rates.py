@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_items
+from interpbench_jax.scoring.items import Level, MethodScores, edge_items
 
 
 class Rates(NamedTuple):
@@ -35,7 +35,7 @@ class Rates(NamedTuple):
 
 
 def edge_rates(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",
