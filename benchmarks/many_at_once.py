@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -49,7 +48,7 @@ def discovery(case: str, method: str, learning: Learning, *, n_inputs: int = 1_0
     """ACDC for every threshold, or edge probing for every penalty."""
     model = ib.load_model(case)
     batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
-    loss = usual_loss(method, jnp.issubdtype(batch.target.dtype, jnp.integer))
+    loss = usual_loss(method, batch.categorical)
     given = model.params, model.config, batch, loss
 
     def work(n: int) -> Callable[[], Any]:

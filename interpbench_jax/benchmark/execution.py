@@ -33,6 +33,7 @@ from interpbench_jax.discovery import ContrastBatch, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.model import Circuit
+from interpbench_jax.model.circuit import circuit_kind
 from interpbench_jax.scoring import node_importance
 from interpbench_jax.scoring.items import MethodScores, judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
@@ -133,13 +134,13 @@ class Inputs:
     ) -> list[float]:
         model = self.model(source)
         batch = self.contrast(source, ablation, seed, n_inputs, "scoring inputs")
-        loss = loss_to_target(_categorical(batch))
+        loss = loss_to_target(batch.categorical)
         return node_importance(model.params, model.config, batch, loss).tolist()
 
 
 def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
-    loss = usual_loss(run.method, _categorical(batch))
+    loss = usual_loss(run.method, batch.categorical)
     scores, finding = run_method(model, method_label(run.method), method, batch, loss, run.seed)
     return {
         **judge(run, np.asarray(scores, np.float64), inputs),
@@ -192,18 +193,10 @@ def _counts(model: BenchmarkModel) -> dict[str, Any]:
     """The kind of the model's circuit, and the number of scored edges."""
     judged = judged_edges(model.circuit, "head")
     return {
-        "kind": kind(model),
+        "kind": circuit_kind(model.circuit),
         "n_edges": int(judged.sum()),
         "n_true_edges": int((judged & true_edges(model.circuit, "head")).sum()),
     }
-
-
-def kind(model: BenchmarkModel) -> str:
-    """The kind of the circuit: `attention`, several `MLPs`, or `one MLP` (any method finds it)."""
-    nodes = model.circuit.nodes - {"input", "logits"}
-    if any(node.startswith("a") for node in nodes):
-        return "attention"
-    return "MLPs" if len(nodes) > 1 else "one MLP"
 
 
 def compiled_model(case: str) -> BenchmarkModel:
@@ -225,7 +218,7 @@ def model_facts(model: BenchmarkModel) -> dict[str, Any]:
     return {
         "case": model.case,
         "title": model.card.get("title", ""),
-        "kind": kind(model),
+        "kind": circuit_kind(model.circuit),
         "config": dataclasses.asdict(model.config),
         "metrics": model.card.get("metrics", {}),
         "program": list(model.task.describe()),
@@ -263,10 +256,6 @@ def _share_seen(batch: ContrastBatch, before: ContrastBatch) -> float:
         for one in (batch, before)
     )
     return float(np.mean([row in seen for row in inputs]))
-
-
-def _categorical(batch: ContrastBatch) -> bool:
-    return bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
 
 
 def now() -> str:

@@ -228,12 +228,11 @@ def run_methods(
     check_seed(seed)
     functions = methods_by_name(methods)  # looks up all before running any
     selection_of("", selection)
-    categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
     truth = model.circuit
     findings = []
     for name, function in functions.items():
         built_in = METHODS.get(name) is _whole(function)  # a user's method may have that name
-        used = loss or usual_loss(name if built_in else "", categorical)
+        used = loss or usual_loss(name if built_in else "", batch.categorical)
         how = selection_of(name if built_in else "", selection)
         scores, time_taken = run_method(model, name, function, batch, used, seed)
         findings.append(

@@ -166,7 +166,7 @@ def _of_circuit(
 
 
 def _loss(batch: ContrastBatch) -> Loss:
-    return loss_to_target(bool(np.issubdtype(batch.target.dtype, np.integer)))
+    return loss_to_target(batch.categorical)
 
 
 def _plain(value: Any) -> Any:

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from interpbench_jax.benchmark.execution import kind
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.files import replacing
+from interpbench_jax.model.circuit import circuit_kind
 from interpbench_jax.zoo import BAR, BenchmarkModel, below_bar
 
 METRICS = {
@@ -86,13 +86,13 @@ class SuiteRow(NamedTuple):
 
 def suite_row(model: BenchmarkModel) -> SuiteRow:
     """The row of a model, from the model and its card."""
-    config, card = model.config, model.card
+    card = model.card
     metrics, seconds = card.get("metrics", {}), card.get("seconds")
     return SuiteRow(
         task=model.case,
         title=model.title,
-        kind=kind(model),
-        size=f"{config.n_layers}x{config.n_heads}x{config.d_model}",
+        kind=circuit_kind(model.circuit),
+        size=model.config.size,
         n_weights=sum(np.size(weight) for weight in jax.tree.leaves(model.params)),
         batches=card.get("batches"),
         minutes=None if seconds is None else seconds / 60,

@@ -78,6 +78,11 @@ class TransformerConfig:
                     f"{short(self.init_std)} and {short(self.layer_norm_eps)}"
                 )
 
+    @property
+    def size(self) -> str:
+        """Layers x heads x width, as in `2x4x20`."""
+        return f"{self.n_layers}x{self.n_heads}x{self.d_model}"
+
 
 def check_graph_size(n_layers: int, n_heads: int) -> None:
     """Checks that the graph of a model with this many layers and heads fits into memory.

@@ -48,12 +48,11 @@ def realism_rows(case: str, *, n_inputs: int = 1_000, seed: int = 0) -> list[dic
 
 def _accuracies(model: BenchmarkModel, n_inputs: int, seed: int) -> Float[np.ndarray, " threshold"]:
     batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs)
-    categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
     kept = acdc_circuits(
         model.params,
         model.config,
         batch,
-        usual_loss("acdc", categorical),
+        usual_loss("acdc", batch.categorical),
         jnp.asarray(PAPER_THRESHOLDS, jnp.float32),
         removal_order(model.graph),
     ).kept
