@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tyro
 
-from interpbench_jax.benchmark.verify import verify_jointly, verify_model
+from interpbench_jax.benchmark.evaluate import evaluate_jointly, validate_model
 from interpbench_jax.files import to_json, write_json
 from interpbench_jax.zoo import load_model
 from interpbench_jax.zoo.store import BundledPreset
@@ -59,8 +59,8 @@ def _row(case: str, name: BundledPreset, n_pairs: int, out: Path) -> dict:
     if file.exists():
         return json.loads(file.read_text())
     model = load_model(case if name == "edge-siit" else f"{name}/{case}")
-    metrics = verify_model(model, n_pairs=n_pairs)
-    metrics |= verify_jointly(model, n_pairs=n_pairs).metrics
+    metrics = validate_model(model, n_pairs=n_pairs)
+    metrics |= evaluate_jointly(model, n_pairs=n_pairs).metrics
     row = {"case": case, "preset": name, "batches": model.card["batches"], **metrics}
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, row)

@@ -19,8 +19,8 @@ import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from interpbench_jax.benchmark.evaluate import certify_model
 from interpbench_jax.benchmark.report.looks import look
-from interpbench_jax.benchmark.verify import verify_edges
 from interpbench_jax.files import replacing, to_json, write_json
 from interpbench_jax.zoo import load_model
 
@@ -84,7 +84,7 @@ def _figures(case: str, preset: str, n_pairs: int, out: Path) -> dict[str, float
     if file.exists():
         return json.loads(file.read_text())
     model = load_model(case if preset == "edge-siit" else f"{preset}/{case}")
-    found = verify_edges(model, n_pairs=n_pairs)
+    found = certify_model(model, n_pairs=n_pairs)
     figures: dict[str, float] = {}
     for name, level in (("", found.qkv), ("head_", found.head)):
         single = np.concatenate([level.inside, level.outside])

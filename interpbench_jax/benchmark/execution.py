@@ -170,13 +170,11 @@ def judge(run: Run, result: MethodScores | Circuit, inputs: Inputs) -> dict[str,
         others = inputs.of(run, "scoring inputs")
         key = key_of(run.seed, "circuits", model.case, method_label(run.method))
         if isinstance(result, Circuit):
-            measured, scores = (
-                measure_circuit(model, others, result, key),
-                result.mask.astype(float),
-            )
+            scores = result.mask.astype(float)
+            measured = measure_circuit(model, others, result, key)
         else:
-            selection = selection_of(run.method, run.selection)
-            measured, scores = measure(model, others, result, key, selection=selection), result
+            scores, selection = np.asarray(result), selection_of(run.method, run.selection)
+            measured = measure(model, others, scores, key, selection=selection)
         importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
     return {
         **measured,

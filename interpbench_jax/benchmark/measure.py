@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool
 
+from interpbench_jax.benchmark.results_store import missing_if_nan
 from interpbench_jax.discovery import ContrastBatch, Loss, Selection
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.model import Circuit
@@ -82,7 +83,7 @@ def measure(
     ]
     for name in of_each[0]:
         row[name] = float(found.chances @ np.array([of_one[name] for of_one in of_each]))
-    return {name: _plain(value) for name, value in row.items()}
+    return {name: missing_if_nan(value) for name, value in row.items()}
 
 
 def measure_circuit(
@@ -106,7 +107,7 @@ def measure_circuit(
     row: dict[str, Any] = {"selection": "given"}
     row |= _of_set(compared_edges(found, model.circuit), model)
     row |= _of_circuit(model, batch, found.mask, key)
-    return {name: _plain(value) for name, value in row.items()}
+    return {name: missing_if_nan(value) for name, value in row.items()}
 
 
 def _of_set(edges: FoundEdges, model: BenchmarkModel) -> dict[str, float]:
@@ -167,7 +168,3 @@ def _of_circuit(
 
 def _loss(batch: ContrastBatch) -> Loss:
     return loss_to_target(batch.categorical)
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from interpbench_jax.cli.output import OUT, console, print_table
+from interpbench_jax.cli.output import OUT, print_line, print_table
 from interpbench_jax.files import replacing, to_json
 
 Words = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[show CASE...]")]
@@ -171,4 +171,4 @@ def _print_facts(facts: dict[str, Any]) -> None:
     if hidden:
         lines += ["unobservable: no patch from another input changes an answer; not scored"]
     lines += ["", f"drawn in {', '.join(facts['drawings'])}", ""]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    print_line("\n".join(lines))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from interpbench_jax.cli.output import OUT, console, need_some
+from interpbench_jax.cli.output import OUT, need_some, print_line
 from interpbench_jax.files import inside
 
 _HUB = "hub:"
@@ -62,12 +62,9 @@ def import_(
             )
             if edges
         ]
-        console.print(
+        print_line(
             f"{name}: written to {place}; published edges and ours: "
-            f"{'; '.join(differences) or 'the same'}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{'; '.join(differences) or 'the same'}"
         )
 
 

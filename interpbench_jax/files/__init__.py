@@ -1,10 +1,11 @@
-"""File handling: atomic writing, reading with size limits, locks, and fingerprints.
+"""File handling: atomic writing, reading with size limits, locks, fingerprints, text of errors.
 
 Uses only the standard library, so that commands which read a plan or a store start quickly.
 """
 
 from interpbench_jax.files.bounded import opened, read_bytes, read_text
 from interpbench_jax.files.directory import make_directory
+from interpbench_jax.files.error_text import error_text
 from interpbench_jax.files.fingerprint import fingerprint, source_fingerprint
 from interpbench_jax.files.lock import locked
 from interpbench_jax.files.places import inside, set_aside
@@ -12,6 +13,7 @@ from interpbench_jax.files.replacing import replacing
 from interpbench_jax.files.strict_json import from_json, read_json, to_json, write_json
 
 __all__ = [
+    "error_text",
     "fingerprint",
     "from_json",
     "inside",

@@ -108,19 +108,12 @@ def faithfulness_curve(
     per_share = list(zip(circuits, np.split(values, ends), strict=True))
     curve = np.array([found.chances @ f for found, f in per_share])
     distance = np.array([found.chances @ np.abs(1 - f) for found, f in per_share])
-    return FaithfulnessCurve(curve, _area(curve), _area(distance))
+    return FaithfulnessCurve(curve, area(curve), area(distance))
 
 
-def areas(curve: Float[np.ndarray, " share"]) -> tuple[float, float]:
-    """CPR and CMD of faithfulness at `SHARES`, by the trapezoidal rule.
+def area(curve: Float[np.ndarray, " share"]) -> float:
+    """The area under a curve at `SHARES`, by the trapezoidal rule.
 
-    The shares begin at 0.001, so a curve that is 1 at all shares has a CPR of 0.999.
-
-    Args:
-      curve: faithfulness at each share.
+    The shares begin at 0.001, so a curve that is 1 at all shares has an area of 0.999.
     """
-    return _area(curve), _area(np.abs(1 - curve))
-
-
-def _area(curve: Float[np.ndarray, " share"]) -> float:
     return float(np.trapezoid(curve, SHARES))

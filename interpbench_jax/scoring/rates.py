@@ -28,11 +28,6 @@ class Rates(NamedTuple):
     false_positive_rate: Float[np.ndarray, " threshold"]
     precision: Float[np.ndarray, " threshold"]
 
-    @property
-    def recall(self) -> Float[np.ndarray, " threshold"]:
-        """Another name for the true positive rate."""
-        return self.true_positive_rate
-
 
 def edge_rates(
     scores: MethodScores,

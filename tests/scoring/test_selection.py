@@ -65,7 +65,7 @@ def test_the_search_from_the_logits_finds_the_path():
         assert score(PER_READER, TRUTH, selection="greedy").auroc == 1
     for average in (edge_average_precision, node_average_precision):
         assert average(PER_READER, TRUTH, selection="greedy") == 1
-    assert edge_rates(PER_READER, TRUTH, selection="greedy").recall[2] == 1
+    assert edge_rates(PER_READER, TRUTH, selection="greedy").true_positive_rate[2] == 1
     assert share_auroc(PER_READER, TRUTH, selection="greedy") > share_auroc(PER_READER, TRUTH)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from interpbench_jax.benchmark.report.results import Results
-from interpbench_jax.benchmark.results_store import SCORES
+from interpbench_jax.benchmark.results_store import SCORES, missing_if_nan
 from interpbench_jax.model.circuit import CIRCUIT_KINDS
 from interpbench_jax.scoring import compare, ranking
 
@@ -52,7 +52,7 @@ def leaderboard(results: Results) -> list[Row]:
                     "selection": results.selection_of[results.entrants[column]],
                     "cases": int(ours.sum()),
                     "inputs": inputs[results.entrants[column]],
-                    **{name: _plain(intervals.get(name)) for name in _INTERVALS},
+                    **{name: missing_if_nan(intervals.get(name)) for name in _INTERVALS},
                     **values,
                 }
             )
@@ -111,7 +111,7 @@ def comparisons(results: Results) -> list[Row]:
         for score in COMPARED if len(models) > 1 else ():
             for found in compare(results.table(score, models), results.entrants):
                 if found.n_cases > 1:
-                    plain = {name: _plain(value) for name, value in found._asdict().items()}
+                    plain = {name: missing_if_nan(value) for name, value in found._asdict().items()}
                     rows.append({"kind": kind, "score": score, **plain})
     return rows
 
@@ -126,7 +126,7 @@ def by_case(results: Results) -> list[Row]:
             "kind": results.kind_of[model],
             "entrant": entrant,
             "selection": results.selection_of[entrant],
-            **{score: _plain(table[i, j]) for score, table in tables.items()},
+            **{score: missing_if_nan(table[i, j]) for score, table in tables.items()},
         }
         for i, model in enumerate(results.models)
         for j, entrant in enumerate(results.entrants)
@@ -215,7 +215,3 @@ def _cell(value: Any) -> str:
 def _mean(values: np.ndarray) -> float | None:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value

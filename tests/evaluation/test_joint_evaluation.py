@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from interpbench_jax.benchmark.verify import verify_jointly
+from interpbench_jax.benchmark.evaluate import evaluate_jointly
 from interpbench_jax.cli import main
 from interpbench_jax.evaluation import ABLATIONS
 from interpbench_jax.zoo import held_out_statement, load_model
@@ -18,7 +18,7 @@ from interpbench_jax.zoo import held_out_statement, load_model
 )
 def test_bundled_models_hardly_leak(name: str, n_runs: int, n_pairs: int) -> None:
     model = load_model(name)
-    found = verify_jointly(model, n_pairs=300, n_interventions=16, n_runs=n_runs)
+    found = evaluate_jointly(model, n_pairs=300, n_interventions=16, n_runs=n_runs)
     assert found.n_pairs == n_pairs
     assert 0 <= found.metrics["leakage"] <= found.metrics["leakage_worst"] < 0.02
     assert found.metrics["leakage_worst"] <= found.metrics["leakage_worst_position"]
