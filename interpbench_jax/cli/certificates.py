@@ -50,7 +50,7 @@ def print_certificates(found: Mapping[str, Certificate]) -> None:
 
 
 def print_audits(found: Mapping[str, Audit]) -> None:
-    """Prints the same for edges outside claimed circuits."""
+    """Prints a table of edges outside claimed circuits, and lines that name the worst sets."""
     headers = (
         *("model", "level", "pairs", "edges\noutside", "all\noutside", "worst\nedge"),
         *("sets,\nmean", "sets,\nworst", "worst\nfound"),

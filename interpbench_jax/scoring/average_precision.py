@@ -56,7 +56,7 @@ def node_average_precision(
 
 
 def _average_precision(items: Items) -> float:
-    """Sum over ranks of the probability of a true item there times the expected precision then."""
+    """Sum over ranks: probability of a true item there, times the precision expected if it is."""
     n_true = items.positive.sum()
     if not n_true:
         return float("nan")

@@ -17,7 +17,7 @@ _N_PAIRS = 500  # held-out pairs on which leakage and scores are measured
 
 
 def sweep_rows(case: str) -> list[dict[str, Any]]:
-    """Trains all weights and seeds together, and measures leakage.
+    """Trains a model for every weight of the strict loss and every seed, and measures leakage.
 
     Args:
       case: name of a case.
