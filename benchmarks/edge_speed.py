@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import tyro
 from rich.console import Console
 from rich.table import Table
-from timing import seconds_of_calls
+from timing import seconds_of_calls, timed
 
 from interpbench_jax.files import to_json
 from interpbench_jax.siit import (

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from interpbench_jax.benchmark.evaluate import evaluate_jointly
+from interpbench_jax.benchmark import EvaluationSettings, evaluate_jointly
 from interpbench_jax.cli import main
-from interpbench_jax.evaluation import ABLATIONS
+from interpbench_jax.evaluation import ABLATIONS, N_RANDOM, N_RUNS
 from interpbench_jax.zoo import held_out_statement, load_model
 
 
@@ -89,3 +89,7 @@ def test_bad_options_are_one_line_and_exit_code_2(options, message: str, capsys)
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_certificate_of_a_model_takes_as_many_sets_and_runs_as_any_other() -> None:
+    assert (EvaluationSettings.n_sets, EvaluationSettings.edge_runs) == (N_RANDOM, N_RUNS)
