@@ -278,66 +278,74 @@ def group(record: Record, sizes: Sizes) -> None:
         n_pairs=max(sizes.pairs, 2_000),
         edge_rows=2 * sizes.pairs,
     )
+    folder = record.file.with_suffix(".group")
+    record.add("group", lambda: train_group(config, sizes.tasks, folder, record.until))
 
-    def work() -> dict[str, Any]:
-        start = time.perf_counter()
-        with workers() as pool:
-            names = largest_group(pool, sizes.tasks)
-            tasks = list(pool.map(prepare, names, [members(config)] * len(names)))
-        prepared = time.perf_counter()
-        models = [task.alignment.network for task in tasks]
-        validation = [task.validation for task in tasks]
-        folder = record.file.with_suffix(".group")
-        settings = {"cases": names, "config": asdict(config)}
-        clock: list[float] = []
-        with Checkpoints(folder, settings, resume=True) as checkpoints:
-            state = init_states_together(validation, models, members(config))
-            if (saved := checkpoints.latest(state)) is not None:
-                state = saved.state
-            begun, seconds = state.round, 0.0 if saved is None else saved.seconds
-            last = [state]
 
-            def after_round(state: TrainState) -> None:
-                clock.append(time.perf_counter())
-                last[:] = [state]
-                checkpoints.save(state, seconds + clock[-1] - prepared)
-                if clock[-1] > record.until:
-                    raise OutOfTimeError
+def train_group(config: SiitConfig, n_tasks: int, folder: Path, until: float) -> dict[str, Any]:
+    """Trains tasks of one shape together, with one seed each, and measures it.
 
-            with stopwatch() as taken, contextlib.suppress(OutOfTimeError):
-                train_together(
-                    [task.training for task in tasks],
-                    models,
-                    members(config),
-                    validation=validation,
-                    state=state,
-                    on_round=after_round,
-                )
-        (state,) = last
-        over = np.asarray(are_over(state, config))
-        reached = np.asarray(state.done & ~state.diverged)[:, 0]
-        batches = np.asarray(state.round)[:, 0] * config.round_batches
-        worst = np.asarray(state.best_score)[:, 0].round(4).tolist()
-        found = {
-            "cases": len(names),
-            "prepare_s": round(prepared - start, 1),
-            "compile_s": round(taken.compiling, 1),
-            "train_s": round(seconds + time.perf_counter() - prepared, 1),
-            "batches": int(batches.max()),
-            "reached": int(reached.sum()),
-            "batches_to_threshold": sorted(batches[reached].tolist()),
-            "worst": dict(zip(names, worst, strict=True)),
-        }
-        if clock:
-            found["first_round_s"] = round(clock[0] - prepared, 1)
-        if len(clock) > 1:
-            n_batches = int((state.round - begun).max() - 1) * config.round_batches
-            found["batches_per_s"] = round(n_batches / (clock[-1] - clock[0]), 1)
-        if not over.all():
-            found["unfinished"] = int((~over.all(1)).sum())
-        return found
+    Args:
+      config: settings of the training.
+      n_tasks: maximum number of tasks.
+      folder: where the state after each round is kept, from which a later call goes on.
+      until: time after which training stops with its round.
+    """
+    start = time.perf_counter()
+    with workers() as pool:
+        names = largest_group(pool, n_tasks)
+        tasks = list(pool.map(prepare, names, [members(config)] * len(names)))
+    prepared = time.perf_counter()
+    models = [task.alignment.network for task in tasks]
+    validation = [task.validation for task in tasks]
+    settings = {"cases": names, "config": asdict(config)}
+    clock: list[float] = []
+    with Checkpoints(folder, settings, resume=True) as checkpoints:
+        state = init_states_together(validation, models, members(config))
+        if (saved := checkpoints.latest(state)) is not None:
+            state = saved.state
+        begun, seconds = state.round, 0.0 if saved is None else saved.seconds
+        last = [state]
 
-    record.add("group", work)
+        def after_round(state: TrainState) -> None:
+            clock.append(time.perf_counter())
+            last[:] = [state]
+            checkpoints.save(state, seconds + clock[-1] - prepared)
+            if clock[-1] > until:
+                raise OutOfTimeError
+
+        with stopwatch() as taken, contextlib.suppress(OutOfTimeError):
+            train_together(
+                [task.training for task in tasks],
+                models,
+                members(config),
+                validation=validation,
+                state=state,
+                on_round=after_round,
+            )
+    (state,) = last
+    over = np.asarray(are_over(state, config))
+    reached = np.asarray(state.done & ~state.diverged)[:, 0]
+    batches = np.asarray(state.round)[:, 0] * config.round_batches
+    worst = np.asarray(state.best_score)[:, 0].round(4).tolist()
+    found = {
+        "cases": len(names),
+        "prepare_s": round(prepared - start, 1),
+        "compile_s": round(taken.compiling, 1),
+        "train_s": round(seconds + time.perf_counter() - prepared, 1),
+        "batches": int(batches.max()),
+        "reached": int(reached.sum()),
+        "batches_to_threshold": sorted(batches[reached].tolist()),
+        "worst": dict(zip(names, worst, strict=True)),
+    }
+    if clock:
+        found["first_round_s"] = round(clock[0] - prepared, 1)
+    if len(clock) > 1:
+        n_batches = int((state.round - begun).max() - 1) * config.round_batches
+        found["batches_per_s"] = round(n_batches / (clock[-1] - clock[0]), 1)
+    if not over.all():
+        found["unfinished"] = int((~over.all(1)).sum())
+    return found
 
 
 @contextlib.contextmanager

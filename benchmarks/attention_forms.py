@@ -6,12 +6,12 @@ form.
 """
 
 import functools
-import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import seconds_of_calls
 
 from interpbench_jax.files import to_json
 from interpbench_jax.model import attention
@@ -20,15 +20,9 @@ from interpbench_jax.model.backward import DERIVATIVE
 HEADS, D_HEAD, POS, ROWS = 4, 5, 10, 768
 
 
-def median_seconds(function: Callable[..., object], *args: jax.Array, repeats: int = 30) -> float:
+def median_seconds(function: Callable[[jax.Array], object], qkv: jax.Array) -> float:
     """Median wall time of a compiled function."""
-    jax.block_until_ready(function(*args))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*args))
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+    return float(np.median(seconds_of_calls(lambda: function(qkv), 30)))
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from rich.progress import track
 from interpbench_jax.benchmark import make_contrast, run_methods
 from interpbench_jax.benchmark.execution import compiled_model
 from interpbench_jax.benchmark.processes import in_processes
+from interpbench_jax.benchmark.report.tables import to_markdown
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.discovery import ContrastBatch, Loss, usual_loss
 from interpbench_jax.discovery.objective import edge_masked_loss
@@ -66,11 +67,12 @@ def main(
         row["case"]: row for row in track(in_processes(work, cases, processes), total=len(cases))
     }
     rows = [found[case] for case in cases]
-    print("| case | true edges | used | " + " | ".join(methods) + " |")
-    print("|---" * (3 + len(methods)) + "|")
-    for row in rows:
-        cells = " | ".join(str(row["used"] - len(row[method]["missed"])) for method in methods)
-        print(f"| {row['case']} | {row['true']} | {row['used']} | {cells} |")
+    table = [
+        {"case": row["case"], "true edges": row["true"], "used": row["used"]}
+        | {method: row["used"] - len(row[method]["missed"]) for method in methods}
+        for row in rows
+    ]
+    print(to_markdown(table), end="")
     print(to_json(rows))
 
 

@@ -7,7 +7,6 @@ ACDC tries edges, or is empty.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from peak_memory import peak_mb
+from timing import timed
 
 from interpbench_jax.discovery import (
     Learning,
@@ -102,7 +102,7 @@ def make_run(arrays: Arrays, method: str, order: list[str]) -> Run:
         return probe_edges(*given, loss, penalties, jax.random.key(0), learning).kept[0]
 
     inputs = [jnp.asarray(arrays[name]) for name in ("clean", "corrupted", "target", "positions")]
-    return lambda: jax.block_until_ready(run(params, *inputs))
+    return lambda: run(params, *inputs)
 
 
 def _edge(graph: Graph, name: str) -> tuple[int, int]:
@@ -114,9 +114,8 @@ def seconds_of(run: Run, at_least: float) -> tuple[float, Float[Array, "writer r
     """Seconds of the fastest call, and the last result; calls until `at_least` seconds passed."""
     taken: list[float] = []
     while not taken or sum(taken) < at_least:
-        start = time.perf_counter()
-        scores = run()
-        taken.append(time.perf_counter() - start)
+        seconds, scores = timed(run)
+        taken.append(seconds)
     return min(taken), scores
 
 

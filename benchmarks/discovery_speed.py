@@ -29,7 +29,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,13 +38,14 @@ import numpy as np
 import tyro
 from discovery_jax import METHODS
 from discovery_scale import measure_scale
+from peer import model_arrays, peer_is_missing
 from rich.console import Console
 
 from interpbench_jax.benchmark import make_contrast
 from interpbench_jax.discovery import ContrastBatch
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Params, TransformerConfig
-from interpbench_jax.zoo import load_model, to_transformer_lens
+from interpbench_jax.zoo import load_model
 
 _OURS = Path(__file__).with_name("discovery_jax.py")
 _PEER = Path(__file__).with_name("discovery_torch.py")
@@ -69,13 +69,11 @@ def write_problem(
     """
     if not (np.asarray(batch.positions)[:, 1:] == 1).all():
         raise ValueError("inputs are padded; the peer counts all positions")
-    weights = to_transformer_lens(params)
-    arrays: dict[str, Any] = {f"model.weights.{name}": w for name, w in weights.items()}
+    arrays = model_arrays("model", params, config)
     for name in ("clean", "corrupted", "target", "positions"):
         arrays[name] = np.asarray(getattr(batch, name))
     if arrays["target"].dtype.kind == "i":
         arrays["target"] = arrays["target"].astype(np.int64)
-    arrays["model.config"] = json.dumps(asdict(config))
     arrays |= {"tao_bases": _TAO_BASES, "tao_exponents": _TAO_EXPONENTS}
     arrays |= {"steps": _STEPS, "epochs": _EPOCHS, "penalty": _PENALTY}
     np.savez(path, **arrays)
@@ -118,12 +116,6 @@ def worker(python: str, script: Path, *arguments: str) -> Iterator[Ask]:
         finally:
             with contextlib.suppress(BrokenPipeError):
                 process.communicate()
-
-
-def peer_is_missing(python: str) -> str | None:
-    """Why the peer cannot be run: the last line of its errors; None if it can."""
-    ran = subprocess.run([python, str(_PEER), "--help"], capture_output=True, text=True)
-    return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
 
 
 def wrong_target(batch: ContrastBatch) -> jax.Array:
@@ -262,7 +254,7 @@ def main(
     if unknown:
         sys.exit(f"unknown methods {', '.join(sorted(unknown))}; known: {', '.join(METHODS)}")
     console = Console(quiet=as_json)
-    missing = peer_is_missing(peer_python)
+    missing = peer_is_missing(peer_python, str(_PEER), "--help")
     if missing:
         console.print(f"{peer_python} cannot run the peer: {missing}", highlight=False)
         console.print(f"{_PEER.name} lists the packages it needs", highlight=False)

@@ -16,11 +16,12 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
+from kept import kept
 from rich.console import Console
 from rich.table import Table
 
 from interpbench_jax.evaluation import certify
-from interpbench_jax.files import from_json, make_directory, read_text, to_json, write_json
+from interpbench_jax.files import make_directory, to_json
 from interpbench_jax.siit import Member, SiitConfig, preset, train_siit
 from interpbench_jax.tasks import Pairs
 from interpbench_jax.zoo import prepare
@@ -88,11 +89,10 @@ def main(
 
 
 def _row(case: str, variant: str, seed: int, max_batches: int, out: Path) -> dict[str, float]:
+    changes = {"max_batches": max_batches} | VARIANTS[variant]
+    config = replace(preset("edge-siit", case), **changes)
     file = out / f"{case} {variant} {seed} {max_batches}.json"
-    if not file.exists():
-        changes = {"max_batches": max_batches} | VARIANTS[variant]
-        write_json(file, _trained(case, replace(preset("edge-siit", case), **changes), seed))
-    return from_json(read_text(file), source=file)
+    return kept(file, lambda: _trained(case, config, seed))
 
 
 def _trained(case: str, config: SiitConfig, seed: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import tyro
 from rich.console import Console
 from rich.table import Table
+from timing import seconds_of_calls, timed
 
 from interpbench_jax.files import to_json
 from interpbench_jax.siit import (
@@ -94,9 +95,9 @@ def _worst_set(task: Prepared, params: Any) -> float:
 
 def _rate(task: Prepared, config: SiitConfig) -> dict[str, float]:
     """Seconds to compile a round, and batches per second, almost without validation."""
-    timed = replace(config, round_batches=_BATCHES, max_batches=10**6, threshold=1.0)
+    endless = replace(config, round_batches=_BATCHES, max_batches=10**6, threshold=1.0)
     nothing = task.validation._replace(checks=None).take(slice(1))
-    state = init_states((Member(0, timed),), nothing, task.alignment.network)
+    state = init_states((Member(0, endless),), nothing, task.alignment.network)
     training, mesh = task.training, device_mesh(1, config.batch_size)
     if mesh is not None:
         state = spread_members(state, mesh)
@@ -104,13 +105,11 @@ def _rate(task: Prepared, config: SiitConfig) -> dict[str, float]:
 
     def work() -> Any:
         return advance(
-            state, training, nothing, model=task.alignment.network, config=timed, mesh=mesh
+            state, training, nothing, model=task.alignment.network, config=endless, mesh=mesh
         )
 
-    start = time.perf_counter()
-    jax.block_until_ready(work())
-    first = time.perf_counter() - start
-    seconds = _fastest(work, _CALLS)
+    first, _ = timed(work)
+    seconds = min(seconds_of_calls(work, _CALLS))
     return {"compile_s": first - seconds, "batches_per_second": _BATCHES / seconds}
 
 
@@ -145,19 +144,11 @@ def _parts(task: Prepared, config: SiitConfig) -> dict[str, float]:
         "validation": lambda: score(params, threshold=config.threshold),
         "validation_by_every_check": lambda: score(params),
     }
-    timed = [(part, 4 * _CALLS) for part in parts] + [(part, 1) for part in rounds]
-    return {part: 1e3 * _fastest((parts | rounds)[part], calls) for part, calls in timed}
-
-
-def _fastest(work: Callable[[], Any], calls: int) -> float:
-    """Seconds of the fastest call, after one that compiles."""
-    jax.block_until_ready(work())
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        jax.block_until_ready(work())
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    calls = dict.fromkeys(parts, 4 * _CALLS) | dict.fromkeys(rounds, 1)
+    return {
+        part: 1e3 * min(seconds_of_calls(work, calls[part]))
+        for part, work in (parts | rounds).items()
+    }
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
+from timing import timed
 
 import interpbench_jax as ib
 from interpbench_jax.alignment import align
@@ -49,7 +49,7 @@ def discovery(case: str, method: str, learning: Learning, *, n_inputs: int = 1_0
     """ACDC for every threshold, or edge probing for every penalty."""
     model = ib.load_model(case)
     batch = ib.benchmark.make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
-    loss = usual_loss(method, jnp.issubdtype(batch.target.dtype, jnp.integer))
+    loss = usual_loss(method, batch.categorical)
     given = model.params, model.config, batch, loss
 
     def work(n: int) -> Callable[[], Any]:
@@ -66,13 +66,10 @@ def measure(work: Work, many: int) -> dict[str, float]:
     """Times one and many; the fastest call of each counts, without compilation."""
     found: dict[str, float] = {}
     for name, n in (("one", 1), ("many", many)):
-        run, seconds = work(n), []
+        run = work(n)
         with stopwatch() as first:
             jax.block_until_ready(run())
-        for _ in range(_CALLS):
-            with stopwatch() as taken:
-                jax.block_until_ready(run())
-            seconds.append(taken.total)
+        seconds = [timed(run)[0] for _ in range(_CALLS)]
         found |= {f"{name}_s": min(seconds), f"{name}_compile_s": first.compiling}
     return found | {"n": many, "ratio": found["many_s"] / found["one_s"]}
 

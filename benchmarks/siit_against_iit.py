@@ -7,13 +7,16 @@ patched). Prints a Markdown table, then one JSON line.
     python benchmarks/siit_against_iit.py --cases 3 13 --out out/siit-against-iit
 """
 
-import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tyro
+from kept import kept
 
-from interpbench_jax.benchmark.verify import verify_jointly, verify_model
-from interpbench_jax.files import to_json, write_json
+from interpbench_jax.benchmark.evaluate import evaluate_jointly, validate_model
+from interpbench_jax.benchmark.report.tables import to_markdown
+from interpbench_jax.files import to_json
 from interpbench_jax.zoo import load_model
 from interpbench_jax.zoo.store import BundledPreset
 
@@ -45,26 +48,25 @@ def main(
       n_pairs: pairs to verify on.
       out: directory for figures; those it has are not computed again.
     """
-    rows = [_row(case, name, n_pairs, out / name) for case in cases for name in presets]
-    print("| case | preset | batches | " + " | ".join(COLUMNS.values()) + " |")
-    print("|---" * (3 + len(COLUMNS)) + "|")
-    for row in rows:
-        shown = [f"{row[name]:.4f}" for name in COLUMNS]
-        print(f"| {row['case']} | {row['preset']} | {row['batches']} | " + " | ".join(shown) + " |")
+    rows = [
+        kept(out / name / case / "verified.json", partial(_row, case, name, n_pairs))
+        for case in cases
+        for name in presets
+    ]
+    table = [
+        {name: row[name] for name in ("case", "preset", "batches")}
+        | {heading: f"{row[name]:.4f}" for name, heading in COLUMNS.items()}
+        for row in rows
+    ]
+    print(to_markdown(table), end="")
     print(to_json(rows))
 
 
-def _row(case: str, name: BundledPreset, n_pairs: int, out: Path) -> dict:
-    file = out / case / "verified.json"
-    if file.exists():
-        return json.loads(file.read_text())
+def _row(case: str, name: BundledPreset, n_pairs: int) -> dict[str, Any]:
     model = load_model(case if name == "edge-siit" else f"{name}/{case}")
-    metrics = verify_model(model, n_pairs=n_pairs)
-    metrics |= verify_jointly(model, n_pairs=n_pairs).metrics
-    row = {"case": case, "preset": name, "batches": model.card["batches"], **metrics}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, row)
-    return row
+    metrics = validate_model(model, n_pairs=n_pairs)
+    metrics |= evaluate_jointly(model, n_pairs=n_pairs).metrics
+    return {"case": case, "preset": name, "batches": model.card["batches"], **metrics}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -24,13 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from peak_memory import peak_mb
+from peer import model_arrays, peer_is_missing
 from rich.console import Console
 
 from interpbench_jax.alignment import Alignment, align
 from interpbench_jax.benchmark.stopwatch import stopwatch
 from interpbench_jax.compiler import CompiledCase, compile_case
 from interpbench_jax.files import to_json
-from interpbench_jax.model import Params, TransformerConfig
+from interpbench_jax.model import TransformerConfig
 from interpbench_jax.siit import (
     SiitConfig,
     SiitProblem,
@@ -43,10 +43,10 @@ from interpbench_jax.siit import (
 )
 from interpbench_jax.siit.mesh import copy_everywhere, spread_members
 from interpbench_jax.siit.train import advance
-from interpbench_jax.zoo import to_transformer_lens
 
 _PEER = Path(__file__).with_name("siit_torch.py")
 _INSTALL = "pip install 'torch==2.13.0' 'transformer-lens>=2.0,<4'"
+_IMPORTS = "import torch; from transformer_lens import HookedTransformer"
 _PAIRS = 256
 _TOLERANCE = 1e-4
 
@@ -80,8 +80,8 @@ def write_problem(
     arrays: dict[str, Any] = {
         name: np.asarray(x) for name, x in problem._asdict().items() if x is not None
     }
-    arrays |= _model_arrays("model", alignment.network, params)
-    arrays |= _model_arrays("algorithm", compiled.config, compiled.params)
+    arrays |= model_arrays("model", params, alignment.network)
+    arrays |= model_arrays("algorithm", compiled.params, compiled.config)
     arrays |= {"algorithm.variable_nodes": nodes}
     arrays |= {"first.pairs": pairs, "first.variable": variable, "first.free": free}
     np.savez(path, **arrays)
@@ -96,12 +96,6 @@ def write_problem(
         problem.position_weights[pairs],
     )
     return np.asarray(losses)
-
-
-def _model_arrays(name: str, config: TransformerConfig, params: Params) -> dict[str, np.ndarray]:
-    weights = to_transformer_lens(params)
-    arrays = {f"{name}.weights.{key}": weight for key, weight in weights.items()}
-    return arrays | {f"{name}.config": np.array(json.dumps(asdict(config)))}
 
 
 def time_ours(path: Path, model: TransformerConfig, seeds: int, batches: int, repeats: int) -> Ours:
@@ -152,13 +146,6 @@ def time_peer(python: str, path: Path, **options: Any) -> dict[str, Any]:
     if ran.returncode:
         raise RuntimeError(f"{_PEER.name} failed:\n{ran.stderr}")
     return json.loads(ran.stdout.splitlines()[-1])
-
-
-def peer_is_missing(python: str) -> str | None:
-    """Why the peer cannot be run: the last line of its import error; None if it can."""
-    program = "import torch; from transformer_lens import HookedTransformer"
-    ran = subprocess.run([python, "-c", program], capture_output=True, text=True)
-    return ran.stderr.strip().splitlines()[-1] if ran.returncode else None
 
 
 def check_losses(case: str, ours: np.ndarray, peer: Mapping[str, list[float]]) -> None:
@@ -285,7 +272,7 @@ def main(
       as_json: print only the JSON line.
     """
     console = Console(quiet=as_json)
-    missing = peer_is_missing(peer_python)
+    missing = peer_is_missing(peer_python, "-c", _IMPORTS)
     if missing:
         console.print(f"{peer_python} cannot run the peer: {missing}", highlight=False)
         console.print(f"install its packages: {_INSTALL}", highlight=False)

@@ -11,17 +11,19 @@ at once; under the worst single edge, inside or outside; and under the worst set
 and outside, among 1,000 random ones and those found by a greedy search.
 """
 
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tyro
+from kept import kept
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from interpbench_jax.benchmark.evaluate import certify_model
 from interpbench_jax.benchmark.report.looks import look
-from interpbench_jax.benchmark.verify import verify_edges
-from interpbench_jax.files import replacing, to_json, write_json
+from interpbench_jax.benchmark.report.tables import to_markdown
+from interpbench_jax.files import replacing, to_json
 from interpbench_jax.zoo import load_model
 
 _PRESETS = {"iit": "plain IIT", "siit": "by nodes (SIIT)", "edge-siit": "by edges (ours)"}
@@ -42,15 +44,22 @@ def main(
       out: directory for figures; those it has are not computed again.
     """
     rows = {
-        case: {preset: _figures(case, preset, n_pairs, out) for preset in _PRESETS}
+        case: {
+            preset: kept(out / f"{case}-{preset}.json", partial(_figures, case, preset, n_pairs))
+            for preset in _PRESETS
+        }
         for case in cases
     }
-    names = [f"{preset}: {column}" for preset in _PRESETS for column in _COLUMNS.values()]
-    print(f"| case | {' | '.join(names)} |")
-    print("|---" * (1 + len(names)) + "|")
-    for case, row in rows.items():
-        shown = [_percent(row[preset][figure]) for preset in _PRESETS for figure in _COLUMNS]
-        print(f"| {case} | {' | '.join(shown)} |")
+    table = [
+        {"case": case}
+        | {
+            f"{preset}: {column}": _percent(row[preset][figure])
+            for preset in _PRESETS
+            for figure, column in _COLUMNS.items()
+        }
+        for case, row in rows.items()
+    ]
+    print(to_markdown(table), end="")
     _draw(rows, out / "left_open.png")
     print(to_json(rows))
 
@@ -79,12 +88,9 @@ def _draw(rows: dict[str, dict[str, dict[str, float]]], file: Path) -> None:
         figure.savefig(partial, dpi=150)
 
 
-def _figures(case: str, preset: str, n_pairs: int, out: Path) -> dict[str, float]:
-    file = out / f"{case}-{preset}.json"
-    if file.exists():
-        return json.loads(file.read_text())
+def _figures(case: str, preset: str, n_pairs: int) -> dict[str, float]:
     model = load_model(case if preset == "edge-siit" else f"{preset}/{case}")
-    found = verify_edges(model, n_pairs=n_pairs)
+    found = certify_model(model, n_pairs=n_pairs)
     figures: dict[str, float] = {}
     for name, level in (("", found.qkv), ("head_", found.head)):
         single = np.concatenate([level.inside, level.outside])
@@ -95,8 +101,6 @@ def _figures(case: str, preset: str, n_pairs: int, out: Path) -> dict[str, float
             f"{name}worst": level.worst,
             f"{name}searched": level.searched,
         }
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(file, figures)
     return figures
 
 

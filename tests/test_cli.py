@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from interpbench_jax.benchmark.draw_effects import draw_effects
-from interpbench_jax.benchmark.verify import verify_jointly
+from interpbench_jax.benchmark.evaluate import evaluate_jointly
 from interpbench_jax.cli import COMMANDS, main
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.zoo import load_model
@@ -91,7 +91,7 @@ def test_evaluate_reports_if_no_effect_can_be_measured(
     assert "No effect of a node of model 3 can be measured: no target differs" in printed
     assert "Ablating" not in printed
     assert not list((tmp_path / "3").iterdir())
-    joint = verify_jointly(load_model("3"), n_pairs=1, seed=2, n_runs=100, n_interventions=4)
+    joint = evaluate_jointly(load_model("3"), n_pairs=1, seed=2, n_runs=100, n_interventions=4)
     assert not joint.has_effects
     with pytest.raises(ValueError, match="no effects to draw"):
         draw_effects(load_model("3"), joint, tmp_path / "effects.png")

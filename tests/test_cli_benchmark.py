@@ -31,11 +31,11 @@ def test_plan_run_and_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert "2 runs: 1 model (3) x 1 method (eap) x 1 ablation (resample) x 2 seeds (0, 1)" in out
     assert "0 done, 2 to do, in 1 compile group\n" in out
-    assert not Store(tmp_path).finished()
+    assert not Store(tmp_path).status()
 
     main([*arguments, "--share", "1/2"])
     assert "share 1/2: 1 of them" in capsys.readouterr().out
-    (first,) = Store(tmp_path).finished()
+    (first,) = Store(tmp_path).status()
     before = (tmp_path / "runs" / f"{first}.parquet").stat().st_mtime_ns
 
     main(arguments)
@@ -105,11 +105,11 @@ def test_a_killed_process_loses_only_its_current_run(tmp_path: Path) -> None:
     program = "import sys; from interpbench_jax.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, "benchmark", *FEW, *seeds, "--out"]
     process = subprocess.Popen([*command, str(parts)], stdout=subprocess.DEVNULL)
-    while not Store(parts).finished() and process.poll() is None:
+    while not Store(parts).status() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 0 < len(Store(parts).finished()) < 6
+    assert 0 < len(Store(parts).status()) < 6
     for share in ("0/2", "1/2"):
         subprocess.run([*command, str(parts), "--share", share], check=True, capture_output=True)
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
@@ -220,7 +220,7 @@ def test_ctrl_c_is_one_line_and_exits_without_cleaning_up(
         signal.signal(signal.SIGINT, handler)
     error = capsys.readouterr().err
     assert error == ("interpbench: interrupted: run the same command again to continue\n")
-    assert not Store(tmp_path).finished()
+    assert not Store(tmp_path).status()
 
 
 @pytest.mark.slow

@@ -13,18 +13,16 @@ from interpbench_jax.alignment import align
 from interpbench_jax.cases import case_names
 from interpbench_jax.cases.catalogue import CATALOGUE, CatalogueEntry
 from interpbench_jax.compiler import compile_case
+from interpbench_jax.model.circuit import circuit_kind
 
 
 def derive_entry(name: str) -> CatalogueEntry:
     """Compiles a case and returns its sizes."""
     compiled = compile_case(name)
     alignment = align(compiled)
-    nodes = alignment.circuit.nodes
     config, graph = alignment.network, alignment.graph
-    n_mlps = sum(node.startswith("m") for node in nodes)
-    has_heads = any(node.startswith("a") for node in nodes)
     return CatalogueEntry(
-        kind="attention" if has_heads else "MLPs" if n_mlps > 1 else "one MLP",
+        kind=circuit_kind(alignment.circuit),
         compiled_params=sum(weight.size for weight in flatten_dict(compiled.params).values()),
         n_layers=config.n_layers,
         n_heads=config.n_heads,

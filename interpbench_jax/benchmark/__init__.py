@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interpbench_jax.benchmark import plot
     from interpbench_jax.benchmark.draw import draw_comparison
+    from interpbench_jax.benchmark.evaluate import (
+        JointEvaluation,
+        audit_claim,
+        certify_model,
+        edge_scores_of_model,
+        evaluate_jointly,
+        validate_model,
+    )
+    from interpbench_jax.benchmark.evaluation_settings import EvaluationSettings
     from interpbench_jax.benchmark.execution import execute
     from interpbench_jax.benchmark.findings import (
         Finding,
@@ -21,15 +30,20 @@ if TYPE_CHECKING:
     from interpbench_jax.benchmark.plan import ModelSource, Run, make_plan, share_of
     from interpbench_jax.benchmark.report import write_report
     from interpbench_jax.benchmark.results_store import Store
-    from interpbench_jax.benchmark.verify import verify_edges, verify_model
 
 _HOME = {
+    "EvaluationSettings": "evaluation_settings",
     "Finding": "findings",
+    "JointEvaluation": "evaluate",
     "ModelSource": "plan",
     "PackedResults": "packed_results",
     "Run": "plan",
     "Store": "results_store",
+    "audit_claim": "evaluate",
+    "certify_model": "evaluate",
     "draw_comparison": "draw",
+    "edge_scores_of_model": "evaluate",
+    "evaluate_jointly": "evaluate",
     "execute": "execution",
     "make_contrast": "findings",
     "make_plan": "plan",
@@ -37,19 +51,24 @@ _HOME = {
     "pack_results": "packed_results",
     "run_methods": "findings",
     "share_of": "plan",
-    "verify_edges": "verify",
-    "verify_model": "verify",
+    "validate_model": "evaluate",
     "write_findings": "findings",
     "write_report": "report",
 }
 
 __all__ = [  # noqa: F822 (loaded on first use)
+    "EvaluationSettings",
     "Finding",
+    "JointEvaluation",
     "ModelSource",
     "PackedResults",
     "Run",
     "Store",
+    "audit_claim",
+    "certify_model",
     "draw_comparison",
+    "edge_scores_of_model",
+    "evaluate_jointly",
     "execute",
     "make_contrast",
     "make_plan",
@@ -58,8 +77,7 @@ __all__ = [  # noqa: F822 (loaded on first use)
     "plot",
     "run_methods",
     "share_of",
-    "verify_edges",
-    "verify_model",
+    "validate_model",
     "write_findings",
     "write_report",
 ]

@@ -35,18 +35,6 @@ def draw_comparison(
       file: where to write.
       title: the title.
     """
-    figure = compare(truth, found)
-    figure.suptitle(title, parse_math=False)
-    figure.savefig(file, dpi=110)
-
-
-def compare(truth: Circuit, found: Mapping[str, Circuit]) -> Figure:
-    """The true circuit next to found ones; see `draw_comparison`.
-
-    Args:
-      truth: the circuit to be found.
-      found: circuits by the name of their method.
-    """
     panels = 1 + len(found)
     height = 0.2 + max(y for _, y in node_places(truth.graph).values())
     figure = Figure(figsize=(3.9 * panels, height), layout="constrained")
@@ -62,7 +50,8 @@ def compare(truth: Circuit, found: Mapping[str, Circuit]) -> Figure:
     ]
     columns = min(len(handles), 2 * panels + 1)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    return figure
+    figure.suptitle(title, parse_math=False)
+    figure.savefig(file, dpi=110)
 
 
 def draw_circuit(axis: Axes, truth: Circuit, found: Circuit, title: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from interpbench_jax.benchmark.verify import JointVerification
+from interpbench_jax.benchmark.evaluate import JointEvaluation
 from interpbench_jax.evaluation import ABLATIONS
 from interpbench_jax.files import replacing
 from interpbench_jax.zoo import BenchmarkModel
@@ -24,7 +24,7 @@ _FORMS = {
 _OUTLINE: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.6}
 
 
-def draw_effects(model: BenchmarkModel, joint: JointVerification, file: Path) -> None:
+def draw_effects(model: BenchmarkModel, joint: JointEvaluation, file: Path) -> None:
     """Draws the effect of every node, with one row per measure and one panel per ablation.
 
     Args:

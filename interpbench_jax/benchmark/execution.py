@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from interpbench_jax.alignment import observed_circuit, place
-from interpbench_jax.benchmark.findings import make_contrast, score_edges, selection_of
+from interpbench_jax.benchmark.findings import make_contrast, run_method, selection_of
 from interpbench_jax.benchmark.keys import Drawn, key_of
 from interpbench_jax.benchmark.measure import measure, measure_circuit
 from interpbench_jax.benchmark.own_method import find_method, method_label
@@ -33,8 +33,9 @@ from interpbench_jax.discovery import ContrastBatch, usual_loss
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.files import from_json, to_json
 from interpbench_jax.model import Circuit
+from interpbench_jax.model.circuit import circuit_kind
 from interpbench_jax.scoring import node_importance
-from interpbench_jax.scoring.items import EdgeScores, NodeScores, judged_edges, true_edges
+from interpbench_jax.scoring.items import MethodScores, judged_edges, true_edges
 from interpbench_jax.zoo import BenchmarkModel, load_model
 
 
@@ -133,14 +134,14 @@ class Inputs:
     ) -> list[float]:
         model = self.model(source)
         batch = self.contrast(source, ablation, seed, n_inputs, "scoring inputs")
-        loss = loss_to_target(_categorical(batch))
+        loss = loss_to_target(batch.categorical)
         return node_importance(model.params, model.config, batch, loss).tolist()
 
 
 def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
-    loss = usual_loss(run.method, _categorical(batch))
-    scores, finding = score_edges(model, method_label(run.method), method, batch, loss, run.seed)
+    loss = usual_loss(run.method, batch.categorical)
+    scores, finding = run_method(model, method_label(run.method), method, batch, loss, run.seed)
     return {
         **judge(run, np.asarray(scores, np.float64), inputs),
         "knobs": to_json({"loss": loss.__name__} | _defaults(method)),
@@ -149,64 +150,37 @@ def _do(run: Run, method: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def judge(run: Run, scores: EdgeScores | NodeScores, inputs: Inputs) -> dict[str, Any]:
+def judge(run: Run, result: MethodScores | Circuit, inputs: Inputs) -> dict[str, Any]:
     """Every score of a method's result, from this package or another tool.
 
     Args:
       run: the run.
-      scores: the method's result.
+      result: scores, or a circuit without a ranking of edges, with q, k and v separate.
       inputs: provides models and inputs.
 
     Returns:
-      Values by the names of the columns of `Store`, except the run's description and duration.
+      Values by the names of the columns of `Store`, except the run's description and duration. The
+      `scores` of a circuit are 1 at its edges and 0 elsewhere.
 
     Raises:
-      ValueError: the scores do not fit the model's graph, or contain NaN.
+      ValueError: the scores or the circuit do not fit the model's graph, or scores contain NaN.
     """
     model, batch = inputs.model(run.model), inputs.of(run, "inputs")
     with stopwatch() as scoring:
         others = inputs.of(run, "scoring inputs")
         key = key_of(run.seed, "circuits", model.case, method_label(run.method))
-        found = measure(
-            model, others, scores, key, selection=selection_of(run.method, run.selection)
-        )
-        importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
-    return {
-        **found,
-        **_counts(model),
-        "scores": np.reshape(scores, -1).tolist(),
-        "scores_shape": list(np.shape(scores)),
-        "node_importance": importance,
-        "seen_inputs": _share_seen(others, batch),
-        "scoring_seconds": scoring.total,
-    }
-
-
-def judge_circuit(run: Run, found: Circuit, inputs: Inputs) -> dict[str, Any]:
-    """Every score of a circuit without a ranking of edges.
-
-    Args:
-      run: the run.
-      found: the circuit, with q, k and v separate.
-      inputs: provides models and inputs.
-
-    Returns:
-      As `judge`; `scores` are 1 at the edges of the circuit and 0 elsewhere.
-
-    Raises:
-      ValueError: the circuit has another graph.
-    """
-    model, batch = inputs.model(run.model), inputs.of(run, "inputs")
-    with stopwatch() as scoring:
-        others = inputs.of(run, "scoring inputs")
-        key = key_of(run.seed, "circuits", model.case, method_label(run.method))
-        measured = measure_circuit(model, others, found, key)
+        if isinstance(result, Circuit):
+            scores = result.mask.astype(float)
+            measured = measure_circuit(model, others, result, key)
+        else:
+            scores, selection = np.asarray(result), selection_of(run.method, run.selection)
+            measured = measure(model, others, scores, key, selection=selection)
         importance = inputs.importance(run.model, run.ablation, run.seed, run.n_inputs)
     return {
         **measured,
         **_counts(model),
-        "scores": found.mask.astype(float).reshape(-1).tolist(),
-        "scores_shape": list(found.mask.shape),
+        "scores": np.reshape(scores, -1).tolist(),
+        "scores_shape": list(np.shape(scores)),
         "node_importance": importance,
         "seen_inputs": _share_seen(others, batch),
         "scoring_seconds": scoring.total,
@@ -217,18 +191,10 @@ def _counts(model: BenchmarkModel) -> dict[str, Any]:
     """The kind of the model's circuit, and the number of scored edges."""
     judged = judged_edges(model.circuit, "head")
     return {
-        "kind": kind(model),
+        "kind": circuit_kind(model.circuit),
         "n_edges": int(judged.sum()),
         "n_true_edges": int((judged & true_edges(model.circuit, "head")).sum()),
     }
-
-
-def kind(model: BenchmarkModel) -> str:
-    """The kind of the circuit: `attention`, several `MLPs`, or `one MLP` (any method finds it)."""
-    nodes = model.circuit.nodes - {"input", "logits"}
-    if any(node.startswith("a") for node in nodes):
-        return "attention"
-    return "MLPs" if len(nodes) > 1 else "one MLP"
 
 
 def compiled_model(case: str) -> BenchmarkModel:
@@ -250,7 +216,7 @@ def model_facts(model: BenchmarkModel) -> dict[str, Any]:
     return {
         "case": model.case,
         "title": model.card.get("title", ""),
-        "kind": kind(model),
+        "kind": circuit_kind(model.circuit),
         "config": dataclasses.asdict(model.config),
         "metrics": model.card.get("metrics", {}),
         "program": list(model.task.describe()),
@@ -288,10 +254,6 @@ def _share_seen(batch: ContrastBatch, before: ContrastBatch) -> float:
         for one in (batch, before)
     )
     return float(np.mean([row in seen for row in inputs]))
-
-
-def _categorical(batch: ContrastBatch) -> bool:
-    return bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
 
 
 def now() -> str:

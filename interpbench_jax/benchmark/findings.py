@@ -33,7 +33,7 @@ from interpbench_jax.model import Circuit
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.model.graph import edge_name
 from interpbench_jax.scoring import FoundEdges, edge_roc, found_circuit, found_edges, node_roc
-from interpbench_jax.scoring.items import EdgeScores, NodeScores
+from interpbench_jax.scoring.items import MethodScores
 from interpbench_jax.tasks import answer_in_chunks
 from interpbench_jax.tasks.task import Contrast
 from interpbench_jax.zoo import BenchmarkModel
@@ -228,14 +228,13 @@ def run_methods(
     check_seed(seed)
     functions = methods_by_name(methods)  # looks up all before running any
     selection_of("", selection)
-    categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
     truth = model.circuit
     findings = []
     for name, function in functions.items():
         built_in = METHODS.get(name) is _whole(function)  # a user's method may have that name
-        used = loss or usual_loss(name if built_in else "", categorical)
+        used = loss or usual_loss(name if built_in else "", batch.categorical)
         how = selection_of(name if built_in else "", selection)
-        scores, time_taken = score_edges(model, name, function, batch, used, seed)
+        scores, time_taken = run_method(model, name, function, batch, used, seed)
         findings.append(
             Finding(
                 case=model.case,
@@ -254,7 +253,7 @@ def run_methods(
     return findings
 
 
-def score_edges(
+def run_method(
     model: BenchmarkModel,
     name: str,
     method: Callable[..., Any],
@@ -262,7 +261,7 @@ def score_edges(
     loss: Loss,
     seed: int,
 ) -> tuple[Float[np.ndarray, "writer reader"] | Float[np.ndarray, " writer"], TimeTaken]:
-    """Calls a method, with the key or the truth if it takes them.
+    """Runs a method, with the key or the truth if it takes them.
 
     Args:
       model: the model.
@@ -382,7 +381,7 @@ def _whole(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _found(truth: Circuit, scores: EdgeScores | NodeScores, selection: Selection) -> dict[str, Any]:
+def _found(truth: Circuit, scores: MethodScores, selection: Selection) -> dict[str, Any]:
     """The fields of `Finding` with names of edges, in graph order, and with their numbers."""
     writers, readers = truth.graph.writers, truth.graph.head_readers
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from interpbench_jax.benchmark.entrants import Entry
+from interpbench_jax.benchmark.entries import Entry
 from interpbench_jax.benchmark.plan import ModelSource, named_model, stored_model
 from interpbench_jax.discovery import METHODS
 from interpbench_jax.zoo import BenchmarkModel, load_model

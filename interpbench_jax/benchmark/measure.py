@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool
 
+from interpbench_jax.benchmark.results_store import missing_if_nan
 from interpbench_jax.discovery import ContrastBatch, Loss, Selection
 from interpbench_jax.discovery.losses import loss_to_target
 from interpbench_jax.model import Circuit
@@ -26,7 +27,7 @@ from interpbench_jax.scoring import (
     share_auroc,
     staircase_auroc,
 )
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, judged_edges
+from interpbench_jax.scoring.items import Level, MethodScores, judged_edges
 from interpbench_jax.zoo import BenchmarkModel
 
 # An edge whose difference is below this is superfluous: a hundredth of the model's performance.
@@ -38,7 +39,7 @@ _TESTED_EDGES = 100
 def measure(
     model: BenchmarkModel,
     batch: ContrastBatch,
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     key: Array,
     *,
     selection: Selection = "top_n",
@@ -82,7 +83,7 @@ def measure(
     ]
     for name in of_each[0]:
         row[name] = float(found.chances @ np.array([of_one[name] for of_one in of_each]))
-    return {name: _plain(value) for name, value in row.items()}
+    return {name: missing_if_nan(value) for name, value in row.items()}
 
 
 def measure_circuit(
@@ -106,7 +107,7 @@ def measure_circuit(
     row: dict[str, Any] = {"selection": "given"}
     row |= _of_set(compared_edges(found, model.circuit), model)
     row |= _of_circuit(model, batch, found.mask, key)
-    return {name: _plain(value) for name, value in row.items()}
+    return {name: missing_if_nan(value) for name, value in row.items()}
 
 
 def _of_set(edges: FoundEdges, model: BenchmarkModel) -> dict[str, float]:
@@ -123,7 +124,7 @@ def _of_set(edges: FoundEdges, model: BenchmarkModel) -> dict[str, float]:
 def _of_shares(
     model: BenchmarkModel,
     batch: ContrastBatch,
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     selection: Selection,
 ) -> dict[str, Any]:
     """CPR and CMD, with edges ordered by absolute and by signed score."""
@@ -166,8 +167,4 @@ def _of_circuit(
 
 
 def _loss(batch: ContrastBatch) -> Loss:
-    return loss_to_target(bool(np.issubdtype(batch.target.dtype, np.integer)))
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value
+    return loss_to_target(batch.categorical)

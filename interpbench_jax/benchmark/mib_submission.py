@@ -12,7 +12,7 @@ from interpbench_jax.zoo.mib import mib_name, shortcomings, submission_folder, w
 
 
 class Submission(NamedTuple):
-    """A submission of one entrant.
+    """A submission of one method with one ablation.
 
     Attributes:
       directory: the folder to upload.

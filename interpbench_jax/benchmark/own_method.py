@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from interpbench_jax.files import fingerprint
+from interpbench_jax.files import error_text, fingerprint
 
 
 def find_method(name: str) -> Callable[..., Any]:
@@ -38,8 +38,9 @@ def find_method(name: str) -> Callable[..., Any]:
         _forget_if_changed(file)
         loaded = _load(file) if module.endswith(".py") else importlib.import_module(module)
     except Exception as error:  # the user's file may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"method {name!r}: cannot import {module!r}: {reason}") from error
+        raise ValueError(
+            f"method {name!r}: cannot import {module!r}: {error_text(error)}"
+        ) from error
     found = getattr(loaded, function, None)
     if not callable(found):
         raise ValueError(f"method {name!r}: {module!r} has no function {function!r}")

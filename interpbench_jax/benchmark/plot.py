@@ -12,7 +12,7 @@ from interpbench_jax.benchmark.draw import draw_circuit
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.model import Circuit, attention_weights
 from interpbench_jax.scoring import edge_roc
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores
+from interpbench_jax.scoring.items import Level, MethodScores, NodeScores
 from interpbench_jax.zoo import BenchmarkModel
 
 _IN, _OUT = look(0).colour, look(4).colour
@@ -67,7 +67,7 @@ def attention(
 
 
 def roc(
-    scores: Mapping[str, EdgeScores | NodeScores],
+    scores: Mapping[str, MethodScores],
     truth: Circuit,
     *,
     level: Level = "head",

@@ -5,6 +5,7 @@ the facts about a model. Files are written completely or not at all, so any numb
 write, any of them may be killed, and directories can be merged by copying.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,14 +69,6 @@ class Store:
         """
         rows = self.read(("id", "status"))
         return dict(rows.iter_rows())
-
-    def finished(self) -> frozenset[str]:
-        """Ids of all runs that have a result, including failures."""
-        return frozenset(self.status())
-
-    def failed(self) -> frozenset[str]:
-        """Ids of the runs that failed."""
-        return frozenset(name for name, status in self.status().items() if status == "failed")
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes the result of one run atomically; replaces an older one.
@@ -159,6 +152,11 @@ class Store:
         place = self.directory / folder
         place.mkdir(parents=True, exist_ok=True)
         return place
+
+
+def missing_if_nan(value: Any) -> Any:
+    """None instead of NaN: undefined values are missing in a store."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def schema() -> "dict[str, Any]":

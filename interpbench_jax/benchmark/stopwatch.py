@@ -17,12 +17,12 @@ _COMPILING = (
 
 @dataclass
 class TimeTaken:
-    """Seconds; final when the block has ended.
+    """The time of a block, in seconds; known when the block has ended.
 
     Attributes:
-      total: of the whole block.
-      compiling: of these, until the first run of every function was ready: tracing, lowering and
-        XLA's compilation. A second call of the same block takes about `total - compiling`.
+      total: time of the whole block.
+      compiling: the part in which JAX traced, lowered and compiled functions. A second call of the
+        same block takes about `total - compiling`.
     """
 
     total: float = 0.0
@@ -30,7 +30,7 @@ class TimeTaken:
 
     @property
     def running(self) -> float:
-        """The rest."""
+        """The time without compilation."""
         return self.total - self.compiling
 
 

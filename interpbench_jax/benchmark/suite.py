@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from interpbench_jax.benchmark.execution import kind
 from interpbench_jax.benchmark.report.looks import look
+from interpbench_jax.benchmark.shares import rounded_down
 from interpbench_jax.files import replacing
+from interpbench_jax.model.circuit import circuit_kind
 from interpbench_jax.zoo import BAR, BenchmarkModel, below_bar
 
 METRICS = {
@@ -86,13 +87,13 @@ class SuiteRow(NamedTuple):
 
 def suite_row(model: BenchmarkModel) -> SuiteRow:
     """The row of a model, from the model and its card."""
-    config, card = model.config, model.card
+    card = model.card
     metrics, seconds = card.get("metrics", {}), card.get("seconds")
     return SuiteRow(
         task=model.case,
         title=model.title,
-        kind=kind(model),
-        size=f"{config.n_layers}x{config.n_heads}x{config.d_model}",
+        kind=circuit_kind(model.circuit),
+        size=model.config.size,
         n_weights=sum(np.size(weight) for weight in jax.tree.leaves(model.params)),
         batches=card.get("batches"),
         minutes=None if seconds is None else seconds / 60,
@@ -188,7 +189,7 @@ def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
 
 
 def _cells(row: SuiteRow) -> list[str]:
-    shares = [share(row.metrics.get(name)) for name in METRICS]
+    shares = [rounded_down(row.metrics.get(name)) for name in METRICS]
     title = row.title.replace("|", "\\|")
     bar = "no" if row.misses else "yes"
     return [
@@ -205,20 +206,17 @@ def _cells(row: SuiteRow) -> list[str]:
 
 
 def _what_it_misses(row: SuiteRow) -> str:
-    misses = ", ".join(f"{METRICS[name]} {share(value)}" for name, value in row.misses.items())
+    misses = ", ".join(
+        f"{METRICS[name]} {rounded_down(value)}" for name, value in row.misses.items()
+    )
     edges, variables = (
-        ", ".join(f"`{name}` {share(value)}" for name, value in weakest.items())
+        ", ".join(f"`{name}` {rounded_down(value)}" for name, value in weakest.items())
         for weakest in (row.weakest_edges, row.weakest_variables)
     )
     text = misses + (f"; weakest edges: {edges}" if edges else "")
     if row.by_position:
-        text += f"; the first of these by position: {', '.join(map(share, row.by_position))}"
+        text += f"; the first of these by position: {', '.join(map(rounded_down, row.by_position))}"
     return text + (f"; weakest variables, by their nodes: {variables}" if variables else "")
-
-
-def share(value: float | None) -> str:
-    """A share with four digits, rounded down, so that 1.0000 is exact; `-` if it is unknown."""
-    return "-" if value is None else f"{np.floor(value * 1e4 + 1e-6) / 1e4:.4f}"
 
 
 def _line(cells: Sequence[Any]) -> str:

@@ -7,9 +7,8 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Kind = Literal["one MLP", "MLPs", "attention"]
+from interpbench_jax.model.circuit import CircuitKind
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 
@@ -21,8 +20,7 @@ class CatalogueEntry:
     `n_layers` and the attributes after it describe the trained model.
 
     Attributes:
-      kind: `attention` if the circuit has a head; else `one MLP`, which any method finds, or
-        `MLPs` for several.
+      kind: kind of the circuit, see `circuit_kind`.
       compiled_params: number of weights of the compiled model.
       n_layers: number of layers.
       n_heads: heads per layer.
@@ -34,7 +32,7 @@ class CatalogueEntry:
       circuit_edges_qkv: the same, with queries, keys and values counted separately.
     """
 
-    kind: Kind
+    kind: CircuitKind
     compiled_params: int
     n_layers: int
     n_heads: int

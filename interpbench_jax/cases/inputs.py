@@ -52,13 +52,11 @@ def sample_sequences(
     return _sample(case, n, key, min_length)
 
 
-def sequences(
-    case: Case, at_most: int, key: jax.Array, *, min_length: int | None = None
-) -> Sequences:
-    """All sequences if there are at most `at_most`, else a sample of `at_most`."""
-    if n_sequences(case, min_length=min_length) <= at_most:
-        return all_sequences(case, min_length=min_length)
-    return sample_sequences(case, at_most, key, min_length=min_length)
+def sequences(case: Case, at_most: int, key: jax.Array) -> Sequences:
+    """All sequences of full length if there are at most `at_most`, else a sample of `at_most`."""
+    if n_sequences(case) <= at_most:
+        return all_sequences(case)
+    return sample_sequences(case, at_most, key)
 
 
 def sample_pairs(

@@ -15,6 +15,7 @@ from interpbench_jax.cases.case import Case, Value
 from interpbench_jax.tasks.own_files import load_own_files
 
 _CASES: dict[str, Case] = {}
+_MOST_LISTED = 12  # names in an error
 
 
 def case(
@@ -81,6 +82,7 @@ def _place(program: Callable[..., Any]) -> tuple[str, str]:
     return program.__module__, program.__qualname__
 
 
-def _summary(names: tuple[str, ...], shown: int = 12) -> str:
-    listed = ", ".join(names[:shown])
-    return listed if len(names) <= shown else f"{listed}, ... ({len(names)} in all)"
+def _summary(names: tuple[str, ...]) -> str:
+    listed = ", ".join(names[:_MOST_LISTED])
+    more = len(names) > _MOST_LISTED
+    return f"{listed}, ... ({len(names)} in all)" if more else listed

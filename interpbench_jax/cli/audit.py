@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
+from interpbench_jax.benchmark.evaluation_settings import EvaluationSettings
 from interpbench_jax.benchmark.plan import check_seed
-from interpbench_jax.cli.certificates import print_audits, print_certificates
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.files import to_json
 
@@ -21,10 +21,10 @@ def audit(
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     *,
     circuit: Path | None = None,
-    n_pairs: int = 5_000,
-    n_sets: int = 1_000,
-    n_runs: int = 256_000,
-    seed: int = 1,
+    n_pairs: int = EvaluationSettings.n_pairs,
+    n_sets: int = EvaluationSettings.n_sets,
+    n_runs: int = EvaluationSettings.edge_runs,
+    seed: int = EvaluationSettings.seed,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Patch sets of edges, and check that answers agree with the circuit.
@@ -49,7 +49,8 @@ def audit(
       seed: seed of the pairs and sets.
       as_json: print JSON instead of tables.
     """
-    from interpbench_jax.benchmark.verify import verify_claim, verify_edges
+    from interpbench_jax.benchmark.evaluate import audit_claim, certify_model
+    from interpbench_jax.cli.certificates import print_audits, print_certificates
 
     check_seed(seed)
     settings = {"n_pairs": n_pairs, "n_random": n_sets, "n_runs": n_runs, "seed": seed}
@@ -60,9 +61,9 @@ def audit(
     for name, model in loaded.items():
         with Console(stderr=True).status(f"auditing {name}"):
             if circuit is None:
-                certificates[name] = verify_edges(model, **settings)
+                certificates[name] = certify_model(model, **settings)
             else:
-                audits[name] = verify_claim(model, claims[name], **settings)
+                audits[name] = audit_claim(model, claims[name], **settings)
     if as_json:
         described = {name: one.describe() for name, one in certificates.items()}
         described |= {name: one.describe() for name, one in audits.items()}

@@ -23,7 +23,7 @@ from interpbench_jax.benchmark.plan import (
     stored_models,
 )
 from interpbench_jax.benchmark.results_store import Store
-from interpbench_jax.cli.output import OUT, console, print_table
+from interpbench_jax.cli.output import OUT, counting_bar, print_line, print_table
 from interpbench_jax.files import make_directory
 
 if TYPE_CHECKING:
@@ -156,9 +156,9 @@ def _print_plan(plan: Sequence[Run], mine: Sequence[Run], share: str) -> None:
         names("seed", [run.seed for run in plan]),
         names("number", [run.n_inputs for run in plan]) + " of inputs",
     ]
-    _print(f"{len(plan)} runs: " + " x ".join(parts))
+    print_line(f"{len(plan)} runs: " + " x ".join(parts))
     if len(mine) < len(plan):
-        _print(f"share {share}: {len(mine)} of them")
+        print_line(f"share {share}: {len(mine)} of them")
 
 
 def _to_do(runs: Sequence[Run], store: Store, retry_failed: bool) -> list[Run]:
@@ -172,13 +172,11 @@ def _to_do(runs: Sequence[Run], store: Store, retry_failed: bool) -> list[Run]:
         parts.insert(1, f"{len(of['failed'])} failed (--retry-failed repeats them)")
     if todo:
         parts.append(f"in {groups} compile group{'s' * (groups != 1)}")
-    _print(", ".join(parts))
+    print_line(", ".join(parts))
     return todo
 
 
 def _work_off(todo: list[Run], store: Store, processes: int) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from interpbench_jax.benchmark.execution import check_setup, execute
     from interpbench_jax.benchmark.processes import in_processes
 
@@ -186,14 +184,8 @@ def _work_off(todo: list[Run], store: Store, processes: int) -> None:
     make_directory(store.directory)
     work = partial(execute, store=store, command="interpbench " + shlex.join(sys.argv[1:]))
     groups = [list(runs) for _, runs in itertools.groupby(todo, lambda run: run.model.shape)]
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
     with (
-        Progress(*columns, console=console) as progress,
+        counting_bar() as progress,
         closing(in_processes(work, groups, processes)) as rows,
     ):
         task = progress.add_task(f"first: {_label(todo[0])}", total=len(todo))
@@ -219,17 +211,15 @@ def _print_results(store: Store, runs: Sequence[Run]) -> int:
         headers = ("method", "runs", *_SHOWN.values())
         print_table(f"AUROC and more, means over {len(done)} runs", headers, _means(done))
     for row in failed.iter_rows(named=True):
-        _print(f"failed: {row['id']}: {row['error']}")
+        print_line(f"failed: {row['id']}: {row['error']}")
     for fault in store.unreadable().values():
-        _print(f"left out: {fault}")
+        print_line(f"left out: {fault}")
     again = "; --retry-failed repeats these" if len(failed) else ""
-    _print(f"{len(rows)} of {len(runs)} runs have a result, {len(failed)} of them an error{again}")
-    _print(f"show them: interpbench report {store.directory}")
+    print_line(
+        f"{len(rows)} of {len(runs)} runs have a result, {len(failed)} of them an error{again}"
+    )
+    print_line(f"show them: interpbench report {store.directory}")
     return int(len(failed) > 0)
-
-
-def _print(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _means(done: "pl.DataFrame") -> list[tuple[str, ...]]:

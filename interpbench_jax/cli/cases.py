@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from interpbench_jax.cli.output import OUT, console, print_table
+from interpbench_jax.cli.output import OUT, print_line, print_table
 from interpbench_jax.files import replacing, to_json
 
 Words = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[show CASE...]")]
@@ -98,13 +98,14 @@ def _rows(
 def _causal_rows(attention: bool, max_params: int | None) -> list[dict[str, Any]]:
     """Tasks whose algorithm is a causal model; these have no compiled model."""
     from interpbench_jax.alignment import align
+    from interpbench_jax.model.circuit import circuit_kind
     from interpbench_jax.tasks import causal_tasks
 
     rows = []
     for name, task in causal_tasks().items() if max_params is None else ():
         alignment, network = align(task), task.network
-        has_attention = any(node[0] == "a" for node in alignment.nodes)
-        if attention and not has_attention:
+        kind = circuit_kind(alignment.circuit)
+        if attention and kind != "attention":
             continue
         n_edges = int(alignment.graph.head_valid.sum()) - 1
         rows.append(
@@ -113,10 +114,10 @@ def _causal_rows(attention: bool, max_params: int | None) -> list[dict[str, Any]
                 "computes": task.title,
                 "tokens": network.d_vocab,
                 "length": network.n_ctx - 1,
-                "kind": "attention" if has_attention else "MLPs",
+                "kind": kind,
                 "nodes": len(alignment.nodes),
                 "edges": f"{len(alignment.circuit.head_edges)}/{n_edges}",
-                "shape": f"{network.n_layers}x{network.n_heads}x{network.d_model}",
+                "shape": network.size,
             }
         )
     return rows
@@ -167,4 +168,4 @@ def _print_facts(facts: dict[str, Any]) -> None:
     if hidden:
         lines += ["unobservable: no patch from another input changes an answer; not scored"]
     lines += ["", f"drawn in {', '.join(facts['drawings'])}", ""]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    print_line("\n".join(lines))

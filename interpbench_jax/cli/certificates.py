@@ -1,21 +1,20 @@
 """Printing of certificates of edge agreement."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interpbench_jax.cli.output import console, print_table
-
-if TYPE_CHECKING:
-    from interpbench_jax.evaluation import Audit, Certificate, LevelCertificate, PositionCertificate
+from interpbench_jax.benchmark.shares import rounded_down
+from interpbench_jax.cli.output import print_line, print_table
+from interpbench_jax.evaluation import Audit, Certificate, LevelCertificate, PositionCertificate
+from interpbench_jax.evaluation.screening import least
 
 _LEVELS = {"qkv": "q/k/v", "head": "head"}
 # The most names of units in a line; the JSON has all of them.
 _MOST_NAMES = 6
 
 
-def print_certificates(found: Mapping[str, "Certificate"]) -> None:
+def print_certificates(found: Mapping[str, Certificate]) -> None:
     """Prints a table with two or three rows per model, and lines that name the worst sets."""
     headers = (
         *("model", "level", "pairs", "all\noutside", "worst\nedge in", "worst\nedge out"),
@@ -26,32 +25,32 @@ def print_certificates(found: Mapping[str, "Certificate"]) -> None:
         for kind, level in _levels(certificate):
             first = (name, kind, certificate.n_pairs) if kind == "q/k/v" else ("", kind, "")
             shares = (
-                *(level.inert, _least(level.inside), _least(level.outside)),
-                *(level.random_mean, level.worst, level.searched, _least(level.necessity)),
+                *(level.inert, least(level.inside), least(level.outside)),
+                *(level.random_mean, level.worst, level.searched, least(level.necessity)),
             )
-            rows.append((*first, *map(_number, shares)))
+            rows.append((*first, *map(rounded_down, shares)))
         if (places := certificate.positions) is not None:
-            alone = _least(places.inert), _least(places.inside)
+            alone = least(places.inert), least(places.inside)
             drawn = places.random_mean, places.worst
-            at_positions = map(_number, (*alone, np.nan, *drawn, np.nan, np.nan))
+            at_positions = map(rounded_down, (*alone, np.nan, *drawn, np.nan, np.nan))
             rows.append(("", "q/k/v, at\npositions", "", *at_positions))
     title = "Edges: do answers agree with the algorithm's under every set of patched edges?"
     print_table(title, headers, rows)
     for name, certificate in found.items():
         n_inputs = certificate.n_inputs
         inputs = f"all {n_inputs} inputs" if certificate.every_input else f"{n_inputs} drawn inputs"
-        _line(f"model {name}: accuracy {_number(certificate.accuracy)} on {inputs}")
+        print_line(f"model {name}: accuracy {rounded_down(certificate.accuracy)} on {inputs}")
         for kind, level in _levels(certificate):
             silent = np.array(level.names[: level.n_inside])[np.isnan(level.necessity)]
             _print_worst(f"model {name}, {kind}", level)
             if len(silent):
-                _line(f"  no tested patch changes an answer through {', '.join(silent)}")
+                print_line(f"  no tested patch changes an answer through {', '.join(silent)}")
         if certificate.positions is not None:
             _print_worst_positions(f"model {name}, some positions", certificate.positions)
 
 
-def print_audits(found: Mapping[str, "Audit"]) -> None:
-    """Prints the same for edges outside claimed circuits."""
+def print_audits(found: Mapping[str, Audit]) -> None:
+    """Prints a table of edges outside claimed circuits, and lines that name the worst sets."""
     headers = (
         *("model", "level", "pairs", "edges\noutside", "all\noutside", "worst\nedge"),
         *("sets,\nmean", "sets,\nworst", "worst\nfound"),
@@ -61,10 +60,10 @@ def print_audits(found: Mapping[str, "Audit"]) -> None:
         for kind, level in _levels(audit):
             first = (name, kind, audit.n_pairs) if kind == "q/k/v" else ("", kind, "")
             shares = (
-                *(level.inert, _least(level.outside)),
+                *(level.inert, least(level.outside)),
                 *(level.random_mean, level.worst, level.searched),
             )
-            rows.append((*first, len(level.names), *map(_number, shares)))
+            rows.append((*first, len(level.names), *map(rounded_down, shares)))
     title = "Edges outside the claimed circuit: are answers unchanged when they are patched?"
     print_table(title, headers, rows)
     for name, audit in found.items():
@@ -72,45 +71,34 @@ def print_audits(found: Mapping[str, "Audit"]) -> None:
             _print_worst(f"model {name}, {kind}", level)
 
 
-def _levels(found: "Certificate | Audit") -> list[tuple[str, "LevelCertificate"]]:
+def _levels(found: Certificate | Audit) -> list[tuple[str, LevelCertificate]]:
     return [(words, getattr(found, name)) for name, words in _LEVELS.items()]
 
 
-def _print_worst(what: str, level: "LevelCertificate") -> None:
+def _print_worst(what: str, level: LevelCertificate) -> None:
     """Prints the worst single unit and the worst set, if answers do not always agree."""
     alone = np.concatenate([level.inside, level.outside])
     parts = []
-    if _least(alone) < 1:
+    if least(alone) < 1:
         worst = int(np.nanargmin(alone))
-        parts.append(f"worst edge {level.names[worst]} ({_number(alone[worst])})")
+        parts.append(f"worst edge {level.names[worst]} ({rounded_down(alone[worst])})")
     if level.searched < 1:
         names = level.of_set(level.searched_set)
-        parts.append(f"worst set ({_number(level.searched)}) {_listed(names)}")
-    _line(f"{what}: {'; '.join(parts) or 'no set was found that disagrees'}")
+        parts.append(f"worst set ({rounded_down(level.searched)}) {_listed(names)}")
+    print_line(f"{what}: {'; '.join(parts) or 'no set was found that disagrees'}")
 
 
-def _print_worst_positions(what: str, found: "PositionCertificate") -> None:
+def _print_worst_positions(what: str, found: PositionCertificate) -> None:
     """Prints the worst random set at some positions, if answers do not always agree."""
     described = found.describe()
     if found.worst < 1:
         positions = _listed([str(place) for place in described["worst_positions"]])
         names = _listed(described["worst_set"])
-        _line(f"{what}: worst set ({_number(found.worst)}) at positions {positions}: {names}")
+        print_line(
+            f"{what}: worst set ({rounded_down(found.worst)}) at positions {positions}: {names}"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:
     rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return (", ".join(names[:_MOST_NAMES]) or "nothing") + rest
-
-
-def _least(shares: np.ndarray) -> float:
-    return float(np.fmin.reduce(shares, axis=None, initial=np.nan))
-
-
-def _number(share: float) -> str:
-    """A share with four digits, rounded down, so that 1.0000 is exact."""
-    return "-" if np.isnan(share) else f"{np.floor(share * 1e4 + 1e-6) / 1e4:.4f}"
-
-
-def _line(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

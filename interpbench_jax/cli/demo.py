@@ -40,14 +40,14 @@ def demo(
     """
     import jax
 
-    from interpbench_jax.benchmark.verify import verify_edges_quickly, verify_model
+    from interpbench_jax.benchmark.evaluate import edge_scores_of_model, validate_model
     from interpbench_jax.zoo import load_model
 
     make_directory(out)
     verified = {}
     for name in _THREE_WAYS:
         model = load_model(name)
-        metrics = verify_model(model) | verify_edges_quickly(model)
+        metrics = validate_model(model) | edge_scores_of_model(model)
         verified[name] = {metric: metrics[metric] for metric in _METRICS}
     print_metrics(verified)
     console.print(

@@ -9,7 +9,15 @@ import tyro
 from interpbench_jax.benchmark.own_method import method_label, named_methods
 from interpbench_jax.benchmark.plan import check_seed
 from interpbench_jax.cli.models import load_models
-from interpbench_jax.cli.output import OUT, console, make_directories, need_some, print_findings
+from interpbench_jax.cli.output import (
+    OUT,
+    console,
+    counting_bar,
+    make_directories,
+    need_some,
+    print_findings,
+)
+from interpbench_jax.files import error_text
 
 if TYPE_CHECKING:
     from interpbench_jax.benchmark import Finding
@@ -45,8 +53,6 @@ def discover(
         logits; usual is the selection of each method's paper.
       out: directory for scores and drawings.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from interpbench_jax.benchmark import make_contrast, run_methods, write_findings
     from interpbench_jax.benchmark.findings import check_inputs, methods_by_name, selection_of
     from interpbench_jax.benchmark.keys import key_of
@@ -70,13 +76,7 @@ def discover(
     settings = {"ablation": ablation, "n_inputs": n_inputs, "seed": seed}
     found: dict[str, list[Finding]] = {name: [] for name in loaded}
     failures: list[str] = []
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with counting_bar(transient=True) as progress:
         task = progress.add_task("", total=len(loaded) * len(methods))
         for name, model in loaded.items():
             progress.update(task, description=f"{name}  drawing inputs")
@@ -95,7 +95,9 @@ def discover(
                         model, (method,), batch, loss=losses[name], seed=seed, selection=selection
                     )
                 except Exception as error:  # a user's method may raise anything
-                    failures.append(f"failed: {name}, {method_label(method)}: {_told(error)}")
+                    failures.append(
+                        f"failed: {name}, {method_label(method)}: {_text_and_place(error)}"
+                    )
                     progress.console.print(failures[-1], markup=False, soft_wrap=True)
                 progress.advance(task)
             write_findings(model, found[name], directories[name], settings)
@@ -105,11 +107,10 @@ def discover(
     return int(len(failures) > 0)
 
 
-def _told(error: Exception) -> str:
+def _text_and_place(error: Exception) -> str:
     """An error in one line, with the last location outside installed packages."""
     frames = traceback.extract_tb(error.__traceback__)
     raised = [frame for frame in frames if "site-packages" not in frame.filename][-1:] or frames[
         -1:
     ]
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{message} ({Path(raised[0].filename).name}, line {raised[0].lineno})"
+    return f"{error_text(error)} ({Path(raised[0].filename).name}, line {raised[0].lineno})"

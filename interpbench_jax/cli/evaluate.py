@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from rich.console import Console
 
+from interpbench_jax.benchmark.evaluation_settings import EvaluationSettings
 from interpbench_jax.benchmark.plan import check_seed
-from interpbench_jax.cli.certificates import print_certificates
 from interpbench_jax.cli.models import load_models
 from interpbench_jax.cli.output import console, make_directories, print_metrics, print_table
 from interpbench_jax.cli.rescoring import rescore
 from interpbench_jax.files import to_json
 
 if TYPE_CHECKING:
-    from interpbench_jax.benchmark.verify import JointVerification
+    from interpbench_jax.benchmark.evaluate import JointEvaluation
     from interpbench_jax.evaluation import Certificate
     from interpbench_jax.zoo import BenchmarkModel
 
-    Found = tuple[dict[str, float], JointVerification, Certificate]
+    Found = tuple[dict[str, float], JointEvaluation, Certificate]
 
 _FORMS = {
     "accuracy": "share of outputs that miss the target",
@@ -28,20 +28,16 @@ _FORMS = {
 }
 
 
-_DEFAULTS = 5_000, 256, 1_000_000, 1_000, 256_000, 1, None
-"""Defaults of the options for what is drawn at random, and for the output directory."""
-
-
 def evaluate(
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     *,
     recipe: str | None = None,
-    n_pairs: int = _DEFAULTS[0],
-    n_interventions: int = _DEFAULTS[1],
-    n_runs: int = _DEFAULTS[2],
-    n_sets: int = _DEFAULTS[3],
-    edge_runs: int = _DEFAULTS[4],
-    seed: int = _DEFAULTS[5],
+    n_pairs: int = EvaluationSettings.n_pairs,
+    n_interventions: int = EvaluationSettings.n_interventions,
+    n_runs: int = EvaluationSettings.n_runs,
+    n_sets: int = EvaluationSettings.n_sets,
+    edge_runs: int = EvaluationSettings.edge_runs,
+    seed: int = EvaluationSettings.seed,
     out: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
@@ -75,10 +71,18 @@ def evaluate(
       as_json: print JSON instead of tables.
     """
     from interpbench_jax.benchmark.draw_effects import draw_effects
-    from interpbench_jax.benchmark.verify import verify_edges, verify_jointly, verify_model
+    from interpbench_jax.benchmark.evaluate import certify_model, evaluate_jointly, validate_model
 
     if recipe is not None:
-        if (n_pairs, n_interventions, n_runs, n_sets, edge_runs, seed, out) != _DEFAULTS:
+        settings = EvaluationSettings(
+            n_pairs=n_pairs,
+            n_interventions=n_interventions,
+            n_runs=n_runs,
+            n_sets=n_sets,
+            edge_runs=edge_runs,
+            seed=seed,
+        )
+        if settings != EvaluationSettings() or out is not None:
             raise ValueError("--recipe can only be combined with names of models and --json")
         return rescore(recipe, models, as_json=as_json)
     check_seed(seed)
@@ -87,11 +91,11 @@ def evaluate(
     found: dict[str, Found] = {}
     for name, model in loaded.items():
         with Console(stderr=True).status(f"verifying {name}"):
-            jointly = verify_jointly(
+            jointly = evaluate_jointly(
                 model, n_pairs=n_pairs, n_interventions=n_interventions, n_runs=n_runs, seed=seed
             )
-            alone = verify_model(model, n_pairs=n_pairs, seed=seed)
-            edges = verify_edges(
+            alone = validate_model(model, n_pairs=n_pairs, seed=seed)
+            edges = certify_model(
                 model, n_pairs=n_pairs, n_random=n_sets, n_runs=edge_runs, seed=seed
             )
         found[name] = alone, jointly, edges
@@ -129,6 +133,8 @@ def _as_json(name: str, model: "BenchmarkModel", found: "Found") -> dict[str, An
 
 
 def _print_tables(models: Mapping[str, "BenchmarkModel"], found: Mapping[str, "Found"]) -> None:
+    from interpbench_jax.cli.certificates import print_certificates
+
     def of_models(title: str, headers: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> None:
         named = zip(found, rows, strict=True)
         cells = [(name, *(_number(value) for value in row.values())) for name, row in named]

@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 
 from interpbench_jax.cli.models import load_models
-from interpbench_jax.cli.output import OUT, console, make_directories
+from interpbench_jax.cli.output import OUT, make_directories, print_line
 
 
 def export(
@@ -90,10 +90,10 @@ def export(
                 continue
             write_export(model, batch, directories[name], used, facts)
     for name, reason in left_out.items():
-        _print(f"left out {name}: {reason}")
+        print_line(f"left out {name}: {reason}")
     n_written = len(loaded) - len(left_out)
-    _print(f"{n_written} model{'s' * (n_written != 1)} for {tool} in {out}")
-    _print(f"in each folder: python run.py; then: interpbench score {out}")
+    print_line(f"{n_written} model{'s' * (n_written != 1)} for {tool} in {out}")
+    print_line(f"in each folder: python run.py; then: interpbench score {out}")
 
 
 def _submit(results: Path, models: tuple[str, ...], tool: str, out: Path) -> None:
@@ -107,13 +107,9 @@ def _submit(results: Path, models: tuple[str, ...], tool: str, out: Path) -> Non
         )
     submissions = write_submissions(Store(results), out)
     for submission in submissions:
-        _print(f"{submission.directory}: {len(submission.names)} models")
+        print_line(f"{submission.directory}: {len(submission.names)} models")
     reasons = dict.fromkeys(reason for one in submissions for reason in one.shortcomings)
     for reason in reasons:
         concerned = [one.directory.name for one in submissions if reason in one.shortcomings]
         where = "" if len(concerned) == len(submissions) else f" ({', '.join(concerned)})"
-        _print(f"cannot be submitted yet: {reason}{where}")
-
-
-def _print(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(f"cannot be submitted yet: {reason}{where}")

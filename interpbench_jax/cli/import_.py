@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from interpbench_jax.cli.output import OUT, console, need_some
+from interpbench_jax.cli.output import OUT, need_some, print_line
 from interpbench_jax.files import inside, set_aside
 
 _HUB = "hub:"
@@ -63,15 +63,12 @@ def import_(
             )
             if edges
         ]
-        console.print(
+        print_line(
             f"{name}: written to {place}; published edges and ours: "
-            f"{'; '.join(differences) or 'the same'}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{'; '.join(differences) or 'the same'}"
         )
         if aside:
-            console.print(f"  the older model is kept in {aside}", highlight=False, soft_wrap=True)
+            print_line(f"  the older model is kept in {aside}")
 
 
 def _places(models: Sequence[str], out: Path) -> dict[str, Path]:

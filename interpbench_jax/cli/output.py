@@ -12,11 +12,35 @@ from rich.text import Text
 from interpbench_jax.files import make_directory
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from interpbench_jax.benchmark import Finding
 
 console = Console()
 OUT = Path("out")
 _WIDE = 100
+
+
+def print_line(text: str) -> None:
+    """Prints text as it is, without markup or colours; long lines are not wrapped."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def counting_bar(*, transient: bool = False) -> "Progress":
+    """A bar with the number of things done, the time and a description.
+
+    Args:
+      transient: whether the bar disappears at the end.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    return Progress(*columns, console=console, transient=transient)
 
 
 def need_some(names: Sequence[str], kind: str) -> None:

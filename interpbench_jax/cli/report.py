@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from interpbench_jax.cli.output import OUT, console
+from interpbench_jax.cli.output import OUT, console, print_line
 
 Source = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RESULTS]")]
 
@@ -55,5 +55,5 @@ def report(
             pack_results(Store(results), pack, renewed)
     page = write_results(found, out or place)
     for fault in found.unreadable:
-        console.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"left out: {fault}")
     console.print(f"report: {page}", highlight=False, soft_wrap=True)

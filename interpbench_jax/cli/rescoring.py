@@ -8,7 +8,7 @@ from rich.console import Console
 from interpbench_jax.cli.output import console, print_metrics
 from interpbench_jax.files import to_json
 
-TOLERANCE = 1e-3
+LARGEST_DIFFERENCE = 1e-3
 """Rounding differs between machines: a few of 5,000 pairs may give another answer."""
 
 
@@ -21,7 +21,7 @@ def rescore(recipe: str, names: Sequence[str], *, as_json: bool) -> int:
       as_json: print JSON instead of a table.
 
     Returns:
-      1 if some score differs from the card's by more than `TOLERANCE`, otherwise 0.
+      1 if some score differs from the card's by more than `LARGEST_DIFFERENCE`, otherwise 0.
 
     Raises:
       ValueError: there is no such recipe, no such model in it, or no such bundled model.
@@ -61,7 +61,7 @@ def differing(card: dict[str, float], found: dict[str, float]) -> dict[str, tupl
     return {
         name: (share, found.get(name, math.nan))
         for name, share in card.items()
-        if not abs(share - found.get(name, math.nan)) <= TOLERANCE
+        if not abs(share - found.get(name, math.nan)) <= LARGEST_DIFFERENCE
     }
 
 

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from interpbench_jax.benchmark.plan import check_seed
-from interpbench_jax.cli.output import OUT, console, need_some, print_table
+from interpbench_jax.cli.output import OUT, need_some, print_line, print_table
 from interpbench_jax.files import make_directory, to_json
 
 _SCORES = {
@@ -68,7 +68,7 @@ def score(
       as_json: print JSON instead of tables.
       out: directory of the results.
     """
-    from interpbench_jax.benchmark.entrants import enter
+    from interpbench_jax.benchmark.entries import enter
     from interpbench_jax.benchmark.findings import check_inputs, selection_of
     from interpbench_jax.benchmark.handed_in import entries_of, find_files, without_scores
     from interpbench_jax.benchmark.results_store import SCORES, Store
@@ -97,18 +97,8 @@ def score(
     _print_rows(rows)
     if missing := without_scores(files):
         names = ", ".join(str(folder) for folder in missing)
-        console.print(
-            f"exported models without scores, so far: {names}; run the script run.py there",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-    console.print(
-        f"show them with other results: interpbench report {out}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+        print_line(f"exported models without scores, so far: {names}; run the script run.py there")
+    print_line(f"show them with other results: interpbench report {out}")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

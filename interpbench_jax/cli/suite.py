@@ -28,10 +28,10 @@ def suite(
     Raises:
       ValueError: there is no model in the directory, or a model cannot be loaded.
     """
+    from interpbench_jax.benchmark.shares import rounded_down
     from interpbench_jax.benchmark.suite import (
         METRICS,
         draw_suite,
-        share,
         suite_page,
         suite_row,
         summary,
@@ -54,7 +54,7 @@ def suite(
         cells = [
             (
                 *(row.task, row.kind, row.size, "-" if row.batches is None else row.batches),
-                *(share(row.metrics.get(name)) for name in METRICS),
+                *(rounded_down(row.metrics.get(name)) for name in METRICS),
                 "no" if row.misses else "yes",
             )
             for row in rows

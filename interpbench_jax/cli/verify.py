@@ -4,7 +4,7 @@ from typing import Annotated
 
 import tyro
 
-from interpbench_jax.cli.output import console, need_some
+from interpbench_jax.cli.output import need_some, print_line
 from interpbench_jax.files import to_json
 
 
@@ -31,10 +31,7 @@ def verify(
         return
     for name, one in found.items():
         checked = "checksums match" if one.has_checksums else "no checksums"
-        console.print(
+        print_line(
             f"{name}: a model of {one.case} in format {one.format}, {one.n_weights} weights, "
-            f"{one.n_edges} edges in its circuit; {checked}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{one.n_edges} edges in its circuit; {checked}"
         )

@@ -23,6 +23,7 @@ from tracr.craft import bases
 from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case
+from interpbench_jax.files import error_text
 
 BOS = "BOS"
 PAD = "PAD"
@@ -161,7 +162,7 @@ def _made(case: Case) -> rasp.SOp:
     try:
         program = case.program()
     except Exception as error:
-        raise ValueError(f"case {case.name!r}: its program raises {_told(error)}") from error
+        raise ValueError(f"case {case.name!r}: its program raises {error_text(error)}") from error
     if not isinstance(program, rasp.SOp):
         raise ValueError(
             f"case {case.name!r}: its program returns {program!r}, expected a RASP expression"
@@ -246,7 +247,7 @@ def _guarded(
         except ArithmeticError:
             result = None
         except Exception as error:
-            raise _FunctionError(f"{where} raises {_told(error)}, {on}") from error
+            raise _FunctionError(f"{where} raises {error_text(error)}, {on}") from error
         if result is None:
             return undefined
         if not (_is_finite_number(result) if numerical else _is_plain(result)):
@@ -265,7 +266,7 @@ def _check_predicate(graph: nx.DiGraph, select: rasp.Select, where: str) -> None
             bool(select.predicate(key, query))
         except Exception as error:
             raise ValueError(
-                f"{where} raises {_told(error)}, for key {key!r} and query {query!r}"
+                f"{where} raises {error_text(error)}, for key {key!r} and query {query!r}"
             ) from error
 
 
@@ -286,7 +287,3 @@ def _is_finite_number(value: Any) -> bool:
         return isinstance(value, int | float | np.number | np.bool_) and math.isfinite(value)
     except OverflowError:  # an integer larger than any float
         return False
-
-
-def _told(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

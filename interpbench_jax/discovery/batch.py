@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
 
@@ -34,6 +35,11 @@ class ContrastBatch(NamedTuple):
     written: Float[Array, "batch pos writer d_model"] | None
     source: Float[Array, "#batch #pos writer d_model"] | None
     foil: Int[Array, "batch pos"] | None = None
+
+    @property
+    def categorical(self) -> bool:
+        """Whether answers are labels rather than values."""
+        return bool(jnp.issubdtype(self.target.dtype, jnp.integer))
 
 
 Loss = Callable[[Float[Array, "batch pos d_vocab_out"], ContrastBatch], Float[Array, ""]]

@@ -92,7 +92,7 @@ def loss_to_clean(categorical: bool) -> Loss:
 
 
 def _labels(logits: Logits, batch: ContrastBatch, loss: str) -> Int[Array, "batch pos"]:
-    if not jnp.issubdtype(batch.target.dtype, jnp.integer):
+    if not batch.categorical:
         raise ValueError(f"{loss} needs labels, which are integers; got {batch.target.dtype}")
     check_indices("target has label", batch.target, logits.shape[-1])
     return jnp.asarray(batch.target)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from reprlib import repr as short
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -24,6 +24,10 @@ from interpbench_jax.model.graph import (
 # The most (writer, reader) pairs of a graph given by names; more would not fit into memory.
 _MOST_PAIRS = 10**8
 _NAMES = ("writers", "readers", "n_before")
+
+CircuitKind = Literal["attention", "MLPs", "one MLP"]
+CIRCUIT_KINDS: tuple[CircuitKind, ...] = get_args(CircuitKind)
+"""Kinds of circuits. Statistics are separate, since almost any method finds a single MLP."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,14 @@ class Circuit:
             raise ValueError(f"circuits of different graphs: {self.graph} and {other.graph}")
         edges = frozenset(edges)
         return Circuit(self.graph, edges, (self.unobservable | other.unobservable) & edges)
+
+
+def circuit_kind(circuit: Circuit) -> CircuitKind:
+    """`attention` if the circuit has a head; else `MLPs`, or `one MLP`, which any method finds."""
+    nodes = circuit.nodes - {"input", "logits"}
+    if any(node.startswith("a") for node in nodes):
+        return "attention"
+    return "MLPs" if len(nodes) > 1 else "one MLP"
 
 
 def _read_edges(names: Any, fault: str) -> frozenset[Edge]:

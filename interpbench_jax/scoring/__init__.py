@@ -21,7 +21,7 @@ from interpbench_jax.scoring.faithfulness import (
     faithfulness,
     faithfulness_curve,
 )
-from interpbench_jax.scoring.items import TOLERANCE, Items, Level, edge_items, node_items
+from interpbench_jax.scoring.items import SCORE_RESOLUTION, Items, Level, edge_items, node_items
 from interpbench_jax.scoring.minimality import minimality
 from interpbench_jax.scoring.node_importance import node_importance
 from interpbench_jax.scoring.node_scores import edge_scores_of_nodes
@@ -42,8 +42,8 @@ from interpbench_jax.scoring.statistics import (
 
 __all__ = [
     "PAPER_THRESHOLDS",
+    "SCORE_RESOLUTION",
     "SHARES",
-    "TOLERANCE",
     "Circuits",
     "Comparison",
     "FaithfulnessCurve",

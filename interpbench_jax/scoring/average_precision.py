@@ -5,17 +5,16 @@ import numpy as np
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring.items import (
-    EdgeScores,
     Items,
     Level,
-    NodeScores,
+    MethodScores,
     edge_items,
     node_items,
 )
 
 
 def edge_average_precision(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",
@@ -46,7 +45,7 @@ def edge_average_precision(
 
 
 def node_average_precision(
-    scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
+    scores: MethodScores, truth: Circuit, *, selection: Selection = "top_n"
 ) -> float:
     """The same over heads and MLPs, ranked as in `node_roc`.
 
@@ -57,7 +56,7 @@ def node_average_precision(
 
 
 def _average_precision(items: Items) -> float:
-    """Sum over ranks of the probability of a true item there times the expected precision then."""
+    """Sum over ranks: probability of a true item there, times the precision expected if it is."""
     n_true = items.positive.sum()
     if not n_true:
         return float("nan")

@@ -18,9 +18,8 @@ from interpbench_jax.model import Circuit, Graph
 from interpbench_jax.model.circuit import Edge
 from interpbench_jax.scoring.dead_ends import without_dead_ends
 from interpbench_jax.scoring.items import (
-    EdgeScores,
     Level,
-    NodeScores,
+    MethodScores,
     edge_ranking,
     judged_edges,
     scored_edges,
@@ -88,7 +87,7 @@ class FoundEdges(NamedTuple):
 
 
 def circuits_of_size(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     graph: Graph,
     n: int,
     *,
@@ -112,7 +111,7 @@ def circuits_of_size(
 
 
 def found_circuits(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",
@@ -141,7 +140,7 @@ def found_circuits(
 
 
 def found_circuit(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",
@@ -168,7 +167,7 @@ def found_circuit(
 
 
 def found_edges(
-    scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
+    scores: MethodScores, truth: Circuit, *, selection: Selection = "top_n"
 ) -> FoundEdges:
     """Compares the found circuit with the true one at head level.
 
@@ -231,7 +230,7 @@ def _size(truth: Circuit, level: Level) -> int:
 
 
 def _ranked(
-    scores: EdgeScores | NodeScores, truth: Circuit, level: Level, selection: Selection
+    scores: MethodScores, truth: Circuit, level: Level, selection: Selection
 ) -> tuple[
     Float[np.ndarray, "level_writer level_reader"], Bool[np.ndarray, "level_writer level_reader"]
 ]:

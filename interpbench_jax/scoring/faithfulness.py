@@ -10,7 +10,7 @@ from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network, as_network
 from interpbench_jax.scoring.circuit_losses import circuit_losses
 from interpbench_jax.scoring.circuits import circuits_of_size
-from interpbench_jax.scoring.items import EdgeScores, NodeScores
+from interpbench_jax.scoring.items import MethodScores
 from interpbench_jax.scoring.node_scores import By
 from interpbench_jax.scoring.shares import SHARES, n_of_share
 
@@ -72,7 +72,7 @@ def faithfulness_curve(
     network: TransformerConfig | Network,
     batch: ContrastBatch,
     loss: Loss,
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     *,
     selection: Selection = "top_n",
     by: By = "absolute",
@@ -108,19 +108,12 @@ def faithfulness_curve(
     per_share = list(zip(circuits, np.split(values, ends), strict=True))
     curve = np.array([found.chances @ f for found, f in per_share])
     distance = np.array([found.chances @ np.abs(1 - f) for found, f in per_share])
-    return FaithfulnessCurve(curve, _area(curve), _area(distance))
+    return FaithfulnessCurve(curve, area(curve), area(distance))
 
 
-def areas(curve: Float[np.ndarray, " share"]) -> tuple[float, float]:
-    """CPR and CMD of faithfulness at `SHARES`, by the trapezoidal rule.
+def area(curve: Float[np.ndarray, " share"]) -> float:
+    """The area under a curve at `SHARES`, by the trapezoidal rule.
 
-    The shares begin at 0.001, so a curve that is 1 at all shares has a CPR of 0.999.
-
-    Args:
-      curve: faithfulness at each share.
+    The shares begin at 0.001, so a curve that is 1 at all shares has an area of 0.999.
     """
-    return _area(curve), _area(np.abs(1 - curve))
-
-
-def _area(curve: Float[np.ndarray, " share"]) -> float:
     return float(np.trapezoid(curve, SHARES))

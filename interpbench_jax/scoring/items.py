@@ -13,10 +13,11 @@ from interpbench_jax.scoring.node_scores import By, edge_scores_of_nodes
 
 Level = Literal["head", "qkv"]
 """Whether the edges into q, k and v of a head count as one (`head`) or as three (`qkv`)."""
-EdgeScores = Float[Array | np.ndarray, "writer reader"]
 NodeScores = Float[Array | np.ndarray, " writer"]
+MethodScores = Float[Array | np.ndarray, "writer reader"] | NodeScores
+"""The result of a method: scores per edge, or per writer."""
 
-TOLERANCE = 1e-7
+SCORE_RESOLUTION = 1e-7
 """Scores smaller than this share of the largest finite score count as 0: about the resolution of
 float32, in which losses and gradients are computed."""
 
@@ -35,7 +36,7 @@ class Items(NamedTuple):
 
 
 def edge_items(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",
@@ -84,7 +85,7 @@ def scored_edges(graph: Graph, level: Level) -> Bool[np.ndarray, "writer reader"
 
 
 def edge_ranking(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     graph: Graph,
     *,
     level: Level,
@@ -114,9 +115,7 @@ def edge_ranking(
     return greedy_places(values, edges, nodes)
 
 
-def node_items(
-    scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
-) -> Items:
+def node_items(scores: MethodScores, truth: Circuit, *, selection: Selection = "top_n") -> Items:
     """All writers except the input, with their own scores or the largest score of their edges.
 
     A node is true if an edge of the circuit touches it. It is excluded if all these edges are
@@ -143,9 +142,7 @@ def node_items(
     return Items(sizes[nodes], true)
 
 
-def _edge_values(
-    scores: EdgeScores | NodeScores, graph: Graph, by: By
-) -> Float[np.ndarray, "writer reader"]:
+def _edge_values(scores: MethodScores, graph: Graph, by: By) -> Float[np.ndarray, "writer reader"]:
     """Signed or absolute scores of edges, without rounding errors, checked against the graph."""
     if np.ndim(scores) == 1:
         return edge_scores_of_nodes(_node_values(scores, graph), graph, by=by)
@@ -161,7 +158,7 @@ def _edge_values(
     return values if by == "signed" else np.abs(values)
 
 
-def _node_values(scores: EdgeScores | NodeScores, graph: Graph) -> Float[np.ndarray, " writer"]:
+def _node_values(scores: MethodScores, graph: Graph) -> Float[np.ndarray, " writer"]:
     values = np.asarray(scores, np.float64)
     if len(values) != graph.n_writers:
         raise ValueError(f"scores of {len(values)} nodes, expected {graph.n_writers}")
@@ -176,4 +173,4 @@ def _without_rounding(
     """Sets values to zero that are tiny relative to the largest one that counts."""
     sizes = np.abs(values)
     largest = sizes[counted & np.isfinite(sizes)].max(initial=0.0)
-    return np.where(sizes < TOLERANCE * largest, 0.0, values)
+    return np.where(sizes < SCORE_RESOLUTION * largest, 0.0, values)

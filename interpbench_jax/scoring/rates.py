@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_items
+from interpbench_jax.scoring.items import Level, MethodScores, edge_items
 
 
 class Rates(NamedTuple):
@@ -28,14 +28,9 @@ class Rates(NamedTuple):
     false_positive_rate: Float[np.ndarray, " threshold"]
     precision: Float[np.ndarray, " threshold"]
 
-    @property
-    def recall(self) -> Float[np.ndarray, " threshold"]:
-        """Another name for the true positive rate."""
-        return self.true_positive_rate
-
 
 def edge_rates(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",

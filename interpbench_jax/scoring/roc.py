@@ -10,10 +10,9 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
 from interpbench_jax.scoring.items import (
-    EdgeScores,
     Items,
     Level,
-    NodeScores,
+    MethodScores,
     edge_items,
     node_items,
 )
@@ -35,7 +34,7 @@ class Roc(NamedTuple):
 
 
 def edge_roc(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",
@@ -43,8 +42,8 @@ def edge_roc(
 ) -> Roc:
     """Ranks edges against the true circuit.
 
-    Scores below `TOLERANCE` times the largest score tie. Edges are ranked one by one, so dead ends
-    are ranked too; they are removed only from circuits.
+    Scores below `SCORE_RESOLUTION` times the largest score tie. Edges are ranked one by one, so
+    dead ends are ranked too; they are removed only from circuits.
 
     Args:
       scores: scores of any method; a larger absolute value means a more important edge.
@@ -61,9 +60,7 @@ def edge_roc(
     return _roc(edge_items(scores, truth, level=level, selection=selection))
 
 
-def node_roc(
-    scores: EdgeScores | NodeScores, truth: Circuit, *, selection: Selection = "top_n"
-) -> Roc:
+def node_roc(scores: MethodScores, truth: Circuit, *, selection: Selection = "top_n") -> Roc:
     """Ranks heads and MLPs by their score, or by the largest score of an edge that touches them.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 
 from interpbench_jax.discovery import Selection
 from interpbench_jax.model import Circuit
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_items
+from interpbench_jax.scoring.items import Level, MethodScores, edge_items
 from interpbench_jax.scoring.ties import expected_positives
 
 SHARES: tuple[float, ...] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -17,7 +17,7 @@ def n_of_share(share: float, n_items: int) -> int:
 
 
 def share_auroc(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interpbench_jax.model import Circuit
-from interpbench_jax.scoring.items import EdgeScores, Level, NodeScores, edge_items
+from interpbench_jax.scoring.items import Level, MethodScores, edge_items
 from interpbench_jax.scoring.rates import rates
 
 PAPER_THRESHOLDS: tuple[float, ...] = (0.0, *(float(t) for t in np.logspace(-5, 3, 18)))
@@ -14,7 +14,7 @@ PAPER_THRESHOLDS: tuple[float, ...] = (0.0, *(float(t) for t in np.logspace(-5, 
 
 
 def staircase_auroc(
-    scores: EdgeScores | NodeScores,
+    scores: MethodScores,
     truth: Circuit,
     *,
     level: Level = "head",

@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from interpbench_jax.files import fingerprint
+from interpbench_jax.files import error_text, fingerprint
 
 OWN_CASES = "INTERPBENCH_CASES"
 _LOADED: set[Path] = set()
@@ -53,9 +53,8 @@ def _load_file(file: Path, name: str) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
-        text = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(
-            f"{OWN_CASES} names {name!r}, which fails{_line(error, file)}: {text}"
+            f"{OWN_CASES} names {name!r}, which fails{_line(error, file)}: {error_text(error)}"
         ) from error
 
 

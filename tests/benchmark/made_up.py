@@ -16,7 +16,7 @@ from interpbench_jax.scoring import (
     share_auroc,
     staircase_auroc,
 )
-from interpbench_jax.scoring.faithfulness import areas
+from interpbench_jax.scoring.faithfulness import area
 
 GRAPH = transformer_graph(2, 4)
 _CIRCUITS = {
@@ -97,7 +97,7 @@ def _scored(scores: np.ndarray, truth: Circuit, rank: int) -> dict:
     row |= {"node_ap": node_average_precision(scores, truth), "staircase_qkv": 0.7}
     row |= {"staircase": staircase_auroc(scores, truth), "share_auroc": share_auroc(scores, truth)}
     curve = np.minimum(np.array([0, 0, 0, 0.1, 0.3, 0.6, 0.8, 0.9, 1, 1]) * 1.2 ** (1 - rank), 1.1)
-    row |= dict(zip(("cpr", "cmd"), areas(curve), strict=True))
+    row |= {"cpr": area(curve), "cmd": area(np.abs(1 - curve))}
     row |= {"cpr_signed": 0.8, "cmd_signed": 0.3, "found_edges": 3.5, "found_recall": 0.5}
     row |= {"found_precision": 0.75, "seen_inputs": 0.25}
     row |= {"faithfulness_curve": curve.tolist(), "faithfulness": 0.9, "incompleteness": 0.05}

@@ -64,7 +64,7 @@ def test_a_result_records_everything_it_depends_on(tmp_path: Path, own: None) ->
     store = Store(tmp_path / "results")
     (run,) = plan("edge_patching")
     (written,) = execute([run], store, command="interpbench benchmark")
-    assert store.finished() == {run.id} == {written["id"]}
+    assert store.status().keys() == {run.id} == {written["id"]}
     row = rows_of(store)["edge_patching"]
     assert row["status"] == "done"
     assert (row["model"], row["case"], row["kind"]) == ("3", "3", "attention")
@@ -116,7 +116,7 @@ def test_own_methods_and_failures(tmp_path: Path, own: None) -> None:
     runs = plan("broken", "chance", "nodes", "nan", seeds=(0, 1))
     assert len(list(execute(runs, store))) == 8
     table = store.read()
-    assert store.failed() == {
+    assert {name for name, status in store.status().items() if status == "failed"} == {
         row.id for row in runs if row.method.split(":")[1] in ("broken", "nan")
     }
     rows = rows_of(store)
@@ -137,8 +137,8 @@ def test_an_interrupted_plan_resumes_to_the_same_table(tmp_path: Path, own: None
     (stop,) = plan("interrupted")
     with pytest.raises(KeyboardInterrupt):
         list(execute([*runs[:2], stop, *runs[2:]], parts))
-    assert parts.finished() == {run.id for run in runs[:2]}
-    list(execute([run for run in runs if run.id not in parts.finished()], parts))
+    assert parts.status().keys() == {run.id for run in runs[:2]}
+    list(execute([run for run in runs if run.id not in parts.status()], parts))
     lasting = ["id", "method", "seed", "status", "scores", *SCORES]
     assert whole.read(lasting).equals(parts.read(lasting))
 
@@ -147,7 +147,7 @@ def test_an_unknown_method_stops_before_any_run(tmp_path: Path, own: None) -> No
     store = Store(tmp_path / "results")
     with pytest.raises(ValueError, match="'methods_of_mine' has no function 'guess'"):
         list(execute(plan("eap", "guess"), store))
-    assert not store.finished()
+    assert not store.status()
 
 
 def test_a_file_that_cannot_be_imported_is_the_users_error(tmp_path: Path, own: None) -> None:

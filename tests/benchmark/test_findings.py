@@ -14,7 +14,7 @@ import pytest
 from interpbench_jax.benchmark import (
     make_contrast,
     run_methods,
-    verify_model,
+    validate_model,
     write_findings,
 )
 from interpbench_jax.benchmark.draw import edge_kinds
@@ -41,7 +41,7 @@ RUN_NOTHING_PATCHED = {
 @pytest.mark.parametrize("name", ["3", "13"])
 def test_bundled_models_are_as_good_as_their_cards_say(name: str) -> None:
     model = load_model(name)
-    found = verify_model(model, n_pairs=2_000)
+    found = validate_model(model, n_pairs=2_000)
     for key, value in found.items():
         assert value == pytest.approx(model.card["metrics"][key], abs=0.01), key
     assert model.card["reached_threshold"]

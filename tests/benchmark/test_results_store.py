@@ -18,7 +18,7 @@ def row(name: str, **values: Any) -> dict[str, Any]:
 
 def test_rows_come_back(tmp_path: Path) -> None:
     store = Store(tmp_path / "new")
-    assert store.finished() == frozenset()
+    assert store.status() == {}
     infinite = [0.5, float("inf"), -1.0]
     store.write(row("b", scores=infinite, scores_shape=[1, 3]))
     store.write(row("a", status="failed", edge_auroc=None, error="no"))
@@ -28,8 +28,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
     assert found["scores"].to_list() == [None, infinite]
     assert found["edge_auroc"].to_list() == [None, 0.5]
     assert found["cpr"].to_list() == [None, None]
-    assert store.finished() == {"a", "b"}
-    assert store.failed() == {"a"}
+    assert store.status() == {"a": "failed", "b": "done"}
     assert store.read(columns=("id", "seed")).columns == ["id", "seed"]
 
 
@@ -37,7 +36,7 @@ def test_a_second_result_replaces_the_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(row("a", status="failed"))
     store.write(row("a"))
-    assert store.failed() == frozenset()
+    assert store.status() == {"a": "done"}
     assert len(store.read()) == 1
 
 
@@ -60,7 +59,7 @@ def test_partial_files_of_a_killed_process_are_ignored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(row("a"))
     (tmp_path / "runs" / ".123.abc.parquet").write_bytes(b"PAR1 half")
-    assert store.finished() == {"a"}
+    assert store.status().keys() == {"a"}
     assert len(store.read()) == 1
 
 
@@ -69,7 +68,7 @@ def test_directories_merge_by_copying(tmp_path: Path) -> None:
         Store(tmp_path / place).write(row(f"run{place}"))
     shutil.copytree(tmp_path / "0", tmp_path / "all")
     shutil.copytree(tmp_path / "1", tmp_path / "all", dirs_exist_ok=True)
-    assert Store(tmp_path / "all").finished() == {"run0", "run1"}
+    assert Store(tmp_path / "all").status().keys() == {"run0", "run1"}
 
 
 def test_results_of_an_older_version_are_read(tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_files_without_a_result_are_named_and_left_out(tmp_path: Path) -> None:
     pl.DataFrame([row("d", seed="one")]).write_parquet(runs / "d.parquet")
     shutil.copy(runs / "a.parquet", runs / "e.parquet")
     assert store.read(("id",))["id"].to_list() == ["a", "c"]
-    assert store.finished() == {"a", "c"}  # so b is run again
+    assert store.status().keys() == {"a", "c"}  # so b is run again
     faults = store.unreadable()
     assert {file.name for file in faults} == {"b.parquet", "d.parquet", "e.parquet", "iris.parquet"}
     for file, fault in faults.items():

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
-from interpbench_jax.benchmark.verify import verify_claim, verify_edges
+from interpbench_jax.benchmark.evaluate import audit_claim, certify_model
 from interpbench_jax.cases import case_names
 from interpbench_jax.cli import main
 from interpbench_jax.compiler import compile_case
@@ -100,7 +100,7 @@ def test_agreement_is_that_of_plain_loops(name: str) -> None:
 
 def test_leaks_of_a_model_trained_by_nodes_are_detected() -> None:
     """Case 3: with merged heads nothing leaks; with q, k and v separate, the edge into v does."""
-    found = verify_edges(load_model("siit/3"), n_pairs=300, **FEW)
+    found = certify_model(load_model("siit/3"), n_pairs=300, **FEW)
     assert (found.accuracy, found.n_inputs, found.every_input) == (1, 256, True)
     assert found.qkv.inert < 0.9 and found.head.inert == 1
     worst = found.qkv.names[found.qkv.n_inside + int(found.qkv.outside.argmin())]
@@ -127,9 +127,9 @@ def test_the_largest_bundled_model_leaks_at_both_levels() -> None:
 def test_a_claim_without_a_needed_edge_is_detected() -> None:
     model = load_model("siit/3")
     less = Circuit(model.graph, model.circuit.edges - {("input", "m0")})
-    found = verify_claim(model, less, n_pairs=300, **FEW).qkv
+    found = audit_claim(model, less, n_pairs=300, **FEW).qkv
     assert dict(zip(found.names, found.outside, strict=True))["input->m0"] < 0.6
-    assert verify_claim(model, model.circuit, n_pairs=300, **FEW).head.inert == 1
+    assert audit_claim(model, model.circuit, n_pairs=300, **FEW).head.inert == 1
 
 
 OPTIONS = ["--n-pairs", "300", "--n-sets", "100", "--n-runs", "20000"]
@@ -190,7 +190,7 @@ def test_claims_come_in_the_files_of_other_tools(tmp_path: Path, monkeypatch, ca
         judged.append(circuit)
         raise ValueError("seen")
 
-    monkeypatch.setattr("interpbench_jax.benchmark.verify.verify_claim", watched)
+    monkeypatch.setattr("interpbench_jax.benchmark.evaluate.audit_claim", watched)
     for name, text in (
         ("edges.txt", write_edge_lines(model.circuit, naming="transformer-lens")),
         ("graph.json", to_eap_ig(claim, d_model=model.config.d_model)),
@@ -213,7 +213,7 @@ def test_a_broken_model_is_refused_by_name(capsys) -> None:
     params = jax.tree.map(lambda weight: weight * np.nan, model.params)
     broken = type(model)(**{**vars(model), "params": params})
     with pytest.raises(ValueError, match="NaN or infinity"):
-        verify_edges(broken, n_pairs=100)
+        certify_model(broken, n_pairs=100)
 
 
 def meets_the_bar(name: str) -> bool:

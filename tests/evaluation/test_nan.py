@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interpbench_jax.benchmark.verify import verify_jointly, verify_model
+from interpbench_jax.benchmark.evaluate import evaluate_jointly, validate_model
 from interpbench_jax.cli import main
 from interpbench_jax.evaluation import (
     ABLATIONS,
@@ -83,9 +83,9 @@ def test_a_broken_model_is_not_verified(case: str) -> None:
     model = broken_model(case)
     message = f"model of case {case} gives NaN or infinity on .* not finite: blocks_0.mlp.b_out$"
     with pytest.raises(ValueError, match=message):
-        verify_model(model, n_pairs=20)
+        validate_model(model, n_pairs=20)
     with pytest.raises(ValueError, match=message):
-        verify_jointly(model, n_pairs=20)
+        evaluate_jointly(model, n_pairs=20)
 
 
 def test_evaluate_refuses_a_broken_model(monkeypatch, capsys) -> None:

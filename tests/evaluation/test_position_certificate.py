@@ -6,7 +6,7 @@ import pytest
 
 from interpbench_jax.alignment.alignment import group_masks
 from interpbench_jax.alignment.edge_levels import draw_positions, qkv_level
-from interpbench_jax.benchmark.verify import verify_edges
+from interpbench_jax.benchmark.evaluate import certify_model
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation.edge_judge import Blocks, EdgeJudge
 from interpbench_jax.evaluation.position_certificate import certify_at_positions
@@ -77,7 +77,7 @@ def test_agreement_at_positions_equals_a_loop_over_runs(model, pairs) -> None:
 
 
 def test_a_certificate_has_positions_if_the_algorithm_says_where_its_values_are() -> None:
-    whole = verify_edges(load_model("3"), n_pairs=100, n_random=20)
+    whole = certify_model(load_model("3"), n_pairs=100, n_random=20)
     described = whole.describe()["positions"]
     assert min(described["inert"]) == described["worst"] == described["random_mean"] == 1
     assert list(described["inside"]) == list(whole.qkv.names[: whole.qkv.n_inside])

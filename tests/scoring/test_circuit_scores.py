@@ -119,7 +119,7 @@ def test_an_edge_below_a_hundredth_of_the_performance_is_superfluous(
     model_that(lambda c: 0.975 * has(c, ONE) + 0.02 * has(c, OTHER) + 0.005 * has(c, USELESS))
     given = Circuit.from_mask(GRAPH, found)
     model = SimpleNamespace(params=None, config=TINY, circuit=given)
-    row = measure_circuit(model, SimpleNamespace(target=np.zeros(1)), given, KEY)
+    row = measure_circuit(model, SimpleNamespace(categorical=False), given, KEY)
     assert row["minimality"] == pytest.approx(least)
     assert row["superfluous"] == pytest.approx(superfluous)
 

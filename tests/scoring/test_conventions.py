@@ -19,7 +19,7 @@ from interpbench_jax.scoring import (
     share_auroc,
     staircase_auroc,
 )
-from interpbench_jax.scoring.faithfulness import areas
+from interpbench_jax.scoring.faithfulness import area
 
 GRAPH = transformer_graph(1, 1)
 TRUTH = Circuit(GRAPH, frozenset({("input", "a0.h0<q>"), ("a0.h0", "logits")}))
@@ -63,10 +63,10 @@ def test_rates():
     found = edge_rates(SCORES, TRUTH)
     np.testing.assert_array_equal(found.threshold, [3, 2, 1, 0])
     np.testing.assert_array_equal(found.n_kept, [1, 2, 3, 5])
-    np.testing.assert_allclose(found.recall, [1 / 2, 1 / 2, 1, 1])
+    np.testing.assert_allclose(found.true_positive_rate, [1 / 2, 1 / 2, 1, 1])
     np.testing.assert_allclose(found.false_positive_rate, [0, 1 / 3, 1 / 3, 1])
     np.testing.assert_allclose(found.precision, [1, 1 / 2, 2 / 3, 2 / 5])
-    assert np.isnan(edge_rates(SCORES, EMPTY).recall).all()
+    assert np.isnan(edge_rates(SCORES, EMPTY).true_positive_rate).all()
 
 
 def test_staircase():
@@ -95,11 +95,12 @@ def test_auroc_at_shares():
 
 def test_areas_of_faithfulness():
     """Faithfulness is 0 up to a share of .1, 1/2 at .2, and 1 from .5 on."""
-    cpr, cmd = areas(np.array([0, 0, 0, 0, 0, 0, 0, 0.5, 1, 1]))
-    assert cpr == pytest.approx(0.1 * 0.25 + 0.3 * 0.75 + 0.5)
-    assert cmd == pytest.approx(0.099 + 0.1 * 0.75 + 0.3 * 0.25)
-    cpr, cmd = areas(np.full(10, 1.2))  # better than the model also counts as distance
-    assert (cpr, cmd) == (pytest.approx(0.999 * 1.2), pytest.approx(0.999 * 0.2))
+    curve = np.array([0, 0, 0, 0, 0, 0, 0, 0.5, 1, 1])
+    assert area(curve) == pytest.approx(0.1 * 0.25 + 0.3 * 0.75 + 0.5)  # CPR
+    assert area(np.abs(1 - curve)) == pytest.approx(0.099 + 0.1 * 0.75 + 0.3 * 0.25)  # CMD
+    better = np.full(10, 1.2)  # better than the model also counts as distance
+    assert area(better) == pytest.approx(0.999 * 1.2)
+    assert area(np.abs(1 - better)) == pytest.approx(0.999 * 0.2)
 
 
 def edges_of(circuits):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from interpbench_jax.discovery import METHODS, usual_selection
 from interpbench_jax.model import Circuit, transformer_graph
 from interpbench_jax.scoring import (
-    TOLERANCE,
+    SCORE_RESOLUTION,
     circuits_of_size,
     edge_average_precision,
     edge_rates,
@@ -65,7 +65,7 @@ def test_the_search_from_the_logits_finds_the_path():
         assert score(PER_READER, TRUTH, selection="greedy").auroc == 1
     for average in (edge_average_precision, node_average_precision):
         assert average(PER_READER, TRUTH, selection="greedy") == 1
-    assert edge_rates(PER_READER, TRUTH, selection="greedy").recall[2] == 1
+    assert edge_rates(PER_READER, TRUTH, selection="greedy").true_positive_rate[2] == 1
     assert share_auroc(PER_READER, TRUTH, selection="greedy") > share_auroc(PER_READER, TRUTH)
 
 
@@ -254,7 +254,9 @@ def test_rounding_is_not_a_signal():
     for number in (edge_average_precision, share_auroc, staircase_auroc):
         assert number(scores, TRUTH) == number(tied, TRUTH)
     assert found_edges(scores, TRUTH) == found_edges(tied, TRUTH)
-    just_above = scores_of({"input->m0": 34, "m0->a1.h0<v>": 35 * TOLERANCE, "a1.h0->logits": 19})
+    just_above = scores_of(
+        {"input->m0": 34, "m0->a1.h0<v>": 35 * SCORE_RESOLUTION, "a1.h0->logits": 19}
+    )
     assert edge_roc(just_above, TRUTH).auroc == 1
     nodes = np.array([0, 1e-9, 0, 2.0, 1.0, 0, 0])  # a0.h0 is noise; m0 and a1.h0 are the circuit
     assert node_roc(nodes, TRUTH).auroc == 1

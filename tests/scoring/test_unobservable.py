@@ -73,7 +73,7 @@ def test_with_q_k_v_separate() -> None:
     found = edge_rates(SCORES, BY_VALUE, level="qkv")
     np.testing.assert_array_equal(found.threshold, [2.5, 2, 1.5, 1, 0])
     np.testing.assert_array_equal(found.n_kept, [1, 2, 3, 4, 6])
-    np.testing.assert_allclose(found.recall, [0, 1 / 2, 1 / 2, 1, 1])
+    np.testing.assert_allclose(found.true_positive_rate, [0, 1 / 2, 1 / 2, 1, 1])
     # (FPR, TPR): (1/4, 0), (1/4, 1/2), (1/2, 1/2), (1/2, 1).
     area = staircase_auroc(SCORES, BY_VALUE, level="qkv", thresholds=(0.0, 1.2, 1.7, 2.2))
     assert area == pytest.approx(1 / 4 * 1 / 2 + 1 / 2)

@@ -8,7 +8,7 @@ import pytest
 
 from interpbench_jax.alignment.edge_levels import qkv_level
 from interpbench_jax.benchmark import make_contrast, run_methods
-from interpbench_jax.benchmark.verify import verify_edges_quickly
+from interpbench_jax.benchmark.evaluate import edge_scores_of_model
 from interpbench_jax.siit.edge_checks import edge_checks
 from interpbench_jax.tasks.task import has_answer
 from interpbench_jax.zoo import bundled_names, load_model
@@ -27,7 +27,7 @@ def test_cards_say_how_far_models_agree_with_their_algorithm(name: str) -> None:
     """Computed from the weights, on held-out sequences, with other sets than in the card."""
     model = load_model(name)
     metrics = model.card["metrics"]
-    found = verify_edges_quickly(model, n_pairs=2_000, n_random=1_000, seed=11)
+    found = edge_scores_of_model(model, n_pairs=2_000, n_random=1_000, seed=11)
     assert metrics.keys() >= found.keys()
     missed = below_bar(metrics | found)
     assert (not missed) == (name in EDGE_TRUE), found
@@ -65,4 +65,4 @@ def test_models_trained_by_nodes_leak_at_edges() -> None:
     for name, bound in (("siit/3", 0.9), ("siit/21", 0.8)):
         model = load_model(name)
         assert model.card["metrics"]["siia_worst"] > 0.999
-        assert verify_edges_quickly(model, n_pairs=300, n_random=100)["inert"] < bound
+        assert edge_scores_of_model(model, n_pairs=300, n_random=100)["inert"] < bound

@@ -86,7 +86,7 @@ def test_edge_attribution_patching(tmp_path: Path, tool: Tool, capsys: Any) -> N
     rows = {row["model"]: row for row in json.loads(capsys.readouterr().out)}
     assert {name: row["edge_auroc"] for name, row in rows.items()} == aurocs
     assert all((row["seed"], row["n_inputs"]) == (1, N) for row in rows.values())
-    assert len(Store(tmp_path / "results").finished()) == 2
+    assert len(Store(tmp_path / "results").status()) == 2
 
 
 _AGAIN = """

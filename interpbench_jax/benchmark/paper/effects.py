@@ -13,13 +13,12 @@ from interpbench_jax.siit import SiitProblem, make_problem
 from interpbench_jax.zoo import load_model
 
 
-def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[str, Any]]:
+def effect_rows(case: str, *, n_pairs: int = 5_000) -> list[dict[str, Any]]:
     """Resamples one node at a time, and mean-ablates everything except the circuit.
 
     Args:
       case: a case with bundled models.
-      n_pairs: the largest number of pairs of inputs.
-      seed: seed of the pairs, which are from test sequences.
+      n_pairs: the largest number of pairs of test sequences.
 
     Returns:
       A row per model (`tracr`, `iit`, `siit`): for each node outside and inside the circuit, the
@@ -28,7 +27,7 @@ def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[
       model).
     """
     compiled = compile_case(case)
-    problem = _problem(compiled, n_pairs, seed)
+    problem = _problem(compiled, n_pairs)
     tracr = (compiled.deciding_params, compiled.config, compiled.circuit)
     rows = [_row(case, "tracr", *tracr, problem)]
     for preset, name in (("iit", f"iit/{case}"), ("siit", f"siit/{case}")):
@@ -39,8 +38,8 @@ def effect_rows(case: str, *, n_pairs: int = 5_000, seed: int = 1) -> list[dict[
     return rows
 
 
-def _problem(compiled: CompiledCase, n_pairs: int, seed: int) -> SiitProblem:
-    key = jax.random.key(seed)
+def _problem(compiled: CompiledCase, n_pairs: int) -> SiitProblem:
+    key = jax.random.key(1)
     return make_problem(compiled, align(compiled), key, n_pairs=n_pairs, part="test")
 
 

@@ -16,13 +16,12 @@ from interpbench_jax.siit import agreement
 from interpbench_jax.zoo import BenchmarkModel, load_model
 
 
-def realism_rows(case: str, *, n_inputs: int = 1_000, seed: int = 0) -> list[dict[str, Any]]:
+def realism_rows(case: str, *, n_inputs: int = 1_000) -> list[dict[str, Any]]:
     """Correlates the accuracies of ACDC's circuits, over its thresholds, between models.
 
     Args:
       case: a case with bundled models.
       n_inputs: number of clean and corrupted inputs.
-      seed: seed of the inputs.
 
     Returns:
       A row per model (`natural`, `siit`, `tracr`): accuracy of its circuit at every threshold, and
@@ -33,7 +32,7 @@ def realism_rows(case: str, *, n_inputs: int = 1_000, seed: int = 0) -> list[dic
         "siit": load_model(case),
         "tracr": compiled_model(case),
     }
-    accuracies = {name: _accuracies(model, n_inputs, seed) for name, model in models.items()}
+    accuracies = {name: _accuracies(model, n_inputs) for name, model in models.items()}
     natural = accuracies["natural"]
     return [
         {
@@ -46,14 +45,13 @@ def realism_rows(case: str, *, n_inputs: int = 1_000, seed: int = 0) -> list[dic
     ]
 
 
-def _accuracies(model: BenchmarkModel, n_inputs: int, seed: int) -> Float[np.ndarray, " threshold"]:
-    batch = make_contrast(model, jax.random.key(seed), n_inputs=n_inputs)
-    categorical = bool(jnp.issubdtype(batch.target.dtype, jnp.integer))
+def _accuracies(model: BenchmarkModel, n_inputs: int) -> Float[np.ndarray, " threshold"]:
+    batch = make_contrast(model, jax.random.key(0), n_inputs=n_inputs)
     kept = acdc_circuits(
         model.params,
         model.config,
         batch,
-        usual_loss("acdc", categorical),
+        usual_loss("acdc", batch.categorical),
         jnp.asarray(PAPER_THRESHOLDS, jnp.float32),
         removal_order(model.graph),
     ).kept

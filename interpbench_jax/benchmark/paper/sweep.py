@@ -12,15 +12,15 @@ from interpbench_jax.tasks import pairs_per_part
 
 STRICT_WEIGHTS = (0.0, 0.1, 0.4, 1.0, 4.0)
 SEEDS = (0, 1, 2)
+_MAX_BATCHES = 3_000
+_N_PAIRS = 500  # held-out pairs on which leakage and scores are measured
 
 
-def sweep_rows(case: str, *, max_batches: int = 3_000, n_pairs: int = 500) -> list[dict[str, Any]]:
-    """Trains all weights and seeds together, and measures leakage.
+def sweep_rows(case: str) -> list[dict[str, Any]]:
+    """Trains a model for every weight of the strict loss and every seed, and measures leakage.
 
     Args:
       case: name of a case.
-      max_batches: largest number of batches.
-      n_pairs: number of held-out pairs on which leakage and scores are measured.
 
     Returns:
       A row per weight of the strict loss and seed: accuracy, worst IIA, worst SIIA, mean and worst
@@ -28,11 +28,13 @@ def sweep_rows(case: str, *, max_batches: int = 3_000, n_pairs: int = 500) -> li
     """
     compiled = compile_case(case)
     alignment = align(compiled)
-    config = SiitConfig(max_batches=max_batches)
+    config = SiitConfig(max_batches=_MAX_BATCHES)
     trained = members(config, seeds=SEEDS, vary={"strict_weight": STRICT_WEIGHTS})
     training, validation, test = (
         make_problem(compiled, alignment, jax.random.key(0), n_pairs=n, part=part)
-        for part, n in (pairs_per_part(config.n_pairs, config.held_out) | {"test": n_pairs}).items()
+        for part, n in (
+            pairs_per_part(config.n_pairs, config.held_out) | {"test": _N_PAIRS}
+        ).items()
     )
     result = train_siit(training, alignment.network, trained, validation=validation)
     rows = []

@@ -14,9 +14,8 @@ from interpbench_jax.benchmark.packed_results import PackedResults
 from interpbench_jax.benchmark.results_store import Store, newest_runs
 from interpbench_jax.files import to_json
 from interpbench_jax.model import Circuit
+from interpbench_jax.model.circuit import CIRCUIT_KINDS
 
-KINDS = ("attention", "MLPs", "one MLP")
-"""Kinds of circuits. Statistics are separate, since almost any method finds a single MLP."""
 # Columns that `_fits` checks.
 _SHAPED = (
     *("id", "status", "model_id", "kind", "scores", "scores_shape", "edge_auroc"),
@@ -98,7 +97,7 @@ class Results:
             shape, n_scores = row["scores_shape"], len(row["scores"] or ())
             rates = [row[f"head_{name}_positive_rate"] or () for name in ("false", "true")]
             if (
-                row["kind"] == kind in KINDS
+                row["kind"] == kind in CIRCUIT_KINDS
                 and shape in [list(graph.valid.shape), [graph.n_writers]]
                 and math.prod(shape) == n_scores
                 and (row["edge_auroc"] is None or 0 < len(rates[0]) == len(rates[1]))
@@ -122,7 +121,7 @@ class Results:
 
     @functools.cached_property
     def inputs_of(self) -> dict[str, int]:
-        """Per entrant on how many inputs its scores are."""
+        """For each entrant, the number of inputs that its scores were computed on."""
         return dict(self.done.group_by("entrant").agg(pl.col("n_inputs").max()).iter_rows())
 
     def models_of(self, kind: str) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from interpbench_jax.benchmark.report.results import KINDS, Results
-from interpbench_jax.benchmark.results_store import SCORES
+from interpbench_jax.benchmark.report.results import Results
+from interpbench_jax.benchmark.results_store import SCORES, missing_if_nan
+from interpbench_jax.model.circuit import CIRCUIT_KINDS
 from interpbench_jax.scoring import compare, ranking
 
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ def leaderboard(results: Results) -> list[Row]:
     """
     rows = []
     inputs = results.inputs_of
-    for kind in KINDS:
+    for kind in CIRCUIT_KINDS:
         models = results.models_of(kind)
         if not models:
             continue
@@ -51,7 +52,7 @@ def leaderboard(results: Results) -> list[Row]:
                     "selection": results.selection_of[results.entrants[column]],
                     "cases": int(ours.sum()),
                     "inputs": inputs[results.entrants[column]],
-                    **{name: _plain(intervals.get(name)) for name in _INTERVALS},
+                    **{name: missing_if_nan(intervals.get(name)) for name in _INTERVALS},
                     **values,
                 }
             )
@@ -60,7 +61,7 @@ def leaderboard(results: Results) -> list[Row]:
 
 def _order(row: Row) -> tuple:
     rank = float("inf") if row["rank"] is None else row["rank"]
-    return KINDS.index(row["kind"]), rank, row["entrant"]
+    return CIRCUIT_KINDS.index(row["kind"]), rank, row["entrant"]
 
 
 _SHORT = {
@@ -79,7 +80,7 @@ def short_board(results: Results) -> str:
     """
     parts = []
     rows = leaderboard(results)
-    for kind in KINDS:
+    for kind in CIRCUIT_KINDS:
         own = [row for row in rows if row["kind"] == kind and row["rank"] is not None]
         if own:
             table = [
@@ -105,12 +106,12 @@ def _digits(value: float | None) -> str:
 def comparisons(results: Results) -> list[Row]:
     """A row per pair of entrants, kind of circuit and score, for kinds with at least two cases."""
     rows = []
-    for kind in KINDS:
+    for kind in CIRCUIT_KINDS:
         models = results.models_of(kind)
         for score in COMPARED if len(models) > 1 else ():
             for found in compare(results.table(score, models), results.entrants):
                 if found.n_cases > 1:
-                    plain = {name: _plain(value) for name, value in found._asdict().items()}
+                    plain = {name: missing_if_nan(value) for name, value in found._asdict().items()}
                     rows.append({"kind": kind, "score": score, **plain})
     return rows
 
@@ -125,7 +126,7 @@ def by_case(results: Results) -> list[Row]:
             "kind": results.kind_of[model],
             "entrant": entrant,
             "selection": results.selection_of[entrant],
-            **{score: _plain(table[i, j]) for score, table in tables.items()},
+            **{score: missing_if_nan(table[i, j]) for score, table in tables.items()},
         }
         for i, model in enumerate(results.models)
         for j, entrant in enumerate(results.entrants)
@@ -160,7 +161,7 @@ def inputs_needed(results: Results) -> list[Row]:
     )
     ordered = sorted(
         found.iter_rows(named=True),
-        key=lambda row: (KINDS.index(row["kind"]), row["entrant"], row["n_inputs"]),
+        key=lambda row: (CIRCUIT_KINDS.index(row["kind"]), row["entrant"], row["n_inputs"]),
     )
     return list(ordered)
 
@@ -214,7 +215,3 @@ def _cell(value: Any) -> str:
 def _mean(values: np.ndarray) -> float | None:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -11,11 +11,12 @@ from interpbench_jax.benchmark.packed_results import PackedResults
 from interpbench_jax.benchmark.report import tables
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.report.plots import PLOTS, render
-from interpbench_jax.benchmark.report.results import KINDS, Results
+from interpbench_jax.benchmark.report.results import Results
 from interpbench_jax.benchmark.report.roc_svg import curve_style
 from interpbench_jax.benchmark.report.sections import anchor, graphs, section
 from interpbench_jax.benchmark.results_store import Store
 from interpbench_jax.files import from_json, make_directory, replacing
+from interpbench_jax.model.circuit import CIRCUIT_KINDS
 from interpbench_jax.model.circuit_svg import MARKERS, nodes
 
 _HERE = Path(__file__).parent
@@ -86,7 +87,7 @@ def _page(results: Results, plots: list[dict], written: dict, sections: list[dic
         runs=written["runs"],
         sections=sections,
         definitions=MARKERS + "".join(nodes(graph) for graph in graphs(sections)),
-        kinds=[kind for kind in KINDS if results.models_of(kind)],
+        kinds=[kind for kind in CIRCUIT_KINDS if results.models_of(kind)],
         looks=[look(place) for place in range(len(results.entrants))],
         heat=_heat(results),
         ablations=sorted(everything["ablation"].unique()),
@@ -135,7 +136,7 @@ def _heat(results: Results) -> dict[str, Any]:
 
 def _plotted(results: Results) -> str:
     """The kind of circuit in plots: the first kind with models."""
-    return next((kind for kind in KINDS if results.models_of(kind)), KINDS[0])
+    return next((kind for kind in CIRCUIT_KINDS if results.models_of(kind)), CIRCUIT_KINDS[0])
 
 
 def _write_plots(results: Results, directory: Path) -> list[dict[str, str]]:

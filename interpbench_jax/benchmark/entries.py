@@ -1,4 +1,4 @@
-"""Entrants: scores and circuits of other tools, evaluated and stored like results of methods."""
+"""Entries: scores and circuits of other tools, evaluated and stored like results of methods."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from interpbench_jax.benchmark.execution import (
     described,
     device,
     judge,
-    judge_circuit,
     now,
 )
 from interpbench_jax.benchmark.plan import ModelSource, Run, environment, versions
@@ -51,7 +50,7 @@ class Entry:
         """Checks that the name is not that of our own method."""
         if not self.method or self.method in METHODS:
             raise ValueError(
-                f"an entrant cannot be named {self.method!r}, which is a method of this package; "
+                f"an entry cannot be named {self.method!r}, which is a method of this package; "
                 "give it another name"
             )
 
@@ -98,11 +97,10 @@ def enter(entries: Iterable[Entry], store: Store, *, command: str = "") -> Itera
     for entry in entries:
         run, found = entry.run, entry.discovered
         row = {**known, **described(run), "started": now(), "status": "done"}
-        if found.scores is not None:
-            row |= judge(run, found.scores, inputs)
-        elif found.circuit is not None:
-            row |= judge_circuit(run, found.circuit, inputs)
-        # An entrant has a separate file for every model, which is not another version of it.
+        result = found.circuit if found.scores is None else found.scores
+        if result is not None:
+            row |= judge(run, result, inputs)
+        # A tool has a separate file for every model, which is not another version of it.
         row["method_version"] = ""
         row["knobs"] = to_json({"file": entry.file.name, "heads_merged": found.heads_merged})
         store.write(row)

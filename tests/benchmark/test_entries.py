@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from interpbench_jax.benchmark import Store, execute, make_plan
-from interpbench_jax.benchmark.entrants import Entry, enter
+from interpbench_jax.benchmark.entries import Entry, enter
 from interpbench_jax.benchmark.handed_in import entries_of, find_files, without_scores
 from interpbench_jax.benchmark.mib_submission import write_submissions
 from interpbench_jax.benchmark.plan import bundled_models, named_model

@@ -1,4 +1,4 @@
-"""Verification of a stored model against its case: scores and effects on test sequences."""
+"""Evaluation of a stored model against its case: scores and effects on test sequences."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,10 +10,9 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool
 
 from interpbench_jax.alignment import Alignment
+from interpbench_jax.benchmark.evaluation_settings import EvaluationSettings
 from interpbench_jax.evaluation import (
     ABLATIONS,
-    N_RANDOM,
-    N_RUNS,
     N_SUBSETS,
     Ablation,
     Audit,
@@ -42,7 +41,7 @@ _FEWEST_PAIRS = 100
 _CHOICE = 2
 
 
-class JointVerification(NamedTuple):
+class JointEvaluation(NamedTuple):
     """Results of patching many nodes at once, and of ablating nodes.
 
     Attributes:
@@ -94,8 +93,13 @@ class JointVerification(NamedTuple):
         return rows
 
 
-def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) -> dict[str, float]:
-    """Scores a model on pairs of its case's test sequences; see `evaluation_pairs`.
+def validate_model(
+    model: BenchmarkModel,
+    *,
+    n_pairs: int = EvaluationSettings.n_pairs,
+    seed: int = EvaluationSettings.seed,
+) -> dict[str, float]:
+    """Scores a model on pairs of its case's test sequences; see `validate`.
 
     Args:
       model: the model; its task gives the right answers.
@@ -113,15 +117,15 @@ def verify_model(model: BenchmarkModel, *, n_pairs: int = 5_000, seed: int = 1) 
     return metrics(validate(model.params, model.config, problem))
 
 
-def verify_jointly(
+def evaluate_jointly(
     model: BenchmarkModel,
     *,
-    n_pairs: int = 5_000,
-    n_interventions: int = 256,
-    n_runs: int = 1_000_000,
-    seed: int = 1,
-) -> JointVerification:
-    """Patches many nodes at once, on the pairs of `verify_model`.
+    n_pairs: int = EvaluationSettings.n_pairs,
+    n_interventions: int = EvaluationSettings.n_interventions,
+    n_runs: int = EvaluationSettings.n_runs,
+    seed: int = EvaluationSettings.seed,
+) -> JointEvaluation:
+    """Patches many nodes at once, on the pairs of `validate_model`.
 
     Args:
       model: the model; its task gives the right answers.
@@ -153,7 +157,7 @@ def verify_jointly(
 
     worst = agreed.worst_intervention
     names = [variable.name for variable in model.variables]
-    return JointVerification(
+    return JointEvaluation(
         metrics={
             "leakage": float(leaked.mean),
             "leakage_worst": float(leaked.worst),
@@ -179,13 +183,13 @@ def verify_jointly(
     )
 
 
-def verify_edges(
+def certify_model(
     model: BenchmarkModel,
     *,
-    n_pairs: int = 5_000,
-    n_random: int = N_RANDOM,
-    n_runs: int = N_RUNS,
-    seed: int = 1,
+    n_pairs: int = EvaluationSettings.n_pairs,
+    n_random: int = EvaluationSettings.n_sets,
+    n_runs: int = EvaluationSettings.edge_runs,
+    seed: int = EvaluationSettings.seed,
 ) -> Certificate:
     """Patches sets of edges, on pairs of its case's test sequences; see `certify`.
 
@@ -203,10 +207,14 @@ def verify_edges(
     return certify(*given, n_pairs=n_pairs, n_random=n_random, n_runs=n_runs)
 
 
-def verify_edges_quickly(
-    model: BenchmarkModel, *, n_pairs: int = 500, n_random: int = 200, seed: int = 1
+def edge_scores_of_model(
+    model: BenchmarkModel,
+    *,
+    n_pairs: int = 500,
+    n_random: int = 200,
+    seed: int = EvaluationSettings.seed,
 ) -> dict[str, float]:
-    """The results of `verify_edges` that cards hold, without the search; see `edge_scores`.
+    """The results of `certify_model` that cards hold, without the search; see `edge_scores`.
 
     Args:
       model: the model; its task gives the right answers.
@@ -215,20 +223,20 @@ def verify_edges_quickly(
       seed: seed of the pairs and sets.
 
     Raises:
-      ValueError: as `verify_edges`.
+      ValueError: as `certify_model`.
     """
     given = _for_certificate(model, n_pairs, seed)
     return edge_scores(*given, n_pairs=n_pairs, n_random=n_random).metrics
 
 
-def verify_claim(
+def audit_claim(
     model: BenchmarkModel,
     circuit: Circuit,
     *,
-    n_pairs: int = 5_000,
-    n_random: int = N_RANDOM,
-    n_runs: int = N_RUNS,
-    seed: int = 1,
+    n_pairs: int = EvaluationSettings.n_pairs,
+    n_random: int = EvaluationSettings.n_sets,
+    n_runs: int = EvaluationSettings.edge_runs,
+    seed: int = EvaluationSettings.seed,
 ) -> Audit:
     """Patches edges outside a claimed circuit; see `audit_circuit`.
 

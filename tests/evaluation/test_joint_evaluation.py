@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from interpbench_jax.benchmark.verify import verify_jointly
+from interpbench_jax.benchmark import EvaluationSettings, evaluate_jointly
 from interpbench_jax.cli import main
-from interpbench_jax.evaluation import ABLATIONS
+from interpbench_jax.evaluation import ABLATIONS, N_RANDOM, N_RUNS
 from interpbench_jax.zoo import held_out_statement, load_model
 
 
@@ -18,7 +18,7 @@ from interpbench_jax.zoo import held_out_statement, load_model
 )
 def test_bundled_models_hardly_leak(name: str, n_runs: int, n_pairs: int) -> None:
     model = load_model(name)
-    found = verify_jointly(model, n_pairs=300, n_interventions=16, n_runs=n_runs)
+    found = evaluate_jointly(model, n_pairs=300, n_interventions=16, n_runs=n_runs)
     assert found.n_pairs == n_pairs
     assert 0 <= found.metrics["leakage"] <= found.metrics["leakage_worst"] < 0.02
     assert found.metrics["leakage_worst"] <= found.metrics["leakage_worst_position"]
@@ -89,3 +89,7 @@ def test_bad_options_are_one_line_and_exit_code_2(options, message: str, capsys)
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_certificate_of_a_model_takes_as_many_sets_and_runs_as_any_other() -> None:
+    assert (EvaluationSettings.n_sets, EvaluationSettings.edge_runs) == (N_RANDOM, N_RUNS)
