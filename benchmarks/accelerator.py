@@ -101,6 +101,7 @@ class Record:
         """Reads the results of an earlier run; after the time `until`, nothing is begun."""
         self.file, self.until = file, until
         lines = file.read_text().splitlines() if file.exists() else []
+        self.failed: list[str] = []
         self.found = {line.pop("name"): line for line in map(json.loads, lines)}
 
     def has(self, name: str) -> bool:
@@ -123,6 +124,7 @@ class Record:
             result = work()
         except Exception as error:  # other measurements continue
             print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
+            self.failed.append(name)
             return
         device = jax.devices()[0].device_kind
         result |= {"device": device, "took_s": round(time.perf_counter() - start, 1)}
@@ -422,8 +424,10 @@ def main(
     tasks: int | None = None,
     group_batches: int | None = None,
     seconds: float = 470.0,
-) -> None:
+) -> int:
     """Measure, and write each result immediately.
+
+    The exit status is 1 if a measurement failed.
 
     Args:
       out: file for the results; results in it are not measured again.
@@ -452,10 +456,11 @@ def main(
     if "estimate" in parts:
         estimate(record)
     print(table(record))
+    return int(bool(record.failed))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [_REFERENCE]:
         _reference(Path(sys.argv[2]))
     else:
-        tyro.cli(main)
+        sys.exit(tyro.cli(main))
