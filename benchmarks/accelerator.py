@@ -13,6 +13,7 @@ whole suite.
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import math
 import multiprocessing
@@ -202,7 +203,7 @@ def parity(record: Record, sizes: Sizes) -> None:
         } | {f"largest_{kind}": float(np.abs(expected[kind]).max()) for kind in ("logits", "eap")}
 
     for model in sizes.models:
-        record.add(f"parity {model}", lambda model=model: differences(model))
+        record.add(f"parity {model}", functools.partial(differences, model))
 
 
 # Training
@@ -251,7 +252,7 @@ def rates(record: Record, sizes: Sizes) -> None:
             }
 
         for n in sizes.members:
-            record.add(f"rate {name} {n}", lambda n=n: rate(n))
+            record.add(f"rate {name} {n}", functools.partial(rate, n))
 
 
 def many(record: Record, sizes: Sizes) -> None:
@@ -362,7 +363,7 @@ def largest_group(pool: concurrent.futures.Executor, n: int) -> list[str]:
     """Names of at most `n` cases that share the most frequent shape."""
     names = ib.case_names() if n > 2 else ("8", "20", "13")
     found = list(pool.map(_shape, names))
-    places = max(same_shape(*map(list, zip(*found, strict=True))), key=len)  # type: ignore[arg-type]
+    places = max(same_shape(*map(list, zip(*found, strict=True))), key=len)
     return [names[place] for place in places][:n]
 
 

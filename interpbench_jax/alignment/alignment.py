@@ -72,7 +72,7 @@ class Alignment(Generic[N]):
         for _, site in self.places:
             for node in site.nodes:
                 self.graph.writer_index(node)
-        self._pairs  # noqa: B018 (raises if an edge has no counterpart)
+        _ = self._pairs  # raises if an edge has no counterpart
 
     @cached_property
     def graph(self) -> Graph:

@@ -43,7 +43,7 @@ _HOME = {
     "write_report": "report",
 }
 
-__all__ = [  # noqa: F822 (loaded on first use)
+__all__ = [
     "Finding",
     "ModelSource",
     "PackedResults",

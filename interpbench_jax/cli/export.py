@@ -86,8 +86,10 @@ def export(
                 if models:
                     raise
                 moved = withdraw_export(directories[name])
-                kept = f"; results of an older export are kept in {moved[0].parent}" if moved else ""
-                left_out[name] = f"{error}{kept}"
+                left_out[name] = str(error)
+                if moved:
+                    older = moved[0].parent
+                    left_out[name] += f"; results of an older export are kept in {older}"
                 with contextlib.suppress(OSError):  # not empty: files of an older export
                     directories[name].rmdir()
                 continue

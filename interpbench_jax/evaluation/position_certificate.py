@@ -46,7 +46,7 @@ class PositionCertificate(NamedTuple):
             "inert": _or_nones(self.inert),
             "inside": {
                 name: _or_nones(shares)
-                for name, shares in zip(self.names, self.inside, strict=False)
+                for name, shares in zip(self.names[: len(self.inside)], self.inside, strict=True)
             },
             "random_mean": or_none(self.random_mean),
             "random_pairs": self.random_pairs,

@@ -463,7 +463,7 @@ def _learning_rate(state: TrainState, index: Array, loop: Loop) -> Float[Array, 
     if loop.schedule == "constant":
         return start
     if loop.schedule == "plateau":
-        return start * state.plateau_state.scale  # type: ignore[union-attr]
+        return start * state.plateau_state.scale
     batch, first = state.round * loop.round_batches + index, loop.max_batches - loop.refine_batches
     share = batch / max(first - 1, 1)
     if loop.refine_batches:

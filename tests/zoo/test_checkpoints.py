@@ -140,7 +140,21 @@ def test_repeated_rounds_replace_their_earlier_lines(tmp_path: Path) -> None:
     assert np.isfinite(rows[0]["losses"]).all() and len(rows[0]["accuracy"]) == 2
 
 
-ROUND = Progress("copy", 1, 20, None, [[0.0] * 3], *([[1.0]] * 5), [False], [False], leading=0)
+ROUND = Progress(
+    case="copy",
+    round=1,
+    batches=20,
+    batches_per_second=None,
+    losses=[[0.0] * 3],
+    loss=[0.0],
+    accuracy=[1.0],
+    iia=[1.0],
+    siia=[1.0],
+    edges=[1.0],
+    done=[False],
+    diverged=[False],
+    leading=0,
+)
 
 
 @pytest.mark.parametrize(("at", "damage"), [(2, b"{"), (1, b"\xff"), (1, b""), (4, b"[4]")])
