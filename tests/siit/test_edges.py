@@ -177,7 +177,7 @@ def test_rows_of_a_batch_have_the_given_kinds() -> None:
         sets, jax.random.key(3), batch_size=64, outside_rows=0.25, single_rows=0.5
     )
     inside = np.asarray(batch.masks)[:, ALIGNMENT.circuit.mask]
-    strict, iit = (np.asarray(batch.weights[loss] > 0).any(1) for loss in (2, 1))
+    strict, iit = (np.asarray((batch.weights[loss] > 0).any(1)) for loss in (2, 1))
     assert abs(strict.sum() - 16) <= 1 and (strict ^ iit).all()
     assert not inside[strict].any() and inside[iit].any(1).all()
     _, theirs = zip(*ALIGNMENT.groups, strict=True)
