@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.ready-docs
+PEERS := .venv-peers/bin
+PEERS_READY := .venv-peers/.ready
 
-.PHONY: demo test test-all lint docs wheel
+.PHONY: demo test test-all test-peers lint docs wheel
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -27,8 +29,19 @@ lint: $(READY)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-test-all: lint
+test-all: lint $(DOCS_READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'slow or not slow'
+
+# An environment of its own, so that `.venv` stays without PyTorch.
+$(PEERS_READY): pyproject.toml
+	test -x $(PEERS)/python || $(PYTHON) -m venv .venv-peers
+	$(PEERS)/python -m pip install --quiet --editable '.[dev,peers]' attrs blobfile ordered-set plotly
+	$(PEERS)/python -m pip install --quiet --no-deps auto-circuit==1.0.1 git+https://github.com/hannamw/EAP-IG
+	touch $(PEERS_READY)
+
+test-peers: $(PEERS_READY)
+	INTERPBENCH_PEERS=1 $(PEERS)/python -m pytest -m 'slow or not slow' tests/zoo/test_*peer.py \
+		tests/zoo/test_torch_files.py tests/zoo/test_export_in_other_tools.py
 
 docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

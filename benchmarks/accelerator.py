@@ -13,6 +13,7 @@ whole suite.
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import math
 import multiprocessing
@@ -101,6 +102,7 @@ class Record:
         """Reads the results of an earlier run; after the time `until`, nothing is begun."""
         self.file, self.until = file, until
         lines = file.read_text().splitlines() if file.exists() else []
+        self.failed: list[str] = []
         self.found = {line.pop("name"): line for line in map(json.loads, lines)}
 
     def has(self, name: str) -> bool:
@@ -123,6 +125,7 @@ class Record:
             result = work()
         except Exception as error:  # other measurements continue
             print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
+            self.failed.append(name)
             return
         device = jax.devices()[0].device_kind
         result |= {"device": device, "took_s": round(time.perf_counter() - start, 1)}
@@ -200,7 +203,7 @@ def parity(record: Record, sizes: Sizes) -> None:
         } | {f"largest_{kind}": float(np.abs(expected[kind]).max()) for kind in ("logits", "eap")}
 
     for model in sizes.models:
-        record.add(f"parity {model}", lambda model=model: differences(model))
+        record.add(f"parity {model}", functools.partial(differences, model))
 
 
 # Training
@@ -249,7 +252,7 @@ def rates(record: Record, sizes: Sizes) -> None:
             }
 
         for n in sizes.members:
-            record.add(f"rate {name} {n}", lambda n=n: rate(n))
+            record.add(f"rate {name} {n}", functools.partial(rate, n))
 
 
 def many(record: Record, sizes: Sizes) -> None:
@@ -368,7 +371,7 @@ def largest_group(pool: concurrent.futures.Executor, n: int) -> list[str]:
     """Names of at most `n` cases that share the most frequent shape."""
     names = ib.case_names() if n > 2 else ("8", "20", "13")
     found = list(pool.map(_shape, names))
-    places = max(same_shape(*map(list, zip(*found, strict=True))), key=len)  # type: ignore[arg-type]
+    places = max(same_shape(*map(list, zip(*found, strict=True))), key=len)
     return [names[place] for place in places][:n]
 
 
@@ -430,8 +433,10 @@ def main(
     tasks: int | None = None,
     group_batches: int | None = None,
     seconds: float = 470.0,
-) -> None:
+) -> int:
     """Measure, and write each result immediately.
+
+    The exit status is 1 if a measurement failed.
 
     Args:
       out: file for the results; results in it are not measured again.
@@ -460,10 +465,11 @@ def main(
     if "estimate" in parts:
         estimate(record)
     print(table(record))
+    return int(bool(record.failed))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [_REFERENCE]:
         _reference(Path(sys.argv[2]))
     else:
-        tyro.cli(main)
+        sys.exit(tyro.cli(main))

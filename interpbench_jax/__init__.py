@@ -62,7 +62,7 @@ _HOME = {
     **dict.fromkeys(("BenchmarkModel", "load_model"), "zoo"),
 }
 
-__all__ = [  # noqa: F822 (loaded on first use)
+__all__ = [
     "Alignment",
     "BenchmarkModel",
     "Case",

@@ -40,7 +40,7 @@ def test_two_parts_and_stored_results_are_not_measured_again(
     monkeypatch.setattr(accelerator, "read_recipes", {"suite": recipes}.get)
     stored = {"rate edge-siit 32": RATE, "many edge_probing 3": {"ratio": 5.0}}
     file.write_text("".join(json.dumps({"name": n} | found) + "\n" for n, found in stored.items()))
-    accelerator.main(file, parts=("many", "estimate"), small=True)
+    assert accelerator.main(file, parts=("many", "estimate"), small=True) == 0
     found = results(file)
     assert found.keys() == stored.keys() | {"many acdc 3", "estimate"}
     assert found["many acdc 3"]["ratio"] > 0 and found["many acdc 3"]["n"] == 2
@@ -66,7 +66,16 @@ def test_an_error_is_printed_and_not_kept(
 
     record.add("rate", fail)
     assert "rate: ValueError: out of memory" in capsys.readouterr().out
-    assert not record.file.exists()
+    assert not record.file.exists() and record.failed == ["rate"]
+
+
+def test_a_failed_measurement_is_the_exit_status(
+    accelerator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        accelerator, "many", lambda record, _: record.add("many", lambda: {"ratio": 1 / 0})
+    )
+    assert accelerator.main(tmp_path / "results.jsonl", parts=("many",)) == 1
 
 
 def test_nothing_is_begun_without_time(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("train case 3")  # one compiled training fo
 
 
 @pytest.mark.parametrize("together", [(), ("--together",)])
-def test_an_older_run_is_removed_when_the_problem_is_built(
+def test_an_older_run_is_kept_if_the_problem_cannot_be_built(
     tmp_path: Path, monkeypatch, capsys, together
 ) -> None:
     begun = tmp_path / "3.training" / "checkpoints"

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -25,6 +26,9 @@ ORDER = (
     "cli",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
+_OWN = ("interpbench_jax", "tests")
+# Modules whose names are not those of their packages, and parts of packages that others bring.
+_OTHER_NAMES = ("haiku", "sklearn", "tracr", "absl", "docstring_parser", "jaxlib", "markupsafe")
 
 
 def folder(module: str) -> str | None:
@@ -83,3 +87,32 @@ def test_types_do_not_depend_on_which_extras_are_installed() -> None:
         if override.get("follow_imports") == "skip"
     ]
     assert modules <= set().union(*skipped)
+
+
+def test_every_import_is_of_a_known_package() -> None:
+    """Installed by the package or its extra `dev`, or `Any` to mypy."""
+    root = PACKAGE.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    named = project["project"]["dependencies"] + sum(
+        (project["project"]["optional-dependencies"][extra] for extra in ("hub", "dev")), []
+    )
+    packages = {re.split("[=<>~!\\[]", name)[0].lower().replace("-", "_") for name in named}
+    modules = {
+        module.removesuffix(".*")
+        for override in project["tool"]["mypy"]["overrides"]
+        if override.get("follow_imports") == "skip"
+        for module in override["module"]
+    }
+    known = {*sys.stdlib_module_names, *packages, *_OTHER_NAMES, *modules, *_OWN}
+    unknown = set()
+    for folder in ("interpbench_jax", "tests", "benchmarks"):
+        for file in (root / folder).rglob("*.py"):
+            if "export_scripts" in file.parts:  # for other environments
+                continue
+            beside = {other.stem for other in file.parent.glob("*.py")}
+            for node in ast.walk(ast.parse(file.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [node.module or ""]
+                unknown |= {name.partition(".")[0] for name in names} - known - beside
+    assert not unknown

@@ -56,7 +56,7 @@ _HOME = {
     "write_report": "report",
 }
 
-__all__ = [  # noqa: F822 (loaded on first use)
+__all__ = [
     "EvaluationSettings",
     "Finding",
     "JointEvaluation",

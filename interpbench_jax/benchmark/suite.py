@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from interpbench_jax.benchmark.report.looks import look
 from interpbench_jax.benchmark.shares import rounded_down
-from interpbench_jax.files import replacing
+from interpbench_jax.files import fingerprint, replacing
 from interpbench_jax.model.circuit import circuit_kind
 from interpbench_jax.zoo import BAR, BenchmarkModel, below_bar
 
@@ -167,10 +167,9 @@ def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
     Args:
       rows: the models; those without these scores are left out.
       file: where to write, in the format of its suffix; replaced when the drawing is complete.
+        A PNG holds `drawn_fingerprint` as its description.
     """
-    found = ([row.metrics.get(name) for name in _DRAWN] for row in rows)
-    known = [[share for share in scores if share is not None] for scores in found]
-    order = sorted((scores for scores in known if len(scores) == len(_DRAWN)), key=lambda s: -s[-1])
+    order = _drawn_scores(rows)
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
     for place, name in enumerate(_DRAWN):
@@ -184,8 +183,21 @@ def draw_suite(rows: Sequence[SuiteRow], file: Path) -> None:
     axes.set_yticks([_NONE_WRONG, 1e-3, 1e-2, 1e-1], ["none", "0.1 %", "1 %", "10 %"])
     axes.legend(frameon=False, loc="upper left")
     axes.grid(axis="y", alpha=0.25)
+    about = {"Description": drawn_fingerprint(rows)} if file.suffix == ".png" else {}
     with replacing(file) as partial:
-        figure.savefig(partial, dpi=150)
+        figure.savefig(partial, dpi=150, metadata=about)
+
+
+def drawn_fingerprint(rows: Sequence[SuiteRow]) -> str:
+    """A digest of the scores that `draw_suite` draws, by which an older drawing is noticed."""
+    return fingerprint(names=_DRAWN, scores=_drawn_scores(rows))
+
+
+def _drawn_scores(rows: Sequence[SuiteRow]) -> list[list[float]]:
+    """For each model that has all of them, the drawn scores; the worst model last."""
+    found = ([row.metrics.get(name) for name in _DRAWN] for row in rows)
+    known = [[share for share in scores if share is not None] for scores in found]
+    return sorted((scores for scores in known if len(scores) == len(_DRAWN)), key=lambda s: -s[-1])
 
 
 def _cells(row: SuiteRow) -> list[str]:

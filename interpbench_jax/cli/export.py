@@ -51,6 +51,7 @@ def export(
         check_export,
         named_tool,
         transformer_lens_config,
+        withdraw_export,
         write_export,
     )
     from interpbench_jax.zoo.store import BUNDLED
@@ -84,8 +85,12 @@ def export(
             except ValueError as error:
                 if models:
                     raise
+                moved = withdraw_export(directories[name])
                 left_out[name] = str(error)
-                with contextlib.suppress(OSError):  # it is not empty: an older export
+                if moved:
+                    older = moved[0].parent
+                    left_out[name] += f"; results of an older export are kept in {older}"
+                with contextlib.suppress(OSError):  # not empty: files of an older export
                     directories[name].rmdir()
                 continue
             write_export(model, batch, directories[name], used, facts)

@@ -50,13 +50,36 @@ class Disagreement(NamedTuple):
         )
 
 
+class NotCompared(NamedTuple):
+    """An expression that RASP's interpreter cannot evaluate on any of the compared inputs.
+
+    Attributes:
+      expression: its readable name.
+      reason: the interpreter's error on the first input.
+    """
+
+    expression: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Says in one line what was not compared, and why."""
+        return (
+            f"expression {self.expression!r} could not be compared with the compiled model: RASP's "
+            f"interpreter fails on every input, first with {self.reason}"
+        )
+
+
 def find_disagreement(
     case: Case,
     tracr: TracrModel,
     inputs: Int[np.ndarray, "sequence length"],
     residual: Float[np.ndarray, "sequence length d_model"],
-) -> Disagreement | None:
+) -> Disagreement | NotCompared | None:
     """Compares every expression of a program on some inputs; undefined values match anything.
+
+    Inputs on which the interpreter fails are left out: a function may fail if its argument is
+    undefined, or an average in the interpreter. If all are, and nothing else differs, the first
+    such expression is returned.
 
     Args:
       case: the case.
@@ -65,6 +88,7 @@ def find_disagreement(
       residual: the compiled model's final residual stream on them, after BOS.
     """
     evaluator = RememberingEvaluator()
+    not_compared: NotCompared | None = None
     sequences = [tuple(case.vocab[i] for i in row) for row in inputs]
     for label in nx.topological_sort(tracr.graph):
         expression = tracr.graph.nodes[label][nodes.EXPR]
@@ -72,16 +96,23 @@ def find_disagreement(
             continue
         basis = tracr.graph.nodes[label][nodes.OUTPUT_BASIS]
         values = residual[..., [tracr.residual.index(direction) for direction in basis]]
+        failures: list[str] = []
         for row, sequence in enumerate(sequences):
-            of_program = evaluator.on(expression, sequence)
+            try:
+                of_program = evaluator.evaluate(expression, sequence)
+            except Exception as error:
+                failures.append(f"{type(error).__name__}: {error}")
+                continue
             of_model = _read(expression, basis, values[row])
             for position, (by_program, by_model) in enumerate(
-                zip(of_program, of_model, strict=False)
+                zip(of_program, of_model, strict=True)
             ):
                 if by_program is not None and not _same(by_program, by_model):
                     name = tracr.names[label]
                     return Disagreement(name, sequence, position, by_program, by_model)
-    return None
+        if len(failures) == len(sequences):
+            not_compared = not_compared or NotCompared(tracr.names[label], failures[0])
+    return not_compared
 
 
 def _same(interpreted: Any, written: Any) -> bool:
@@ -119,16 +150,6 @@ class RememberingEvaluator(rasp.DefaultRASPEvaluator):
         """Starts with nothing evaluated."""
         super().__init__()
         self._found: dict[tuple[str, tuple[Value, ...]], Any] = {}
-
-    def on(self, expression: rasp.SOp, sequence: tuple[Value, ...]) -> Any:
-        """The expression's values; None if the interpreter fails.
-
-        A function may fail if its argument is undefined, or an average in the interpreter.
-        """
-        try:
-            return self.evaluate(expression, sequence)
-        except Exception:
-            return ()
 
     def evaluate(self, expr: rasp.RASPExpr, xs: Any) -> Any:
         """See `rasp.DefaultRASPEvaluator`."""

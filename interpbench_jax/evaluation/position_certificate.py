@@ -42,11 +42,11 @@ class PositionCertificate(NamedTuple):
 
     def describe(self) -> dict[str, Any]:
         """The result as plain data for JSON."""
-        inside = dict(zip(self.names, self.inside.tolist(), strict=False))
+        inside = zip(self.names[: len(self.inside)], self.inside.tolist(), strict=True)
         return finite_or_none(
             {
                 "inert": self.inert.tolist(),
-                "inside": inside,
+                "inside": dict(inside),
                 "random_mean": self.random_mean,
                 "random_pairs": self.random_pairs,
                 "worst": self.worst,

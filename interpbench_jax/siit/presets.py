@@ -68,7 +68,7 @@ _CASES_2024: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def preset(name: str, case: str, config: SiitConfig = SiitConfig()) -> SiitConfig:  # noqa: B008
+def preset(name: str, case: str, config: SiitConfig = SiitConfig()) -> SiitConfig:
     """The settings of a preset for a case.
 
     Args:

@@ -518,11 +518,9 @@ def _learning_rate(state: TrainState, index: Array, settings: SiitConfig) -> Flo
     if settings.schedule == "constant":
         return start
     if settings.schedule == "plateau":
-        return start * state.plateau_state.scale  # type: ignore[union-attr]
-    batch, first = (
-        state.round * settings.round_batches + index,
-        settings.max_batches - settings.refine_batches,
-    )
+        return start * state.plateau_state.scale
+    batch = state.round * settings.round_batches + index
+    first = settings.max_batches - settings.refine_batches
     share = batch / max(first - 1, 1)
     if settings.refine_batches:
         refining = batch >= first

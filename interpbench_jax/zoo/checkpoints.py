@@ -122,9 +122,9 @@ class Checkpoints:
             except ValueError as error:
                 damaged[file] = error
                 continue
-            for bad, error in damaged.items():
+            for bad, fault in damaged.items():
                 bad.rename(bad.with_name(f"{bad.name}.damaged"))
-                warnings.warn(f"{error}; continuing from {file.name}", stacklevel=2)
+                warnings.warn(f"{fault}; continuing from {file.name}", stacklevel=2)
             return saved
         if damaged:
             found = "; ".join(str(error) for error in damaged.values())

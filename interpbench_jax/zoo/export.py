@@ -130,10 +130,7 @@ def write_export(
     """
     check_export(model, batch, tool)
     make_directory(directory)
-    (directory / MANIFEST).unlink(missing_ok=True)  # written last: without it, there is no export
-    for results in ("scores", "circuits"):
-        if (directory / results).exists():
-            set_aside(directory / results)
+    withdraw_export(directory)  # the manifest is written last: without it, there is no export
     arrays = {name: np.asarray(getattr(batch, name)) for name in _INPUTS}
     if batch.foil is not None:
         arrays["foil"] = np.asarray(batch.foil)
@@ -151,6 +148,23 @@ def write_export(
     with replacing(directory / "README.md") as partial:
         partial.write_text(_readme(model, batch, tool, manifest), "utf-8")
     write_json(directory / MANIFEST, manifest)
+
+
+def withdraw_export(directory: Path) -> list[Path]:
+    """Ends an earlier export: `interpbench score` no longer reads its results.
+
+    Args:
+      directory: the folder of one model; nothing happens if it holds no export.
+
+    Returns:
+      The new places of results, which are moved to `older`.
+
+    Raises:
+      OSError: they cannot be moved.
+    """
+    (directory / MANIFEST).unlink(missing_ok=True)
+    results = (directory / name for name in ("scores", "circuits"))
+    return [set_aside(place) for place in results if place.exists()]
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ Needs the optional package `huggingface_hub`: `pip install 'interpbench-jax[hub]
 import contextlib
 import hashlib
 import re
+import warnings
 from pathlib import Path
 from reprlib import repr as short
 
@@ -26,7 +27,7 @@ def fetch_published(case: str, *, revision: str = REVISION) -> Path:
 
     Every file is compared with its checksum on the Hub, whether it was downloaded now or earlier.
     If the revision is a commit, cached files are used without contacting the Hub; for a branch the
-    Hub is contacted, and the cache is used if it cannot be reached.
+    Hub is contacted, and the cache is used, with a warning, if it cannot be reached.
 
     Args:
       case: folder of the model in the repository, such as `3` or `ioi`.
@@ -68,12 +69,19 @@ def _fetch(case: str, name: str, revision: str) -> Path | None:
         with contextlib.suppress(EntryNotFoundError):  # the download records that in the cache
             hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, file, revision=revision))
         return Path(hub.hf_hub_download(REPOSITORY, file, revision=revision))
+    except (AttributeError, TypeError):  # no fault of the connection
+        raise
     except Exception as error:  # depends on the HTTP library
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             return None
-        if isinstance(cached, str):
-            return Path(cached)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(cached, str):
+            warnings.warn(
+                f"hub:{case} cannot be fetched ({reason}); the cached copy of {revision!r} is used,"
+                " which may be older",
+                stacklevel=4,
+            )
+            return Path(cached)
         raise ValueError(
             f"hub:{case} is not in the cache and cannot be fetched ({reason}); give a folder with "
             "the files"

@@ -294,7 +294,7 @@ def assemble_model(
     alignment: Alignment[TransformerConfig],
     params: Params,
     card: dict[str, Any],
-    data: DataRecord = DataRecord(),  # noqa: B008 (frozen)
+    data: DataRecord = DataRecord(),
 ) -> BenchmarkModel:
     """Combines weights with the facts about them."""
     variables = tuple(

@@ -51,12 +51,14 @@ def write_weights(weights: Mapping[str, np.ndarray], file: str | Path) -> None:
     """Writes arrays by name; the suffix determines the format, as in `read_weights`.
 
     Raises:
-      ValueError: the suffix is unknown.
+      ValueError: the suffix is unknown, or NumPy cannot write a name to `.npz`.
       OSError: the directory cannot be written to.
     """
     file = Path(file)
     _check_suffix(file)
     plain = {name: np.ascontiguousarray(weight) for name, weight in weights.items()}
+    if file.suffix == ".npz" and (taken := plain.keys() & {"file", "allow_pickle"}):
+        raise ValueError(f"{file}: an array in .npz cannot be named {min(taken)!r}")
     with replacing(file) as partial:
         if file.suffix == ".npz":
             np.savez(partial, **plain)  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ import pytest
 
 mpl.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
 
-import interpbench_jax as ib  # noqa: E402
+import interpbench_jax as ib
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,16 @@ def test_files_without_a_result_do_not_stop_the_report(tmp_path: Path) -> None:
         assert escape(fault) in page
 
 
+def test_damaged_settings_are_shown_as_damaged(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    fill(store, ["3"], ["good"])
+    row = store.read().row(0, named=True)
+    assert "(damaged)" not in write_report(store, tmp_path / "out").read_text()
+    store.write(row | {"knobs": '{"loss": ', "versions": "[1]"})
+    page = write_report(store, tmp_path / "out").read_text()
+    assert page.count("(damaged)") == 2
+
+
 def test_results_that_are_not_comparable_are_separate(tmp_path: Path) -> None:
     """Other code for a model, or other methods, are separate; two names of a model are not."""
     store = Store(tmp_path)

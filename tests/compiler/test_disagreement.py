@@ -5,6 +5,7 @@ from tracr.rasp import rasp
 
 from interpbench_jax.cases import Case, get_case
 from interpbench_jax.compiler import compile_case
+from interpbench_jax.compiler.disagreement import RememberingEvaluator
 
 
 def counted() -> rasp.SOp:
@@ -57,6 +58,34 @@ def test_the_first_expression_that_differs_is_named(case: Case, message: str) ->
     for _ in range(2):  # from the cache, too
         with pytest.warns(UserWarning, match=f"case '{case.name}': {message}"):
             compile_case(case)
+
+
+def capitals() -> rasp.SOp:
+    return rasp.Map(str.upper, rasp.tokens).named("upper")
+
+
+def test_an_expression_that_was_never_compared_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("b")
+
+    monkeypatch.setattr(RememberingEvaluator, "eval_map", fail)
+    message = "expression 'upper' could not be compared .* fails on every input, .* KeyError: 'b'"
+    with pytest.warns(UserWarning, match=f"case 'capitals': {message}"):
+        compile_case(made(capitals, n_ctx=4))
+
+
+def test_inputs_on_which_the_interpreter_fails_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = RememberingEvaluator.eval_map
+
+    def fail(self: RememberingEvaluator, sop: rasp.Map, xs: tuple[str, ...]) -> list[object]:
+        if xs[0] == "a":
+            raise KeyError("a")
+        return usual(self, sop, xs)
+
+    monkeypatch.setattr(RememberingEvaluator, "eval_map", fail)
+    assert compile_case(made(capitals, n_ctx=5)).disagreement is None
 
 
 @pytest.mark.parametrize(

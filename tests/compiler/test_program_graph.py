@@ -130,10 +130,10 @@ def test_a_division_by_zero_is_undefined() -> None:
 def test_the_program_is_not_changed() -> None:
     """Several cases can share one program."""
     shared = mapped(lambda token: token == "a")
-    function, number = shared.f, shared.unique_id  # type: ignore[attr-defined]
+    function, number = shared.f, shared.unique_id
     assert says(made(lambda: shared), ["a", "b"]) == [[True, False]]
     assert says(made(lambda: ~shared), ["a", "b"]) == [[False, True]]
-    assert (shared.f, shared.unique_id) == (function, number)  # type: ignore[attr-defined]
+    assert (shared.f, shared.unique_id) == (function, number)
 
 
 def test_names_are_those_of_the_program_numbered_where_several_share_one() -> None:

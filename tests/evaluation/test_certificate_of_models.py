@@ -212,7 +212,7 @@ def test_a_broken_model_is_refused_by_name(capsys) -> None:
     model = untrained_model()
     params = jax.tree.map(lambda weight: weight * np.nan, model.params)
     broken = type(model)(**{**vars(model), "params": params})
-    with pytest.raises(ValueError, match="NaN or infinity"):
+    with pytest.raises(ValueError, match=f"the model of case {model.case} gives NaN or infinity"):
         certify_model(broken, n_pairs=100)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from reprlib import repr as short
 
+import numpy as np
 import pytest
 
 from interpbench_jax.model import TransformerConfig
@@ -23,7 +24,7 @@ def test_sizes_are_positive_integers(variants, field, value, no_shape_checks):
 
 @pytest.mark.parametrize("field", SIZES)
 def test_bools_and_floats_are_not_sizes(variants, field, no_shape_checks):
-    for value in (True, "3", None, [2]):
+    for value in (True, 3.0, np.float32(3), "3", None, [2]):
         with pytest.raises(ValueError, match=f"{field} must be a positive integer, got "):
             changed(variants["causal"], **{field: value})
 

@@ -100,7 +100,9 @@ def test_the_problem_says_which_nodes_hold_what(pairs: Array) -> None:
     assert problem.free_nodes.argmax(1).tolist() == [1, 3, 4, 5]
     assert (problem.position_weights == 1).all() and problem.position_weights.shape == (20, 3)
     last_only = jnp.array([0.0, 0.0, 1.0])
-    last = problem_from_causal_model(ODD, places, shape, *pairs, position_weights=last_only)
+    last = problem_from_causal_model(
+        ODD, places, shape, pairs[0], pairs[1], position_weights=last_only
+    )
     assert last.position_weights.sum(0).tolist() == [0, 0, 20]
 
 

@@ -186,6 +186,7 @@ def test_a_member_whose_loss_is_not_finite_stops() -> None:
     config = dataclasses.replace(QUICK, learning_rate=1e30, final_learning_rate=1e30)
     result = train_siit(copy_problem(), MODEL, config)
     assert int(result.rounds[0]) == 1
+    assert result.diverged[0]
 
 
 def test_a_member_whose_patched_runs_overflow_stops() -> None:

@@ -193,9 +193,12 @@ def test_every_preset_by_nodes_trains(name: str) -> None:
     short = dataclasses.replace(
         config, max_batches=30, round_batches=10, batch_size=16, validation_pairs=8, held_out=0.25
     )
-    result = train_siit(copy_problem(), MODEL, short)
+    start = init_states(members(short), copy_problem(), MODEL)
+    first = np.array(start.params["unembed"]["W_U"])
+    result = train_siit(copy_problem(), MODEL, short, state=start)
     losses = result.history.losses[0]
     assert np.isfinite(losses[: int(result.rounds[0])]).all()
+    assert np.abs(result.params["unembed"]["W_U"] - first).max() > short.learning_rate
 
 
 def test_members_are_all_combinations() -> None:
@@ -251,7 +254,7 @@ def test_the_plateau_follows_the_worst_score_upwards() -> None:
     scores = result.history.scores
     worst = np.minimum(scores.accuracy, np.minimum(scores.iia.min(-1), scores.siia.min(-1)))[0]
     for n, state in enumerate(states, start=1):
-        best = float(state.plateau_state.best_value[0])  # type: ignore[union-attr]
+        best = float(state.plateau_state.best_value[0])
         assert best == pytest.approx(1 - worst[:n].max(), abs=1e-3)
 
 

@@ -246,7 +246,7 @@ def test_a_tokenizer_from_a_file(tokenizer_file: Path) -> None:
     last_word = language.vocabulary[tokens[0][sentences.lengths[choices.template[0]] - 1]]
     assert last_word == "Ġto"
     with pytest.raises(ValueError, match="'Simon' must be one token, but is"):
-        Sentences(language=language).name_ids  # noqa: B018
+        _ = Sentences(language=language).name_ids
 
 
 def test_a_model_without_a_padding_token_is_imported(

@@ -24,7 +24,7 @@ from interpbench_jax.zoo import make_model
 from interpbench_jax.zoo.checkpoints import Checkpoints, discard, rounds_stored
 from interpbench_jax.zoo.make import describe_run
 from interpbench_jax.zoo.metrics_file import MetricsFile, read_metrics
-from interpbench_jax.zoo.progress import progress_of
+from interpbench_jax.zoo.progress import Progress, progress_of
 from tests.siit.test_train import MODEL, QUICK, copy_problem
 
 POPULATION = members(dataclasses.replace(QUICK, max_batches=60), seeds=(0, 1))
@@ -138,6 +138,46 @@ def test_repeated_rounds_replace_their_earlier_lines(tmp_path: Path) -> None:
     assert [row["round"] for row in rows] == [1, 2, 3, 4]
     assert rows[3] == json.loads(to_json(progress[3]._asdict()))
     assert np.isfinite(rows[0]["losses"]).all() and len(rows[0]["accuracy"]) == 2
+
+
+ROUND = Progress(
+    case="copy",
+    round=1,
+    batches=20,
+    batches_per_second=None,
+    losses=[[0.0] * 3],
+    loss=[0.0],
+    accuracy=[1.0],
+    iia=[1.0],
+    siia=[1.0],
+    edges=[1.0],
+    done=[False],
+    diverged=[False],
+    leading=0,
+)
+
+
+@pytest.mark.parametrize(("at", "damage"), [(2, b"{"), (1, b"\xff"), (1, b""), (4, b"[4]")])
+def test_damaged_lines_are_left_out_with_a_warning_and_kept_aside(
+    tmp_path: Path, at: int, damage: bytes
+) -> None:
+    file = tmp_path / "metrics.jsonl"
+    lines = [to_json(ROUND._replace(round=number)._asdict()).encode() for number in range(1, 6)]
+    lines[at - 1] = damage
+    old = b"\n".join([*lines, b""])
+    file.write_bytes(old)
+    with pytest.warns(UserWarning, match=rf"damaged lines \({at}\).*metrics.jsonl.damaged"):
+        MetricsFile(file)(ROUND._replace(round=6))
+    kept = [number for number in range(1, 7) if number != at]
+    assert [row["round"] for row in read_metrics(file)] == kept
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == old
+
+
+def test_a_history_that_cannot_be_read_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(ValueError, match="metrics.jsonl is not a regular file"):
+        MetricsFile(tmp_path / "metrics.jsonl")(ROUND)
+    assert (tmp_path / "metrics.jsonl").is_dir()
 
 
 def stored_run(directory: Path) -> tuple[TrainState, list[Path]]:

@@ -11,6 +11,7 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from interpbench_jax.benchmark import make_contrast
+from interpbench_jax.benchmark.handed_in import find_files
 from interpbench_jax.benchmark.keys import key_of
 from interpbench_jax.cli import main
 from interpbench_jax.files import write_json
@@ -201,6 +202,17 @@ def test_of_all_models_those_that_a_tool_cannot_use_are_left_out(
     assert "left out 8: counts others" in printed and "1 model for auto-circuit" in printed
     assert (tmp_path / "3" / "export.json").exists()
     assert not (tmp_path / "8").exists()
+    (tmp_path / "8" / "scores").mkdir(parents=True)  # of an older export
+    for name in ("export.json", "scores/eap.json"):
+        (tmp_path / "8" / name).write_text("{}")
+    main(call)
+    older = tmp_path / "8" / "older"
+    printed = capsys.readouterr().out
+    assert f"left out 8: counts others; results of an older export are kept in {older}" in printed
+    assert (older / "scores-1" / "eap.json").exists()
+    (tmp_path / "3" / "scores").mkdir()
+    (tmp_path / "3" / "scores" / "eap.json").write_text("{}")
+    assert [found.model.name for found in find_files([tmp_path])] == ["3"]
     with pytest.raises(SystemExit):
         main([*call, "8"])
     assert "counts others" in capsys.readouterr().err

@@ -4,7 +4,6 @@ Needs `torch`, `transformer-lens`, `auto-circuit` and EAP-IG (`eap`) in addition
 tests whose packages are missing are skipped.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from interpbench_jax.scoring import edge_roc
 from interpbench_jax.zoo import bundled_names, load_model
 from interpbench_jax.zoo.export import Tool
 from interpbench_jax.zoo.formats import read_discovered
+from tests.peers import peer_is_installed
 
 pytestmark = pytest.mark.slow
 
@@ -42,9 +42,7 @@ N = 300
 
 
 def need(tool: Tool) -> None:
-    for module in NEEDS[tool]:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    peer_is_installed(*NEEDS[tool])
 
 
 def run(script: Path) -> None:
@@ -151,7 +149,11 @@ def test_other_methods_of_eap_ig(tmp_path: Path) -> None:
 def test_the_whole_suite_in_one_call(tmp_path: Path) -> None:
     main(["export", "--n-inputs", "20", "--out", str(tmp_path)])
     assert {folder.name for folder in tmp_path.iterdir()} == set(bundled_names())
+
+
+def test_a_large_model(tmp_path: Path) -> None:
     need("eap-ig")
+    main(["export", "21", "--n-inputs", "20", "--out", str(tmp_path)])
     run(tmp_path / "21" / "run.py")
     found = read_discovered(tmp_path / "21" / "scores" / "eap.json", load_model("21"))[""]
     assert found.scores is not None and found.scores.any()

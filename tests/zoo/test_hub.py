@@ -6,17 +6,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from interpbench_jax.cli import main
-from interpbench_jax.zoo.hub import REPOSITORY, REVISION, fetch_published
+from interpbench_jax.zoo.hub import REPOSITORY, REVISION, _fetch, fetch_published
 from interpbench_jax.zoo.published import CONFIG, EDGES, META, WEIGHTS
 from tests.golden_files import GOLDEN
-
-pytest.importorskip("huggingface_hub")
 
 PUBLISHED = GOLDEN / "published_format"
 
@@ -129,6 +128,28 @@ def test_the_command_reads_what_was_fetched(
     assert "only ours: input->m0" in printed
     card = (tmp_path / "out" / "13" / "card.json").read_text()
     assert REVISION in card and REPOSITORY in card
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError("no route"), pytest.warns(UserWarning, match=r"\(no route\); the cached copy of")),
+     (TypeError("a fault"), pytest.raises(TypeError, match="a fault"))],
+)  # fmt: skip
+def test_a_cached_copy_of_a_branch(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: AbstractContextManager
+) -> None:
+    """It is used if the Hub cannot be reached, but does not hide a fault of this package."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache",
+        lambda _, file, **__: str(PUBLISHED / file) if (PUBLISHED / file).exists() else None,
+    )
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", fail)
+    with expected:
+        _fetch("3", WEIGHTS, "main", None)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,13 @@ import pytest
 from interpbench_jax.model import EdgePatch
 from interpbench_jax.zoo import load_hugging_face
 from tests.golden_files import GOLDEN
+from tests.peers import peer
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytestmark = pytest.mark.filterwarnings("default")  # other packages warn
+torch = peer("torch", "transformers")
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # other packages warn
+    pytest.mark.filterwarnings("error:::interpbench_jax"),
+]
 
 sys.path.insert(0, str(GOLDEN / "decoders"))
 make = importlib.import_module("make")

@@ -14,6 +14,7 @@ import pytest
 
 from interpbench_jax.zoo.torch_files import read_torch
 from tests.golden_files import GOLDEN
+from tests.peers import peer
 from tests.zoo.torch_bytes import archive, program, storage, tensor, text
 from tests.zoo.watching import refused
 
@@ -22,7 +23,7 @@ DTYPES = "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool".sp
 
 def same(ours: Any, theirs: Any) -> None:
     """Compares nested values; tensors bit by bit."""
-    torch = pytest.importorskip("torch")
+    torch = peer("torch")
     if isinstance(theirs, torch.Tensor):
         theirs = theirs.detach()
         assert str(theirs.dtype) == f"torch.{ours.dtype}"
@@ -60,7 +61,7 @@ VIEWS = {
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_types_strides_and_shared_storages(tmp_path: Path, dtype: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = peer("torch")
     torch.manual_seed(0)
     numbers = (torch.randn(4, 6) * 9).to(getattr(torch, dtype))
     for (one, first), (other, second) in itertools.product(VIEWS.items(), VIEWS.items()):
@@ -70,7 +71,7 @@ def test_types_strides_and_shared_storages(tmp_path: Path, dtype: str) -> None:
 
 
 def test_shared_storages_share_memory(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = peer("torch")
     weight = torch.ones(3, 4)
     torch.save({"a": weight, "b": weight[1], "c": torch.ones(3)}, tmp_path / "file.pt")
     found = read_torch(tmp_path / "file.pt")
@@ -79,7 +80,7 @@ def test_shared_storages_share_memory(tmp_path: Path) -> None:
 
 
 def test_modules_parameters_and_plain_values(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = peer("torch")
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     values: list[Any] = [
         module.state_dict(),
@@ -103,7 +104,7 @@ def test_modules_parameters_and_plain_values(tmp_path: Path) -> None:
 
 
 def test_pickles_that_are_not_data(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = peer("torch")
     refused: list[tuple[Any, str]] = [
         (torch.nn.Linear(2, 3), "torch.nn.modules.linear.Linear"),
         ({"f": torch.relu}, "getattr"),
@@ -120,7 +121,7 @@ def test_pickles_that_are_not_data(tmp_path: Path) -> None:
 
 
 def test_the_older_format_is_refused_by_name(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = peer("torch")
     torch.save([1], tmp_path / "file.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(ValueError, match="format before version 1.6; .*save it again"):
         read_torch(tmp_path / "file.pt")

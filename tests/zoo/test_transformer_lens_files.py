@@ -1,5 +1,7 @@
 """Weights are unchanged by files of every format, under every naming."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from interpbench_jax.zoo import (
     save_transformer_lens,
     to_transformer_lens,
 )
-from interpbench_jax.zoo.weight_files import read_weights
+from interpbench_jax.zoo.weight_files import read_weights, write_weights
 
 IN_BLOCK = (
     *(f"attn.{x}.{kind}" for x in "qkvo" for kind in ("weight", "bias")),
@@ -175,3 +177,14 @@ def test_objects_are_not_unpickled(tmp_path):
     np.savez(file, a=np.array([{}], object))
     with pytest.raises(ValueError, match="array 'a' of object and shape"):
         read_weights(file)
+
+
+@pytest.mark.parametrize("name", ["file", "allow_pickle"])
+def test_names_that_numpy_cannot_write_are_refused(tmp_path: Path, name: str) -> None:
+    """`np.savez` takes them for its own arguments."""
+    arrays = {name: np.zeros(2), "b": np.ones(1)}
+    with pytest.raises(ValueError, match=f"a.npz: an array in .npz cannot be named '{name}'"):
+        write_weights(arrays, tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+    write_weights(arrays, tmp_path / "a.safetensors")
+    assert read_weights(tmp_path / "a.safetensors").keys() == arrays.keys()

@@ -8,10 +8,14 @@ import pytest
 
 from interpbench_jax.model import Graph, forward
 from interpbench_jax.zoo import load_transformer_lens, save_transformer_lens
+from tests.peers import peer
 
-torch = pytest.importorskip("torch")
-transformer_lens = pytest.importorskip("transformer_lens")
-pytestmark = pytest.mark.filterwarnings("default")  # other packages warn
+torch = peer("torch")
+transformer_lens = peer("transformer_lens")
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # other packages warn
+    pytest.mark.filterwarnings("error:::interpbench_jax"),
+]
 hooked = "HookedTransformer" in dir(transformer_lens)
 
 SHAPES = {

@@ -179,8 +179,9 @@ def _knobs(results: Results) -> list[tuple[str, str]]:
     done = results.done.filter(pl.col("knobs").is_not_null())
     seen: dict[str, list[str]] = {}
     for entrant, text in done.select("entrant", "knobs").unique(maintain_order=True).iter_rows():
-        settings = ", ".join(f"{name} = {_brief(value)}" for name, value in _read(text).items())
-        seen.setdefault(entrant, []).append(settings)
+        settings = _read(text)
+        shown = ", ".join(f"{name} = {_brief(value)}" for name, value in (settings or {}).items())
+        seen.setdefault(entrant, []).append("(damaged)" if settings is None else shown)
     return [(entrant, "; or ".join(each)) for entrant, each in seen.items()]
 
 
@@ -192,16 +193,19 @@ def _brief(value: Any) -> str:
 
 
 def _versions(text: str | None) -> str:
-    return ", ".join(f"{name} {version}" for name, version in _read(text).items())
+    found = _read(text)
+    if found is None:
+        return "(damaged)"
+    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _read(text: str | None) -> dict[str, Any]:
-    """The content of a JSON column; empty if it is missing or damaged."""
+def _read(text: str | None) -> dict[str, Any] | None:
+    """The content of a JSON column; empty if it is missing, None if it is damaged."""
     try:
         found = from_json(text or "{}", source="a column")
     except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _counted(values: Iterable[str | None]) -> list[tuple[str, int]]:

@@ -91,7 +91,7 @@ class CausalModel:
         for name in self.variables:
             if name in (INPUT, OUTPUT, TOKENS):
                 raise ValueError(f"a variable cannot be named {name!r}")
-        self.reads  # noqa: B018 (raises if a parameter is unknown)
+        _ = self.reads  # raises if a parameter is unknown
 
     @cached_property
     def reads(self) -> Mapping[str, tuple[Read, ...]]:

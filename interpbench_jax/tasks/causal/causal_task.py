@@ -90,7 +90,7 @@ class CausalTask:
         check_name("task", self.name)
         if not self.vocabulary:
             object.__setattr__(self, "vocabulary", tuple(range(self.network.d_vocab)))
-        self.algorithm  # noqa: B018 (raises if a variable is unknown)
+        _ = self.algorithm  # raises if a variable is unknown
 
     @cached_property
     def algorithm(self) -> CausalModel:

@@ -180,7 +180,10 @@ def patched(model: Any, tokens: torch.Tensor, edge: str, sources: dict, own: dic
     parts, hooks = Parts(model), []
     writer, reader = edge.split("->")
     change = sources[writer] - own[writer]
-    add = lambda m, args: (args[0] + change, *args[1:])  # noqa: E731
+
+    def add(_: Any, args: Any) -> Any:
+        return (args[0] + change, *args[1:])
+
     if reader == "logits":
         hooks.append(parts.final.register_forward_pre_hook(add))
     elif reader.startswith("m"):
