@@ -153,8 +153,8 @@ class Checkpoints:
 def _check_is_a_run(directory: Path) -> None:
     """Checks that a directory, if it exists, has only files of a run, which a new run replaces."""
     if directory.is_dir():
-        others = {file.name for file in directory.iterdir()} - {_SETTINGS, _STATES}
-        if others := sorted(name for name in others if not name.startswith(".")):
+        names = {file.name for file in directory.iterdir()} - {_SETTINGS, _STATES}
+        if others := sorted(name for name in names if not name.startswith(".")):
             raise ValueError(
                 f"{directory} is not a run of training: it holds {others[0]!r}; give an empty or a "
                 "new directory"

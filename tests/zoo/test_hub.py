@@ -149,7 +149,7 @@ def test_a_cached_copy_of_a_branch(
     )
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", fail)
     with expected:
-        _fetch("3", WEIGHTS, "main", None)
+        _fetch("3", WEIGHTS, "main")
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
