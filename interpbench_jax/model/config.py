@@ -52,11 +52,6 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         """Checks the type and the range of every field.
 
-    @property
-    def size(self) -> str:
-        """Layers x heads x width, as in `2x4x20`."""
-        return f"{self.n_layers}x{self.n_heads}x{self.d_model}"
-
         Raises:
           ValueError: a field has a wrong type or an impossible value.
         """
@@ -64,6 +59,11 @@ class TransformerConfig:
         check_graph_size(self.n_layers, self.n_heads)
         if self.pad is not None and (type(self.pad) is not int or not 0 <= self.pad < self.d_vocab):
             raise ValueError(f"pad must be one of the {self.d_vocab} tokens, got {short(self.pad)}")
+
+    @property
+    def size(self) -> str:
+        """Layers x heads x width, as in `2x4x20`."""
+        return f"{self.n_layers}x{self.n_heads}x{self.d_model}"
 
 
 def check_fields(config: Any) -> None:
@@ -92,6 +92,7 @@ def check_fields(config: Any) -> None:
                 )
         elif get_origin(kind) is Literal and value not in get_args(kind):
             raise ValueError(f"{name} must be one of {get_args(kind)}, got {short(value)}")
+
 
 def check_graph_size(n_layers: int, n_heads: int) -> None:
     """Checks that the graph of a model with this many layers and heads fits into memory.
