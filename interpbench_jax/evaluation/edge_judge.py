@@ -204,7 +204,7 @@ class EdgeJudge(NamedTuple):
         block: Blocks,
         sets: Bool[np.ndarray, "set unit"],
         patched_at: Bool[np.ndarray, "set pos"] | None,
-    ) -> tuple[Float[Array, "2 _"], Float[np.ndarray, " 2"]]:
+    ) -> tuple[Float[Array, "2 _"] | Float[np.ndarray, "2 _"], Float[np.ndarray, " 2"]]:
         # In NumPy: JAX would recompile each of these small steps for every number of sets.
         groups = level.groups_of(sets)
         cases = groups if patched_at is None else np.concatenate([groups, patched_at], 1)
@@ -215,6 +215,8 @@ class EdgeJudge(NamedTuple):
         weights = (block.position_weights[None] * answered).astype(np.float32)
         counts = np.broadcast_to(block.position_weights[None] > 0, targets.shape)
         rows = np.array([(counts & ~answered).any(-1).sum(), counts.any(-1).sum()], float)
+        if not weights.any():  # nothing to compare with: the model need not run
+            return np.zeros((2, len(sets))), rows
         return self.right_and_total(level, block, sets, targets, weights, patched_at), rows
 
 

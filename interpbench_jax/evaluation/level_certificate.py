@@ -152,15 +152,19 @@ def _search(
     start: Bool[np.ndarray, " unit"],
     n_runs: int,
 ) -> Bool[np.ndarray, " unit"]:
-    """Searches greedily for a set with less agreement, on the first block of pairs.
+    """Searches greedily for a set with less agreement, on one block of pairs.
 
-    Takes `MOST_SETS` units at a time, and adds or removes the one that lowers agreement most, or
-    all that lower it if this gives less agreement. Ends when no unit lowers agreement, or after
-    about a quarter of `n_runs` runs.
+    It is the first block on which the set to start from has an answer. Takes `MOST_SETS` units at a
+    time, and adds or removes the one that lowers agreement most, or all that lower it if this gives
+    less agreement. Ends when no unit lowers agreement, or after about a quarter of `n_runs` runs.
     """
-    some = Blocks(*(part[:1] for part in blocks))
-    n_units, place, in_vain, left = len(level.names), 0, 0, n_runs // 4
-    here, lowest = start, least(judge.judge(level, some, start[None]).agreement)
+    lowest = float("nan")
+    for first in range(len(blocks.base)):
+        some = Blocks(*(part[first : first + 1] for part in blocks))
+        lowest = least(judge.judge(level, some, start[None]).agreement)
+        if not np.isnan(lowest):
+            break
+    here, n_units, place, in_vain, left = start, len(level.names), 0, 0, n_runs // 4
     while in_vain < n_units and left > 0:
         each = np.eye(n_units, dtype=bool)[place : place + MOST_SETS]
         agreed = judge.judge(level, some, here ^ each).agreement

@@ -60,8 +60,13 @@ def screened(
     agreed, n_blocks = found.agreement, found.blocks
     mean = float(np.nanmean(agreed)) if (found.total > 0).any() else float("nan")
     seen = np.full(len(sets), n_blocks == len(blocks.base))
+    # A set may have answers only on other pairs, and they may be wrong.
+    silent = np.flatnonzero(np.isnan(agreed) & ~seen)
+    if len(silent):
+        agreed[silent] = judged(silent, None).agreement
+        seen[silent] = True
     # Few pairs can make a set look too good: those that look worst get more pairs, step by step.
-    worst = np.arange(len(sets))
+    worst = np.flatnonzero(~seen)
     while n_blocks < len(blocks.base) and len(worst):
         worst = worst[np.argsort(agreed[worst])[: math.ceil(len(worst) / _QUARTER)]]
         n_blocks = min(_QUARTER * n_blocks, len(blocks.base))

@@ -33,6 +33,11 @@ _COUNTS = (
 )
 # Settings that apply only when whole nodes are patched.
 _OF_NODES = ("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps")
+# Settings that apply only when edges are patched.
+_OF_EDGES = (
+    *("outside_rows", "single_rows", "position_rows", "single_focus", "set_focus"),
+    *("edge_rows", "checked_sets", "checked_pairs"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,11 +220,12 @@ class SiitConfig:
                 )
 
         usual = {field.name: field.default for field in fields(self)}
-        for name in _OF_NODES if self.patches == "edges" else ():
+        other, others = ("nodes", _OF_NODES) if self.patches == "edges" else ("edges", _OF_EDGES)
+        for name in others:
             if getattr(self, name) != usual[name]:
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} applies to patches of nodes; with "
-                    f"patches='edges' it must be {usual[name]!r}"
+                    f"{name}={getattr(self, name)!r} applies to patches of {other}; with "
+                    f"patches={self.patches!r} it must be {usual[name]!r}"
                 )
 
     @property

@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 
 from interpbench_jax.alignment import Alignment, Site, align
-from interpbench_jax.alignment.edge_levels import draw_sets, head_level, qkv_level
+from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, head_level, qkv_level
 from interpbench_jax.compiler import compile_case
 from interpbench_jax.evaluation import audit_circuit, certify, edge_judge, edge_scores
 from interpbench_jax.evaluation.edge_judge import ROWS, Blocks, EdgeJudge, Judged
@@ -76,15 +76,25 @@ class Digits(Toy):
 
 
 class Counted(EdgeJudge):
-    """A judge with a given number of errors in each block of 256 positions."""
+    """A judge with given numbers of errors and answers of each set in each block."""
 
     def judge(self, level, blocks, sets, *, patched_at=None, n_runs=None) -> Judged:
         del level, patched_at
         n, n_blocks = len(sets), len(blocks.base)
         each = n_blocks if n_runs is None else min(n_runs // (n * ROWS), n_blocks)
-        wrong = self.params["errors"][sets.argmax(1), :each].sum(1)
-        total = np.full(n, 256.0 * each)
+        wrong, total = (
+            self.params[part][sets.argmax(1), :each].sum(1) for part in ("errors", "answers")
+        )
         return Judged(total - wrong, total, each, 0.0)
+
+
+def counted(errors: np.ndarray, answers: np.ndarray) -> tuple[EdgeJudge, EdgeLevel, Blocks]:
+    """A `Counted` judge, with units and blocks for it."""
+    tokens = np.zeros((errors.shape[1] * ROWS, 1), int)
+    blocks = Blocks.of(Pairs(tokens, tokens, np.ones(tokens.shape)))
+    given = {"errors": errors, "answers": answers}
+    judge = Counted(given, NETWORK, make_task(DIGITS).answers, np.zeros((0, 1, 1), bool))
+    return judge, qkv_level(aligned(make_task(DIGITS), NETWORK)), blocks
 
 
 class Majority(Toy):
@@ -279,17 +289,20 @@ def test_a_set_that_looks_fair_on_few_pairs_gets_more() -> None:
     errors = np.zeros((40, 20))
     errors[20:29] = 2
     errors[5] = [1, *[4] * 19]
-    tokens = np.zeros((20 * ROWS, 1), int)
-    blocks = Blocks.of(Pairs(tokens, tokens, np.ones((20 * ROWS, 1))))
-    level = qkv_level(aligned(make_task(DIGITS), NETWORK))
-    judge = Counted(
-        {"errors": errors}, NETWORK, make_task(DIGITS).answers, np.zeros((0, 1, 1), bool)
-    )
-    found = screened(judge, level, blocks, np.eye(40, dtype=bool), n_runs=40 * ROWS)
+    answers = np.full(errors.shape, 256.0)
+    found = screened(*counted(errors, answers), np.eye(40, dtype=bool), n_runs=40 * ROWS)
     assert found.agreement.argmin() == 5
     assert found.agreement[5] == 1 - errors[5].sum() / (256 * 20)
     assert found.mean == 1 - errors[:, 0].mean() / 256
     assert found.n_pairs == ROWS
+
+
+def test_a_set_without_an_answer_on_few_pairs_gets_all() -> None:
+    """Set 0 has answers in the last block only, and they are wrong."""
+    total, errors = np.full((4, 8), 128.0), np.zeros((4, 8))
+    total[0, :-1], errors[0, -1] = 0, 128
+    found = screened(*counted(errors, total), np.eye(4, dtype=bool), n_runs=4 * ROWS)
+    assert found.agreement.tolist() == [0, 1, 1, 1]
 
 
 def test_pairs_with_rare_answers_are_patched_and_accuracy_is_of_all_pairs() -> None:

@@ -581,8 +581,10 @@ def test_cases_of_one_shape_train_together_as_alone() -> None:
 def test_settings_that_do_not_apply_are_refused() -> None:
     with pytest.raises(ValueError, match="steps='separate' applies to patches of nodes"):
         SiitConfig(patches="edges", steps="separate")
+    with pytest.raises(ValueError, match="position_rows=0.5 applies to patches of edges; with"):
+        SiitConfig(patches="nodes", position_rows=0.5)
     with pytest.raises(ValueError, match="at most 1 together, got 0.7 and 0.6"):
-        SiitConfig(outside_rows=0.7, single_rows=0.6)
+        SiitConfig(patches="edges", outside_rows=0.7, single_rows=0.6)
     with pytest.raises(ValueError, match="needs a problem with `edges`"):
         given = problem()._replace(edges=None)
         train_siit(given, MODEL, CONFIG, validation=given)
