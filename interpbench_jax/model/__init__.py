@@ -11,7 +11,7 @@ from interpbench_jax.model.network import DecoderNetwork, Network, with_backward
 from interpbench_jax.model.patch import EdgePatch, NodePatch, Nudge, Patch
 from interpbench_jax.model.shapes import weight_shapes
 from interpbench_jax.model.transformer import Params, Transformer, init_params
-from interpbench_jax.model.wiring import Wires, patch_nodes
+from interpbench_jax.model.wiring import Wires
 
 __all__ = [
     "Backward",
@@ -32,7 +32,6 @@ __all__ = [
     "forward",
     "forward_interchanges",
     "init_params",
-    "patch_nodes",
     "transformer_graph",
     "weight_shapes",
     "with_backward",

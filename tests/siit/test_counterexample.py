@@ -14,8 +14,9 @@ import pytest
 from jaxtyping import Array, Float
 
 import interpbench_jax.siit
-from interpbench_jax.model import EdgePatch, Network, NodePatch, forward, init_params, patch_nodes
+from interpbench_jax.model import EdgePatch, Network, NodePatch, forward, init_params
 from interpbench_jax.model.network import as_network
+from interpbench_jax.model.wiring import patch_nodes
 from interpbench_jax.siit import Scores, SiitProblem, agreement, interchange_losses, validate
 from interpbench_jax.siit.train import worst_that_counts
 
