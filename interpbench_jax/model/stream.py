@@ -1,5 +1,6 @@
 """The residual stream during one run: what has been written, and what each reader sees."""
 
+import abc
 import functools
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -72,9 +73,9 @@ class OutputStream(Stream):
 
     _sum: Array  # everything written so far; subclasses start it at zero
 
+    @abc.abstractmethod
     def write(self, outputs: Float[Array, "writer d_model pos batch"]) -> None:
         """Takes what the next writers put into the stream."""
-        raise NotImplementedError
 
     def write_input(self, embedded: Float[Array, "d_model pos batch"]) -> None:
         """Takes the embedded tokens."""
