@@ -98,10 +98,8 @@ def certify(
     Raises:
       ValueError: a number is smaller than 1.
     """
-    judge, rng = (
-        EdgeJudge.of(params, network, task, alignment),
-        checked_generator(key, n_random, n_runs),
-    )
+    judge = EdgeJudge.of(params, network, task, alignment)
+    rng = checked_generator(key, n_random, n_runs)
     level = qkv_level(alignment)
     inputs = _every_input(task)
     every_input = inputs is not None

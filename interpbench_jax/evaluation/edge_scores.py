@@ -68,10 +68,8 @@ def edge_scores(
 
     Arguments and errors are those of `certify`.
     """
-    judge, rng = (
-        EdgeJudge.of(params, network, task, alignment),
-        checked_generator(key, n_random, n_runs),
-    )
+    judge = EdgeJudge.of(params, network, task, alignment)
+    rng = checked_generator(key, n_random, n_runs)
     level = qkv_level(alignment)
     blocks = Blocks.of(pairs_to_judge(task, alignment, pairs, n_pairs))
     drawn = screened(judge, level, blocks, draw_sets(level, rng, n_random), n_runs)
