@@ -153,7 +153,7 @@ class TrainingRun:
             shutil.copyfile(self.metrics, partial)
         for kind in self.log:
             if (self.directory / kind).exists():
-                shutil.copytree(self.directory / kind, self.done / kind)
+                shutil.copytree(self.directory / kind, self.done / kind, dirs_exist_ok=True)
         with replacing(self.done / _LAST_WRITTEN) as partial:
             draw_history(rows, partial, title=f"case {self.name}: {model.card['title']}")
         discard(self.directory)

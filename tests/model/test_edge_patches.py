@@ -92,7 +92,7 @@ def test_each_row_is_patched_at_its_own_positions(
 
 
 def test_shapes_that_do_not_fit_are_refused(config, params, tokens, other_tokens, masks):
-    with pytest.raises(ValueError, match="positions have shape"):
+    with pytest.raises(ValueError, match="patched_at has shape"):
         at = jnp.ones((1, tokens.shape[1]))
         forward_edge_patches(params, config, tokens, other_tokens, masks, at)
     with pytest.raises(ValueError, match="masks have shape"):

@@ -313,7 +313,7 @@ def test_patch_that_does_not_fit(variants, make_params, tokens, patch, mask, sou
 def test_positions_that_do_not_fit(variants, make_params, tokens):
     config = variants["causal"]
     given = EdgePatch(jnp.zeros((7, 15)), jnp.zeros((3, 5, 7, 6)), jnp.zeros((1, 5)))
-    with pytest.raises(ValueError, match=r"positions have shape \(1, 5\), expected \(3, 5\)"):
+    with pytest.raises(ValueError, match=r"patched_at has shape \(1, 5\), expected \(3, 5\)"):
         forward(make_params(config), config, tokens, given)
 
 

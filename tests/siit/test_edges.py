@@ -510,7 +510,7 @@ def test_losses_are_of_runs_patched_at_the_rows_positions() -> None:
     losses = jax.jit(edge_losses, static_argnums=1)
     found = losses(params, alignment.network, batch)
     np.testing.assert_allclose(found[1], (errors * batch.weights[1]).sum(), rtol=1e-4)
-    everywhere = losses(params, alignment.network, batch._replace(at=None))
+    everywhere = losses(params, alignment.network, batch._replace(patched_at=None))
     assert abs(found[1] - everywhere[1]) > 1e-4
 
 
