@@ -23,6 +23,11 @@ class Variable:
     labels: tuple[str, ...]
     values: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """The values, joined."""
+        return "+".join(self.values)
+
 
 def find_variables(tracr: TracrModel) -> tuple[Variable, ...]:
     """Finds the directions that each component of the compiled model writes.

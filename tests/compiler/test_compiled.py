@@ -95,6 +95,11 @@ def test_padding_does_not_change_outputs(name: str) -> None:
     np.testing.assert_allclose(logits[:, :4], alone, atol=1e-5)
 
 
+def test_a_variable_is_named_after_its_values() -> None:
+    named = {variable.node: variable.name for variable in compile_case("4").variables}
+    assert (named["m0"], named["m1"]) == ("bools_close+bools_open", "pair_balance")
+
+
 def test_sizes_variables_and_free_nodes_are_those_of_the_original(each_case: Case) -> None:
     reference, compiled = REFERENCE[each_case.name], compile_case(each_case)
     alignment = align(compiled)
