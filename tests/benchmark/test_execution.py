@@ -163,7 +163,7 @@ def test_the_compiled_model_of_a_case(tmp_path: Path, own: None) -> None:
     runs = make_plan(compiled_models(("3",)), ("eap",), ("zero",), (0,), (20,))
     (row,) = execute(runs, store)
     assert (row["status"], row["model"], row["ablation"]) == ("done", "3 (compiled)", "zero")
-    assert row["n_true_edges"] == 4
+    assert row["n_true_edges"] == 3  # input->m0->a1.h2->logits; input->a1.h2 is unobservable
 
 
 def test_the_folder_of_a_method_changes_neither_its_run_nor_its_numbers(tmp_path: Path) -> None:
