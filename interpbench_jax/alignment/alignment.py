@@ -115,9 +115,8 @@ class Alignment(Generic[N]):
         """
         for writer, reader in self.algorithm:
             for from_, to in self.edges_of((writer, reader)):
-                if not self.graph.valid[
-                    self.graph.writer_index(from_), self.graph.reader_index(to)
-                ]:
+                edge = self.graph.writer_index(from_), self.graph.reader_index(to)
+                if not self.graph.valid[edge]:
                     raise ValueError(
                         f"{edge_name(writer, reader)} would be {edge_name(from_, to)}, but {to} "
                         f"reads before {from_} writes"
