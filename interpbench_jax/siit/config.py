@@ -60,7 +60,7 @@ class SiitConfig:
         outside; in the remaining rows it is any set. This setting, the previous one and the next
         six apply to `edges`.
       position_rows: share of the rows of training in which edges are patched at random positions
-        only; if above 0, random sets at random positions also decide when to stop.
+        only; the checks that decide when to stop patch them everywhere.
       single_focus: while refining, share of these single edges that are drawn in proportion to the
         errors that the model made under a patch of each after the last round; the others, and all
         before, are drawn uniformly.

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from interpbench_jax.alignment import Alignment
 from interpbench_jax.alignment.alignment import group_masks, group_union
-from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_positions, draw_sets, qkv_level
+from interpbench_jax.alignment.edge_levels import EdgeLevel, draw_sets, qkv_level
 from interpbench_jax.siit.set_answers import answer_sets, answered
 from interpbench_jax.tasks.task import Pairs, Task
 
@@ -32,8 +32,6 @@ class EdgeChecks(NamedTuple):
         other edge; -1 if there is none.
       n_first: number of checks, from the first, that training evaluates after every round; the
         others only if the model passes all before them.
-      patched_at: for each check, 1 at the positions where its edges are patched; None means
-        everywhere.
     """
 
     masks: Float[Array, "check writer reader"]
@@ -44,7 +42,6 @@ class EdgeChecks(NamedTuple):
     which: Int[Array, " check"]
     alone: Int[Array, " group"]
     n_first: Int[Array, ""]
-    patched_at: Float[Array, "check pos"] | None = None
 
 
 def usual_checks(
@@ -55,7 +52,6 @@ def usual_checks(
     *,
     n_random: int,
     n_pairs: int | None = None,
-    at_positions: bool = False,
 ) -> EdgeChecks:
     """The sets of edges that decide when training stops.
 
@@ -70,10 +66,6 @@ def usual_checks(
       key: a JAX random key.
       n_random: number of random sets, with edges inside and outside.
       n_pairs: number of pairs to evaluate on; all by default.
-      at_positions: whether to add as many random sets at random positions.
-
-    Raises:
-      ValueError: `at_positions`, but the algorithm does not say where its values are.
     """
     level = qkv_level(alignment)
     each = np.eye(len(level.names), dtype=bool)
@@ -83,14 +75,7 @@ def usual_checks(
     )
     alone = each[~level.inside]
     chosen = pairs_to_judge(task, alignment, pairs, n_pairs)
-    patched_at = None
-    if at_positions:
-        drawn = draw_positions(rng, n_random, pairs.base.shape[1])
-        patched_at = np.ones((len(first) + n_random + len(alone), drawn.shape[1]), bool)
-        patched_at[len(first) :][:n_random] = drawn
-        first = np.concatenate([first, draw_sets(level, rng, n_random)])
-    sets = np.concatenate([first, alone])
-    checks = edge_checks(task, alignment, chosen, level, sets, patched_at)
+    checks = edge_checks(task, alignment, chosen, level, np.concatenate([first, alone]))
     return checks._replace(n_first=jnp.asarray(len(first)))
 
 
@@ -144,7 +129,6 @@ def edge_checks(
     pairs: Pairs,
     level: EdgeLevel,
     sets: Bool[np.ndarray, "check unit"],
-    patched_at: Bool[np.ndarray, "check pos"] | None = None,
 ) -> EdgeChecks:
     """Computes the algorithm's answers under sets of edges on given pairs.
 
@@ -154,31 +138,20 @@ def edge_checks(
       pairs: pairs to evaluate on.
       level: the units that the sets consist of.
       sets: the units that each check patches.
-      patched_at: the positions at which each check patches them; everywhere by default.
-
-    Raises:
-      ValueError: there are positions, but the algorithm does not say where its values are.
     """
     patched = level.groups_of(sets)
-    cases = patched if patched_at is None else np.concatenate([patched, patched_at], 1)
-    _, first, which = np.unique(cases, axis=0, return_index=True, return_inverse=True)
+    targets, which = np.unique(patched, axis=0, return_inverse=True)
     single = patched & ((patched.sum(1) == 1) & ~(sets & ~level.inside).any(1))[:, None]
-    if patched_at is not None:
-        single &= patched_at.all(1, keepdims=True)
-    shape = (len(first), *pairs.base.shape)
+    shape = (len(targets), *pairs.base.shape)
     rows = [np.broadcast_to(tokens, shape) for tokens in (pairs.base, pairs.source)]
-    masks = group_union(patched[first], group_masks(alignment)[0])
-    here = None
-    if patched_at is not None:
-        here = np.broadcast_to(patched_at[first].astype(np.float32)[:, None], shape)
+    masks = group_union(targets, group_masks(alignment)[0])
     return EdgeChecks(
         masks=jnp.asarray(level.masks(sets), jnp.float32),
         base=jnp.asarray(pairs.base),
         source=jnp.asarray(pairs.source),
         position_weights=jnp.asarray(pairs.position_weights),
-        targets=answer_sets(task.defined_answers, *rows, masks, here),
+        targets=answer_sets(task.defined_answers, *rows, masks),
         which=jnp.asarray(which.reshape(-1)),
         alone=jnp.asarray(np.where(single.any(0), single.argmax(0), -1)),
         n_first=jnp.asarray(len(sets)),
-        patched_at=None if patched_at is None else jnp.asarray(patched_at, jnp.float32),
     )

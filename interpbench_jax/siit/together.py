@@ -324,7 +324,6 @@ def _padded_checks(
             constant_values=-1,
         ),
         n_first=checks.n_first,
-        patched_at=None if checks.patched_at is None else _rows(checks.patched_at, n_checks),
     )
 
 

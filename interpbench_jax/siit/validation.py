@@ -183,18 +183,16 @@ def agreement_and_finiteness(
     unpatched, written = network.run(params, checks.source)
     chunk = runs_at_once(unpatched, written, parallel=parallel)
 
-    def score(case: tuple[Array, Array, Array | None]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        mask, which, patched_at = case
+    def score(case: tuple[Array, Array]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        mask, which = case
         target = checks.targets[which]
         weights = checks.position_weights * has_answer(target)
-        right, logits = weight_right(
-            params, network, checks.base, written, mask, target, weights, patched_at
-        )
+        right, logits = weight_right(params, network, checks.base, written, mask, target, weights)
         total = weights.sum()
         agreed = jnp.where(total > 0, right / jnp.maximum(total, 1e-9), 1.0)
         return agreed, jnp.isfinite(logits).all()
 
-    cases = checks.masks, checks.which, checks.patched_at
+    cases = checks.masks, checks.which
     if threshold is None or chunk > 1:
         agreed, finite = map_chunks(score, cases, chunk=chunk)
         return agreed, finite.all()

@@ -102,7 +102,6 @@ def prepare(task: Task | str, members: Sequence[Member]) -> Prepared:
                 key_checks,
                 n_random=config.checked_sets,
                 n_pairs=config.checked_pairs,
-                at_positions=config.position_rows > 0,
             )
             found = found._replace(checks=checks)
         return found

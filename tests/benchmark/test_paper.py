@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from interpbench_jax.benchmark.paper import (
     METHODS,
@@ -75,10 +76,13 @@ def test_weights_of_compiled_models_are_the_farthest():
 
 
 @pytest.mark.slow
-def test_a_siit_model_looks_like_a_natural_one():
-    rows = {row["model"]: row["correlation"] for row in realism_rows("3", n_inputs=300)}
-    assert rows["natural"] == pytest.approx(1)
-    assert rows["siit"] > rows["tracr"]
+def test_acdc_behaves_on_a_siit_model_as_on_a_natural_one():
+    rows = {row["model"]: row for row in realism_rows("13", n_inputs=300)}
+    assert rows["natural"]["correlation"] == pytest.approx(1)
+    assert rows["siit"]["correlation"] > 0.9 > 0.7 > rows["tracr"]["correlation"]
+    for row in rows.values():
+        both = row["accuracies"], rows["natural"]["accuracies"]
+        assert row["correlation"] == pytest.approx(stats.pearsonr(*both).statistic)
 
 
 def test_the_page_shows_ours_and_theirs(tmp_path):

@@ -514,48 +514,10 @@ def test_losses_are_of_runs_patched_at_the_rows_positions() -> None:
     assert abs(found[1] - everywhere[1]) > 1e-4
 
 
-def test_positions_are_checked_too_if_they_are_trained() -> None:
-    task = compile_case("3")
-    alignment = align(task)
-    pairs = task.pairs(task.split(0.2), "train", 50, jax.random.key(0))
-    given = task, alignment, pairs, jax.random.key(1)
-    plain = usual_checks(*given, n_random=10)
-    checks = usual_checks(*given, n_random=10, at_positions=True)
-    assert plain.patched_at is None and checks.patched_at is not None
-    n = int(plain.n_first)
-    at_positions = range(n, n + 10)  # before single edges outside
-    others = np.delete(np.arange(len(checks.which)), at_positions)
-    np.testing.assert_array_equal(checks.masks[others], plain.masks)
-    assert (checks.patched_at[others] == 1).all() and (checks.patched_at[n : n + 10] == 0).any(
-        1
-    ).all()
-    assert len(checks.patched_at) == len(checks.which) == len(plain.which) + 10
-    assert checks.n_first == n + 10
-    np.testing.assert_array_equal(checks.alone, plain.alone)
-    params = init_params(alignment.network, jax.random.key(0))
-    agreed = edge_agreement(params, alignment.network, checks)
-    np.testing.assert_allclose(
-        agreed[others], edge_agreement(params, alignment.network, plain), atol=1e-6
-    )
-    run = jax.jit(as_network(alignment.network).run)
-    _, written = run(params, pairs.source)
-    checks, agreed = jax.tree.map(np.asarray, (checks, agreed))
-    for check in at_positions:
-        at = np.broadcast_to(checks.patched_at[check], pairs.base.shape)
-        logits, _ = run(
-            params, pairs.base, EdgePatch(checks.masks[check], written, jnp.asarray(at))
-        )
-        close = abs(np.asarray(logits)[..., 0] - checks.targets[checks.which[check]]) <= 0.05
-        share = (close * pairs.position_weights).sum() / pairs.position_weights.sum()
-        assert agreed[check] == pytest.approx(share, abs=1e-6)
-
-
 def test_an_algorithm_that_does_not_say_where_its_values_are_is_refused() -> None:
     given = PARITY, ALIGNMENT, some_pairs(), jax.random.key(1)
-    with pytest.raises(ValueError, match="cannot be patched at single positions"):
-        draw_edge_sets(*given, n_rows=64, position_rows=0.5, **KINDS)
     with pytest.raises(ValueError, match="set position_rows to 0"):
-        usual_checks(*given, n_random=2, at_positions=True)
+        draw_edge_sets(*given, n_rows=64, position_rows=0.5, **KINDS)
 
 
 @pytest.mark.slow
