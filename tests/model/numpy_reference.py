@@ -30,7 +30,8 @@ def forward(params, config, tokens, *, edges=None, nodes=None, source=None):
       The logits, and what each writer wrote, by name and in order.
     """
     edges, nodes, tokens = edges or {}, nodes or {}, np.asarray(tokens)
-    written, constants = {}, []
+    written: dict[str, np.ndarray] = {}
+    constants: list[np.ndarray] = []
 
     def write(name, out):
         if name in nodes:

@@ -24,10 +24,10 @@ def draw(shape, seed=0, scale=1.0):
     return jnp.asarray(scale * rng.standard_normal((3, *shape)), jnp.float32)
 
 
-def by_the_reference(q, k, v, causal, padding=None):
+def by_the_reference(inputs, causal, padding=None):
     """Head by head; the package has `[head, d_head, pos, batch]`, the reference the reverse."""
-    heads = zip(*(np.asarray(x, np.float64) for x in (q, k, v)), strict=True)
-    padding = np.zeros(q.shape[2:], bool) if padding is None else padding
+    heads = zip(*np.asarray(inputs, np.float64), strict=True)
+    padding = np.zeros(inputs.shape[3:], bool) if padding is None else padding
     mixed = [
         numpy_reference.attention(*(x.T for x in head), causal=causal, padding=padding.T).T
         for head in heads
@@ -51,7 +51,7 @@ def value(form, causal, inputs):
 def test_forms_agree_with_the_reference(form, causal):
     inputs = draw(SHAPE)
     found = value(form, causal, inputs)
-    np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
+    np.testing.assert_allclose(found, by_the_reference(inputs, causal), atol=1e-5)
 
 
 @directions
@@ -60,7 +60,7 @@ def test_attend_agrees_with_the_reference(shape, causal):
     """Small heads, wide heads and long sequences; only the first are unrolled."""
     inputs = draw(shape, seed=1)
     found = jax.jit(attend, static_argnames="causal")(inputs, causal=causal)
-    np.testing.assert_allclose(found, by_the_reference(*inputs, causal), atol=1e-5)
+    np.testing.assert_allclose(found, by_the_reference(inputs, causal), atol=1e-5)
 
 
 @directions
@@ -80,7 +80,7 @@ def test_padding_is_not_attended_to(form, causal):
     inputs, (cotangent, *_) = draw(SHAPE, seed=8), draw(SHAPE, seed=9)
     padding = np.arange(5)[:, None] >= np.array([5, 4, 3, 1])[None]
     out, gradients = value_and_gradients(form, causal, inputs, cotangent, padding)
-    np.testing.assert_allclose(out, by_the_reference(*inputs, causal, padding), atol=1e-5)
+    np.testing.assert_allclose(out, by_the_reference(inputs, causal, padding), atol=1e-5)
     for gradient in gradients[1:]:
         assert (np.asarray(gradient)[:, :, padding] == 0).all()
     _, by_autodiff = value_and_gradients(_matmul, causal, inputs, cotangent, padding)
@@ -121,5 +121,5 @@ def test_huge_scores_do_not_overflow(form, causal):
     """With scores in the thousands, every query selects one value, and gradients are finite."""
     inputs = draw(SHAPE, seed=7, scale=100.0)
     out, gradients = value_and_gradients(form, causal, inputs, jnp.ones(SHAPE))
-    np.testing.assert_allclose(out, by_the_reference(*inputs, causal), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(out, by_the_reference(inputs, causal), rtol=1e-4, atol=1e-2)
     assert all(np.isfinite(gradient).all() for gradient in gradients)

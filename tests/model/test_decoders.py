@@ -1,6 +1,7 @@
 """Decoders: their parts, and equal outputs of every way to run them."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from interpbench_jax.model import (
 )
 from interpbench_jax.model.decoders import Attention
 from interpbench_jax.model.decoders.shapes import decoder_shapes
-from interpbench_jax.model.network import Network
+from interpbench_jax.model.network import Network, _forward
 
 PLAIN = DecoderConfig(
     n_layers=2,
@@ -154,12 +155,11 @@ def test_patching_all_edges_of_a_writer_is_patching_it(network, params, tokens):
 
 
 def test_runs_are_compiled_once(network, params, tokens):
-    from interpbench_jax.model.network import _forward
-
-    _forward.clear_cache()
+    compiled: Any = _forward
+    compiled.clear_cache()
     for row in (*tokens, tokens[0]):
         network.run(params, row)
-    assert _forward._cache_size() == 1
+    assert compiled._cache_size() == 1
 
 
 def test_only_distances_between_positions_matter(network, params):
@@ -202,7 +202,7 @@ def test_every_method_runs(name, network, params, tokens):
     clean, corrupted = tokens
     target = jnp.zeros(clean.shape, int)
     batch = contrast_batch(params, network, clean, corrupted, target, jnp.ones(clean.shape))
-    quick = {
+    quick: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("edge_probing", "node_probing"), {"penalties": (1.0,)}),
         "uniform_gradient_sampling": {"penalties": (1.0,)},
         "edge_pruning": {"shares": (0.5,)},
@@ -225,10 +225,11 @@ def test_attribution_is_the_derivative_of_exact_patching(network, params, tokens
     batch = contrast_batch(
         *(params, network, clean, corrupted, jnp.zeros(clean.shape, int), jnp.ones(clean.shape))
     )
-    scores = METHODS["eap"](params, network, batch, cross_entropy)
+    scores, source = METHODS["eap"](params, network, batch, cross_entropy), batch.source
+    assert source is not None
 
     def loss(mask):
-        return cross_entropy(network.run(params, clean, EdgePatch(mask, batch.source))[0], batch)
+        return cross_entropy(network.run(params, clean, EdgePatch(mask, source))[0], batch)
 
     slopes = jax.grad(loss)(jnp.zeros(network.graph.valid.shape))
     np.testing.assert_allclose(scores, slopes * network.graph.valid, atol=1e-5)

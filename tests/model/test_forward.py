@@ -1,6 +1,7 @@
 """The plain forward pass, compared with a slow reference and with itself."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +34,18 @@ def test_agrees_with_the_reference(config, params, tokens, run, n_pos):
 def test_other_choices_agree_with_the_reference(make_params, run, activation, causal, layer_norm):
     """One layer of another shape: one wide head, one output, and inputs far from zero."""
     config = TransformerConfig(
-        **{"n_layers": 1, "n_heads": 1, "d_model": 4, "d_head": 7, "d_mlp": 5},
-        **{"n_ctx": 6, "d_vocab": 3, "d_vocab_out": 1, "layer_norm_eps": 0.1},
-        **{"causal": causal, "layer_norm": layer_norm, "activation": activation},
+        n_layers=1,
+        n_heads=1,
+        d_model=4,
+        d_head=7,
+        d_mlp=5,
+        n_ctx=6,
+        d_vocab=3,
+        d_vocab_out=1,
+        causal=causal,
+        activation=activation,
+        layer_norm=layer_norm,
+        layer_norm_eps=0.1,
     )
     params = make_params(config, seed=1)
     tokens = jnp.array([[0, 1, 2, 1], [0, 2, 2, 0]])
@@ -83,7 +93,7 @@ def test_only_a_causal_model_ignores_later_tokens(config, params, tokens, run):
 def test_second_call_does_not_recompile(variants, make_params, tokens, other_tokens):
     """Neither for other weights and tokens nor for another, equal config."""
     config = dataclasses.replace(variants["causal"], n_layers=1)
-    compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
+    compiled: Any = jax.jit(lambda *args: forward(*args), static_argnums=1)
     compiled(make_params(config, 0), config, tokens)
     compiled(make_params(config, 1), dataclasses.replace(config), other_tokens)
     assert compiled._cache_size() == 1

@@ -1,6 +1,7 @@
 """Patches: identities between them, and comparisons with the slow reference."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -204,7 +205,7 @@ def test_jit_agrees_with_eager(variants, make_params, tokens, run, rng):
 def test_second_patch_does_not_recompile(variants, make_params, tokens, other_tokens):
     config = dataclasses.replace(variants["causal"], n_layers=1)
     source = jnp.ones((*tokens.shape, Graph.of(config).n_writers, config.d_model))
-    compiled = jax.jit(lambda *args: forward(*args), static_argnums=1)
+    compiled: Any = jax.jit(lambda *args: forward(*args), static_argnums=1)
     for inputs, share in [(tokens, 0.0), (other_tokens, 1.0)]:
         mask = jnp.full(no_edges(config).shape, share)
         compiled(make_params(config), config, inputs, EdgePatch(mask, share * source))
@@ -321,4 +322,4 @@ def test_patch_of_unknown_kind(variants, make_params, tokens, no_shape_checks):
     config = variants["causal"]
     given = (jnp.zeros(7), jnp.zeros((3, 5, 7, 6)))
     with pytest.raises(ValueError, match="NodePatch, an EdgePatch or None.*tuple"):
-        forward(make_params(config), config, tokens, given)
+        forward(make_params(config), config, tokens, given)  # type: ignore[arg-type]

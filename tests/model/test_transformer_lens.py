@@ -1,7 +1,9 @@
 """Weights are converted to TransformerLens names and back; invalid ones are named."""
 
 import dataclasses
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,8 +57,7 @@ def test_round_trip(config, params):
         layer_norm_eps=config.layer_norm_eps,
     )
     assert read == config
-    assert jax.tree.structure(back) == jax.tree.structure(dict(params))
-    jax.tree.map(np.testing.assert_array_equal, back, dict(params))
+    chex.assert_trees_all_equal(back, dict(params))
 
 
 def test_names_and_shapes_are_those_of_transformer_lens(config, params):
@@ -68,12 +69,21 @@ def test_names_and_shapes_are_those_of_transformer_lens(config, params):
 def test_sizes_come_from_the_shapes(make_params):
     """With all sizes different."""
     config = TransformerConfig(
-        **{"n_layers": 3, "n_heads": 2, "d_model": 7, "d_head": 4, "d_mlp": 9},
-        **{"n_ctx": 6, "d_vocab": 5, "d_vocab_out": 8, "causal": True, "layer_norm": True},
-        **{"activation": "relu", "layer_norm_eps": 1e-3},
+        n_layers=3,
+        n_heads=2,
+        d_model=7,
+        d_head=4,
+        d_mlp=9,
+        n_ctx=6,
+        d_vocab=5,
+        d_vocab_out=8,
+        causal=True,
+        activation="relu",
+        layer_norm=True,
+        layer_norm_eps=1e-3,
     )
     state = to_transformer_lens(make_params(config))
-    given = {"causal": True, "normalization": "LN", "activation": "relu"}
+    given: dict[str, Any] = {"causal": True, "normalization": "LN", "activation": "relu"}
     _, read = from_transformer_lens(state, **given, layer_norm_eps=1e-3)
     assert read == config
     _, read = from_transformer_lens(state, **given | {"causal": False, "activation": "gelu"})
@@ -135,7 +145,7 @@ def test_wrong_shape_is_named(state, name, change):
 
 def test_unknown_activation(state, no_shape_checks):
     with pytest.raises(ValueError, match="silu"):
-        from_transformer_lens(state, causal=True, normalization=None, activation="silu")
+        from_transformer_lens(state, causal=True, normalization=None, activation="silu")  # type: ignore[arg-type]
 
 
 def folded(state):
@@ -156,7 +166,8 @@ def folded(state):
 
     for block in ("blocks.0", "blocks.1"):
         attention = f"{block}.attn"
-        fold(f"{block}.ln1", *[[f"{attention}.{x}_{y}" for y in "QKV"] for x in "Wb"], axis=1)
+        weights, biases = ([f"{attention}.{x}_{y}" for y in "QKV"] for x in "Wb")
+        fold(f"{block}.ln1", weights, biases, axis=1)
         fold(f"{block}.ln2", [f"{block}.mlp.W_in"], [f"{block}.mlp.b_in"], axis=0)
         values, output = s[f"{attention}.b_V"], s[f"{attention}.W_O"]
         s[f"{attention}.b_O"] += np.einsum("he,hed->d", values, output)
@@ -189,9 +200,9 @@ def test_folded_layer_norm_is_still_applied(variants, make_params, tokens, run):
 def test_the_normalization_is_never_guessed(state, variants, make_params, no_shape_checks):
     """Weights of a model with a folded LayerNorm look like those of a model without."""
     with pytest.raises(TypeError, match="normalization"):
-        from_transformer_lens(state, causal=True, activation="gelu")
+        from_transformer_lens(state, causal=True, activation="gelu")  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="normalization must be one of .* or None, got 'RMS'"):
-        from_transformer_lens(state, causal=True, normalization="RMS", activation="gelu")
+        from_transformer_lens(state, causal=True, normalization="RMS", activation="gelu")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected normalization 'LNPre' if it was folded"):
         from_transformer_lens(state, causal=True, normalization="LN", activation="gelu")
     scaled = to_transformer_lens(make_params(variants["layer_norm"]))

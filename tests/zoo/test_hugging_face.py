@@ -1,5 +1,7 @@
 """Decoders in the format of Hugging Face give the outputs of `transformers`, patched or not."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +69,7 @@ GEMMA_LIKE = {
     **{"vocab_size": 256000, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "use_cache": True},
 }
 # Fields as in files of published models, which older versions wrote.
-PUBLISHED = {
+PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "GPT-2": (
         {
             **{"model_type": "gpt2", "activation_function": "gelu_new", "attn_pdrop": 0.1},

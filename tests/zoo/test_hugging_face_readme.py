@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_example(monkeypatch):
-    match = re.search(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", README, re.DOTALL)
-    program, shown = match.groups()
+    example = r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```"
+    [(program, shown)] = re.findall(example, README, re.DOTALL)
     monkeypatch.chdir(ROOT)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), jax.numpy_rank_promotion("allow"):
