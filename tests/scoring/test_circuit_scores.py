@@ -1,7 +1,9 @@
 """Faithfulness, completeness and minimality, by hand on made-up models and on a real one."""
 
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,13 +23,17 @@ from interpbench_jax.scoring import (
     minimality,
     node_importance,
 )
-from interpbench_jax.zoo import load_model
+from interpbench_jax.zoo import BenchmarkModel, load_model
 
 TINY = TransformerConfig(
     n_layers=1, n_heads=1, d_model=1, d_head=1, d_mlp=1, n_ctx=2, d_vocab=2, d_vocab_out=2
 )
 GRAPH = Graph.of(TINY)
 KEY = jax.random.key(0)
+# Weights, config, batch and loss.
+Arguments = tuple[Any, TransformerConfig, Any, Any]
+ModelThat = Callable[[Callable[[np.ndarray], float]], Arguments]
+Case = tuple[BenchmarkModel, Arguments]
 
 
 def circuit(*edges):
@@ -60,18 +66,18 @@ def has(mask, edge):
     return bool((mask & edge).any())
 
 
-def test_faithfulness_by_hand(model_that):
+def test_faithfulness_by_hand(model_that: ModelThat) -> None:
     """Performance is 5 with neither edge; one adds 3, the other 1: f = 3/4, 1/4, 1, 0."""
     model = model_that(lambda c: 5 + 3 * has(c, ONE) + has(c, OTHER))
     found = faithfulness(*model, np.stack([ONE, OTHER, ONE | OTHER, USELESS]))
     np.testing.assert_allclose(found, [0.75, 0.25, 1, 0])
 
 
-def test_faithfulness_is_none_if_nothing_matters(model_that):
+def test_faithfulness_is_none_if_nothing_matters(model_that: ModelThat) -> None:
     assert np.isnan(faithfulness(*model_that(lambda c: 1), ONE[None])).all()
 
 
-def test_two_ways_to_do_the_task(model_that):
+def test_two_ways_to_do_the_task(model_that: ModelThat) -> None:
     """Either edge suffices. One alone is faithful but incomplete; both are complete and minimal."""
     model = model_that(lambda c: has(c, ONE) or has(c, OTHER))
     assert faithfulness(*model, ONE[None]) == 1
@@ -84,14 +90,14 @@ def test_two_ways_to_do_the_task(model_that):
     np.testing.assert_array_equal(minimality(*model, ONE | OTHER, KEY, n_subsets=8), [1, 1])
 
 
-def test_an_unnecessary_edge(model_that):
+def test_an_unnecessary_edge(model_that: ModelThat) -> None:
     model = model_that(lambda c: has(c, ONE) and has(c, OTHER))
     found = minimality(*model, ONE | OTHER | USELESS, KEY)
     np.testing.assert_array_equal(found, [1, 1, 0])  # in graph order: input, a0.h0, m0
     assert incompleteness(*model, ONE | OTHER | USELESS, KEY) == (0, 0)
 
 
-def test_some_edges_of_a_circuit_can_be_tested(model_that):
+def test_some_edges_of_a_circuit_can_be_tested(model_that: ModelThat) -> None:
     model = model_that(lambda c: has(c, ONE) and has(c, OTHER))
     two = {
         tuple(minimality(*model, ONE | OTHER | USELESS, jax.random.key(seed), n_edges=2))
@@ -102,7 +108,7 @@ def test_some_edges_of_a_circuit_can_be_tested(model_that):
         minimality(*model, ONE, KEY, n_edges=0)
 
 
-def test_an_edge_that_harms_makes_a_difference(model_that):
+def test_an_edge_that_harms_makes_a_difference(model_that: ModelThat) -> None:
     """The whole model has 2 - 1 = 1; f changes by 2 and by -1."""
     model = model_that(lambda c: 2 * has(c, ONE) - has(c, OTHER))
     np.testing.assert_allclose(minimality(*model, ONE | OTHER, KEY), [2, 1])
@@ -113,13 +119,14 @@ def test_an_edge_that_harms_makes_a_difference(model_that):
     [(ONE | OTHER | USELESS, 0.005, 1 / 3), (ONE | OTHER, 0.02, 0), (USELESS, 0.005, 1)],
 )
 def test_an_edge_below_a_hundredth_of_the_performance_is_superfluous(
-    model_that, found, least, superfluous
-):
+    model_that: ModelThat, found: np.ndarray, least: float, superfluous: float
+) -> None:
     """The three edges add 97.5 %, 2 % and 0.5 % of the performance."""
     model_that(lambda c: 0.975 * has(c, ONE) + 0.02 * has(c, OTHER) + 0.005 * has(c, USELESS))
     given = Circuit.from_mask(GRAPH, found)
-    model = SimpleNamespace(params=None, config=TINY, circuit=given)
-    row = measure_circuit(model, SimpleNamespace(categorical=False), given, KEY)
+    model: Any = SimpleNamespace(params=None, config=TINY, circuit=given)
+    batch: Any = SimpleNamespace(categorical=False)
+    row = measure_circuit(model, batch, given, KEY)
     assert row["minimality"] == pytest.approx(least)
     assert row["superfluous"] == pytest.approx(superfluous)
 
@@ -133,7 +140,7 @@ def graded(*edges):
 DIRECT = circuit("input->logits")
 
 
-def test_curve_by_hand(model_that):
+def test_curve_by_hand(model_that: ModelThat) -> None:
     """Of 8 edges the shares take 0 (up to .1), 1, 4 and 8."""
     model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
     scores = graded("input->logits", "a0.h0->logits", "input->a0.h0<q>", "m0->logits")
@@ -143,7 +150,7 @@ def test_curve_by_hand(model_that):
     assert curve.cmd == pytest.approx(0.099 + 0.1 * 2 / 3 + 0.3 * 1 / 6)
 
 
-def test_signed_selection_leaves_harmful_edges_to_the_last(model_that):
+def test_signed_selection_leaves_harmful_edges_to_the_last(model_that: ModelThat) -> None:
     """a0.h0->logits has the second largest size, but is negative: it comes last."""
     model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
     scores = graded("input->logits", "a0.h0->logits", "input->a0.h0<q>", "m0->logits")
@@ -159,7 +166,7 @@ def test_signed_selection_leaves_harmful_edges_to_the_last(model_that):
     np.testing.assert_allclose(signed[7:], [2 / 3, 2 / 3, 1])
 
 
-def test_dead_ends_do_nothing_for_a_circuit(model_that):
+def test_dead_ends_do_nothing_for_a_circuit(model_that: ModelThat) -> None:
     """This model gains from an edge that is a dead end, as can happen under mean ablation."""
     model = model_that(lambda c: 2.0 * has(c, DIRECT) + has(c, OTHER))
     scores = graded("a0.h0->logits", "m0->logits", "a0.h0->m0", "input->logits")
@@ -168,7 +175,7 @@ def test_dead_ends_do_nothing_for_a_circuit(model_that):
     )
 
 
-def test_curve_where_all_edges_tie_is_the_mean_over_their_orders(model_that):
+def test_curve_where_all_edges_tie_is_the_mean_over_their_orders(model_that: ModelThat) -> None:
     """One of eight edges is the direct one; half of all choices of four contain it.
 
     Of the 70 choices of four, 16 are drawn; 6 of these contain it.
@@ -179,7 +186,7 @@ def test_curve_where_all_edges_tie_is_the_mean_over_their_orders(model_that):
     assert curve.cpr + curve.cmd == pytest.approx(0.999)
 
 
-def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that):
+def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that: ModelThat) -> None:
     """f is 5 with only the direct edge and 0 with any other: mean 5/8, mean distance 11/8."""
     model = model_that(lambda c: 5 * has(c, DIRECT) if c.sum() < 8 else has(c, DIRECT))
     curve = faithfulness_curve(*model, np.ones(GRAPH.valid.shape))
@@ -194,13 +201,15 @@ def test_distance_of_tied_circuits_is_not_that_of_their_mean(model_that):
         *((1.0, 3.0, False), (0, 0, False)),
     ],
 )
-def test_faithfulness_needs_a_difference_in_performance(model_that, empty, whole, defined):
+def test_faithfulness_needs_a_difference_in_performance(
+    model_that: ModelThat, empty: float, whole: float, defined: bool
+) -> None:
     """A difference below 1 %, or a loss that falls if all edges are patched, is not enough."""
     model = model_that(lambda c: -whole if c.all() else -empty)
     assert np.isfinite(faithfulness(*model, ONE[None])).all() == defined
 
 
-def test_node_importance_by_hand(model_that):
+def test_node_importance_by_hand(model_that: ModelThat) -> None:
     model = model_that(lambda c: 3 * has(c, ONE) + has(c, OTHER))
     np.testing.assert_allclose(node_importance(*model), [0.75, 0.25, 0])  # input, a0.h0, m0
 
@@ -218,7 +227,7 @@ def case_3():
     return model, (model.params, model.config, batch, usual_loss("eap", False))
 
 
-def test_losses_are_those_of_the_patched_model(case_3):
+def test_losses_are_those_of_the_patched_model(case_3: Case) -> None:
     """With more circuits than fit in one call, some of them repeated."""
     model, arguments = case_3
     drawn = np.random.default_rng(0).random((70, *model.graph.valid.shape)) < 0.9
@@ -231,7 +240,7 @@ def test_losses_are_those_of_the_patched_model(case_3):
         np.testing.assert_allclose(found[place], expected, atol=1e-5)
 
 
-def test_case_3_depends_only_on_its_circuit(case_3):
+def test_case_3_depends_only_on_its_circuit(case_3: Case) -> None:
     model, arguments = case_3
     truth = model.circuit.mask
     assert faithfulness(*arguments, truth[None]) == pytest.approx(1, abs=0.15)
@@ -242,7 +251,7 @@ def test_case_3_depends_only_on_its_circuit(case_3):
         assert (importance[node] > 0.1) == (node in model.circuit.nodes), node
 
 
-def test_a_perfect_ranking_has_a_faithful_curve(case_3):
+def test_a_perfect_ranking_has_a_faithful_curve(case_3: Case) -> None:
     model, arguments = case_3
     curve = faithfulness_curve(*arguments, model.circuit.mask.astype(float))
     at = dict(zip(SHARES, curve.faithfulness, strict=True))
@@ -258,7 +267,7 @@ def test_a_perfect_ranking_has_a_faithful_curve(case_3):
     assert of_nodes.cpr == of_edges.cpr
 
 
-def test_masks_of_other_types_are_masks_too(case_3, no_shape_checks):
+def test_masks_of_other_types_are_masks_too(case_3: Case, no_shape_checks: None) -> None:
     model, arguments = case_3
     mask = model.circuit.mask[None]
     expected = circuit_losses(*arguments, mask)

@@ -142,8 +142,8 @@ def test_no_node_area_without_both_kinds():
 
 @pytest.mark.parametrize("off_the_graph", [-INF, INF, 7.0, np.nan])
 def test_values_off_the_graph_do_not_count(off_the_graph):
-    by_edge = dict.fromkeys(Circuit.from_mask(SMALL, SMALL.valid).edges, 0.0)
-    by_edge = {f"{writer}->{reader}": score for (writer, reader), score in by_edge.items()}
+    edges = Circuit.from_mask(SMALL, SMALL.valid).edges
+    by_edge = {f"{writer}->{reader}": 0.0 for writer, reader in edges}
     by_edge |= {"input->a0.h0<q>": 3, "a0.h0->logits": 1, "input->m0": 2}
     scores = scores_of(by_edge, elsewhere=off_the_graph)
     assert edge_roc(scores, TRUTH).auroc == pytest.approx(5 / 6)
@@ -153,7 +153,7 @@ def test_values_off_the_graph_do_not_count(off_the_graph):
 
 def by_counting_pairs(scores, truth, level):
     """The probability that a true edge is ranked above a false one, from the definition."""
-    best = {}
+    best: dict[tuple[str, str], float] = {}
     for w, r in truth.graph.edges:
         writer, reader = truth.graph.writers[w], truth.graph.readers[r]
         name = (writer, reader.split("<")[0] if level == "head" else reader)
