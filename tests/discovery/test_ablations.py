@@ -1,5 +1,7 @@
 """Sources under each ablation, and methods that use them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 from interpbench_jax.discovery import DISCOVERY_ABLATIONS, contrast_batch, node_patching
 from interpbench_jax.discovery.losses import cross_entropy
 from interpbench_jax.discovery.optimal_ablation import optimal_source
-from interpbench_jax.model import NodePatch, forward
+from interpbench_jax.model import NodePatch, Params, TransformerConfig, forward
 
-ARRAYS = {
+Model = tuple[Params, TransformerConfig]
+ARRAYS: dict[str, Any] = {
     "clean": jnp.array([[0, 1, 2], [0, 3, 1], [0, 2, 2], [0, 1, 3]]),
     "corrupted": jnp.array([[0, 3, 1], [0, 1, 2], [0, 1, 3], [0, 2, 0]]),
     "target": jnp.array([[0, 1, 2], [0, 2, 0], [0, 1, 1], [0, 0, 2]]),
@@ -32,7 +35,7 @@ def batches(model):
     }
 
 
-def test_sources(model, batches):
+def test_sources(model: Model, batches: dict[str, Any]) -> None:
     _, written = forward(*model, ARRAYS["corrupted"])
     expected = {
         "resample": written,
@@ -90,11 +93,12 @@ def test_steps_that_are_far_too_large_do_not_make_constants_worse(model, batches
     assert (learnt <= start + 1e-6).all()
 
 
-def test_ablations_without_corrupted_inputs(model):
+def test_ablations_without_corrupted_inputs(model: Model) -> None:
     """Means are then over the clean inputs."""
     given = ARRAYS | {"corrupted": None}
     _, written = forward(*model, ARRAYS["clean"])
     batch = contrast_batch(*model, **given, ablation="mean")
+    assert batch.source is not None
     np.testing.assert_allclose(batch.source[0, 0], written[:, 1:].mean((0, 1)), atol=1e-6)
     with pytest.raises(ValueError, match="resample ablation needs corrupted inputs"):
         contrast_batch(*model, **given)

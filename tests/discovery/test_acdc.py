@@ -36,7 +36,7 @@ def slow_acdc(params, config, batch, threshold, order):
     """Names of the kept edges; the slow reference tries one edge after another."""
     graph = Graph.of(config)
     source = numpy_reference.forward(params, config, batch.corrupted)[1]
-    removed = {}
+    removed: dict[tuple[str, str], float] = {}
 
     def loss(edges):
         logits, _ = numpy_reference.forward(params, config, batch.clean, edges=edges, source=source)
@@ -134,7 +134,7 @@ def test_score_is_the_smallest_level_that_removes(small, task):
     for w, r in graph.edges:
         removing = [level for level, circuit in zip(LEVELS, kept, strict=True) if not circuit[w, r]]
         assert scores[w, r] == np.float32(min(removing, default=np.inf))
-    assert {np.inf, *np.float32(LEVELS)} <= set(np.unique(scores))
+    assert {np.inf, *np.array(LEVELS, np.float32)} <= set(np.unique(scores))
 
 
 def test_one_edge_of_known_effect(make_params):
@@ -143,8 +143,7 @@ def test_one_edge_of_known_effect(make_params):
     The input writes 1 for token 1 and 3 for token 3, and that is the output.
     """
     config = TransformerConfig(
-        **{"n_layers": 1, "n_heads": 1, "d_model": 1, "d_head": 1, "d_mlp": 1},
-        **{"n_ctx": 3, "d_vocab": 4, "d_vocab_out": 1},
+        n_layers=1, n_heads=1, d_model=1, d_head=1, d_mlp=1, n_ctx=3, d_vocab=4, d_vocab_out=1
     )
     params = jax.tree.map(jnp.zeros_like, dict(make_params(config)))
     params["embed"]["W_E"] = jnp.array([[0.0], [1.0], [0.0], [3.0]])

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,8 +91,7 @@ def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
     def loss(logits, batch):
         return jnp.sqrt(kl_to_clean(logits, batch) + 0.1) * logits.mean()
 
-    @jax.jit
-    def found(batch):
+    def score(batch):
         if where == "edge mask":
             return mask_gradient(params, config, batch, loss, jnp.array(0.4))
         if where == "clean":
@@ -101,6 +101,7 @@ def test_chunks_of_rows_change_nothing(task, monkeypatch, rows_at_once, where):
             params, config, batch, loss, lambda part, _: NodePatch(at_input, part.source)
         )
 
+    found: Any = jax.jit(score)
     whole = found(batch)
     per_row = config.n_ctx * config.d_model * (graph.n_readers + 4 * graph.n_writers)
     module = sys.modules[run_rows.__module__]

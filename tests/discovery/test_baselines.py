@@ -22,8 +22,7 @@ def task(small, make_params, make_batch):
 def test_weight_magnitude_by_hand(make_params):
     """The input writes rows for tokens, (3, 0), (0, 0), and for positions, (0, 2), (0, 0)."""
     config = TransformerConfig(
-        **{"n_layers": 1, "n_heads": 1, "d_model": 2, "d_head": 1, "d_mlp": 1},
-        **{"n_ctx": 2, "d_vocab": 2, "d_vocab_out": 1},
+        n_layers=1, n_heads=1, d_model=2, d_head=1, d_mlp=1, n_ctx=2, d_vocab=2, d_vocab_out=1
     )
     params = jax.tree.map(jnp.zeros_like, dict(make_params(config)))
     params["embed"]["W_E"] = jnp.array([[3.0, 0.0], [0.0, 0.0]])
@@ -115,14 +114,14 @@ COUNTED = {
 @pytest.mark.parametrize("kind", COUNTED)
 def test_positions_up_to_the_last_that_counts(task, kind):
     """All with equal weight: changes at one of them change the score, changes at others do not."""
-    tokens, counted, expected = COUNTED[kind]
+    tokens, counted = map(jnp.array, COUNTED[kind][:2])
+    expected = np.array(COUNTED[kind][2])
     config = dataclasses.replace(task[1], pad=3, causal=True)
-    graph, expected = Graph.of(config), np.array(expected)
+    graph = Graph.of(config)
     writer, reader = graph.writer_index("m0"), graph.reader_index("logits")
     written = jnp.ones((*expected.shape, graph.n_writers, config.d_model)).at[:, :, writer].set(0)
-    tokens = jnp.array(tokens)
     batch = ContrastBatch(
-        *(tokens, tokens, tokens, jnp.zeros((*tokens.shape, 3)), jnp.array(counted, float)),
+        *(tokens, tokens, tokens, jnp.zeros((*tokens.shape, 3)), counted.astype(float)),
         *(written, written),
     )
     shares = position_shares(config, batch)

@@ -19,9 +19,11 @@ def test_every_used_edge_is_found(case):
     model = compiled_model(case)
     batch = make_contrast(model, jax.random.key(0), n_inputs=200)
     edges = np.argwhere(model.circuit.mask)
-    pairs = batch.clean, batch.corrupted
-    categorical = compile_case(case).categorical
-    effects = edge_effects(model.params, model.config, *pairs, edges, categorical=categorical)
+    assert batch.corrupted is not None
+    effects = edge_effects(
+        *(model.params, model.config, batch.clean, batch.corrupted, edges),
+        categorical=compile_case(case).categorical,
+    )
     mask = np.zeros_like(model.circuit.mask)
     mask[tuple(edges[np.asarray(effects) > 0].T)] = True
     used = Circuit.from_mask(model.graph, mask)

@@ -52,17 +52,24 @@ def one_way():
     that it does. The head's output map is zero.
     """
     config = TransformerConfig(
-        **{"n_layers": 1, "n_heads": 1, "d_model": 2, "d_head": 1, "d_mlp": 1},
-        **{"n_ctx": 2, "d_vocab": 4, "d_vocab_out": 1, "activation": "relu"},
+        n_layers=1,
+        n_heads=1,
+        d_model=2,
+        d_head=1,
+        d_mlp=1,
+        n_ctx=2,
+        d_vocab=4,
+        d_vocab_out=1,
+        activation="relu",
     )
     params = jax.tree.map(jnp.zeros_like, dict(init_params(config, jax.random.key(0))))
     params["embed"]["W_E"] = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
     params["blocks_0"]["mlp"]["W_in"] = jnp.array([[1.0], [0.0]])
     params["blocks_0"]["mlp"]["W_out"] = jnp.array([[0.0, 1.0]])
     params["unembed"]["W_U"] = jnp.array([[0.0], [1.0]])
-    tokens = jax.random.randint(jax.random.key(1), (2, 32, 2), 0, 4)
+    clean, corrupted = jax.random.randint(jax.random.key(1), (2, 32, 2), 0, 4)
     batch = contrast_batch(
-        params, config, *tokens, target=tokens[0].astype(float), positions=jnp.ones((32, 2))
+        params, config, clean, corrupted, clean.astype(float), positions=jnp.ones((32, 2))
     )
     return params, config, batch
 

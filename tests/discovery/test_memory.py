@@ -22,11 +22,11 @@ def memory_and_edges(method, config, rows):
         *(params, tokens, positions),
     )
     score = jax.jit(METHODS[method], static_argnums=(1, 3))
-    compiled = score.lower(params, config, batch, cross_entropy).compile()
-    held = compiled.memory_analysis().temp_size_in_bytes
+    memory = score.lower(params, config, batch, cross_entropy).compile().memory_analysis()
+    assert memory is not None
     graph = Graph.of(config)
     written = batch.source.size * batch.source.dtype.itemsize
-    return held / written, len(graph.edges) / graph.n_writers
+    return memory.temp_size_in_bytes / written, len(graph.edges) / graph.n_writers
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from interpbench_jax.model import Graph
 
 # Cheap settings for methods that have any; a new method runs with its own defaults.
 BRIEF = {"learning": Learning(steps=3, batch_size=2), "key": jax.random.key(1)}
-KNOBS = {
+KNOBS: dict[str, dict[str, Any]] = {
     "acdc": {"thresholds": (0.0, 0.02, 0.3)},
     "eap_ig_masks": {"steps": 3},
     "eap_ig_inputs": {"steps": 2},
@@ -213,4 +214,4 @@ def test_accelerators_compute_the_same(name, one_layer, make_params, make_batch,
 
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         found.append(METHODS[name](params, one_layer, batch, loss, **KNOBS.get(name, {})))
-    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)

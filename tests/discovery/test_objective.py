@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,22 @@ from interpbench_jax.model import Graph
 from interpbench_jax.siit import task_loss
 
 LOG3 = math.log(3)
+ZEROS: dict[str, Any] = dict.fromkeys(("clean", "corrupted", "target"), jnp.zeros((2, 3), int))
 
 
 def batch_of(clean_logits, target, positions):
     """A batch for losses that do not use tokens."""
     tokens = jnp.zeros(np.shape(target), int)
-    arrays = [jnp.array(x) for x in (target, clean_logits, [positions] * len(target))]
     nothing = jnp.zeros((*tokens.shape, 1, 1))
-    return ContrastBatch(tokens, tokens, *arrays, written=nothing, source=nothing)
+    return ContrastBatch(
+        clean=tokens,
+        corrupted=tokens,
+        target=jnp.array(target),
+        clean_logits=jnp.array(clean_logits),
+        positions=jnp.array([positions] * len(target)),
+        written=nothing,
+        source=nothing,
+    )
 
 
 def test_mask_goes_from_clean_to_corrupted(one_layer, make_params, make_batch, run):
@@ -61,7 +70,7 @@ def test_batch_holds_the_models_outputs(one_layer, make_params, make_batch, run)
 )
 def test_shapes_that_do_not_fit(small, make_params, changed, message, no_shape_checks):
     shapes = {"clean": (2, 3), "corrupted": (2, 3), "target": (2, 3), "positions": (2, 3)} | changed
-    arrays = {
+    arrays: dict[str, Any] = {
         name: jnp.zeros(s, float if name == "positions" else int) for name, s in shapes.items()
     }
     with pytest.raises(ValueError, match=message):
@@ -72,8 +81,7 @@ def test_shapes_that_do_not_fit(small, make_params, changed, message, no_shape_c
 @pytest.mark.parametrize("token", [-1, 4])
 def test_tokens_that_are_not_in_the_vocabulary(small, make_params, name, token):
     """JAX would read another row."""
-    arrays = {key: jnp.zeros((2, 3), int) for key in ("clean", "corrupted", "target")}
-    arrays[name] = arrays[name].at[1, 2].set(token)
+    arrays = ZEROS | {name: ZEROS[name].at[1, 2].set(token)}
     with pytest.raises(ValueError, match=f"{name} has token {token}, .* the 4 from 0"):
         contrast_batch(make_params(small), small, **arrays, positions=jnp.ones((2, 3)))
 
@@ -81,8 +89,7 @@ def test_tokens_that_are_not_in_the_vocabulary(small, make_params, name, token):
 @pytest.mark.parametrize("label", [-1, 3])
 def test_labels_out_of_range(small, make_params, label):
     """JAX would use the last output for -1, and NaN for 3."""
-    arrays = {key: jnp.zeros((2, 3), int) for key in ("clean", "corrupted", "target")}
-    arrays["target"] = arrays["target"].at[1, 2].set(label)
+    arrays = ZEROS | {"target": ZEROS["target"].at[1, 2].set(label)}
     message = f"target has label {label}, expected one of the 3 from 0"
     with pytest.raises(ValueError, match=message):
         contrast_batch(make_params(small), small, **arrays, positions=jnp.ones((2, 3)))
@@ -105,7 +112,7 @@ def test_corrupted_inputs_of_other_lengths(small, make_params):
     """Patches would insert values from padding. Equal lengths are accepted."""
     padded = dataclasses.replace(small, pad=3)
     clean = jnp.array([[0, 1, 2], [0, 1, 3]])
-    given = {"target": jnp.zeros((2, 3), int), "positions": jnp.ones((2, 3))}
+    given: dict[str, Any] = {"target": jnp.zeros((2, 3), int), "positions": jnp.ones((2, 3))}
     contrast_batch(make_params(padded), padded, clean, jnp.array([[0, 2, 1], [0, 2, 3]]), **given)
     for corrupted in ([[0, 2, 1], [0, 2, 1]], [[0, 2, 3], [0, 2, 3]]):
         with pytest.raises(ValueError, match="corrupted has . tokens in row ., expected padding"):

@@ -100,4 +100,4 @@ def test_orders(no_shape_checks):
     ]
     assert names[:4] == ["input->logits", "a0.h0->logits", "m0->logits", "input->m0"]
     with pytest.raises(ValueError, match="order must be one of last_writer_first, .*'random'"):
-        removal_order(graph, "random")
+        removal_order(graph, "random")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -74,12 +75,12 @@ def test_methods_work_on_own_networks(own, name):
             assert (abs(scores[w, r]) > 1e-6) == (edge in used), edge
 
 
-def test_wires_report_missing_writers(own, no_shape_checks):
+def test_wires_report_missing_writers(own):
     _, network, _ = own
     wires = Wires(network.graph, None)
     with pytest.raises(ValueError, match="and reads before x1 has written"):
         wires.read("and")
-    wires.write(np.zeros((1, 1, 4)))
+    wires.write(jnp.zeros((1, 1, 4)))
     with pytest.raises(ValueError, match="and reads before x2 has written"):
         wires.read("and")
     with pytest.raises(ValueError, match="1 outputs were written, .* x1, x2, and, or"):

@@ -1,6 +1,7 @@
 """Batches that do not store the writers' outputs: same results, constant memory."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from tests.discovery.test_methods import KNOBS, OF_EACH_KIND, WITHOUT_WEIGHTS
 
 # In fast tests: learnt masks take as long as all others together.
 OFTEN = OF_EACH_KIND - {"edge_probing"} | {"information_flow_routes", "activation_magnitude"}
-INPUTS = {
+INPUTS: dict[str, Any] = {
     "clean": jnp.array([[0, 1, 2], [0, 3, 1], [0, 2, 2], [0, 1, 3]]),
     "corrupted": jnp.array([[0, 3, 1], [0, 1, 2], [0, 1, 3], [0, 2, 0]]),
     "target": jnp.array([[0, 1, 2], [0, 2, 0], [0, 1, 1], [0, 0, 2]]),
@@ -43,7 +44,7 @@ def test_sources_are_the_same(ablation, one_layer, make_params, three_at_once):
         )
         for most in (10**6, 0)
     )
-    assert not_held.written is None
+    assert held.written is not None and held.source is not None and not_held.written is None
     np.testing.assert_allclose(not_held.clean_logits, held.clean_logits, atol=1e-5)
     found = rows.part_of(params, one_layer, not_held)
     np.testing.assert_allclose(found.written, held.written, atol=1e-5)
@@ -89,6 +90,7 @@ def bytes_held(function, *arguments):
     """Bytes of temporaries and results of a compiled function."""
     compiled = jax.jit(function).lower(*arguments).compile()
     memory = compiled.memory_analysis()
+    assert memory is not None
     return memory.temp_size_in_bytes + memory.output_size_in_bytes
 
 
