@@ -2,9 +2,10 @@
 
 from interpbench_jax.siit.causal_model import problem_from_causal_model
 from interpbench_jax.siit.config import SiitConfig
+from interpbench_jax.siit.edge_batch import draw_edge_batch
 from interpbench_jax.siit.edge_checks import EdgeChecks, pairs_to_judge, usual_checks
 from interpbench_jax.siit.edge_sets import EdgeSets, draw_edge_sets
-from interpbench_jax.siit.edge_step import draw_edge_batch, edge_losses
+from interpbench_jax.siit.edge_step import edge_losses
 from interpbench_jax.siit.losses import (
     TOLERANCE,
     agreement,

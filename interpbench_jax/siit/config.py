@@ -35,7 +35,7 @@ _COUNTS = (
 _OF_NODES = ("strict_sampling", "variable_sampling", "outside", "source_gradient", "steps")
 # Settings that apply only when edges are patched.
 _OF_EDGES = (
-    *("outside_rows", "single_rows", "position_rows", "single_focus", "set_focus"),
+    *("outside_rows", "single_rows", "position_rows", "single_focus", "set_focus", "row_focus"),
     *("edge_rows", "checked_sets", "checked_pairs"),
 )
 
@@ -58,7 +58,7 @@ class SiitConfig:
       outside_rows: share of the rows of a batch in which only edges outside are patched.
       single_rows: share of the rows in which one edge of the circuit is patched, along with some
         outside; in the remaining rows it is any set. This setting, the previous one and the next
-        six apply to `edges`.
+        seven apply to `edges`.
       position_rows: share of the rows of training in which edges are patched at random positions
         only; the checks that decide when to stop patch them everywhere.
       single_focus: while refining, share of these single edges that are drawn in proportion to the
@@ -66,6 +66,8 @@ class SiitConfig:
         before, are drawn uniformly.
       set_focus: the same for the rows of any set: this share of them are of sets in proportion to
         the errors under each, on four rows of training or more after every round.
+      row_focus: while refining, share of all rows that are drawn from those on which the model was
+        wrong after the last round, out of as many as a round has.
       edge_rows: approximate number of rows (a pair and a set of edges) that are drawn for training.
       checked_sets: random sets of edges that decide when to stop, in addition to every single edge
         and all edges outside at once.
@@ -143,6 +145,7 @@ class SiitConfig:
     position_rows: float = 0.0
     single_focus: float = 0.0
     set_focus: float = 0.0
+    row_focus: float = 0.0
     edge_rows: int = 131_072
     checked_sets: int = 100
     checked_pairs: int = 256
@@ -191,7 +194,7 @@ class SiitConfig:
             raise ValueError(
                 f"refine_batches needs the linear schedule, got schedule={self.schedule!r}"
             )
-        for name in ("single_focus", "set_focus"):
+        for name in ("single_focus", "set_focus", "row_focus"):
             if getattr(self, name) and not self.refine_batches:
                 raise ValueError(
                     f"{name}={getattr(self, name)} applies while refining: set refine_batches"
@@ -199,8 +202,8 @@ class SiitConfig:
         for name in ("held_out", "plateau_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        shares = ("outside_rows", "single_rows", "position_rows", "single_focus", "set_focus")
-        for name in shares:
+        of_rows = ("outside_rows", "single_rows", "position_rows")
+        for name in (*of_rows, "single_focus", "set_focus", "row_focus"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.outside_rows + self.single_rows > 1:

@@ -19,13 +19,9 @@ from jaxtyping import Array, Bool, Float, Int
 from interpbench_jax.model import Params, TransformerConfig
 from interpbench_jax.model.network import Network
 from interpbench_jax.siit.config import SiitConfig
-from interpbench_jax.siit.edge_sets import by_errors, focus_on_wrong
-from interpbench_jax.siit.edge_step import (
-    draw_edge_batch,
-    own_rows,
-    update_by_edges,
-    wrong_by_set,
-)
+from interpbench_jax.siit.edge_batch import RowsAgain, draw_edge_batch, own_rows
+from interpbench_jax.siit.edge_sets import EdgeSets, by_errors, focus_on_wrong
+from interpbench_jax.siit.edge_step import update_by_edges
 from interpbench_jax.siit.members import Member
 from interpbench_jax.siit.mesh import (
     DATA,
@@ -44,6 +40,7 @@ from interpbench_jax.siit.state import (
     static_settings,
 )
 from interpbench_jax.siit.step import IIT, STRICT, draw_batch, own_part, update
+from interpbench_jax.siit.survey import wrong_by_row, wrong_by_set
 from interpbench_jax.siit.validation import Scores, scores_and_finiteness, validate
 
 # The learning rate at the start of the refining stage, relative to that of the first stage.
@@ -360,9 +357,12 @@ def _round(
     parallel: int,
 ) -> TrainState:
     rates = state.rates
-    training, key = _focused(state, training, validation, model, settings, divided)
-    take = _edge_step if settings.patches == "edges" else _node_step
-    step = take(training, rates.weights, model, settings, divided)
+    key = state.key
+    if settings.patches == "edges":
+        edges, again, key = _focused(state, training, validation, model, settings, divided)
+        step = _edge_step(edges, again, rates.weights, model, settings, divided)
+    else:
+        step = _node_step(training, rates.weights, model, settings, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:
         params, optimizer_state, key, total = carry
@@ -414,16 +414,30 @@ def _focused(
     model: TransformerConfig | Network,
     settings: SiitConfig,
     divided: bool,
-) -> tuple[SiitProblem, Array]:
-    """The problem that a round draws from, and the key for its batches.
+) -> tuple[EdgeSets, RowsAgain | None, Array]:
+    """The sets that a round draws from, the rows that it draws again, and a key for its batches.
 
-    While refining, sets under which the model has errors are drawn more often.
+    While refining, sets and rows on which the model is wrong are drawn more often.
     """
-    key = state.key
-    if not (settings.set_focus or settings.single_focus) or training.edges is None:
-        return training, key
-    edges = training.edges
+    key, edges, again = state.key, training.edges, None
+    if edges is None:
+        raise ValueError("patches='edges' needs a problem with `edges`: see `draw_edge_sets`")
     refines = state.round * settings.round_batches >= settings.max_batches - settings.refine_batches
+    if settings.row_focus:
+        key, survey_key = jax.random.split(key)
+        rows, wrong = wrong_by_row(
+            state.params,
+            model,
+            edges,
+            survey_key,
+            n_batches=settings.round_batches,
+            batch_size=settings.batch_size,
+            outside_rows=settings.outside_rows,
+            single_rows=settings.single_rows,
+        )
+        if divided:  # all replicas must draw the same rows
+            wrong = jax.lax.pmean(wrong, DATA)
+        again = RowsAgain(rows, wrong, jnp.where(refines, settings.row_focus, 0.0))
     if settings.set_focus:
         key, survey_key = jax.random.split(key)
         wrong = wrong_by_set(
@@ -437,7 +451,7 @@ def _focused(
         agreed = state.history.scores.edges[state.round - 1]  # NaN before the first round
         share = jnp.where(refines, settings.single_focus, 0.0)
         edges = focus_on_wrong(edges, validation.checks, agreed, share)
-    return training._replace(edges=edges), key
+    return edges, again, key
 
 
 Step = Callable[[Params, optax.OptState, Array, Array], tuple[Params, optax.OptState, Array]]
@@ -480,15 +494,14 @@ def _node_step(
 
 
 def _edge_step(
-    training: SiitProblem,
+    edges: EdgeSets,
+    again: RowsAgain | None,
     weights: Float[Array, "3"],
     model: TransformerConfig | Network,
     settings: SiitConfig,
     divided: bool,
 ) -> Step:
-    if training.edges is None:
-        raise ValueError("patches='edges' needs a problem with `edges`: see `draw_edge_sets`")
-    edges, optimizer = training.edges, directions(settings)
+    optimizer = directions(settings)
 
     def step(params: Params, state: optax.OptState, key: Array, rate: Array) -> tuple:
         batch = draw_edge_batch(
@@ -497,6 +510,7 @@ def _edge_step(
             batch_size=settings.batch_size,
             outside_rows=settings.outside_rows,
             single_rows=settings.single_rows,
+            again=again,
         )
         return update_by_edges(
             params,

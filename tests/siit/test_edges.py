@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,9 +31,10 @@ from interpbench_jax.siit import (
     usual_checks,
 )
 from interpbench_jax.siit import train as loop
+from interpbench_jax.siit.edge_batch import EdgeBatch, RowsAgain, batch_of, draw_rows
 from interpbench_jax.siit.edge_sets import by_errors, draw_outside, focus_on_wrong, sets_of_groups
-from interpbench_jax.siit.edge_step import wrong_by_set
 from interpbench_jax.siit.problem import problem_of_pairs
+from interpbench_jax.siit.survey import wrong_by_row, wrong_by_set
 from interpbench_jax.siit.train import worst_that_counts
 from interpbench_jax.siit.validation import scores_and_finiteness
 from interpbench_jax.tasks import CausalModel, CausalTask, Pairs
@@ -254,7 +256,9 @@ def test_checks_are_all_edges_outside_then_groups_then_random_sets_then_edges_ou
 
 def test_training_by_edges_is_deterministic_and_can_be_resumed() -> None:
     given = problem()
-    focused = dataclasses.replace(CONFIG, refine_batches=20, single_focus=0.5, set_focus=0.5)
+    focused = dataclasses.replace(
+        CONFIG, refine_batches=20, single_focus=0.5, set_focus=0.5, row_focus=0.5
+    )
     whole = train_siit(given, MODEL, focused, validation=given)
     state = init_states(members(focused), given, MODEL)
     for _ in range(2):
@@ -314,6 +318,43 @@ def test_wrong_answers_are_found_under_the_set_that_has_them(trained) -> None:
         other = edges._replace(target=edges.target.at[rows].set(1 - edges.target[rows]))
         found = wrong_by_set(params, MODEL, other, key, rows_at_once=10)
         np.testing.assert_array_equal(found, np.arange(len(edges.first)) == chosen)
+
+
+def test_wrong_rows_are_found(trained) -> None:
+    params, edges = jax.tree.map(lambda leaf: leaf[0], trained.params), problem().edges
+    given: dict[str, Any] = {"n_batches": 3, "batch_size": 200}
+    of_group = edges.first[2] + np.arange(edges.n_rows[2])
+    other = edges._replace(target=edges.target.at[of_group].set(1 - edges.target[of_group]))
+    for sets, wrong_set in ((edges, -1), (other, 2)):
+        rows, wrong = wrong_by_row(params, MODEL, sets, jax.random.key(3), **given, **KINDS)
+        assert rows.outside.shape == (600, *ALIGNMENT.outside.shape)
+        np.testing.assert_array_equal(wrong, np.asarray(rows.of_set) == wrong_set)
+    assert wrong.any()
+
+
+def test_a_share_of_a_batch_is_drawn_again() -> None:
+    sets, batch_size = problem().edges, 400
+    rows = draw_rows(sets, jax.random.key(1), batch_size=3, **KINDS)
+    single = batch_of(sets, rows)
+
+    def batch(chances: list[float], share: float) -> EdgeBatch:
+        again = RowsAgain(rows, jnp.asarray(chances, float), jnp.array(share))
+        draw = functools.partial(draw_edge_batch, batch_size=batch_size, **KINDS)
+        return jax.jit(draw)(sets, jax.random.key(2), again=again)
+
+    def is_row(batch: EdgeBatch, row: int) -> np.ndarray:
+        parts = ("base", "source", "masks", "base_target")
+        pairs = [[np.asarray(getattr(of, part)) for part in parts] for of in (batch, single)]
+        same = [drawn == stored[row] for drawn, stored in zip(*pairs, strict=True)]
+        return np.all([x.reshape(batch_size, -1).all(1) for x in same], 0)
+
+    every = batch([0, 1, 0], 1.0)
+    assert is_row(every, 1).all()
+    strict = float(rows.only_outside[1])
+    np.testing.assert_allclose(every.weights.sum((1, 2)), [1, 1 - strict, strict], rtol=1e-5)
+    some = batch([3, 1, 0], 0.4)
+    assert abs(is_row(some, 0).mean() - 0.3) < 0.06 and abs(is_row(some, 1).mean() - 0.1) < 0.05
+    chex.assert_trees_all_equal(batch([0, 0, 0], 0.4), batch([3, 1, 0], 0.0))
 
 
 def test_a_trained_model_agrees_under_every_set_of_edges(trained) -> None:

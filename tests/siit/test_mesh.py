@@ -75,7 +75,7 @@ BY_EDGES = (
 import dataclasses, json
 from interpbench_jax.siit import device_mesh, train_siit
 from tests.siit.test_edges import CONFIG, MODEL, problem
-LARGE = dataclasses.replace(CONFIG, batch_size=128, refine_batches=20, set_focus=0.5)
+LARGE = dataclasses.replace(CONFIG, batch_size=128, refine_batches=20, row_focus=0.5)
 mesh = device_mesh(1, LARGE.batch_size)
 assert dict(mesh.shape) == {"population": 1, "data": 2}
 history = train_siit(problem(), MODEL, LARGE, validation=problem(), mesh=mesh).history
@@ -133,7 +133,7 @@ def check_by_edges(process: subprocess.Popen) -> None:
     assert process.returncode == 0
     losses, edges = json.loads(printed.splitlines()[-1])
     config = dataclasses.replace(
-        test_edges.CONFIG, batch_size=128, refine_batches=20, set_focus=0.5
+        test_edges.CONFIG, batch_size=128, refine_batches=20, row_focus=0.5
     )
     given = test_edges.problem()
     expected = train_siit(given, test_edges.MODEL, config, validation=given)

@@ -355,6 +355,7 @@ def test_refining_starts_again_at_every_stage() -> None:
         ),
         ({"single_focus": 0.5}, "single_focus=0.5 applies while refining"),
         ({"set_focus": 0.5}, "set_focus=0.5 applies while refining"),
+        ({"row_focus": 0.5}, "row_focus=0.5 applies while refining"),
     ],
 )
 def test_refining_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
