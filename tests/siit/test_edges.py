@@ -563,7 +563,9 @@ def test_an_algorithm_that_does_not_say_where_its_values_are_is_refused() -> Non
 
 @pytest.mark.slow
 def test_cases_of_one_shape_train_together_as_alone() -> None:
-    config = dataclasses.replace(CONFIG, max_batches=10, round_batches=10)
+    config = dataclasses.replace(
+        CONFIG, max_batches=10, round_batches=5, refine_batches=5, row_focus=0.5
+    )
     given = [problem(), problem(seed=7)]
     # The second case has fewer sets and checks.
     pairs = some_pairs(seed=7)
