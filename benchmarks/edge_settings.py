@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "outside rows .4": {"outside_rows": 0.4},
     "last quarter refines": {"refine_batches": 500},
     "... single focus .5": {"refine_batches": 500, "single_focus": 0.5},
-    "... and set focus .5": {"refine_batches": 500, "single_focus": 0.5, "set_focus": 0.5},
+    "... and row focus .25": {"refine_batches": 500, "single_focus": 0.5, "row_focus": 0.25},
     "position rows .3": {"position_rows": 0.3},
     "learning rate .003": {"learning_rate": 0.003},
     "muon": {"optimizer": "muon"},
