@@ -70,7 +70,7 @@ def test_evaluate_prints_tables(capsys) -> None:
     main(ARGUMENTS)
     printed = capsys.readouterr().out
     assert f"model 3: {held_out_statement(load_model('3'))}" in printed
-    for heading in ("accuracy", "SIIA", "searched", "leakage", "abstraction", "zero", "a1.h2"):
+    for heading in ("accuracy", "SIIA", "necessity", "leakage", "abstraction", "zero", "a1.h2"):
         assert heading in printed
 
 
