@@ -357,12 +357,11 @@ def _round(
     parallel: int,
 ) -> TrainState:
     rates = state.rates
-    key = state.key
     if settings.patches == "edges":
         edges, again, key = _focused(state, training, validation, model, settings, divided)
         step = _edge_step(edges, again, rates.weights, model, settings, divided)
     else:
-        step = _node_step(training, rates.weights, model, settings, divided)
+        key, step = state.key, _node_step(training, rates.weights, model, settings, divided)
 
     def batch_step(index: Array, carry: tuple) -> tuple:
         params, optimizer_state, key, total = carry
